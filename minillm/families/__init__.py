@@ -1,0 +1,71 @@
+"""The table of families. Adding one: a file beside this one, and a line in `FAMILIES`."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnsupportedModel
+from ..groups import Groups
+from .base import Family
+from .llama import LLAMA
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA,)}
+
+
+def family_of_type(model_type: str, config: Any = None) -> Family:
+    """The family that covers transformers' `model_type`. Raises UnsupportedModel, which lists what is covered."""
+    for family in FAMILIES.values():
+        if model_type in family.model_types:
+            reason = family.refuses(config) if config is not None else None
+            if reason:
+                raise UnsupportedModel(f"This {model_type} model does not fit the {family.label} family: {reason}.")
+            return family
+    covered = "; ".join(f"{f.label} ({', '.join(f.model_types)})" for f in FAMILIES.values())
+    raise UnsupportedModel(f"Models of type “{model_type}” are not supported. Supported: {covered}.")
+
+
+def family_of(model: "nn.Module") -> Family:
+    """The family of a transformers model, with every linear it names found in every block."""
+    from torch import nn
+
+    config: Any = model.config
+    family = family_of_type(config.model_type, config)
+    for layer, block in enumerate(family.block_list(model)):
+        for name, linear in family.block_linears(block).items():
+            if not isinstance(linear, nn.Linear):
+                raise UnsupportedModel(
+                    f"Block {layer}'s {name} is a {type(linear).__name__}, not a plain linear; "
+                    "load the model unquantised and without adapters."
+                )
+    return family
+
+
+def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
+    """The groups of a model, real or on the meta device, cut or whole."""
+    family = family or family_of(model)
+    config: Any = model.config
+    query_heads = config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // query_heads
+    queries = query_heads // (getattr(config, "num_key_value_heads", None) or query_heads)
+    head = list(family.tail_modules(model))[-1]
+    return Groups(
+        family=family.name,
+        model_type=config.model_type,
+        width=config.hidden_size,
+        vocabulary=head.weight.shape[0],
+        parameters=sum(p.numel() for p in model.parameters()),
+        output_macs=head.weight.numel(),
+        blocks=tuple(family.describe(block, head_dim, queries) for block in family.block_list(model)),
+    )
+
+
+def groups_from_config(config: Any) -> Groups:
+    """The groups of a model that exists only as a transformers config (built on the meta device, no weights)."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    family_of_type(config.model_type, config)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return groups_of(model)

@@ -1,0 +1,99 @@
+"""What a family must answer: where blocks, heads and channels live. Everything else is family-blind.
+
+A family is a description, not code: paths to modules, and `Structure`s that say which slices of which linears go
+together. No forward pass is copied. A family whose attention keeps numbers of its own (a head count, slopes) says how
+to mend them after a cut in `mend`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..groups import CHANNELS, HEADS, BlockGroups, Structure
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+Mend = Callable[["nn.Module", BlockGroups, "np.ndarray"], None]
+"""mend(block, groups of the block before the cut, kept head groups): set what the attention module remembers."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of architectures.
+
+    name, label: for code and for people; model_types: transformers' `config.model_type`s it covers.
+    blocks: path of the list of blocks; tail: paths of what follows the last block, in order, the output head last
+    (a path that is absent or None in a model is left out).
+    linears: {name: path inside a block}; structures: the slices a group owns;
+    inputs: linears that read the same input, by the name of the one whose input is observed.
+    mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None.
+    """
+
+    name: str
+    label: str
+    model_types: tuple[str, ...]
+    blocks: str
+    tail: tuple[str, ...]
+    linears: dict[str, str]
+    structures: tuple[Structure, ...]
+    inputs: dict[str, str] = field(default_factory=dict)
+    mend: Mend | None = None
+    tuple_output: bool = False
+    refuses: Callable[[Any], str | None] = lambda config: None
+
+    def of_kind(self, kind: str) -> tuple[Structure, ...]:
+        """The structures of head groups or of channel groups."""
+        return tuple(s for s in self.structures if s.kind == kind)
+
+    def observed(self, linear: str) -> str:
+        """The linear whose input stands for this one's (q for k and v)."""
+        return self.inputs.get(linear, linear)
+
+    def block_list(self, model: "nn.Module") -> "nn.ModuleList":
+        """The blocks of a model."""
+        return model.get_submodule(self.blocks)  # type: ignore[return-value]
+
+    def block_linears(self, block: "nn.Module") -> dict[str, "nn.Linear"]:
+        """The linears of a block by name."""
+        return {name: block.get_submodule(path) for name, path in self.linears.items()}  # type: ignore[misc]
+
+    def tail_modules(self, model: "nn.Module") -> Iterator["nn.Module"]:
+        """What follows the last block, the output head last."""
+        for path in self.tail:
+            parent, _, leaf = path.rpartition(".")
+            module = getattr(model.get_submodule(parent), leaf, None)
+            if module is not None:
+                yield module
+
+    def describe(self, block: "nn.Module", head_dim: int, queries: int) -> BlockGroups:
+        """Count the groups of a block and what one of each takes with it."""
+        linears = self.block_linears(block)
+        heads = 0
+        cost = {HEADS: [0, 0], CHANNELS: [0, 0]}
+        for s in self.structures:
+            linear = linears[s.linear]
+            units = (linear.out_features if s.axis == "rows" else linear.in_features) // s.parts
+            size = 1 if s.kind == CHANNELS else head_dim * (queries if s.per_query else 1)
+            across = linear.in_features if s.axis == "rows" else linear.out_features
+            biased = s.axis == "rows" and linear.bias is not None
+            cost[s.kind][0] += size * (across + biased)
+            cost[s.kind][1] += size * across
+            if s.kind == HEADS and s.axis == "columns":
+                heads = units // size
+            if s.kind == CHANNELS and s.axis == "columns":
+                channels = units
+        everything = sum(p.numel() for p in block.parameters())
+        fixed = everything - heads * cost[HEADS][0] - channels * cost[CHANNELS][0]
+        return BlockGroups(
+            heads=heads,
+            queries=queries,
+            head_dim=head_dim,
+            channels=channels,
+            head_parameters=cost[HEADS][0],
+            channel_parameters=cost[CHANNELS][0],
+            head_macs=cost[HEADS][1],
+            channel_macs=cost[CHANNELS][1],
+            fixed_parameters=fixed,
+        )

@@ -1,0 +1,119 @@
+"""Coupled groups: which weights must go together, and what each group costs. Plain data, no tensors.
+
+One LLaMA-like block, and the two kinds of group in it:
+
+    head group h (a key/value head and the query heads it serves)      channel group c
+      q  rows  [h·Q·d, (h+1)·Q·d)     ┐                                  gate  row c      ┐
+      k  rows  [h·d, (h+1)·d)         ├ go together                      up    row c      ├ go together
+      v  rows  [h·d, (h+1)·d)         │                                  down  column c   ┘
+      o  columns [h·Q·d, (h+1)·Q·d)   ┘     Q query heads a group, d the size of a head
+
+A `Structure` says where one of those slices lies inside a linear; a `BlockGroups` says how many groups a block has
+and what one of them costs; a `Groups` does so for a model. They are all a plan needs: weights stay out of it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+HEADS, CHANNELS = "heads", "channels"
+KINDS = (HEADS, CHANNELS)
+
+
+@dataclass(frozen=True)
+class BlockGroups:
+    """The groups of one block.
+
+    heads: head groups; queries: query heads in a group; head_dim: rows of one head; channels: channel groups.
+    head_parameters, channel_parameters: what one group takes with it (weights and biases).
+    head_macs, channel_macs: multiplications per token in one group's weights. fixed_parameters: never removed.
+    """
+
+    heads: int
+    queries: int
+    head_dim: int
+    channels: int
+    head_parameters: int
+    channel_parameters: int
+    head_macs: int
+    channel_macs: int
+    fixed_parameters: int
+
+    @property
+    def parameters(self) -> int:
+        """All parameters of the block."""
+        return self.fixed_parameters + self.heads * self.head_parameters + self.channels * self.channel_parameters
+
+    def count(self, kind: str) -> int:
+        """How many groups of a kind the block has."""
+        return self.heads if kind == HEADS else self.channels
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a model: one `BlockGroups` a block, and the sizes outside the blocks.
+
+    parameters: all of the model, tied embeddings counted once. output_macs: the output head, per token.
+    """
+
+    family: str
+    model_type: str
+    width: int
+    vocabulary: int
+    parameters: int
+    output_macs: int
+    blocks: tuple[BlockGroups, ...]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def prunable(self) -> int:
+        """Parameters that belong to some group."""
+        return sum(b.parameters - b.fixed_parameters for b in self.blocks)
+
+    def macs(self, length: int) -> int:
+        """Multiply-accumulates of one forward pass over `length` tokens: linears, output head, QKᵀ and AV."""
+        linears = sum(b.heads * b.head_macs + b.channels * b.channel_macs for b in self.blocks)
+        attention = sum(2 * b.heads * b.queries * b.head_dim for b in self.blocks)
+        return length * (linears + self.output_macs) + length * length * attention
+
+    def cache_bytes(self, bytes_each: int = 2) -> int:
+        """Bytes of key/value cache a token needs."""
+        return sum(2 * b.heads * b.head_dim for b in self.blocks) * bytes_each
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Groups":
+        """The inverse of `to_json`."""
+        return cls(**{**data, "blocks": tuple(BlockGroups(**b) for b in data["blocks"])})
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One slice that a group owns: rows or columns of one linear.
+
+    name: q, k, v, o, gate, up, down …; linear: the linear it lies in (several may share one: BLOOM's fused q-k-v);
+    axis: "rows" or "columns"; kind: "heads" or "channels"; per_query: sized by all query heads of a group;
+    part of parts: its place where linears are fused as [head, parts, head_dim].
+    """
+
+    name: str
+    linear: str
+    axis: str
+    kind: str
+    per_query: bool = False
+    part: int = 0
+    parts: int = 1
+
+    def indices(self, block: BlockGroups) -> np.ndarray:
+        """Rows or columns of each group: int64 [groups, size]."""
+        if self.kind == CHANNELS:
+            return np.arange(block.channels)[:, None]
+        size = block.head_dim * (block.queries if self.per_query else 1)
+        starts = np.arange(block.heads) * size * self.parts + self.part * size
+        return starts[:, None] + np.arange(size)[None, :]

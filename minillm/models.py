@@ -1,0 +1,184 @@
+"""A name → a model that can be walked: `load_model`, and `wrap` for one already in memory.
+
+A `LoadedModel` is a transformers model with what the engine asks about it: its family, its groups, where it came from.
+Loading leaves it in eval mode with no parameter requiring a gradient; the weights are plain and in one dtype.
+"""
+
+import json
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import embedded, hub
+from .catalogue import BUILT_IN, HUB, MODELS, allowed_path, kind_of
+from .device import pick_device, pick_dtype
+from .errors import BadInput
+from .events import RESULT, Event, Events, finish, relay
+from .families import Family, family_of, groups_from_config, groups_of
+from .groups import Groups
+from .plan import Plan, plan_from_groups
+from .weights import config_from_dict, read_config, read_folder, read_gguf
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+__all__ = ["MODELS", "LoadedModel", "allowed_path", "load_model", "load_model_events", "plan_from_config", "wrap"]
+
+
+@dataclass
+class LoadedModel:
+    """A model in memory (or offloaded by accelerate) and what is known about it.
+
+    source: the name it was asked for by; provenance: package, version, licence and notes where they are known;
+    plan, history: of a model cut here, what was cut and every step since.
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: Any
+    family: Family
+    source: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The coupled groups of the model as it is now."""
+        return groups_of(self.model, self.family)
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the model has, tied ones counted once."""
+        return self.groups.parameters
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The number format of the weights."""
+        return next(self.model.parameters()).dtype
+
+    @property
+    def device(self) -> "torch.device":
+        """Where it computes: of a model with offloaded parts, the device of the parts that are at hand."""
+        import torch
+
+        devices = (p.device for p in self.model.parameters() if not p.is_meta)
+        return next(devices, torch.device("cpu"))
+
+
+def load_model(
+    name: str | Path,
+    dtype: "str | torch.dtype" = "float32",
+    device: "str | torch.device | None" = None,
+    device_map: Any = None,
+) -> LoadedModel:
+    """Load a model by name.
+
+    name: built in (`MODELS`), a folder of safetensors (pruned ones too), a .gguf file or a folder with one, or a hub
+    name "owner/name". dtype: float32, bfloat16, float16 or auto; device: None or auto for a GPU where there is one;
+    device_map: accelerate's, instead of a device ({"model.layers.3": "disk", …} or "auto").
+    Raises UnknownName, UnsupportedModel, BadInput, OutOfReach.
+    """
+    return finish(load_model_events(name, dtype, device, device_map))
+
+
+def load_model_events(
+    name: str | Path,
+    dtype: "str | torch.dtype" = "float32",
+    device: "str | torch.device | None" = None,
+    device_map: Any = None,
+) -> Events:
+    """`load_model` as events: "fetch", "unpack", "convert" where they are needed, then "load"."""
+    where, number = pick_device(device), pick_dtype(dtype, device).dtype
+    place, provenance = yield from _located(name)
+    yield Event("load", 0, 1)
+    lm = _read(place, number, device_map)
+    lm.source, lm.provenance = str(name), provenance
+    lm.model.requires_grad_(False).eval()
+    if device_map is None:
+        lm.model.to(device=where, dtype=number)
+    yield Event(RESULT, 1, 1, lm)
+
+
+def wrap(model: "PreTrainedModel", tokenizer: Any = None, source: str = "in memory") -> LoadedModel:
+    """A `LoadedModel` around a transformers model already in memory, which is left as it is (mode, gradients, device).
+
+    Raises UnsupportedModel for an architecture of no family, quantised linears or adapters.
+    """
+    if not hasattr(getattr(model, "config", None), "model_type"):
+        raise BadInput(f"wrap needs a transformers model with a config; given was a {type(model).__name__}.")
+    return LoadedModel(model, tokenizer, family_of(model), source)
+
+
+def plan_from_config(
+    config: Any, ratio: float = 0.2, layers: Iterable[int] | None = None, count: str = "model"
+) -> Plan:
+    """The size of a plan for a model that need not exist: no weights are read.
+
+    config: a transformers config, a dictionary with a "model_type", or a model's name as `load_model` takes it (of a
+    hub name only the config is fetched). ratio 0 is the dense model. layers, count: see `plan.make_plan`.
+    Raises as `load_model` and `make_plan` do.
+    """
+    if isinstance(config, dict):
+        config = config_from_dict(config)
+    elif isinstance(config, (str, Path)):
+        config = _config_of(config)
+    elif not hasattr(config, "model_type"):
+        raise BadInput(f"A plan needs a config, a dictionary or a model's name; given was a {type(config).__name__}.")
+    return plan_from_groups(groups_from_config(config), ratio, layers, count=count)
+
+
+def _config_of(name: str | Path) -> Any:
+    kind = kind_of(name)
+    if kind == BUILT_IN:
+        return config_from_dict(MODELS[str(name)].config)
+    if kind == HUB:
+        return read_config(finish(hub.hub_folder_events(str(name), weights=False)))
+    return read_config(Path(name).expanduser())
+
+
+def _located(name: str | Path) -> Generator[Event, None, tuple[Path, dict[str, Any]]]:
+    """(folder or file on this machine, provenance) of a name."""
+    kind = kind_of(name)
+    if kind == BUILT_IN:
+        place = yield from relay(embedded.prepared_events())
+        return place, json.loads((place / "provenance.json").read_text())
+    if kind == HUB:
+        place = yield from relay(hub.hub_folder_events(str(name)))
+        return place, {"hub": str(name), "revision": place.name}
+    return Path(name).expanduser().resolve(), {}
+
+
+def _read(place: Path, dtype: "torch.dtype", device_map: Any) -> LoadedModel:
+    """Read a folder or file in the format it has."""
+    file = _gguf_in(place)
+    if file is not None:
+        if device_map is not None:
+            raise BadInput(f"{file} is a GGUF file, which cannot be offloaded; leave device_map out.")
+        _, model, tokenizer = read_gguf(file, dtype)
+    elif (place / "pruning.json").is_file():
+        from .checkpoint import load_pruned
+
+        if device_map is not None:
+            raise BadInput(f"{place} is a pruned model, which cannot be offloaded; leave device_map out.")
+        return load_pruned(place)
+    else:
+        _, model, tokenizer = read_folder(place, dtype, device_map)
+    return LoadedModel(model, tokenizer, family_of(model), str(place))
+
+
+def _gguf_in(place: Path) -> Path | None:
+    """The GGUF file meant: the path itself, or the only one in a folder that has no config.json."""
+    if place.is_file():
+        if place.suffix.lower() == ".gguf":
+            return place
+        raise BadInput(f"{place} is a file of no model format read here; give a .gguf file or a folder of safetensors.")
+    files = sorted(place.glob("*.gguf"))
+    if (place / "config.json").is_file() or not files:
+        return None
+    if len(files) > 1:
+        names = ", ".join(f.name for f in files[:4])
+        raise BadInput(f"The folder {place} holds {len(files)} GGUF files ({names}); give one of them by its path.")
+    return files[0]

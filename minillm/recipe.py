@@ -1,0 +1,281 @@
+"""What can be asked for, as frozen records that check themselves: a run's recipe, and the requests that add to a run.
+
+Every field carries its own check, so that a value is refused in one place whoever gives it (a page, the command line,
+a file), with one sentence: what was given, what is expected. A record goes to JSON and back unchanged; an unknown field
+is an error, never ignored. Whether a variant or a score exists is not known here: `jobs.submit` asks the store.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+from .criteria import find_all
+from .errors import BadInput, UnknownName
+from .settings import Settings
+
+Check = Callable[[str, Any], Any]
+"""(field name, value) -> the value as kept. Raises BadInput."""
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
+LONGEST_NAME, LONGEST_PROMPT = 500, 20_000
+
+
+def whole(low: int, high: int) -> Check:
+    """A whole number from low to high; 8.0 counts as 8 (sliders send floats)."""
+
+    def check(name: str, value: Any) -> int:
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if number is None or number != number or not low <= number <= high or number != int(number):
+            raise BadInput(f"{_words(name)} is {_shown(value)}; give a whole number from {low:,} to {high:,}.")
+        return int(number)
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    """A number from low to high."""
+
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise BadInput(f"{_words(name)} is {_shown(value)}; give a number from {low:g} to {high:g}.")
+        return float(value)
+
+    return check
+
+
+def line(longest: int = LONGEST_NAME, empty: bool = False, strip: bool = True) -> Check:
+    """Text, by default without surrounding space; empty only where that means something."""
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or "\0" in value or not (value.strip() or empty):
+            raise BadInput(f"{_words(name)} is {_shown(value)}; give some text.")
+        if len(value) > longest:
+            raise BadInput(f"{_words(name)} has {len(value):,} characters; give at most {longest:,}.")
+        return value.strip() if strip else value
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    """One of a few words."""
+
+    def check(name: str, value: Any) -> str:
+        if value not in choices:
+            raise UnknownName(_words(name), value, [choice or "(empty)" for choice in choices])
+        return str(value)
+
+    return check
+
+
+def several(of: Check, most: int) -> Check:
+    """From one to `most` different values, kept in their order."""
+
+    def check(name: str, value: Any) -> tuple:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise BadInput(f"{_words(name)} is {_shown(value)}; give a list.")
+        found = tuple(dict.fromkeys(of(name, one) for one in value))
+        if not 1 <= len(found) <= most:
+            raise BadInput(f"{_words(name)} has {len(found)} entries; give from 1 to {most}.")
+        return found
+
+    return check
+
+
+def optional(of: Check) -> Check:
+    """None, or what the other check takes."""
+    return lambda name, value: None if value is None else of(name, value)
+
+
+def yes_or_no(name: str, value: Any) -> bool:
+    """True or False, and nothing that merely counts as such."""
+    if not isinstance(value, bool):
+        raise BadInput(f"{_words(name)} is {_shown(value)}; give true or false.")
+    return value
+
+
+def device(name: str, value: Any) -> str:
+    """auto, cpu, mps, cuda or cuda:N."""
+    if not isinstance(value, str) or not DEVICE.fullmatch(value):
+        raise BadInput(f"{_words(name)} is {_shown(value)}; give auto, cpu, mps, cuda or cuda:N.")
+    return value
+
+
+def criteria(name: str, value: Any) -> tuple[str, ...]:
+    """Names in the table of criteria."""
+    return tuple(criterion.name for criterion in find_all(several(line(), 50)(name, value)))
+
+
+def settings(name: str, value: Any) -> dict[str, Any]:
+    """Settings of scoring (see `settings.Settings`), as given."""
+    if not isinstance(value, dict):
+        raise BadInput(f"{_words(name)} is {_shown(value)}; give names with values.")
+    Settings.of(**value)
+    return dict(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _shown(value: Any) -> str:
+    text = f"“{value}”" if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _kept(check: Check, **default: Any) -> Any:
+    return field(metadata={"check": check}, **default)
+
+
+class Checked:
+    """Base of the records below: checks every field on the way in, and goes to JSON and back."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, one.name, one.metadata["check"](one.name, getattr(self, one.name)))
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold."""
+        found = asdict(self)  # type: ignore[call-overload]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises UnknownName for a field that is none, BadInput for one that is missing."""
+        known = {one.name for one in fields(cls)}  # type: ignore[arg-type]
+        for name in data:
+            if name not in known:
+                raise UnknownName("field", name, known)
+        try:
+            return cls(**data)
+        except TypeError as fault:
+            missing = str(fault).partition("argument")[2].strip(" s:") or str(fault)
+            raise BadInput(f"Something is missing: give {missing}.") from fault
+
+
+@dataclass(frozen=True)
+class RunRecipe(Checked):
+    """What all jobs of a run share: a model, its calibration text, a seed.
+
+    samples × length: calibration tokens; gradient_samples: how many of those samples gradients see (never more than
+    there are).
+    """
+
+    model: str = _kept(line(), default="smollm2-135m")
+    dtype: str = _kept(one_of(*DTYPES), default="auto")
+    device: str = _kept(device, default="auto")
+    text: str = _kept(line(), default="python-docs")
+    samples: int = _kept(whole(1, 100_000), default=128)
+    length: int = _kept(whole(2, 131_072), default=128)
+    gradient_samples: int = _kept(whole(1, 100_000), default=10)
+    seed: int = _kept(whole(0, 2**31 - 1), default=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "gradient_samples", min(self.gradient_samples, self.samples))
+
+
+@dataclass(frozen=True)
+class InspectRequest(Checked):
+    """Load the model and report what it is made of."""
+
+    kind: ClassVar[str] = "inspect"
+
+
+@dataclass(frozen=True)
+class ScoreRequest(Checked):
+    """Score every group under some criteria, all with the same settings."""
+
+    kind: ClassVar[str] = "score"
+    criteria: tuple[str, ...] = _kept(criteria)
+    settings: dict[str, Any] = _kept(settings, default_factory=dict)
+
+    def label(self, criterion: str) -> str:
+        """The name its scores are kept under: the criterion, and the settings where they are not the default ones."""
+        default = Settings().to_json()
+        changed = [f"{name} {value}" for name, value in sorted(self.settings.items()) if value != default[name]]
+        return f"{criterion} ({', '.join(changed)})" if changed else criterion
+
+
+@dataclass(frozen=True)
+class PruneRequest(Checked):
+    """Make a plan from stored scores, cut, and measure perplexity before and after.
+
+    criterion: the label of stored scores, or a criterion, scored first where it has not been; channels_from: other
+    scores for the channels; layers: the blocks that give (None: the default range); compensate: nothing, "bias" or
+    "least-squares" on the run's calibration text; evaluate_text: empty for no perplexity; evaluate_tokens: use only
+    the first so many (None: all).
+    """
+
+    kind: ClassVar[str] = "prune"
+    criterion: str = _kept(line())
+    channels_from: str = _kept(line(empty=True), default="")
+    ratio: float = _kept(number(0, 0.99), default=0.2)
+    layers: tuple[int, ...] | None = _kept(optional(several(whole(0, 9_999), 10_000)), default=None)
+    allocation: str = _kept(one_of("uniform"), default="uniform")
+    compensate: str = _kept(one_of("", "bias", "least-squares"), default="")
+    evaluate_text: str = _kept(line(empty=True), default="python-docs")
+    evaluate_tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
+    evaluate_length: int = _kept(whole(2, 131_072), default=128)
+
+
+@dataclass(frozen=True)
+class RecoverRequest(Checked):
+    """Train LoRA on a pruned variant and merge it. Stopping it keeps the best so far.
+
+    loss: "distill" (from the original) or "language-model" (the paper); steps of batch × length tokens.
+    """
+
+    kind: ClassVar[str] = "recover"
+    variant: str = _kept(line())
+    loss: str = _kept(one_of("distill", "language-model"), default="distill")
+    steps: int = _kept(whole(1, 1_000_000), default=120)
+    batch: int = _kept(whole(1, 4096), default=8)
+    length: int = _kept(whole(2, 131_072), default=128)
+    rank: int = _kept(whole(1, 1024), default=8)
+    alpha: int = _kept(whole(1, 10_000), default=16)
+    learning_rate: float = _kept(number(1e-8, 1), default=1e-3)
+    evaluate_every: int = _kept(whole(1, 1_000_000), default=25)
+    text: str = _kept(line(), default="python-docs")
+    seed: int = _kept(whole(0, 2**31 - 1), default=0)
+
+
+@dataclass(frozen=True)
+class GenerateRequest(Checked):
+    """Continue some prompts with some variants. temperature 0: always the likeliest word."""
+
+    kind: ClassVar[str] = "generate"
+    prompts: tuple[str, ...] = _kept(several(line(LONGEST_PROMPT, strip=False), 50))
+    variants: tuple[str, ...] = _kept(several(line(), 20), default=("original",))
+    max_new_tokens: int = _kept(whole(1, 32_768), default=64)
+    temperature: float = _kept(number(0, 10), default=0.0)
+    top_p: float = _kept(number(0.01, 1), default=1.0)
+    seed: int = _kept(whole(0, 2**31 - 1), default=0)
+    chat: bool = _kept(yes_or_no, default=True)
+
+
+@dataclass(frozen=True)
+class EvaluateRequest(Checked):
+    """Perplexity of some variants on a text: windows of `length` tokens, the first `tokens` of it (None: all)."""
+
+    kind: ClassVar[str] = "evaluate"
+    variants: tuple[str, ...] = _kept(several(line(), 20), default=("original",))
+    text: str = _kept(line(), default="python-docs")
+    length: int = _kept(whole(2, 131_072), default=128)
+    tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
+
+
+Request = InspectRequest | ScoreRequest | PruneRequest | RecoverRequest | GenerateRequest | EvaluateRequest
+
+REQUESTS: dict[str, type[Request]] = {
+    request.kind: request
+    for request in (InspectRequest, ScoreRequest, PruneRequest, RecoverRequest, GenerateRequest, EvaluateRequest)
+}
+
+
+def request_from_json(kind: str, data: dict[str, Any]) -> Request:
+    """A request of that kind. Raises UnknownName for a kind or field that is none."""
+    if kind not in REQUESTS:
+        raise UnknownName("kind of job", kind, REQUESTS)
+    return REQUESTS[kind].from_json(data)

@@ -1,0 +1,170 @@
+"""Runs that outlive a page and a process: a database (`store.sqlite`) and a folder of files for each run.
+
+This is all a page needs to draw anything: recipes, jobs and their events (`jobtable`), scores and plans (`shelf`),
+variants and results. Several processes and threads may use it at once.
+"""
+
+import json
+import re
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from . import paths, shelf
+from .errors import BadInput, UnknownName
+from .jobtable import IS_LIVE, JobTable
+from .plan import Plan
+from .recipe import RunRecipe
+from .records import LIVE, ORIGINAL, STATES, Job, Result, Run, StoredEvent, Variant
+from .scores import Scores
+
+RUN_ID = re.compile(r"[0-9a-f]{8}")
+LONGEST_TITLE = 120
+
+__all__ = ["LIVE", "STATES", "Job", "Result", "Run", "Store", "StoredEvent", "Variant"]
+
+
+class Store(JobTable):
+    """Everything that is kept, under one folder (default: `paths.home()`)."""
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = Path(folder) if folder else paths.home()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(self.folder / "store.sqlite")
+
+    def create_run(self, recipe: RunRecipe, title: str = "") -> str:
+        """Keep a recipe as a new run; returns its id: 8 hexadecimal digits."""
+        row = (token_hex(4), _title(title), json.dumps(recipe.to_json()), time.time())
+        with self.writing() as db:
+            db.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", row)
+        return row[0]
+
+    def run(self, run_id: str) -> Run:
+        """A run by id. Raises BadInput where there is none: never was, deleted, or not the form of an id."""
+        row = None
+        if isinstance(run_id, str) and RUN_ID.fullmatch(run_id):
+            row = self.reading().execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise BadInput(f"There is no run “{str(run_id)[:40]}”; it may have been deleted. Choose one from the list.")
+        return _run(row)
+
+    def runs(self, search: str = "", limit: int = 100) -> list[Run]:
+        """Runs of which id, title, model or text contain every word, newest first."""
+        words = [re.sub(r"([\\%_])", r"\\\1", word) for word in search.split()]
+        searched = "id || ' ' || title || ' ' || json_extract(recipe, '$.model') || ' ' || json_extract(recipe, '$.text')"
+        found = self.reading().execute(
+            f"""SELECT * FROM runs WHERE NOT EXISTS (
+                SELECT 1 FROM json_each(?) WHERE {searched} NOT LIKE '%' || value || '%' ESCAPE '\\')
+            ORDER BY created DESC, rowid DESC LIMIT ?""",
+            (json.dumps(words), limit),
+        )
+        return [_run(row) for row in found]
+
+    def rename_run(self, run_id: str, title: str) -> None:
+        """Give a run another title."""
+        self.run(run_id)
+        with self.writing() as db:
+            db.execute("UPDATE runs SET title = ? WHERE id = ?", (_title(title), run_id))
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove a run with its jobs, results and files. Raises BadInput while one of its jobs is live."""
+        folder = self.run_folder(run_id)
+        with self.writing() as db:
+            live = db.execute(f"SELECT id, kind FROM jobs WHERE run_id = ? AND {IS_LIVE}", (run_id,)).fetchone()
+            if live:
+                raise BadInput(f"The {live['kind']} job {live['id']} of this run is live; stop it before deleting.")
+            db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where the files of a run lie. Raises BadInput where there is no such run."""
+        return self.folder / "runs" / self.run(run_id).id
+
+    def storage_bytes(self, run_id: str | None = None) -> int:
+        """Bytes that the files of a run take, or all runs with the database."""
+        if run_id is not None:
+            return shelf.size(self.run_folder(run_id))
+        return shelf.size(self.folder / "runs") + sum(f.stat().st_size for f in self.folder.glob("store.sqlite*"))
+
+    def save_scores(self, run_id: str, scores: Scores, label: str = "") -> None:
+        """Keep scores under a label (default: their own label or criterion), in place of earlier ones."""
+        label = label or str(scores.recipe.get("label") or scores.criterion)
+        shelf.save_scores(self.run_folder(run_id), label, scores)
+
+    def score_labels(self, run_id: str) -> list[str]:
+        """Labels of the scores of a run, sorted; reads no scores."""
+        return shelf.score_labels(self.run_folder(run_id))
+
+    def scores(self, run_id: str) -> dict[str, Scores]:
+        """{label: scores} of a run, sorted by label. Unchanged scores are the same objects at every call."""
+        return shelf.load_scores(self.run_folder(run_id))
+
+    def add_variant(self, run_id: str, variant: Variant, plan: Plan | None = None) -> Variant:
+        """Keep a variant and its plan; returns it with the time. Raises BadInput where its name is taken."""
+        row = (variant.name, variant.kind, variant.parent, json.dumps(variant.request), json.dumps(variant.details))
+        if plan is not None:
+            shelf.save_plan(self.run_folder(run_id), variant.name, plan)
+        try:
+            with self.writing() as db:
+                db.execute("INSERT INTO variants VALUES (?, ?, ?, ?, ?, ?, ?)", (run_id, *row, time.time()))
+        except sqlite3.IntegrityError as fault:
+            raise BadInput(f"This run already has a variant “{variant.name}”; give it another name.") from fault
+        return self.variant(run_id, variant.name)
+
+    def variants(self, run_id: str) -> list[Variant]:
+        """The original, then the others in the order they were made."""
+        run = self.run(run_id)
+        found = self.reading().execute("SELECT * FROM variants WHERE run_id = ? ORDER BY rowid", (run_id,))
+        return [Variant(ORIGINAL, ORIGINAL, created=run.created), *map(_variant, found)]
+
+    def variant(self, run_id: str, name: str) -> Variant:
+        """A variant by name. Raises UnknownName, which lists near or all of the run's."""
+        known = {variant.name: variant for variant in self.variants(run_id)}
+        if name not in known:
+            raise UnknownName("variant", name, known)
+        return known[name]
+
+    def free_name(self, run_id: str, kind: str) -> str:
+        """The next name for a variant of a kind: pruned-1, pruned-2 …"""
+        return f"{kind}-{1 + sum(variant.kind == kind for variant in self.variants(run_id))}"
+
+    def plan(self, run_id: str, name: str) -> Plan:
+        """The plan a pruned variant was cut by. Raises BadInput where it has none."""
+        return shelf.load_plan(self.run_folder(run_id), self.variant(run_id, name).name)
+
+    def weights_folder(self, run_id: str, name: str) -> Path:
+        """Where the weights of a variant lie, where they are kept and not rebuilt."""
+        return shelf.weights_folder(self.run_folder(run_id), name)
+
+    def add_result(self, run_id: str, kind: str, data: dict[str, Any], job_id: int | None = None) -> int:
+        """Keep a result (perplexity, curve, generation, memory …); returns its number."""
+        with self.writing() as db:
+            row = (run_id, job_id, kind, json.dumps(data), time.time())
+            found = db.execute(
+                "INSERT INTO results (run_id, job_id, kind, data, created) VALUES (?, ?, ?, ?, ?) RETURNING id", row
+            )
+            return int(found.fetchone()["id"])
+
+    def results(self, run_id: str, kind: str | None = None) -> list[Result]:
+        """Results of a run, oldest first; of one kind or all."""
+        self.run(run_id)
+        found = self.reading().execute(
+            "SELECT * FROM results WHERE run_id = ? AND (? IS NULL OR kind = ?) ORDER BY id", (run_id, kind, kind)
+        )
+        return [Result(**{**dict(row), "data": json.loads(row["data"])}) for row in found]
+
+
+def _title(title: str) -> str:
+    return " ".join(title.split())[:LONGEST_TITLE]
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(row["id"], row["title"], RunRecipe.from_json(json.loads(row["recipe"])), row["created"])
+
+
+def _variant(row: sqlite3.Row) -> Variant:
+    request, details = json.loads(row["request"]), json.loads(row["details"])
+    return Variant(row["name"], row["kind"], row["parent"], request, details, row["created"])

@@ -1,0 +1,154 @@
+"""Cutting: plan + model → a smaller model. The only module that changes a shape.
+
+The cut model is made as a copy whose cut weights are replaced while copying, so that the original is never touched and
+its large tensors are never doubled. Its outputs equal those of the original with the removed groups masked.
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .compensation import Patch, Patches, compensation_events
+from .errors import BadInput
+from .events import RESULT, Event, Events, finish, relay
+from .families import Family
+from .groups import BlockGroups
+from .models import LoadedModel
+from .plan import Plan
+
+Slices = dict[str, dict[str, Tensor]]
+"""{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
+
+
+def prune(lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None) -> LoadedModel:
+    """The model without the groups the plan drops; `lm` is untouched.
+
+    compensate: None, "bias" or "least-squares" (see `compensation`), which need `text`: a text name or token ids
+    [samples, length]. Raises BadInput (a plan for another model, no text), UnknownName, NumericalFault.
+    """
+    return finish(prune_events(lm, plan, compensate, text))
+
+
+def prune_events(
+    lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None
+) -> Events:
+    """`prune` as events: "compensate" block by block, then "cut"."""
+    if plan.groups.blocks != lm.groups.blocks or plan.groups.model_type != lm.groups.model_type:
+        raise BadInput(
+            f"The plan is for a {plan.groups.model_type} model with {plan.groups.parameters:,} parameters in "
+            f"{len(plan.groups)} blocks; this one ({lm.source}) is a {lm.groups.model_type} model with "
+            f"{lm.groups.parameters:,} in {len(lm.groups)}. Score this model and plan anew."
+        )
+    slices = [kept_slices(lm.family, b, plan, i) for i, b in enumerate(lm.groups.blocks)]
+    patches: Patches = {}
+    if compensate:
+        tokens = _tokens(lm, text)
+        patches = yield from relay(compensation_events(lm, plan, _columns(lm, slices), compensate, tokens))
+    yield Event("cut", 0, 1)
+    model = cut(lm, slices, patches, plan)
+    small = LoadedModel(model, lm.tokenizer, lm.family, lm.source)
+    small.plan = plan
+    small.history = [*lm.history, {"step": "prune", "compensate": compensate or "", "plan": plan.recipe}]
+    yield Event(RESULT, 1, 1, small)
+
+
+def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> Slices:
+    """Which rows and columns of each linear of a block stay."""
+    gathered: dict[tuple[str, str], list[np.ndarray]] = {}
+    for s in family.structures:
+        kept = plan.kept(s.kind)[layer]
+        if len(kept) < block.count(s.kind):
+            gathered.setdefault((s.linear, s.axis), []).append(s.indices(block)[kept].ravel())
+    slices: Slices = {}
+    for (linear, axis), parts in gathered.items():
+        slices.setdefault(linear, {})[axis] = torch.from_numpy(np.sort(np.concatenate(parts)))
+    return slices
+
+
+def _columns(lm: LoadedModel, slices: list[Slices]) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
+    """{(layer, linear): (kept columns, cut columns)} of every linear that loses columns."""
+    found = {}
+    for layer, block in enumerate(lm.family.block_list(lm.model)):
+        for name, linear in lm.family.block_linears(block).items():
+            kept = slices[layer].get(name, {}).get("columns")
+            if kept is not None:
+                gone = torch.ones(linear.in_features, dtype=torch.bool).index_fill_(0, kept, False).nonzero().flatten()
+                found[layer, name] = (kept.to(lm.device), gone.to(lm.device))
+    return found
+
+
+def _tokens(lm: LoadedModel, text: str | Tensor | None) -> Tensor:
+    if text is None:
+        raise BadInput("Compensation needs text: give a text name such as python-docs, or token ids [samples, length].")
+    if isinstance(text, Tensor):
+        return text
+    from .text import load_text
+
+    return load_text(text, lm)
+
+
+def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> nn.Module:
+    """A copy of the model in which every cut linear is smaller."""
+    memo: dict[int, Any] = {}
+    biases: list[tuple[int, str, Tensor]] = []
+    for layer, block in enumerate(lm.family.block_list(lm.model)):
+        for name, linear in lm.family.block_linears(block).items():
+            patch = patches.get((layer, name), Patch())
+            if name in slices[layer]:
+                _replace(memo, linear, slices[layer][name], patch)
+            if patch.bias is not None and linear.bias is None:
+                biases.append((layer, name, patch.bias.to(linear.weight.dtype)))
+    model = copy.deepcopy(lm.model, memo)
+    blocks = lm.family.block_list(model)
+    for layer, name, bias in biases:
+        lm.family.block_linears(blocks[layer])[name].bias = nn.Parameter(bias, requires_grad=False)
+    for layer, block in enumerate(blocks):
+        resize(lm.family, block, lm.groups.blocks[layer], plan.kept_heads[layer])
+    return model
+
+
+def _replace(memo: dict[int, Any], linear: nn.Linear, kept: dict[str, Tensor], patch: Patch) -> None:
+    """Put the smaller weight (and bias) where a deep copy will look for the copy of the old one."""
+    weight, bias = linear.weight.detach(), linear.bias
+    rows, columns = kept.get("rows"), kept.get("columns")
+    if patch.columns is not None:
+        weight, columns = patch.columns.to(weight.dtype), None
+    if rows is not None:
+        weight = weight[rows.to(weight.device)]
+    if columns is not None:
+        weight = weight[:, columns.to(weight.device)]
+    memo[id(linear.weight)] = nn.Parameter(weight.contiguous(), requires_grad=False)
+    if bias is not None:
+        smaller = bias.detach() if rows is None else bias.detach()[rows.to(bias.device)]
+        smaller = smaller if patch.bias is None else (smaller.float() + patch.bias).to(bias.dtype)
+        memo[id(bias)] = nn.Parameter(smaller.clone(), requires_grad=False)
+
+
+def resize(family: Family, block: nn.Module, before: BlockGroups, kept_heads: np.ndarray) -> None:
+    """Make what modules remember agree with their weights after a cut."""
+    for linear in family.block_linears(block).values():
+        linear.out_features, linear.in_features = linear.weight.shape
+    if family.mend is not None:
+        family.mend(block, before, kept_heads)
+
+
+def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
+    """A copy of the same shape with the removed groups' weights at zero: what a cut model must agree with."""
+    model = copy.deepcopy(lm.model)
+    for layer, block in enumerate(lm.family.block_list(model)):
+        linears = lm.family.block_linears(block)
+        for s in lm.family.structures:
+            groups = lm.groups.blocks[layer]
+            gone = np.setdiff1d(np.arange(groups.count(s.kind)), plan.kept(s.kind)[layer])
+            index = torch.from_numpy(s.indices(groups)[gone].ravel())
+            weight, bias = linears[s.linear].weight.data, linears[s.linear].bias
+            if s.axis == "columns":
+                weight[:, index] = 0
+            else:
+                weight[index] = 0
+                if bias is not None:
+                    bias.data[index] = 0
+    return LoadedModel(model, lm.tokenizer, lm.family, lm.source)

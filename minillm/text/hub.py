@@ -1,0 +1,121 @@
+"""Data sets of the hub, through `datasets`: rows of one part, up to a number of characters.
+
+A split of its own is a part's; a split that several parts share is dealt out in runs of neighbouring rows, so that no
+row is in two parts and context stays whole. Loading scripts are never executed: `datasets` refuses them.
+"""
+
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import BadInput, OutOfReach
+from .documents import JOINT, row_texts
+from .names import HubSet, Source
+
+STREAM_RUN = 1000
+"""Rows a part gets in a turn where the length of a split is not known."""
+
+
+def read_hub(source: Source, part: str, whole: bool = False, tokenizer: Any = None) -> str:
+    """One part of a hub data set as one string, rows joined with a blank line.
+
+    whole: all rows of the part's split instead of its share. Raises OutOfReach (no network, nothing cached) and
+    BadInput (no such set, config, split or column; a set that is a script).
+    """
+    hub = source.hub
+    assert hub is not None
+    rows = _rows(hub, part)
+    mine = rows if whole else _dealt(rows, hub.turns(part), part)
+    with _translated(hub):
+        texts = list(_up_to(row_texts(mine, hub.column, hub.repository, tokenizer), hub.characters))
+    if not any(text.strip() for text in texts):
+        raise BadInput(f"The {part} part of {source.name} holds no text; name another split or column.")
+    return JOINT.join(texts)
+
+
+def _rows(hub: HubSet, part: str) -> Iterable[dict[str, Any]]:
+    import datasets
+
+    keywords = {"revision": hub.revision} if hub.revision else {}
+    with _translated(hub), nullcontext() if _resolvable() else _offline():
+        return datasets.load_dataset(
+            hub.repository, hub.config, split=hub.split(part), streaming=hub.stream, **keywords
+        )
+
+
+def _dealt(rows: Any, turns: tuple[str, ...], part: str) -> Iterator[dict[str, Any]]:
+    """The rows whose turn is this part's."""
+    run = -(-len(rows) // len(turns)) if hasattr(rows, "__len__") else STREAM_RUN
+    for number, row in zip(count(), rows, strict=False):
+        if turns[number // run % len(turns)] == part:
+            yield row
+
+
+def _up_to(texts: Iterable[str], characters: int) -> Iterator[str]:
+    for text in texts:
+        yield text[:characters]
+        characters -= len(text)
+        if characters <= 0:
+            return
+
+
+def _resolvable() -> bool:
+    """Whether the hub's name resolves: asked first, because the client retries for 23 s where it does not."""
+    from huggingface_hub import constants
+
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    try:
+        return bool(socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443))
+    except OSError:
+        return False
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Only what is cached, while open."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _translated(hub: HubSet) -> Iterator[None]:
+    """Turn what `datasets` raises into one sentence."""
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+
+    named = hub.repository + (f" ({hub.config})" if hub.config else "")
+    try:
+        yield
+    except DatasetNotFoundError as fault:
+        raise BadInput(
+            f"The hub has no public data set {named}; check the name, or use python-docs, which is always there."
+        ) from fault
+    except (FileNotFoundError, ValueError, DatasetsError) as fault:
+        raise BadInput(f"The data set {named} cannot be read: {_first_line(fault)}.") from fault
+    except RuntimeError as fault:
+        if "script" not in str(fault):
+            raise
+        raise BadInput(
+            f"The data set {named} is a loading script, and remote code is never executed; download its files and "
+            "give them as file:PATH."
+        ) from fault
+    except OSError as fault:
+        raise OutOfReach(
+            f"The data set {named} cannot be fetched ({_first_line(fault)}); without a network use python-docs, self "
+            "or file:PATH."
+        ) from fault
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip() or type(fault).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,297 @@
+"""The one loop over the blocks that every criterion visits.
+
+A walk takes token *streams* through the model block by block. Each block is read once for all streams, so that peak
+memory is one block plus the streams, progress and cancelling come for free, and a score can be reduced to groups while
+its block is at hand. Weights are never changed: a stream that needs other weights (W ± εz) brings a function that
+makes them for one block, and they are dropped after it.
+
+    forward   embeddings → block 0 → … → block L−1 → tail (norm, head, loss in chunks of 128 tokens)
+    reverse   the same graph from its end: block inputs kept on the way forward, one block recomputed at a time
+
+The keywords a block is called with (mask, positions) are recorded from the model itself, for every block and batch
+shape, in a pass in which blocks return their input unchanged: models may mix full and sliding attention.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .errors import NumericalFault
+from .events import Event, Events
+from .models import LoadedModel
+from .residence import resident
+
+TAIL_TOKENS = 128
+BATCH_TOKENS = 2048
+
+Weights = dict[str, Tensor]
+Versions = Callable[[int, nn.Module], Iterator[Weights]]
+"""(layer, block) -> for each copy of a stream, the parameters (by name in the block) it wants replaced."""
+
+
+def _as_they_are(layer: int, block: nn.Module) -> Iterator[Weights]:
+    yield {}
+
+
+@dataclass
+class Stream:
+    """Tokens on their way through the model.
+
+    tokens: [samples, length]; batch: samples pushed at once (default: about 2,048 tokens);
+    observe: linear name -> an observer of its input (see `statistics`), or None to pass over it;
+    copies, versions: how many versions of the weights it meets, and what they are;
+    float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk.
+    """
+
+    tokens: Tensor
+    batch: int = 0
+    observe: Callable[[str], Any] | None = None
+    copies: int = 1
+    versions: Versions = _as_they_are
+    float32: bool = False
+    keep_inputs: bool = False
+    hidden: list[list[Tensor]] = field(default_factory=list)
+    inputs: list[list[Tensor]] = field(default_factory=list)
+    calls: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def batches(self) -> list[Tensor]:
+        """The tokens in pieces of [batch, length]."""
+        size = self.batch or max(1, BATCH_TOKENS // self.tokens.shape[1])
+        return list(self.tokens.split(size))
+
+
+Observed = dict[str, Any]
+Visit = Callable[[int, nn.Module, Observed], Any]
+"""(layer, block, {linear: its observer}) -> payload of the block's event."""
+
+VisitGradient = Callable[[int, nn.Module, Weights], Any]
+"""(layer, block, {linear: ∂L/∂W, float32 or the model's dtype [out, in]}) -> payload of the block's event."""
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Eval mode, restored afterwards: dropout would change what is measured."""
+    training = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for name, module in model.named_modules():
+            module.training = training[name]
+
+
+def forward_events(lm: LoadedModel, streams: list[Stream], visit: Visit | None = None, stage: str = "walk") -> Events:
+    """Walk all streams through all blocks; after each block call `visit` and yield an event with what it returns.
+
+    Leaves each stream's `hidden` at the last block's output. Yields Event(stage, layer + 1, blocks, payload).
+    """
+    blocks = list(lm.family.block_list(lm.model))
+    with frozen(lm.model), torch.no_grad():
+        for stream in streams:
+            _enter(lm, blocks, stream)
+        for layer in range(len(blocks)):
+            with resident(blocks[layer]) as block:
+                observed = _pass(lm, layer, block, streams)
+                payload = visit(layer, block, observed) if visit else None
+            yield Event(stage, layer + 1, len(blocks), payload)
+
+
+def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage: str = "reverse walk") -> Events:
+    """Backprop through the blocks in reverse order, from a stream that kept its inputs.
+
+    The loss is the mean token cross-entropy over the whole stream. `visit` gets the gradients of each block's linears,
+    equal to those of a full backward; they are freed after it. Yields Event(stage, blocks done, blocks, payload).
+    """
+    blocks = list(lm.family.block_list(lm.model))
+    with frozen(lm.model):
+        upstream = tail_gradients(lm, stream)
+        for layer in reversed(range(len(blocks))):
+            with resident(blocks[layer]) as block:
+                gradients, upstream = _block_gradients(lm, layer, block, stream, upstream)
+                with torch.no_grad():
+                    payload = visit(layer, block, gradients)
+            del gradients
+            yield Event(stage, len(blocks) - layer, len(blocks), payload)
+
+
+def _enter(lm: LoadedModel, blocks: list[nn.Module], stream: Stream) -> None:
+    """Embed the stream's tokens and note how the model would call each block."""
+    stream.hidden, stream.inputs, stream.calls = [[] for _ in range(stream.copies)], [], {}
+    embed = lm.model.get_input_embeddings()
+    for tokens in stream.batches():
+        embedded = embed(tokens.to(lm.device))
+        embedded = embedded.float() if stream.float32 else embedded
+        with _recording(blocks, lm.family.tuple_output) as calls:
+            lm.model.base_model(inputs_embeds=embedded, use_cache=False)
+        first, keywords = calls[0][0], [_cast(k, embedded.dtype) for _, k in calls]
+        stream.calls.setdefault(len(tokens), keywords)
+        for copy in stream.hidden:
+            copy.append(first)
+
+
+@contextmanager
+def _recording(blocks: list[nn.Module], tuple_output: bool) -> Iterator[list[tuple[Tensor, dict[str, Any]]]]:
+    """While open, blocks return their input unchanged and note their arguments instead of computing."""
+    calls: list[tuple[Tensor, dict[str, Any]]] = []
+
+    def note(hidden: Tensor, *args: Any, **keywords: Any) -> Any:
+        assert not args, "a block was called with positional arguments besides its input"
+        calls.append((hidden, keywords))
+        return (hidden,) if tuple_output else hidden
+
+    before = [block.__dict__.get("forward") for block in blocks]
+    for block in blocks:
+        block.forward = note
+    try:
+        yield calls
+    finally:
+        for block, forward in zip(blocks, before, strict=True):
+            if forward is None:
+                del block.forward
+            else:
+                block.forward = forward
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, (tuple, list)):
+        return type(value)(_cast(v, dtype) for v in value)
+    if isinstance(value, dict):
+        return {k: _cast(v, dtype) for k, v in value.items()}
+    return value
+
+
+def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) -> Observed:
+    """Push every stream through one block; return what was observed."""
+    observed: Observed = {}
+    for stream in streams:
+        if stream.keep_inputs:
+            stream.inputs.append(list(stream.hidden[0]))
+        single = _float32(block) if stream.float32 else {}
+        watching = _watching(lm, block, stream, observed) if stream.observe else nullcontext()
+        with watching:
+            for hidden, weights in zip(stream.hidden, stream.versions(layer, block), strict=True):
+                for i, inputs in enumerate(hidden):
+                    hidden[i] = _run(block, inputs, stream.calls[len(inputs)][layer], {**single, **weights})
+    return observed
+
+
+def _float32(block: nn.Module) -> Weights:
+    return {name: p.float() for name, p in block.named_parameters() if p.dtype != torch.float32}
+
+
+def _run(block: nn.Module, inputs: Tensor, keywords: dict[str, Any], weights: Weights) -> Tensor:
+    output = functional_call(block, weights, (inputs,), keywords) if weights else block(inputs, **keywords)
+    return output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def _watching(lm: LoadedModel, block: nn.Module, stream: Stream, observed: Observed) -> Iterator[None]:
+    """Feed an observer from each distinct linear input of the block."""
+    assert stream.observe is not None
+    linears = lm.family.block_linears(block)
+    handles = []
+    for name in dict.fromkeys(lm.family.observed(name) for name in linears):
+        observer = stream.observe(name)
+        if observer is None:
+            continue
+        handles.append(linears[name].register_forward_pre_hook(lambda _, args, o=observer: o.add(args[0])))
+        observed[name] = observer
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    observed.update({name: observed[seen] for name in linears if (seen := lm.family.observed(name)) in observed})
+
+
+def _tail(lm: LoadedModel, hidden: Tensor) -> Tensor:
+    """Logits, float32 [tokens, vocabulary], of hidden states [tokens, width]."""
+    for module in lm.family.tail_modules(lm.model):
+        with resident(module) as tail:
+            single = _float32(tail) if hidden.dtype == torch.float32 else {}
+            hidden = functional_call(tail, single, (hidden,)) if single else tail(hidden)
+    return hidden.float()
+
+
+def _chunks(hidden: Tensor, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Hidden states and the words they predict, at most 128 at a time, of a batch [batch, length, width]."""
+    flat, words = hidden[:, :-1].flatten(0, 1), tokens[:, 1:].flatten().to(hidden.device)
+    yield from zip(flat.split(TAIL_TOKENS), words.split(TAIL_TOKENS), strict=True)
+
+
+def _checked(losses: Tensor) -> Tensor:
+    if not losses.isfinite().all():
+        raise NumericalFault(
+            "The loss is not a finite number on this text; load the model in float32, or give another text."
+        )
+    return losses
+
+
+def tail_losses(lm: LoadedModel, stream: Stream) -> list[Tensor]:
+    """Mean token cross-entropy of each sample, for each copy of a stream: float64 [samples].
+
+    Raises NumericalFault where a loss is not finite.
+    """
+    with frozen(lm.model), torch.no_grad():
+        return [_sample_losses(lm, copy, stream.batches()) for copy in stream.hidden]
+
+
+def _sample_losses(lm: LoadedModel, hidden: list[Tensor], batches: list[Tensor]) -> Tensor:
+    losses = []
+    for states, tokens in zip(hidden, batches, strict=True):
+        for sample, row in zip(states, tokens, strict=True):
+            parts = [
+                nn.functional.cross_entropy(_tail(lm, chunk), words, reduction="sum").double()
+                for chunk, words in _chunks(sample[None], row[None])
+            ]
+            losses.append(torch.stack(parts).sum() / (len(row) - 1))
+    return _checked(torch.stack(losses))
+
+
+def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:
+    """∂L/∂(last block's output) of each batch, L the mean over the stream: like `hidden`, [batch, length, width].
+
+    Raises NumericalFault where the loss is not finite.
+    """
+    count = sum(tokens[:, 1:].numel() for tokens in stream.batches())
+    gradients = []
+    for hidden, tokens in zip(stream.hidden[0], stream.batches(), strict=True):
+        pieces = [_chunk_gradient(lm, chunk, words, count) for chunk, words in _chunks(hidden.detach(), tokens)]
+        gradient = torch.zeros_like(hidden)
+        gradient[:, :-1] = torch.cat(pieces).view_as(gradient[:, :-1])
+        gradients.append(gradient)
+    return gradients
+
+
+def _chunk_gradient(lm: LoadedModel, states: Tensor, words: Tensor, count: int) -> Tensor:
+    with torch.enable_grad():
+        leaf = states.detach().requires_grad_()
+        loss = nn.functional.cross_entropy(_tail(lm, leaf), words, reduction="sum") / count
+        return torch.autograd.grad(_checked(loss), leaf)[0]
+
+
+def _block_gradients(
+    lm: LoadedModel, layer: int, block: nn.Module, stream: Stream, upstream: list[Tensor]
+) -> tuple[Weights, list[Tensor]]:
+    """Recompute one block and backpropagate: gradients of its linears (summed over batches), and of its inputs."""
+    names = {name: f"{path}.weight" for name, path in lm.family.linears.items()}
+    total: Weights = {}
+    downstream = []
+    for inputs, gradient in zip(stream.inputs[layer], upstream, strict=True):
+        with torch.enable_grad():
+            leaf = inputs.detach().requires_grad_()
+            weights = {path: block.get_parameter(path).detach().requires_grad_() for path in names.values()}
+            output = _run(block, leaf, stream.calls[len(inputs)][layer], weights)
+            first, *rest = torch.autograd.grad(output, [leaf, *weights.values()], gradient)
+        downstream.append(first)
+        for name, piece in zip(names, rest, strict=True):
+            total[name] = total[name].add_(piece) if name in total else piece
+    stream.inputs[layer] = []
+    return total, downstream

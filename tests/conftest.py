@@ -1,0 +1,45 @@
+"""Every test has a MINILLM_HOME of its own and no hub; the embedded model is converted once a machine, not once a test."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+@pytest.fixture(scope="session")
+def shared_home() -> Path:
+    """The MINILLM_HOME of the person who runs the tests: where the embedded model stays between runs."""
+    from minillm import paths
+
+    return paths.home()
+
+
+@pytest.fixture(autouse=True)
+def own_home(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh MINILLM_HOME for each test."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("MINILLM_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded(shared_home: Path):
+    """The embedded model in float32, loaded once; skipped where its package can be neither found nor fetched."""
+    from minillm import errors, models
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINILLM_HOME", str(shared_home))
+        try:
+            return models.load_model("smollm2-135m", dtype="float32", device="cpu")
+        except errors.OutOfReach as fault:
+            pytest.skip(f"no embedded model: {fault}")

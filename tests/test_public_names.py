@@ -1,0 +1,68 @@
+"""The names of `import minillm`: all there, imported when first used, and never hidden behind a module."""
+
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import minillm
+
+ROOT = Path(__file__).parent.parent
+LONG = ("generate", "load_model", "load_text", "perplexity", "prune", "recover", "score")
+SHORT = ("load_pruned", "make_plan", "overlap", "plan_from_config", "save_pruned", "wrap")
+CLASSES = ("Allocation", "Plan", "Scores")
+
+
+def in_fresh_process(code: str) -> str:
+    """What code prints, run where nothing is imported yet."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_all_is_what_others_rely_on() -> None:
+    assert list(minillm.__all__) == sorted({*LONG, *(f"{name}_events" for name in LONG), *SHORT, *CLASSES})
+
+
+@pytest.mark.parametrize("name", minillm.__all__)
+def test_every_public_name_resolves_to_what_it_names(name: str) -> None:
+    value = getattr(minillm, name)
+    assert callable(value) and not isinstance(value, ModuleType)
+    assert value.__name__ == name and value.__module__.startswith("minillm.")
+
+
+def test_dir_lists_names_not_yet_imported() -> None:
+    assert set(minillm.__all__) <= set(dir(minillm))
+    listed = in_fresh_process("import minillm; print('score' in dir(minillm), 'score' in vars(minillm))")
+    assert listed == "True False"
+
+
+@pytest.mark.parametrize("name", ["skore", "__wrapped__"])
+def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"'minillm' has no attribute '{name}'"):
+        getattr(minillm, name)
+
+
+def test_only_overlap_shares_its_name_with_a_module() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(minillm.__path__)}
+    assert modules & set(minillm.__all__) == {"overlap"}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import minillm",
+        "import minillm.overlap",
+        "from minillm.overlap import matrix",
+        "from minillm import plan; import minillm.overlap",
+        "import importlib; importlib.import_module('minillm.overlap')",
+    ],
+)
+def test_overlap_is_the_function_whatever_is_imported_first(first: str) -> None:
+    then = (
+        "import minillm, minillm.overlap; from minillm import overlap; print(minillm.overlap is overlap, type(overlap))"
+    )
+    assert in_fresh_process(f"{first}\n{then}") == "True <class 'function'>"

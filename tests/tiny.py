@@ -1,0 +1,178 @@
+"""Tiny random models of real transformers classes, and a real tokenizer, for every test.
+
+All builders are seeded, return eval-mode models in float32 unless asked otherwise, and share one vocabulary
+(`VOCABULARY`), so that `tokenizer()` fits every one of them. Weights are drawn wide (std 0.2, biases included) so that
+no head or channel is idle and cutting any of them moves the logits.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+VOCABULARY = 320
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SENTENCES = (
+    "The walk reads every block of the model once and hands its inputs to the visitor.",
+    "A group is a set of weights that must go together: one head, or one channel.",
+    "Nothing is cut before a plan says what stays, and the plan says what it costs.",
+    "Short words help: a ratio is a share, a block is a layer, and a score is a number.",
+)
+
+
+def _built(model_class: str, config_class: str, seed: int, dtype: torch.dtype, **config: Any) -> PreTrainedModel:
+    settings = {
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 256,
+        "attn_implementation": "eager",
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = getattr(transformers, model_class)(getattr(transformers, config_class)(**{**settings, **config}))
+        for parameter in model.parameters():
+            spread = torch.randn_like(parameter)
+            parameter.data = 1 + 0.2 * spread if _is_norm(model, parameter) else 0.2 * spread
+    model.tie_weights()
+    return model.to(dtype).eval()
+
+
+def _is_norm(model: PreTrainedModel, parameter: torch.nn.Parameter) -> bool:
+    norms = [m for m in model.modules() if "norm" in type(m).__name__.lower()]
+    return any(parameter is getattr(m, "weight", None) for m in norms)
+
+
+def _sizes(layers: int, heads: int, kv: int, width: int, ffn: int) -> dict[str, int]:
+    return {
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "hidden_size": width,
+        "intermediate_size": ffn,
+    }
+
+
+def llama(
+    layers: int = 4,
+    heads: int = 6,
+    kv: int = 3,
+    width: int = 48,
+    ffn: int = 32,
+    tied: bool = False,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    **config: Any,
+) -> PreTrainedModel:
+    """Llama with grouped-query heads (6 query heads on 3 key/value heads). Extra keywords go to the config."""
+    sizes = _sizes(layers, heads, kv, width, ffn)
+    return _built("LlamaForCausalLM", "LlamaConfig", seed, dtype, **{**sizes, "tie_word_embeddings": tied, **config})
+
+
+def tied(**settings: Any) -> PreTrainedModel:
+    """`llama` whose output head is its embedding."""
+    return llama(tied=True, **settings)
+
+
+def odd_head_dim(**settings: Any) -> PreTrainedModel:
+    """`llama` whose head_dim (10) is not width / heads (8)."""
+    return llama(**{"head_dim": 10, **settings})
+
+
+def mistral(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """Mistral with a sliding window of 8 tokens in every block."""
+    settings = {**_sizes(4, 6, 3, 48, 32), "sliding_window": 8, **config}
+    return _built("MistralForCausalLM", "MistralConfig", seed, dtype, **settings)
+
+
+def qwen2(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """Qwen2: biases on q, k, v; blocks 0–1 attend fully, blocks 2–3 through a sliding window of 8 tokens."""
+    sliding = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2}
+    return _built("Qwen2ForCausalLM", "Qwen2Config", seed, dtype, **{**_sizes(4, 6, 3, 48, 32), **sliding, **config})
+
+
+def qwen3(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """Qwen3: norms on q and k, head_dim of its own."""
+    settings = {**_sizes(4, 6, 3, 48, 32), "head_dim": 8, **config}
+    return _built("Qwen3ForCausalLM", "Qwen3Config", seed, dtype, **settings)
+
+
+def gemma(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """Gemma: tied embeddings scaled by √width, head_dim (16) ≠ width / heads (12), norms stored as an offset from 1."""
+    settings = {**_sizes(3, 4, 2, 48, 32), "head_dim": 16, **config}
+    return _built("GemmaForCausalLM", "GemmaConfig", seed, dtype, **settings)
+
+
+def bloom(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """BLOOM: fused q-k-v, ALiBi slopes a head, biases everywhere, tied embeddings with a norm after them."""
+    settings = {"n_layer": 3, "n_head": 4, "hidden_size": 32, "hidden_dropout": 0.1, "attention_dropout": 0.1, **config}
+    return _built("BloomForCausalLM", "BloomConfig", seed, dtype, **settings)
+
+
+def opt(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """OPT: learned positions, biases everywhere, tied embeddings, dropout in its config (silent in eval mode)."""
+    sizes = {"num_hidden_layers": 4, "num_attention_heads": 4, "hidden_size": 32, "ffn_dim": 48}
+    settings = {**sizes, "word_embed_proj_dim": 32, "dropout": 0.1, **config}
+    return _built("OPTForCausalLM", "OPTConfig", seed, dtype, **settings)
+
+
+def opt_post_norm(**settings: Any) -> PreTrainedModel:
+    """`opt` as the 350m: norms after the sums, narrower embeddings with projections in and out."""
+    return opt(**{"do_layer_norm_before": False, "word_embed_proj_dim": 16, **settings})
+
+
+LLAMA_LIKE = {
+    "llama": llama,
+    "tied": tied,
+    "odd_head_dim": odd_head_dim,
+    "mistral": mistral,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "gemma": gemma,
+}
+"""Every LLaMA-like builder by name, for parametrised tests."""
+
+OTHERS = {"bloom": bloom, "opt": opt, "opt_post_norm": opt_post_norm}
+"""Builders of the other families."""
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of `VOCABULARY` words with a chat template; any text survives encoding and decoding."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    core.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(SENTENCES, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token=special[0], bos_token=special[1], eos_token=special[2], model_max_length=256
+    )
+    fast.chat_template = CHAT
+    return fast
+
+
+def tokens(rows: int = 4, length: int = 16, seed: int = 0) -> torch.Tensor:
+    """Random token ids without special ones: int64 [rows, length]."""
+    return torch.randint(3, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def saved(folder: Path, model: PreTrainedModel | None = None) -> Path:
+    """Save a model (default `llama()`) with the tokenizer as safetensors; returns the folder."""
+    (model or llama()).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return Path(folder)
