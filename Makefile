@@ -50,4 +50,4 @@ clean:
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install one, or name it: make PYTHON=/path/to/python run" >&2; exit 1; }
 	@echo "Creating .venv with $(PYTHON) …"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }

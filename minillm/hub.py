@@ -3,12 +3,11 @@ refused before its weights are fetched; then safetensors, one file an event. Pic
 """
 
 from pathlib import Path
-from typing import Any
 
 from .catalogue import EMBEDDED, is_hub_name
-from .errors import BadInput, OutOfReach, UnsupportedModel
+from .errors import BadInput, MiniLLMError, OutOfReach, UnsupportedModel
 from .events import RESULT, Event, Events
-from .weights import INDEX, PICKLES, WHOLE, check_folder, one_line, pickled, read_config
+from .weights import INDEX, PICKLES, WHOLE, check_folder, one_line, pickled, quiet, read_config
 
 SMALL = (".json", ".jinja", ".model", ".txt")
 SECONDS = 10
@@ -25,18 +24,18 @@ def hub_folder_events(name: str, weights: bool = True) -> Events:
     cached = _cached(name, weights)
     if cached is None:
         yield Event("ask the hub")
-        revision, files = _listed(name)
+        files = _listed(name)
         first = [f for f in files if f.endswith(SMALL) and "/" not in f]
         for done, file in enumerate(first):
             yield Event("fetch", done, len(first))
-            cached = _fetched(name, file, revision).parent
+            cached = _fetched(name, file).parent
         if cached is None:
             raise BadInput(f"The hub's {name} is no model: it has no config.json.")
         read_config(cached)
         wanted = _weight_files(name, files) if weights else []
         for done, file in enumerate(wanted):
             yield Event("fetch", len(first) + done, len(first) + len(wanted))
-            _fetched(name, file, revision)
+            _fetched(name, file)
     yield Event(RESULT, 1, 1, cached)
 
 
@@ -57,20 +56,15 @@ def _cached(name: str, weights: bool) -> Path | None:
     return folder
 
 
-def _listed(name: str) -> tuple[str, list[str]]:
-    """(revision, file names) of a model on the hub. One request that is not retried: no answer is an answer."""
+def _listed(name: str) -> list[str]:
+    """The files of a model on the hub. One request that is not retried: no answer is an answer."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
         info = HfApi().model_info(name, timeout=SECONDS)
-    except GatedRepoError as fault:
-        raise BadInput(f"The hub's {name} is gated; accept its terms there and log in with `hf auth login`.") from fault
-    except RepositoryNotFoundError as fault:
-        raise BadInput(f"The hub has no model “{name}”, or only for those logged in; check owner and name.") from fault
     except Exception as fault:
-        raise _out_of_reach(name, fault) from fault
-    return str(info.sha), [s.rfilename for s in info.siblings or []]
+        raise _refusal(name, fault) from fault
+    return [s.rfilename for s in info.siblings or []]
 
 
 def _weight_files(name: str, files: list[str]) -> list[str]:
@@ -84,16 +78,24 @@ def _weight_files(name: str, files: list[str]) -> list[str]:
     raise UnsupportedModel(f"The hub's {name} has no safetensors; fetch a GGUF file yourself and give its path.")
 
 
-def _fetched(name: str, file: str, revision: str) -> Path:
+def _fetched(name: str, file: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(name, file, revision=revision))
+        with quiet():
+            return Path(hf_hub_download(name, file))
     except Exception as fault:
-        raise _out_of_reach(name, fault) from fault
+        raise _refusal(name, fault) from fault
 
 
-def _out_of_reach(name: str, fault: Any) -> OutOfReach:
+def _refusal(name: str, fault: Exception) -> MiniLLMError:
+    """What a failed request means for the person who asked."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(fault, GatedRepoError):
+        return BadInput(f"The hub's {name} is gated; accept its terms there and log in with `hf auth login`.")
+    if isinstance(fault, RepositoryNotFoundError):
+        return BadInput(f"The hub has no model “{name}”, or only for those logged in; check owner and name.")
     return OutOfReach(
         f"The hub cannot be reached for {name} ({one_line(fault)}); {EMBEDDED} needs no hub, nor does a model folder."
     )

@@ -16,7 +16,7 @@ from .database import Database
 from .errors import BadInput
 from .events import Event
 from .recipe import Request, request_from_json
-from .records import CANCELLED, LIVE, QUEUED, RUNNING, Job, StoredEvent
+from .records import CANCELLED, DONE, LIVE, QUEUED, RUNNING, Job, StoredEvent
 
 IS_LIVE = f"state IN {LIVE}"
 
@@ -26,6 +26,11 @@ UPDATE jobs SET state = '{RUNNING}', worker = :worker, started = :now, updated =
     WHERE state = '{QUEUED}' AND (:device = 'auto' OR json_extract(recipe, '$.device') IN ('auto', :device))
     ORDER BY jobs.id LIMIT 1)
 RETURNING *
+"""
+
+USUAL = f"""
+SELECT AVG(seconds) FROM (
+    SELECT finished - started AS seconds FROM jobs WHERE kind = ? AND state = '{DONE}' ORDER BY id DESC LIMIT 10)
 """
 
 
@@ -99,6 +104,10 @@ class JobTable(Database):
     def cancel_requested(self, job_id: int) -> bool:
         """Whether someone asked a job to stop."""
         return self.job(job_id).cancel
+
+    def usual_seconds(self, kind: str) -> float | None:
+        """What the latest ten finished jobs of a kind took on average; None where there are none."""
+        return self.reading().execute(USUAL, (kind,)).fetchone()[0]
 
     def append_event(self, job_id: int, event: Event, fraction: float | None = None) -> int:
         """Keep an event as the job's latest step; returns its place in the job, from 1.

@@ -32,11 +32,12 @@ __all__ = ["MODELS", "LoadedModel", "allowed_path", "load_model", "load_model_ev
 class LoadedModel:
     """A model in memory (or offloaded by accelerate) and what is known about it.
 
-    source: the name it was asked for by; provenance: package, version, licence and notes where they are known;
+    model: transformers' PreTrainedModel; source: the name it was asked for by;
+    provenance: package, version, licence and notes, where they are known;
     plan, history: of a model cut here, what was cut and every step since.
     """
 
-    model: "PreTrainedModel"
+    model: Any
     tokenizer: Any
     family: Family
     source: str
@@ -98,7 +99,8 @@ def load_model_events(
     lm.source, lm.provenance = str(name), provenance
     lm.model.requires_grad_(False).eval()
     if device_map is None:
-        lm.model.to(device=where, dtype=number)
+        lm.model.to(device=where)
+        _cast(lm.model, number)
     yield Event(RESULT, 1, 1, lm)
 
 
@@ -137,6 +139,12 @@ def _config_of(name: str | Path) -> Any:
     if kind == HUB:
         return read_config(finish(hub.hub_folder_events(str(name), weights=False)))
     return read_config(Path(name).expanduser())
+
+
+def _cast(model: "PreTrainedModel", dtype: "torch.dtype") -> None:
+    """Parameters only: the frequencies of rotary positions are buffers, and lose their precision in half formats."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def _located(name: str | Path) -> Generator[Event, None, tuple[Path, dict[str, Any]]]:

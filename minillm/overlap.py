@@ -63,10 +63,11 @@ def matrix(plans: Mapping[str, Plan], kind: str, of: str = "pruned") -> pd.DataF
 
     float64 [plans, plans], NaN where A chooses nothing in any block. Raises BadInput as `overlap` does.
     """
+    if not plans:
+        return pd.DataFrame()
     names, every = list(plans), list(plans.values())
     _check(every, of)
-    shares = np.array([_shares(every, kind, i, of) for i in range(len(every[0].groups))] if every else [])
-    shares = shares.reshape(-1, len(every), len(every))
+    shares = np.array([_shares(every, kind, i, of) for i in range(len(every[0].groups))])
     defined = np.isfinite(shares)
     means = np.where(defined, shares, 0).sum(0) / np.maximum(defined.sum(0), 1)
     return pd.DataFrame(np.where(defined.any(0), means, np.nan), index=names, columns=names)

@@ -18,7 +18,7 @@ Check = Callable[[str, Any], Any]
 """(field name, value) -> the value as kept. Raises BadInput."""
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 LONGEST_NAME, LONGEST_PROMPT = 500, 20_000
 
 
@@ -63,7 +63,7 @@ def one_of(*choices: str) -> Check:
 
     def check(name: str, value: Any) -> str:
         if value not in choices:
-            raise UnknownName(_words(name), value, [choice or "(empty)" for choice in choices])
+            raise UnknownName(_words(name).lower(), value, [choice or "(empty)" for choice in choices])
         return str(value)
 
     return check
@@ -96,9 +96,9 @@ def yes_or_no(name: str, value: Any) -> bool:
 
 
 def device(name: str, value: Any) -> str:
-    """auto, cpu, mps, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N."""
     if not isinstance(value, str) or not DEVICE.fullmatch(value):
-        raise BadInput(f"{_words(name)} is {_shown(value)}; give auto, cpu, mps, cuda or cuda:N.")
+        raise BadInput(f"{_words(name)} is {_shown(value)}; give auto, cpu, cuda or cuda:N.")
     return value
 
 

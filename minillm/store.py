@@ -24,6 +24,14 @@ from .scores import Scores
 RUN_ID = re.compile(r"[0-9a-f]{8}")
 LONGEST_TITLE = 120
 
+SEARCH = r"""
+SELECT * FROM runs WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(?) AS word
+    WHERE id || ' ' || title || ' ' || json_extract(recipe, '$.model') || ' ' || json_extract(recipe, '$.text')
+    NOT LIKE '%' || word.value || '%' ESCAPE '\')
+ORDER BY created DESC, rowid DESC LIMIT ?
+"""
+
 __all__ = ["LIVE", "STATES", "Job", "Result", "Run", "Store", "StoredEvent", "Variant"]
 
 
@@ -54,13 +62,7 @@ class Store(JobTable):
     def runs(self, search: str = "", limit: int = 100) -> list[Run]:
         """Runs of which id, title, model or text contain every word, newest first."""
         words = [re.sub(r"([\\%_])", r"\\\1", word) for word in search.split()]
-        searched = "id || ' ' || title || ' ' || json_extract(recipe, '$.model') || ' ' || json_extract(recipe, '$.text')"
-        found = self.reading().execute(
-            f"""SELECT * FROM runs WHERE NOT EXISTS (
-                SELECT 1 FROM json_each(?) WHERE {searched} NOT LIKE '%' || value || '%' ESCAPE '\\')
-            ORDER BY created DESC, rowid DESC LIMIT ?""",
-            (json.dumps(words), limit),
-        )
+        found = self.reading().execute(SEARCH, (json.dumps(words), limit))
         return [_run(row) for row in found]
 
     def rename_run(self, run_id: str, title: str) -> None:

@@ -6,7 +6,8 @@ adapters, architectures of no family, remote code (never run), missing or trunca
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +70,7 @@ def check_folder(folder: Path) -> list[Path]:
     from safetensors import SafetensorError, safe_open
 
     if (folder / "adapter_config.json").is_file():
-        raise UnsupportedModel(
-            f"The folder {folder} holds an adapter; merge it into its model and give the merged one."
-        )
+        raise UnsupportedModel(f"The folder {folder} holds an adapter; merge it into its model and give that.")
     shards = _shards(folder)
     for shard in shards:
         if not shard.is_file():
@@ -80,9 +79,7 @@ def check_folder(folder: Path) -> list[Path]:
             with safe_open(shard, framework="numpy"):
                 pass
         except (SafetensorError, OSError) as fault:
-            raise BadInput(
-                f"{shard} is truncated or no safetensors file ({one_line(fault)}); fetch it again."
-            ) from fault
+            raise BadInput(f"{shard} is truncated or no safetensors ({one_line(fault)}); fetch it again.") from fault
     return shards
 
 
@@ -144,7 +141,7 @@ def _built(load: Any, where: Path) -> "PreTrainedModel":
     lacking = sorted(report["missing_keys"])
     if lacking:
         raise BadInput(
-            f"The model in {where} lacks {len(lacking)} weights, {lacking[0]} among them; give a complete language model."
+            f"The model in {where} lacks {len(lacking)} weights, {lacking[0]} for one; give a complete language model."
         )
     return model
 
@@ -165,43 +162,40 @@ def read_gguf(file: Path, dtype: "torch.dtype") -> tuple[Any, "PreTrainedModel",
     """(config, model, tokenizer) of one GGUF file, its weights dequantised. Raises BadInput, UnsupportedModel."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    fields = gguf_fields(file)
+    fields = check_gguf(file)
     where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
-    with quiet():
-        try:
+    try:
+        with quiet():
             config = AutoConfig.from_pretrained(file.parent, **where)
-        except Exception as fault:
-            architecture = fields.get("general.architecture", "unknown")
-            raise UnsupportedModel(
-                f"{file} is a GGUF file of architecture “{architecture}”, which cannot be read: {one_line(fault)}."
-            ) from fault
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+    except Exception as fault:
+        raise UnsupportedModel(f"The GGUF file {file} cannot be read by transformers: {one_line(fault)}.") from fault
     family_of_type(config.model_type, config)
+    _split_digits(tokenizer, fields.get("tokenizer.ggml.pre"))
+    plain = GgufConfig(dequantize=True)
     model = _built(
         lambda: AutoModelForCausalLM.from_pretrained(
-            file.parent,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=dtype,
-            output_loading_info=True,
-            **where,
+            file.parent, config=config, quantization_config=plain, dtype=dtype, output_loading_info=True, **where
         ),
         file,
     )
-    with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-    _split_digits(tokenizer, fields.get("tokenizer.ggml.pre"))
     return config, model, tokenizer
 
 
-def gguf_fields(file: Path) -> dict[str, str]:
-    """The architecture and the tokenizer's way of splitting text, from a GGUF file. Raises BadInput for other files."""
-    from gguf import GGUFReader
+def check_gguf(file: Path) -> dict[str, Any]:
+    """The metadata of a GGUF file that is whole and of a supported architecture. Raises BadInput, UnsupportedModel."""
+    from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
 
-    names = ("general.architecture", "tokenizer.ggml.pre")
     try:
-        reader = GGUFReader(file)
-        return {n: str(f.contents()) for n in names if (f := reader.get_field(n)) is not None}
+        fields, _ = read_gguf_metadata(str(file))
+        header = GgufHeader.from_file(str(file))
     except Exception as fault:
-        raise BadInput(f"{file} is truncated or no GGUF file ({one_line(fault)}); fetch it again.") from fault
+        raise BadInput(f"{file} cannot be read as GGUF ({one_line(fault)}); give another file.") from fault
+    family_of_type(str(fields["general.architecture"]))
+    end = header.data_start + max((t.offset + t.nbytes for t in header.tensors), default=0)
+    if file.stat().st_size < end:
+        raise BadInput(f"{file} is truncated: {file.stat().st_size:,} bytes of {end:,}. Fetch it again.")
+    return fields
 
 
 def _split_digits(tokenizer: Any, splitting: str | None) -> None:
@@ -216,14 +210,18 @@ def _split_digits(tokenizer: Any, splitting: str | None) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' own progress bars and load reports: progress is told by events, faults by errors."""
+    """Without transformers' own progress bars and load reports: progress is told by events, faults by errors.
+
+    Its older GGUF reader draws a bar that no setting turns off, hence the redirection.
+    """
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        yield
+        with redirect_stderr(StringIO()):
+            yield
     finally:
         logging.set_verbosity(level)
         if shown:

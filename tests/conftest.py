@@ -1,4 +1,4 @@
-"""Every test has a MINILLM_HOME of its own and no hub; the embedded model is converted once a machine, not once a test."""
+"""Every test has a MINILLM_HOME of its own and no hub; the embedded model is converted once a machine, not a test."""
 
 import os
 

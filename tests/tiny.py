@@ -42,7 +42,9 @@ def _built(model_class: str, config_class: str, seed: int, dtype: torch.dtype, *
             spread = torch.randn_like(parameter)
             parameter.data = 1 + 0.2 * spread if _is_norm(model, parameter) else 0.2 * spread
     model.tie_weights()
-    return model.to(dtype).eval()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model.eval()
 
 
 def _is_norm(model: PreTrainedModel, parameter: torch.nn.Parameter) -> bool:
@@ -145,7 +147,7 @@ OTHERS = {"bloom": bloom, "opt": opt, "opt_post_norm": opt_post_norm}
 
 @cache
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of `VOCABULARY` words with a chat template; any text survives encoding and decoding."""
+    """A byte-level BPE tokenizer of `VOCABULARY` words with a chat template; any text survives a round trip."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     core = Tokenizer(models.BPE())

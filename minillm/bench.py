@@ -1,0 +1,114 @@
+"""What all kinds of job share: the run's model and text, scoring under one criterion, perplexity of one variant.
+
+Each leaves what it found in the store as soon as it is whole, so that it stays where a later step fails.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .criteria import BACKPROP, ZEROTH_ORDER, find
+from .evaluation.perplexity import perplexity_events
+from .events import RESULT, Event, Events, relay
+from .groups import CHANNELS, HEADS
+from .models import LoadedModel
+from .pool import Pool
+from .records import ORIGINAL
+from .recipe import RunRecipe
+from .scores import Scores
+from .scoring import score_events
+from .steps import LOADING, Steps
+from .store import Store
+from .text import load_text_events
+
+QUANTILES = (5, 25, 50, 75, 95)
+
+
+@dataclass
+class Bench:
+    """One job at work on a run.
+
+    pool: loaded models; stop: whether someone asked to (recovery then keeps its best); job_id: named in results.
+    """
+
+    store: Store
+    run_id: str
+    recipe: RunRecipe
+    pool: Pool
+    stop: Callable[[], bool] = lambda: False
+    job_id: int | None = None
+
+    def keep(self, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Add a result to the run; returns it."""
+        self.store.add_result(self.run_id, kind, data, self.job_id)
+        return data
+
+    def variant_events(self, name: str = ORIGINAL) -> Events:
+        """A variant of the run, loaded."""
+        return self.pool.variant_events(self.store, self.run_id, name)
+
+    def text_events(self, lm: LoadedModel) -> Events:
+        """The run's calibration text: int64 [samples, length]."""
+        r, confined = self.recipe, self.pool.confined
+        key = ("calibration", r.model, r.text, r.samples, r.length, r.seed)
+        return self.pool.events(key, lambda: load_text_events(r.text, lm, r.samples, r.length, r.seed, confined=confined))
+
+    def preparing(self) -> dict[str, float]:
+        """The costs of `prepared`."""
+        return {"load": LOADING, "text": 0.05 * self.recipe.samples * self.recipe.length}
+
+    def prepared(self, steps: Steps) -> Generator[Event, None, tuple[LoadedModel, Tensor]]:
+        """The original model and the calibration text."""
+        lm = yield from steps.take("load", self.variant_events())
+        return lm, (yield from steps.take("text", self.text_events(lm)))
+
+    def scoring(self, criterion: str, directions: int = 1) -> float:
+        """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
+        r, record = self.recipe, find(criterion)
+        passes = {BACKPROP: 3, ZEROTH_ORDER: 2 * directions, None: 0}[record.gradient]
+        return max(LOADING / 3, r.length * (record.activations * r.samples + passes * r.gradient_samples))
+
+    def score_events(
+        self, lm: LoadedModel, tokens: Tensor, label: str, criterion: str, settings: dict[str, Any]
+    ) -> Events:
+        """Score under one criterion and keep the scores under a label: Event("score:LABEL", …, what can be drawn)."""
+        r, given = self.recipe, {"seed": self.recipe.seed, **settings}
+        scores: Scores | None = None
+        for event in score_events(lm, criterion, tokens, r.gradient_samples, **given):
+            if event.stage == RESULT:
+                scores = event.payload
+            else:
+                yield Event(f"score:{label}", event.done, event.total, event.payload and drawable(event.payload))
+        assert scores is not None
+        scores = replace(scores, recipe={**scores.recipe, "label": label, "text": r.text, "seed": r.seed})
+        self.store.save_scores(self.run_id, scores, label)
+        yield Event(RESULT, 1, 1, scores)
+
+    def perplexity_events(self, name: str, text: str, length: int, tokens: int | None) -> Events:
+        """Perplexity of a variant, kept as a result: measured, or what was measured before in the same way.
+
+        Event("perplexity:NAME", windows, windows, {"perplexity": so far}); the result is the data kept.
+        """
+        asked = {"variant": name, "text": text, "length": length, "asked_tokens": tokens}
+        known = [r.data for r in self.store.results(self.run_id, "perplexity") if asked.items() <= r.data.items()]
+        if known:
+            yield Event(RESULT, 1, 1, known[-1])
+            return
+        lm = yield from relay(self.variant_events(name))
+        events = perplexity_events(lm, text, length, tokens, confined=self.pool.confined)
+        found = yield from relay(events, rename=f"perplexity:{name}")
+        yield Event(RESULT, 1, 1, self.keep("perplexity", {**found.to_json(), **asked}))
+
+
+def drawable(payload: dict[str, Any]) -> dict[str, Any]:
+    """What a live picture of a scored block needs: {"layer", "heads": all of them, "channel_quantiles": at
+    `QUANTILES` per cent}, as JSON can hold it."""
+    quantiles = np.percentile(payload[CHANNELS], QUANTILES)
+    return {
+        "layer": payload["layer"],
+        "heads": [float(f"{v:.6g}") for v in payload[HEADS]],
+        "channel_quantiles": [float(f"{v:.6g}") for v in quantiles],
+    }

@@ -1,0 +1,119 @@
+"""Perplexity: the exponential of the mean loss over the predicted tokens of windows that do not overlap.
+
+The protocol of LLM-Pruner and the paper's tables: the text as one string, tokenised once without special tokens; windows
+of `length` tokens, the remainder dropped; in each window all tokens but the first are predicted; loss in float32. Window,
+token count, dtype and the way rows are joined all move the number, so they are kept beside it.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import BadInput, NumericalFault
+from ..events import RESULT, Event, Events, finish, relay
+from ..forward import hidden_states, token_losses
+from ..models import LoadedModel
+from ..text import evaluation_tokens_events
+from ..text.names import is_name
+from ..text.tokens import check_length, in_order
+from ..walk import frozen
+
+BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """A perplexity with what makes it comparable.
+
+    value: the perplexity; loss: mean cross-entropy in nats a token; length: window, in tokens; windows: how many;
+    tokens: how many were read (windows × length); text: the name of the text, or "given"; dtype: of the weights.
+    """
+
+    value: float
+    loss: float
+    length: int
+    windows: int
+    tokens: int
+    text: str
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.text}, window {self.length}, {self.tokens:,} tokens, {self.dtype})"
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold."""
+        return asdict(self)
+
+
+def perplexity(
+    lm: LoadedModel,
+    text: Any,
+    length: int = 128,
+    tokens: int | None = None,
+    batch: int | None = None,
+    confined: bool = False,
+) -> float:
+    """The perplexity of a model on a text.
+
+    text: a text name (a file is read whole, of python-docs and hub sets the evaluation part), a string that is the
+    text, or token ids of any shape, read row by row; length: the window, in tokens; tokens: read only the first so
+    many; batch: windows at once (default: about 2,048 tokens); confined: read files only under MINILLM_HOME.
+    Raises BadInput, TextTooShort, OutOfReach, and NumericalFault where the loss is not finite.
+    """
+    return finish(perplexity_events(lm, text, length, tokens, batch, confined)).value
+
+
+def perplexity_events(
+    lm: LoadedModel,
+    text: Any,
+    length: int = 128,
+    tokens: int | None = None,
+    batch: int | None = None,
+    confined: bool = False,
+) -> Events:
+    """`perplexity` as events: Event("perplexity", windows, windows, {"perplexity": so far}); the result is a
+    `Perplexity`."""
+    check_length(length, lm)
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise BadInput(f"A batch of {batch} windows cannot be read; give a whole number from 1 up.")
+    ids = yield from relay(evaluation_tokens_events(text, lm, confined))
+    rows = in_order(ids, length, tokens)
+    _check_vocabulary(lm, rows)
+    losses: list[Tensor] = []
+    with frozen(lm.model):
+        for piece in rows.split(batch or max(1, BATCH_TOKENS // length)):
+            losses.append(_window_losses(lm, piece))
+            done = sum(map(len, losses))
+            yield Event("perplexity", done, len(rows), {"perplexity": _exp(_mean(losses))})
+    name = text if isinstance(text, str) and is_name(text) else "given"
+    loss, dtype = _mean(losses), str(lm.dtype).removeprefix("torch.")
+    yield Event(RESULT, 1, 1, Perplexity(_exp(loss), loss, length, len(rows), rows.numel(), name, dtype))
+
+
+@torch.inference_mode()
+def _window_losses(lm: LoadedModel, rows: Tensor) -> Tensor:
+    """Mean loss of each window over its predicted tokens: float64 [windows], on the CPU."""
+    losses = token_losses(lm, hidden_states(lm, rows).last_hidden_state, rows).double().mean(-1).cpu()
+    if not losses.isfinite().all():
+        raise NumericalFault(
+            "The loss is not a finite number on this text; load the model in float32, or give another text."
+        )
+    return losses
+
+
+def _mean(losses: list[Tensor]) -> float:
+    return torch.cat(losses).mean().item()
+
+
+def _exp(loss: float) -> float:
+    """e to the loss; infinite where that is beyond a float, as for a model cut to pieces."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def _check_vocabulary(lm: LoadedModel, rows: Tensor) -> None:
+    known = lm.groups.vocabulary
+    if int(rows.min()) < 0 or int(rows.max()) >= known:
+        raise BadInput(f"The token ids go from {rows.min()} to {rows.max()}, but this model's vocabulary has {known:,}.")

@@ -1,0 +1,190 @@
+"""Request in, events out: the one place that knows in which order the engine's parts are called.
+
+Each kind of job is a generator that names its steps with what they should cost (`steps`), passes on the events of each
+and leaves what it found in the store: scores as each criterion ends, a variant as soon as it can be brought back,
+results as they are measured. What was left stays, also where a later step fails or the job is stopped.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import asdict
+from typing import Any
+
+from .bench import Bench
+from .checkpoint import save_pruned
+from .errors import NumericalFault
+from .events import RESULT, Event, Events, relay
+from .generation import generate_events
+from .models import LoadedModel
+from .plan import make_plan
+from .pool import Pool
+from .recipe import EvaluateRequest, GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, Request, ScoreRequest
+from .records import ORIGINAL, PRUNED, RECOVERED, Variant
+from .recovery import RecoverySettings, recover_events
+from .steps import LOADING, Steps
+from .store import Store
+from .surgery import prune_events
+from .text import load_text_events, rows_available
+from .text.names import parse
+
+Found = Generator[Event, None, dict[str, Any]]
+"""Events, and at the end what the job found, as JSON can hold it."""
+
+
+def execute_events(
+    store: Store,
+    run_id: str,
+    request: Request,
+    pool: Pool | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    job_id: int | None = None,
+) -> Events:
+    """Do what a request asks of a run. The last event carries what was found, as JSON can hold it.
+
+    Between the events of steps come Event("job", done, total): how far the whole job is, in thousandths. Closing the
+    generator cancels; `stop` ends a recovery early with the best so far. Raises what the engine raises.
+    """
+    recipe = store.run(run_id).recipe
+    for text in (recipe.text, getattr(request, "text", ""), getattr(request, "evaluate_text", "")):
+        if text:
+            parse(text)
+    bench = Bench(store, run_id, recipe, pool or Pool(), stop, job_id)
+    found = yield from KINDS[request.kind](bench, request)
+    yield Event(RESULT, 1, 1, found)
+
+
+def inspect(bench: Bench, request: InspectRequest) -> Found:
+    """Load the model and say what it is made of."""
+    lm: LoadedModel = yield from Steps({"load": LOADING}).take("load", bench.variant_events())
+    return bench.keep(
+        "inspect",
+        {
+            "groups": lm.groups.to_json(),
+            "config": lm.model.config.to_diff_dict(),
+            "provenance": lm.provenance,
+            "parameters": lm.parameters,
+            "bytes": sum(p.numel() * p.element_size() for p in lm.model.parameters()),
+            "dtype": str(lm.dtype).removeprefix("torch."),
+            "device": str(lm.device),
+            "chat": bool(getattr(lm.tokenizer, "chat_template", None)),
+        },
+    )
+
+
+def score(bench: Bench, request: ScoreRequest) -> Found:
+    """Score under each criterion in turn. One that fails does not keep the others from theirs."""
+    labels = {request.label(criterion): criterion for criterion in request.criteria}
+    directions = request.settings.get("directions", 1)
+    costs = {label: bench.scoring(criterion, directions) for label, criterion in labels.items()}
+    steps, faults = Steps({**bench.preparing(), **costs}), []
+    lm, tokens = yield from bench.prepared(steps)
+    for label, criterion in labels.items():
+        try:
+            yield from steps.take(label, bench.score_events(lm, tokens, label, criterion, request.settings))
+        except NumericalFault as fault:
+            faults.append(f"{label}: {fault}")
+    if faults:
+        raise NumericalFault(" ".join(faults))
+    return {"scored": list(labels)}
+
+
+def prune(bench: Bench, request: PruneRequest) -> Found:
+    """Score what has not been, plan, cut, keep the variant, and measure perplexity before and after."""
+    recipe, have = bench.recipe, bench.store.score_labels(bench.run_id)
+    wanted = dict.fromkeys([request.criterion, request.channels_from or request.criterion])
+    missing = [label for label in wanted if label not in have]
+    compensating = 2.5 * recipe.samples * recipe.length if request.compensate else 0
+    measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0
+    scoring = {label: bench.scoring(label) for label in missing}
+    costs = {"cut": LOADING / 3 + compensating, ORIGINAL: measuring, "after": measuring}
+    steps = Steps({**bench.preparing(), **scoring, **costs})
+    lm, tokens = yield from bench.prepared(steps)
+    for label in missing:
+        yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
+    variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))
+    found = {"variant": variant.name, **variant.details}
+    if request.evaluate_text:
+        asked = (request.evaluate_text, request.evaluate_length, request.evaluate_tokens)
+        before = yield from steps.take(ORIGINAL, bench.perplexity_events(ORIGINAL, *asked))
+        after = yield from steps.take("after", bench.perplexity_events(variant.name, *asked))
+        found |= {"perplexity_before": before["value"], "perplexity": after["value"]}
+    return found
+
+
+def _cut_events(bench: Bench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
+    """Plan, cut, and keep the variant, which is the result; its weights too where a plan does not say them all."""
+    store, run_id = bench.store, bench.run_id
+    scores = store.scores(run_id)
+    channels = scores[request.channels_from or request.criterion]
+    plan = make_plan(
+        scores[request.criterion], request.ratio, request.layers, request.allocation, channels_from=channels
+    )
+    small = yield from relay(prune_events(lm, plan, request.compensate or None, tokens))
+    name = store.free_name(run_id, PRUNED)
+    if request.compensate:
+        save_pruned(small, store.weights_folder(run_id, name))
+    details = {"parameters": plan.parameters, "removed": plan.removed, "ratio": plan.ratio}
+    variant = store.add_variant(run_id, Variant(name, PRUNED, ORIGINAL, request.to_json(), details), plan)
+    bench.pool.keep((run_id, name), small)
+    yield Event(RESULT, 1, 1, variant)
+
+
+def recover(bench: Bench, request: RecoverRequest) -> Found:
+    """Train LoRA on a pruned variant, merge it, and keep the recovered variant. Stopped early, it keeps the best."""
+    training = request.steps * request.batch * request.length * (4 if request.loss == "distill" else 3)
+    steps = Steps({"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3})
+    original = yield from steps.take("load", bench.variant_events())
+    small = yield from steps.take("cut", bench.variant_events(request.variant))
+    chosen = RecoverySettings(
+        **{name: getattr(request, name) for name in RecoverySettings.__dataclass_fields__ if hasattr(request, name)}
+    )
+    rows = yield from steps.take("text", _recovery_text_events(bench, request, original, chosen))
+    teacher = original if request.loss == "distill" else None
+    events = recover_events(small, rows, teacher, request.length, bench.stop, **asdict(chosen))
+    fixed: LoadedModel = yield from steps.take("recover", events)
+    return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
+
+
+def _recovery_text_events(bench: Bench, request: RecoverRequest, lm: LoadedModel, chosen: RecoverySettings) -> Events:
+    """Token ids [rows, length]: as many as the updates need, or as the text has. A text that a model writes is
+    written by the original."""
+    confined, length = bench.pool.confined, request.length
+    most = rows_available(request.text, lm, length, "recovery", confined)
+    wanted = max(1, min(most, chosen.steps * chosen.batch + chosen.held_out))
+    return load_text_events(request.text, lm, wanted, length, chosen.seed, "recovery", confined)
+
+
+def _recovered_events(bench: Bench, request: RecoverRequest, fixed: LoadedModel) -> Events:
+    """Keep a recovered variant and its learning curve; the result says where the best was, and whether it was
+    stopped (before the first step there is nothing to keep)."""
+    store, run_id, training = bench.store, bench.run_id, fixed.history[-1]
+    curve, stopped = training["curve"], training["curve"][-1]["step"] < request.steps
+    facts = {"stopped": stopped, "best_step": training["best_step"], "steps": curve[-1]["step"]}
+    if not facts["steps"]:
+        yield Event(RESULT, 1, 1, {"variant": "", **facts})
+        return
+    name = store.free_name(run_id, RECOVERED)
+    save_pruned(fixed, store.weights_folder(run_id, name))
+    details = {**facts, "parameters": fixed.parameters, "held_out_perplexity": training["held_out_perplexity"]}
+    store.add_variant(run_id, Variant(name, RECOVERED, request.variant, request.to_json(), details))
+    bench.pool.keep((run_id, name), fixed)
+    bench.keep("curve", {"variant": name, "points": curve, **facts})
+    yield Event(RESULT, 1, 1, {"variant": name, **details})
+
+
+def evaluate(bench: Bench, request: EvaluateRequest) -> Found:
+    """Perplexity of each variant."""
+    steps = Steps({name: LOADING + 1.5 * (request.tokens or 100_000) for name in request.variants})
+    found = {}
+    for name in request.variants:
+        events = bench.perplexity_events(name, request.text, request.length, request.tokens)
+        found[name] = yield from steps.take(name, events)
+    return {"perplexity": {name: data["value"] for name, data in found.items()}}
+
+
+KINDS: dict[str, Callable[[Bench, Any], Found]] = {
+    "inspect": inspect,
+    "score": score,
+    "prune": prune,
+    "recover": recover,
+    "evaluate": evaluate,
+}

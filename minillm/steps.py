@@ -1,0 +1,52 @@
+"""How far a whole job is: its steps with what each is expected to cost, and one fraction over all of them.
+
+Costs are in tokens pushed once through the whole model, the one unit that loading, scoring, cutting and training can
+all be guessed in. They are guesses; what is exact is that the fraction never goes back and ends at one.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Any
+
+from .events import RESULT, Event, Events
+
+JOB = "job"
+"""Stage of the events that tell how far the whole job is: done of total, in thousandths."""
+
+WHOLE = 1000
+LOADING = 3000.0
+"""What bringing a model into memory costs, in tokens: about its second or two on small models."""
+
+
+class Steps:
+    """The steps of one job, in the order in which they will be taken: {name: cost in tokens}."""
+
+    def __init__(self, costs: dict[str, float]) -> None:
+        self._costs = costs
+        self._passed = 0.0
+        self._shown = -1
+
+    def take(
+        self, name: str, events: Events, shape: Callable[[Event], Event] | None = None
+    ) -> Generator[Event, None, Any]:
+        """Pass on the events of a step (as `shape` makes them), each followed by how far the job is, where that has
+        moved; return the step's result."""
+        result, within = None, 0.0
+        with closing(events):
+            for event in events:
+                if event.stage == RESULT:
+                    result = event.payload
+                    continue
+                yield shape(event) if shape else event
+                if event.total:
+                    within = max(within, min(event.done / event.total, 1.0))
+                yield from self._moved(self._passed + within * self._costs[name])
+        self._passed += self._costs[name]
+        yield from self._moved(self._passed)
+        return result
+
+    def _moved(self, cost: float) -> Events:
+        done = int(WHOLE * cost / sum(self._costs.values()))
+        if done > self._shown:
+            self._shown = done
+            yield Event(JOB, done, WHOLE)

@@ -1,0 +1,83 @@
+"""From a string to windows: tokenised once, as a whole, without special tokens; cut into windows that do not overlap.
+
+Windows are then drawn in a seeded order, so that 64 samples are the first half of 128 with the same seed.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import BadInput, TextTooShort
+
+UNLIMITED = 10**9
+"""transformers' tokenizers say about 1e30 where they know no limit."""
+
+
+def tokenizer_of(lm_or_tokenizer: Any) -> Any:
+    """The tokenizer of a LoadedModel, or the tokenizer given. Raises BadInput where there is none."""
+    tokenizer = getattr(lm_or_tokenizer, "tokenizer", lm_or_tokenizer)
+    if not callable(tokenizer):
+        raise BadInput(
+            "This model has no tokenizer, which text needs; give one with wrap(model, tokenizer), or pass token ids."
+        )
+    return tokenizer
+
+
+def longest(lm_or_tokenizer: Any) -> int | None:
+    """The most tokens a model takes at once, or None where it does not say (BLOOM's positions are relative)."""
+    config = getattr(getattr(lm_or_tokenizer, "model", None), "config", None)
+    if config is not None:
+        return getattr(config, "max_position_embeddings", None)
+    limit = getattr(lm_or_tokenizer, "model_max_length", None)
+    return int(limit) if limit and limit < UNLIMITED else None
+
+
+def check_length(length: int, lm_or_tokenizer: Any) -> None:
+    """Raise BadInput for a window no model takes, or longer than this one does."""
+    most = longest(lm_or_tokenizer)
+    if not isinstance(length, int) or length < 2 or (most is not None and length > most):
+        upper = f"2 to {most:,}" if most is not None else "2 up"
+        raise BadInput(f"A window of {length} tokens cannot be used here; give a whole number from {upper}.")
+
+
+def tokenised(text: str, tokenizer: Any) -> Tensor:
+    """Token ids of a string: int64 [n], no special tokens added."""
+    return torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.long)
+
+
+def windows(ids: Tensor, length: int, samples: int, seed: int, name: str) -> Tensor:
+    """`samples` of the windows of a token stream [n], in seeded order: [samples, length]. Raises TextTooShort."""
+    most = len(ids) // length
+    if samples > most:
+        fit = f"at most {most} samples of that length fit" if most else "not one sample of that length fits"
+        raise TextTooShort(
+            f"{name} has {len(ids):,} tokens, but {samples} samples of {length} need {samples * length:,}; {fit}."
+        )
+    order = torch.randperm(most, generator=torch.Generator().manual_seed(seed))[:samples]
+    return ids[: most * length].view(most, length)[order]
+
+
+def in_order(ids: Tensor, length: int, tokens: int | None = None) -> Tensor:
+    """The windows of the first `tokens` tokens (None: of all), in order, remainder dropped: [windows, length].
+
+    Raises BadInput for fewer tokens than a window, and TextTooShort where the text has not one.
+    """
+    if tokens is not None and (not isinstance(tokens, int) or tokens < length):
+        raise BadInput(f"{tokens} tokens do not fill one window of {length}; give at least {length}, or leave it out.")
+    used = ids[:tokens]
+    count = len(used) // length
+    if not count:
+        raise TextTooShort(f"The text has {len(ids):,} tokens, fewer than one window of {length}; give a longer text.")
+    return used[: count * length].view(count, length)
+
+
+def given_ids(ids: Any) -> Tensor:
+    """Token ids given as a tensor, an array or a list of any shape, row by row: int64 [n]. Raises BadInput."""
+    try:
+        flat = torch.as_tensor(ids).flatten()
+    except (ValueError, TypeError, RuntimeError) as fault:
+        raise BadInput(f"A text is a string, a text name or token ids; given was a {type(ids).__name__}.") from fault
+    if flat.is_floating_point() or flat.is_complex() or flat.dtype == torch.bool:
+        raise BadInput(f"Token ids are whole numbers; given were numbers of type {flat.dtype}.")
+    return flat.long()

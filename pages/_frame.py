@@ -1,0 +1,260 @@
+"""What every page has around it: navigation, the title bar, errors as sentences, and one poll while a job is live.
+
+The one idea: the store is the truth. A page holds the id of its run (from ?run=ID in its address) and nothing else
+that matters, so a reload, another tab or another person sees the same. A page is laid out inside the frame:
+
+    with frame(ctx, TITLE) as shell:
+        ratio, plot, button = …                                                       the layout first
+        shell.live(lambda run, ratio: draw(ctx.store, run, ratio), [plot], [ratio])   the wiring last
+        shell.starts(button.click, begin, [ratio], api_name="score")
+
+`shell.live` draws when the page opens, after a job was started here, and whenever a job of the run has got further.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import Any
+
+import gradio as gr
+
+from minillm import jobs
+from minillm.device import free_memory
+from minillm.errors import BadInput, MiniLLMError
+from minillm.jobs import Supervisor
+from minillm.store import Store
+
+from . import _jobs
+from ._phrases import escape, size
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at a live job: pictures are redrawn twice a second at most."""
+
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""For events that only look: not in line behind work, nothing flashing, not in the API's list."""
+
+NO_RUN = "No run is open. Start one on the Start or Model page, or open one from Runs."
+
+
+@dataclass(frozen=True)
+class Context:
+    """What pages are given.
+
+    store: runs and jobs; supervisor: keeps the worker alive; app: the Blocks all pages are in;
+    pages: [(title, path)] for the navigation; confined: the app can be reached from other machines, so paths outside
+    MINILLM_HOME are refused.
+    """
+
+    store: Store
+    supervisor: Supervisor
+    app: gr.Blocks
+    pages: tuple[tuple[str, str], ...]
+    confined: bool = False
+
+
+def guarded(function: Callable) -> Callable:
+    """The function with its errors as one sentence on the page: an engine's own, or a general one and a line in the log."""
+
+    @wraps(function)
+    def called(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except gr.Error:
+            raise
+        except MiniLLMError as fault:
+            raise gr.Error(str(fault), print_exception=False) from fault
+        except Exception as fault:
+            raise gr.Error(_unexpected(fault), print_exception=False) from fault
+
+    inner = function.func if isinstance(function, partial) else function
+    called.__annotations__ = getattr(inner, "__annotations__", {})
+    return called
+
+
+def _unexpected(fault: Exception) -> str:
+    logging.getLogger(__name__).exception("a page's handler failed")
+    return f"Something went wrong in the app ({type(fault).__name__}); its log says more. Your runs are safe."
+
+
+Draw = Callable[..., Any]
+"""(run id, values of the inputs …) -> the value of the one output, or a list with one for each."""
+
+
+@dataclass(frozen=True)
+class _View:
+    draw: Draw
+    outputs: list[Any]
+    inputs: list[Any]
+    without_run: bool
+
+
+@dataclass
+class Shell:
+    """The frame of one page, while it is being built.
+
+    run: the id of the run the page is about, "" without one: an input for handlers, as shell.run.
+    started: the number of the job that was started here last.
+    """
+
+    ctx: Context
+    title: str
+    run: gr.Textbox
+    started: gr.Number
+    seen: gr.Textbox
+    navbar: gr.Navbar
+    bar: gr.HTML
+    stop: gr.Button
+    timer: gr.Timer
+    views: list[_View] = field(default_factory=list)
+
+    def live(self, draw: Draw, outputs: list[Any], inputs: list[Any] | None = None, without_run: bool = False) -> None:
+        """Keep outputs up to date: draw(run id, *values of inputs) when the page opens and whenever a job of the run
+        has got further. Without a run it is called only where `without_run` (its run id is then "")."""
+        self.views.append(_View(draw, outputs, inputs or [], without_run))
+
+    def starts(self, trigger: Callable, begin: Callable[..., int], inputs: list[Any], api_name: str) -> Any:
+        """Wire a control that starts a job: begin(run id, *values of inputs) -> its number. The page then follows it.
+
+        The number is what the API's `api_name` returns. Call it after all `live`.
+        """
+
+        def checked(run_id: str, *values: Any) -> int:
+            if not run_id:
+                raise BadInput(NO_RUN)
+            return begin(run_id, *values)
+
+        event = trigger(
+            guarded(checked), [self.run, *inputs], self.started, api_name=api_name, show_progress="hidden", queue=False
+        )
+        event.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+        return event
+
+    def runs_again(self, panel: _jobs.Panel) -> None:
+        """Wire a panel's "Start again": the same request once more. Call it after all `live`."""
+
+        def begin(run_id: str) -> int:
+            job = _jobs.current(self.ctx.store, run_id, panel.kind)
+            if job is None:
+                raise BadInput(f"This run has no {panel.kind} job to start again.")
+            return jobs.start_again(self.ctx.store, job.id)
+
+        self.starts(panel.again.click, begin, [], api_name=f"{panel.kind}_again")
+
+    def _inputs(self) -> list[Any]:
+        return [component for view in self.views for component in view.inputs]
+
+    def _outputs(self) -> list[Any]:
+        own = [self.seen, self.bar, self.stop, self.timer]
+        return own + [component for view in self.views for component in view.outputs]
+
+    def wire(self) -> None:
+        """The events of the frame itself: opening the page, looking again, stopping."""
+        self.ctx.app.load(self._open, self._inputs(), [self.run, self.navbar, *self._outputs()], **QUIET)
+        self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
+        stopped = self.stop.click(
+            guarded(self._stop), [self.run], None, api_name="stop", show_progress="hidden", queue=False
+        )
+        stopped.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+
+    def _open(self, request: gr.Request, *values: Any) -> list[Any]:
+        """The page as it opens: which run, and everything drawn."""
+        run_id, problem = _run_in_address(self.ctx.store, request)
+        links = gr.Navbar(value=_links(self.ctx, run_id))
+        return [run_id, links, *self._looked(run_id, "", values, problem)]
+
+    def _look_again(self, run_id: str, *values: Any) -> list[Any]:
+        return self._looked(run_id, "", values)
+
+    def _look(self, run_id: str, seen: str, *values: Any) -> list[Any]:
+        return self._looked(run_id, seen, values)
+
+    def _looked(self, run_id: str, seen: str, values: tuple[Any, ...], problem: str = "") -> list[Any]:
+        """Values for `_outputs`. The title bar is always new; the page's own only where something has changed."""
+        store, job, stamp, drawn = self.ctx.store, None, "", None
+        try:
+            stamp = _jobs.stamp(store, run_id) if run_id else ""
+            if not seen or stamp != seen:
+                drawn = self._drawn(run_id, values)
+            job = _jobs.current(store, run_id) if run_id else None
+            bar = title_bar(self.ctx, run_id, job, problem or self.ctx.supervisor.problem)
+        except MiniLLMError as fault:
+            bar, run_id = title_bar(self.ctx, "", None, str(fault)), ""
+        except Exception as fault:
+            bar = title_bar(self.ctx, "", None, _unexpected(fault))
+        live = job is not None and job.live
+        own = [stamp, bar, gr.Button(visible=live, interactive=live and not job.stopping), gr.Timer(active=live)]
+        return own + (drawn or [gr.skip() for view in self.views for _ in view.outputs])
+
+    def _drawn(self, run_id: str, values: tuple[Any, ...]) -> list[Any]:
+        found, place = [], 0
+        for view in self.views:
+            given, place = values[place : place + len(view.inputs)], place + len(view.inputs)
+            if run_id or view.without_run:
+                drawn = view.draw(run_id, *given)
+                found += drawn if isinstance(drawn, list | tuple) else [drawn]
+            else:
+                found += [gr.skip() for _ in view.outputs]
+        return found
+
+    def _stop(self, run_id: str) -> None:
+        job = _jobs.current(self.ctx.store, run_id) if run_id else None
+        if job is None or not job.live:
+            raise BadInput("No job of this run is live; there is nothing to stop.")
+        jobs.cancel(self.ctx.store, job.id)
+
+
+def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:
+    """The run that ?run=ID names and "", or "" and what is wrong with it."""
+    given = str(dict(request.query_params or {}).get("run", ""))
+    if not given:
+        return "", ""
+    try:
+        return store.run(given).id, ""
+    except BadInput as fault:
+        return "", str(fault)
+
+
+def _links(ctx: Context, run_id: str) -> list[tuple[str, str]]:
+    return [(title, f"{path}?run={run_id}" if run_id else path) for title, path in ctx.pages]
+
+
+def title_bar(ctx: Context, run_id: str, job: Any, problem: str = "") -> str:
+    """The bar on top of every page: run, model, device and its free memory, the job that matters; and any problem."""
+    said = f'<p class="notice" role="alert">{escape(problem)}</p>' if problem else ""
+    if not run_id:
+        return said
+    run = ctx.store.run(run_id)
+    facts = [
+        f'<b class="run-title">{escape(run.title or run.id)}</b>',
+        escape(run.recipe.model),
+        f"{escape(run.recipe.device)} · {size(free_memory())} free",
+        _jobs.chip(ctx.store, job),
+    ]
+    return f'{said}<div class="title-bar">{"".join(f"<span>{fact}</span>" for fact in facts if fact)}</div>'
+
+
+@contextmanager
+def frame(ctx: Context, title: str) -> Iterator[Shell]:
+    """Lay out a page inside this; when the body ends, the frame's own events are wired."""
+    shell = Shell(
+        ctx,
+        title,
+        run=gr.Textbox(visible=False, elem_id="run", label="Run", show_label=False),
+        started=gr.Number(visible=False, precision=0, label="Job", show_label=False),
+        seen=gr.Textbox(visible=False),
+        navbar=gr.Navbar(value=_links(ctx, ""), main_page_name=False),
+        timer=gr.Timer(LOOK_EVERY, active=False),
+        **_bar(),
+    )
+    with gr.Column(elem_id="page", elem_classes="page"):
+        yield shell
+    shell.wire()
+
+
+def _bar() -> dict[str, Any]:
+    with gr.Row(elem_id="title-row"):
+        bar = gr.HTML(elem_id="title-bar")
+        stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", size="sm", scale=0, min_width=90)
+    return {"bar": bar, "stop": stop}

@@ -1,0 +1,186 @@
+"""How a job is getting on, as HTML: the chip in the title bar, and a panel with one row for each part of a job.
+
+Pure functions of the store, so that a page can call them as often as it looks (`shell.live`). A part is one criterion
+of a score job or one step of another job; its state is read from the job's stored events, so it is the same for
+everyone who looks, and after a reload.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from minillm import jobs
+from minillm.store import Job, Store, StoredEvent
+
+from ._phrases import escape, percent, place, seconds, size
+
+WORDS = {
+    "queued": "waiting",
+    "running": "running",
+    "done": "done",
+    "cancelled": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+"""What a page calls the states of a job."""
+
+WHOLE = "job"
+"""Stage of the events that say how far the whole job is, in thousandths."""
+
+
+def current(store: Store, run_id: str, kind: str | None = None) -> Job | None:
+    """The job of a run that matters now: the running one, else the first in line, else the latest; None without any."""
+    found = [job for job in store.jobs(run_id) if kind in (None, job.kind)]
+    live = [job for job in found if job.live]
+    running = [job for job in live if job.state == "running"]
+    return (running or live or found[::-1] or [None])[0]
+
+
+def stamp(store: Store, run_id: str) -> str:
+    """A short text that changes whenever a job of the run has got further, begun or ended."""
+    found = store.jobs(run_id)
+    return ";".join(f"{job.id}:{job.state}:{job.updated}:{job.cancel}" for job in found if job.live or job is found[-1])
+
+
+def chip(store: Store, job: Job | None) -> str:
+    """One line about a job: kind, state, percent, time left or place in line. Empty without a job."""
+    if job is None:
+        return ""
+    now = jobs.snapshot(store, job.id)
+    bar = f'<progress max="1" value="{now.fraction:.3f}" aria-label="{job.kind} job"></progress>' if now.live else ""
+    return (
+        f'<span class="job-chip is-{now.state}"><b>{escape(job.kind)}</b> <span role="status">{_state(now)}</span> {bar}'
+        f"<span>{_when(now)}</span></span>"
+    )
+
+
+def _state(now: jobs.Snapshot) -> str:
+    return "stopping" if now.stopping else WORDS[now.state]
+
+
+def _when(now: jobs.Snapshot) -> str:
+    """Time left, place in line, or how long it took."""
+    if now.state == "queued":
+        begins = "" if now.wait_seconds is None else f", starts in about {seconds(now.wait_seconds)}"
+        return f"{place(now.position)}{begins}"
+    if now.state == "running":
+        left = "" if now.eta_seconds is None else f", about {seconds(now.eta_seconds)} left"
+        return f"{percent(now.fraction)}{left}"
+    return f"in {seconds(now.elapsed)}" if now.state == "done" else ""
+
+
+@dataclass
+class Part:
+    """One row of the panel.
+
+    name: as in the events; label: for people; state: "waiting", "running", "done", or how the job ended before it;
+    done of total: its steps; seconds: how long it has taken; left: seconds to go, None where not known;
+    peak: bytes above the weights, None where not known; facts: the payload of its last event.
+    """
+
+    name: str
+    label: str
+    state: str = "waiting"
+    done: int = 0
+    total: int = 0
+    seconds: float | None = None
+    left: float | None = None
+    peak: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def parts(job: Job, events: list[StoredEvent], names: dict[str, str], prefix: str, now: float) -> list[Part]:
+    """Where each part of a job stands.
+
+    names: {name: label} in the order in which they are worked on; prefix: what their stages begin with ("score:");
+    now: seconds since the epoch. A part has begun with its first event and is done when a later part has begun, its
+    steps are complete, or the job is done.
+    """
+    rows = [_part(name, label, [e for e in events if e.stage == f"{prefix}{name}"]) for name, label in names.items()]
+    begun = [row for row in rows if row.state != "waiting"]
+    for row in begun:
+        finished = row is not begun[-1] or (row.total and row.done >= row.total) or job.state == "done"
+        row.state = "done" if finished else "running" if job.live else WORDS[job.state]
+    if begun and begun[-1].state == "running":
+        _still_running(begun[-1], now)
+    return rows
+
+
+def _part(name: str, label: str, events: list[StoredEvent]) -> Part:
+    if not events:
+        return Part(name, label)
+    last, facts = events[-1], [e.payload for e in events if isinstance(e.payload, dict)]
+    known = {key: value for fact in facts for key, value in fact.items()}
+    took = known.get("seconds", last.time - events[0].time)
+    return Part(name, label, "begun", last.done, last.total, took, peak=known.get("peak_bytes"), facts=known)
+
+
+def _still_running(row: Part, now: float) -> None:
+    """Time left at the part's own pace."""
+    if row.seconds and row.done and row.total:
+        row.left = row.seconds * (row.total - row.done) / row.done
+
+
+def table(rows: list[Part], noun: str) -> str:
+    """Parts as a table: name, state with a progress bar, time left, seconds, peak. noun: what a part is called."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in (noun, "state", "left", "took", "peak"))
+    return (
+        f'<div class="scroll-x"><table class="job-parts"><thead><tr>{head}</tr></thead><tbody>'
+        f"{''.join(map(_row, rows))}</tbody></table></div>"
+    )
+
+
+def _row(part: Part) -> str:
+    share = 1.0 if part.state == "done" else part.done / part.total if part.total else 0.0
+    bar = f'<progress max="1" value="{share:.3f}" aria-label="{escape(part.label)}"></progress>'
+    cells = (
+        f"{bar} {part.state}",
+        seconds(part.left) if part.left is not None else "",
+        seconds(part.seconds) if part.seconds is not None else "",
+        size(part.peak) if part.peak is not None else "",
+    )
+    body = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f'<tr class="is-{part.state}" data-part="{escape(part.name)}"><th scope="row">{escape(part.label)}</th>{body}</tr>'
+
+
+ENDED = {
+    "failed": "The {kind} job failed.",
+    "interrupted": "The {kind} job was interrupted.",
+    "cancelled": "The {kind} job was stopped; what it had finished is kept.",
+}
+
+
+def ending(job: Job | None) -> str:
+    """What to say about a job that ended before its time; empty for one that is live, done or not there."""
+    if job is None or job.state not in ENDED:
+        return ""
+    said = f"{ENDED[job.state].format(kind=escape(job.kind))} {escape(job.error)}".strip()
+    return f'<p class="notice is-{job.state}" role="alert">{said}</p>'
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A job panel on a page: what it shows, and its two buttons (see `panel`)."""
+
+    kind: str
+    view: gr.HTML
+    again: gr.Button
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show` gives values for."""
+        return [self.view, self.again]
+
+    def show(self, job: Job | None, rows: str = "") -> list[Any]:
+        """Values for `outputs`: how the job ended if not well, the rows, and "Start again" where that makes sense."""
+        again = job is not None and job.state in ENDED
+        return [f"{ending(job)}{rows}", gr.Button(visible=again)]
+
+
+def panel(kind: str) -> Panel:
+    """Lay out the panel for jobs of a kind here. Wire it with `shell.runs_again(panel)` and draw it in `shell.live`."""
+    with gr.Group(elem_id=f"{kind}-panel", elem_classes="job-panel"):
+        view = gr.HTML(elem_id=f"{kind}-parts")
+        again = gr.Button("Start again", visible=False, elem_id=f"{kind}-again", size="sm")
+    return Panel(kind, view, again)

@@ -1,0 +1,160 @@
+"""What all figures share: one look a criterion, units, axes that work on light and on dark, the small template.
+
+The one idea: a figure carries data and meaning, never a theme. Backgrounds are transparent, grids are half-transparent
+grey, and the colour of letters is left open: the host (`pages/_host.py`) sets it, or whoever exports the figure.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+GREY = "#808080"
+GRID = "rgba(128,128,128,0.22)"
+LINE = "rgba(128,128,128,0.55)"
+CUT = "#D55E00"
+CHIP = {"bgcolor": "rgba(255,255,255,0.82)", "font": {"color": "#1f2430", "size": 12}, "borderpad": 3}
+SEQUENTIAL = "Cividis"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is drawn: the same colour, dash and marker everywhere, so that no reader needs colour alone."""
+
+    colour: str
+    dash: str
+    marker: str
+
+    def line(self, width: float = 2) -> dict[str, Any]:
+        """Plotly's `line`."""
+        return {"color": self.colour, "dash": self.dash, "width": width}
+
+    def faint(self, opacity: float) -> str:
+        """The colour, half-transparent."""
+        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
+        return f"rgba({red},{green},{blue},{opacity})"
+
+
+# Okabe and Ito's colours. Kin share a hue and differ in dash and marker; zo and fms-zo are the paper's own.
+LOOKS: dict[str, Look] = {
+    "random": Look(GREY, "dot", "x"),
+    "magnitude-l1": Look("#E69F00", "solid", "circle"),
+    "magnitude-l2": Look("#E69F00", "dash", "circle-open"),
+    "wanda": Look("#0072B2", "solid", "square"),
+    "wanda-sp": Look("#0072B2", "dash", "square-open"),
+    "sparsegpt": Look("#56B4E9", "solid", "diamond"),
+    "llm-pruner": Look("#D55E00", "solid", "triangle-up"),
+    "fms-bp": Look("#CC79A7", "solid", "star"),
+    "zo": Look("#009E73", "dash", "triangle-down-open"),
+    "fms-zo": Look("#009E73", "solid", "triangle-down"),
+    "bonsai": Look("#CC79A7", "dashdot", "pentagon"),
+    "flap": Look("#56B4E9", "dashdot", "hexagon"),
+}
+VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "recovered": "#009E73"}
+KIND_COLOURS = {"heads": "#7B6FB0", "channels": "#B0A36F"}
+
+
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """{label: look}. A label that is no criterion's name takes a look that no other label of the figure has."""
+    labels = list(dict.fromkeys(labels))
+    chosen = {label: LOOKS[label] for label in labels if label in LOOKS}
+    spare = [look for name, look in LOOKS.items() if name not in chosen and name != "random"]
+    others = [label for label in labels if label not in LOOKS]
+    chosen |= {label: (spare or list(LOOKS.values()))[i % len(spare or LOOKS)] for i, label in enumerate(others)}
+    return {label: chosen[label] for label in labels}
+
+
+def figure(name: str, alt: str, **layout: Any) -> go.Figure:
+    """An empty figure.
+
+    name: what it is called as a file, and what zoom belongs to (the same name keeps it); alt: the text alternative.
+    """
+    shared = {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "font": {"size": 13},
+        "hovermode": "closest",
+        "uirevision": name,
+        "meta": {"name": name, "alt": alt},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+    }
+    return go.Figure(layout={**shared, **layout})
+
+
+def axis(title: str, **settings: Any) -> dict[str, Any]:
+    """An axis with a title (units in it) and lines that can be seen on any background."""
+    shared = {
+        "title": {"text": title, "standoff": 8},
+        "automargin": True,
+        "gridcolor": GRID,
+        "linecolor": LINE,
+        "tickcolor": LINE,
+        "zeroline": False,
+    }
+    return {**shared, **settings}
+
+
+def block_axis(blocks: int, **settings: Any) -> dict[str, Any]:
+    """The axis that counts blocks, all of them, whether drawn yet or not."""
+    step = next((s for s in (1, 2, 4, 5, 10, 20) if blocks / s <= 16), 50)
+    return axis("block", range=[-0.6, blocks - 0.4], tick0=0, dtick=step, showgrid=False, ticks="outside", **settings)
+
+
+def share_axis(title: str, **settings: Any) -> dict[str, Any]:
+    """An axis from 0 to 100 %."""
+    return axis(title, **{"range": [-2, 102], "tick0": 0, "dtick": 25, "ticksuffix": " %", **settings})
+
+
+def score_axis(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Values made fit for an axis, and that axis: logarithmic unless some score is negative.
+
+    Zeros have no logarithm: they are drawn at the smallest positive score, and the title says so. Scores that are not
+    finite become gaps.
+    """
+    values = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+    known = values[np.isfinite(values)]
+    if not known.size or known.min() < 0 or known.max() == 0:
+        return values, axis("score (linear)")
+    note = ", 0 drawn at the foot" if known.min() == 0 else ""
+    return _lifted(values), axis(f"score (log{note})", type="log", exponentformat="power", dtick=_decades(known))
+
+
+def _lifted(values: np.ndarray) -> np.ndarray:
+    return np.where(values == 0, values[values > 0].min(), values) if (values == 0).any() else values
+
+
+def _decades(known: np.ndarray) -> int | None:
+    """Tick every so many powers of ten, so that at most eight are written; None below two: plotly writes 2 and 5."""
+    positive = known[known > 0]
+    span = float(np.log10(positive.max() / positive.min()))
+    return None if span < 2 else int(span // 8) + 1
+
+
+def colour_bar(title: str, **settings: Any) -> dict[str, Any]:
+    """A colour axis; its bar stands right of the plot, and below it where the host is narrow."""
+    bar = {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "ticks": "outside"}
+    return {"colorscale": SEQUENTIAL, "colorbar": {**bar, **settings.pop("bar", {})}, **settings}
+
+
+def byte_unit(most: float) -> tuple[float, str]:
+    """Divisor and unit for amounts of memory up to `most` bytes (1 GB = 10⁹ bytes)."""
+    return next(((size, unit) for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if most >= size), (1.0, "B"))
+
+
+def in_bytes(amount: float) -> str:
+    """An amount of memory in words: “212 MB”, “13.5 GB”."""
+    size, unit = byte_unit(abs(amount))
+    return f"{amount / size:.3g} {unit}" if abs(amount) < 1e12 else f"{amount / size:,.0f} {unit}"
+
+
+def blocks_in_words(layers: Iterable[int]) -> str:
+    """[0, 1, 2, 5] as “0–2 and 5”."""
+    layers = sorted(layers)
+    starts = [i for i, layer in enumerate(layers) if i == 0 or layer != layers[i - 1] + 1]
+    runs = [layers[a:b] for a, b in zip(starts, [*starts[1:], len(layers)], strict=True)]
+    words = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
