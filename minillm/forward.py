@@ -47,7 +47,8 @@ def next_tokens(
     """Choose a token for each row of logits [rows, vocabulary]: int64 [rows], on the CPU.
 
     temperature 0 takes the likeliest; top_p keeps the likeliest words that together reach this probability (nucleus
-    sampling, Holtzman et al. 2020). Drawn on the CPU, so that a seed means the same on every device.
+    sampling, Holtzman et al. 2020). Drawn on the CPU, so that a seed means the same on every device, with one random
+    number a row (`torch.multinomial` draws one a word, which took longer than the model).
     Raises NumericalFault where the logits are not finite.
     """
     scores = scores.float().cpu()
@@ -62,4 +63,6 @@ def next_tokens(
         ordered, places = shares.sort(-1, descending=True)
         before = ordered.cumsum(-1) - ordered
         shares = torch.zeros_like(shares).scatter(-1, places, ordered.where(before < top_p, 0))
-    return torch.multinomial(shares, 1, generator=generator).squeeze(-1)
+    reached = shares.double().cumsum(-1)
+    drawn = torch.rand(len(shares), 1, generator=generator, dtype=torch.float64) * reached[:, -1:]
+    return torch.searchsorted(reached, drawn, right=True).squeeze(-1)

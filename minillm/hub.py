@@ -7,7 +7,7 @@ from pathlib import Path
 from .catalogue import EMBEDDED, is_hub_name
 from .errors import BadInput, MiniLLMError, OutOfReach, UnsupportedModel
 from .events import RESULT, Event, Events
-from .weights import INDEX, PICKLES, WHOLE, check_folder, one_line, pickled, quiet, read_config
+from .weights import INDEX, PICKLES, WHOLE, check_folder, has_tokenizer, one_line, pickled, quiet, read_config
 
 SMALL = (".json", ".jinja", ".model", ".txt")
 SECONDS = 10
@@ -40,7 +40,7 @@ def hub_folder_events(name: str, weights: bool = True) -> Events:
 
 
 def _cached(name: str, weights: bool) -> Path | None:
-    """The folder of a model that is in the cache as a whole."""
+    """The folder of a model that is in the cache as a whole, its tokenizer included."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(name, "config.json")
@@ -48,12 +48,14 @@ def _cached(name: str, weights: bool) -> Path | None:
         return None
     folder = Path(config).parent
     read_config(folder)
-    if weights:
-        try:
-            check_folder(folder)
-        except BadInput:
-            return None
-    return folder
+    return folder if not weights or _whole(folder) else None
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        return bool(check_folder(folder)) and has_tokenizer(folder)
+    except BadInput:
+        return False
 
 
 def _listed(name: str) -> list[str]:

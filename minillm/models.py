@@ -95,12 +95,11 @@ def load_model_events(
     where, number = pick_device(device), pick_dtype(dtype, device).dtype
     place, provenance = yield from _located(name)
     yield Event("load", 0, 1)
-    lm = _read(place, number, device_map)
-    lm.source, lm.provenance = str(name), provenance
+    lm = _read(place, str(name), number, device_map)
+    lm.provenance = provenance
     lm.model.requires_grad_(False).eval()
     if device_map is None:
-        lm.model.to(device=where)
-        _cast(lm.model, number)
+        lm.model.to(where)
     yield Event(RESULT, 1, 1, lm)
 
 
@@ -156,11 +155,12 @@ def _located(name: str | Path) -> Generator[Event, None, tuple[Path, dict[str, A
     if kind == HUB:
         place = yield from relay(hub.hub_folder_events(str(name)))
         return place, {"hub": str(name), "revision": place.name}
-    return Path(name).expanduser().resolve(), {}
+    place = Path(name).expanduser().resolve()
+    return place, {"path": str(place)}
 
 
-def _read(place: Path, dtype: "torch.dtype", device_map: Any) -> LoadedModel:
-    """Read a folder or file in the format it has."""
+def _read(place: Path, source: str, dtype: "torch.dtype", device_map: Any) -> LoadedModel:
+    """Read a folder or file in the format it has. A pruned model keeps the source it was cut from."""
     file = _gguf_in(place)
     if file is not None:
         if device_map is not None:
@@ -171,10 +171,12 @@ def _read(place: Path, dtype: "torch.dtype", device_map: Any) -> LoadedModel:
 
         if device_map is not None:
             raise BadInput(f"{place} is a pruned model, which cannot be offloaded; leave device_map out.")
-        return load_pruned(place)
+        lm = load_pruned(place)
+        _cast(lm.model, dtype)
+        return lm
     else:
         _, model, tokenizer = read_folder(place, dtype, device_map)
-    return LoadedModel(model, tokenizer, family_of(model), str(place))
+    return LoadedModel(model, tokenizer, family_of(model), source)
 
 
 def _gguf_in(place: Path) -> Path | None:

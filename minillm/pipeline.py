@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict
 from typing import Any
 
-from .bench import Bench
+from .workbench import Workbench
 from .checkpoint import save_pruned
 from .errors import NumericalFault
 from .events import RESULT, Event, Events, relay
@@ -47,12 +47,12 @@ def execute_events(
     for text in (recipe.text, getattr(request, "text", ""), getattr(request, "evaluate_text", "")):
         if text:
             parse(text)
-    bench = Bench(store, run_id, recipe, pool or Pool(), stop, job_id)
+    bench = Workbench(store, run_id, recipe, pool or Pool(), stop, job_id)
     found = yield from KINDS[request.kind](bench, request)
     yield Event(RESULT, 1, 1, found)
 
 
-def inspect(bench: Bench, request: InspectRequest) -> Found:
+def inspect(bench: Workbench, request: InspectRequest) -> Found:
     """Load the model and say what it is made of."""
     lm: LoadedModel = yield from Steps({"load": LOADING}).take("load", bench.variant_events())
     return bench.keep(
@@ -70,13 +70,14 @@ def inspect(bench: Bench, request: InspectRequest) -> Found:
     )
 
 
-def score(bench: Bench, request: ScoreRequest) -> Found:
+def score(bench: Workbench, request: ScoreRequest) -> Found:
     """Score under each criterion in turn. One that fails does not keep the others from theirs."""
     labels = {request.label(criterion): criterion for criterion in request.criteria}
     directions = request.settings.get("directions", 1)
     costs = {label: bench.scoring(criterion, directions) for label, criterion in labels.items()}
-    steps, faults = Steps({**bench.preparing(), **costs}), []
-    lm, tokens = yield from bench.prepared(steps)
+    steps, faults = Steps({"load": LOADING, "text": 0.05 * bench.calibration, **costs}), []
+    lm = yield from steps.take("load", bench.variant_events())
+    tokens = yield from steps.take("text", bench.text_events(lm))
     for label, criterion in labels.items():
         try:
             yield from steps.take(label, bench.score_events(lm, tokens, label, criterion, request.settings))
@@ -87,30 +88,30 @@ def score(bench: Bench, request: ScoreRequest) -> Found:
     return {"scored": list(labels)}
 
 
-def prune(bench: Bench, request: PruneRequest) -> Found:
+def prune(bench: Workbench, request: PruneRequest) -> Found:
     """Score what has not been, plan, cut, keep the variant, and measure perplexity before and after."""
-    recipe, have = bench.recipe, bench.store.score_labels(bench.run_id)
     wanted = dict.fromkeys([request.criterion, request.channels_from or request.criterion])
-    missing = [label for label in wanted if label not in have]
-    compensating = 2.5 * recipe.samples * recipe.length if request.compensate else 0
+    missing = [label for label in wanted if label not in bench.store.score_labels(bench.run_id)]
+    reads = bool(missing or request.compensate)
     measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0
-    scoring = {label: bench.scoring(label) for label in missing}
-    costs = {"cut": LOADING / 3 + compensating, ORIGINAL: measuring, "after": measuring}
-    steps = Steps({**bench.preparing(), **scoring, **costs})
-    lm, tokens = yield from bench.prepared(steps)
+    costs = {"load": LOADING, "text": 0.05 * bench.calibration * reads, **{name: bench.scoring(name) for name in missing}}
+    compensating = 2.5 * bench.calibration if request.compensate else 0
+    steps = Steps({**costs, "cut": LOADING / 3 + compensating, "before": measuring, "after": measuring})
+    lm = yield from steps.take("load", bench.variant_events())
+    tokens = (yield from steps.take("text", bench.text_events(lm))) if reads else None
     for label in missing:
         yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
     variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))
     found = {"variant": variant.name, **variant.details}
     if request.evaluate_text:
         asked = (request.evaluate_text, request.evaluate_length, request.evaluate_tokens)
-        before = yield from steps.take(ORIGINAL, bench.perplexity_events(ORIGINAL, *asked))
+        before = yield from steps.take("before", bench.perplexity_events(ORIGINAL, *asked))
         after = yield from steps.take("after", bench.perplexity_events(variant.name, *asked))
         found |= {"perplexity_before": before["value"], "perplexity": after["value"]}
     return found
 
 
-def _cut_events(bench: Bench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
+def _cut_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
     """Plan, cut, and keep the variant, which is the result; its weights too where a plan does not say them all."""
     store, run_id = bench.store, bench.run_id
     scores = store.scores(run_id)
@@ -128,7 +129,7 @@ def _cut_events(bench: Bench, request: PruneRequest, lm: LoadedModel, tokens: An
     yield Event(RESULT, 1, 1, variant)
 
 
-def recover(bench: Bench, request: RecoverRequest) -> Found:
+def recover(bench: Workbench, request: RecoverRequest) -> Found:
     """Train LoRA on a pruned variant, merge it, and keep the recovered variant. Stopped early, it keeps the best."""
     training = request.steps * request.batch * request.length * (4 if request.loss == "distill" else 3)
     steps = Steps({"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3})
@@ -144,7 +145,7 @@ def recover(bench: Bench, request: RecoverRequest) -> Found:
     return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
 
 
-def _recovery_text_events(bench: Bench, request: RecoverRequest, lm: LoadedModel, chosen: RecoverySettings) -> Events:
+def _recovery_text_events(bench: Workbench, request: RecoverRequest, lm: LoadedModel, chosen: RecoverySettings) -> Events:
     """Token ids [rows, length]: as many as the updates need, or as the text has. A text that a model writes is
     written by the original."""
     confined, length = bench.pool.confined, request.length
@@ -153,7 +154,7 @@ def _recovery_text_events(bench: Bench, request: RecoverRequest, lm: LoadedModel
     return load_text_events(request.text, lm, wanted, length, chosen.seed, "recovery", confined)
 
 
-def _recovered_events(bench: Bench, request: RecoverRequest, fixed: LoadedModel) -> Events:
+def _recovered_events(bench: Workbench, request: RecoverRequest, fixed: LoadedModel) -> Events:
     """Keep a recovered variant and its learning curve; the result says where the best was, and whether it was
     stopped (before the first step there is nothing to keep)."""
     store, run_id, training = bench.store, bench.run_id, fixed.history[-1]
@@ -171,7 +172,7 @@ def _recovered_events(bench: Bench, request: RecoverRequest, fixed: LoadedModel)
     yield Event(RESULT, 1, 1, {"variant": name, **details})
 
 
-def evaluate(bench: Bench, request: EvaluateRequest) -> Found:
+def evaluate(bench: Workbench, request: EvaluateRequest) -> Found:
     """Perplexity of each variant."""
     steps = Steps({name: LOADING + 1.5 * (request.tokens or 100_000) for name in request.variants})
     found = {}
@@ -181,7 +182,7 @@ def evaluate(bench: Bench, request: EvaluateRequest) -> Found:
     return {"perplexity": {name: data["value"] for name, data in found.items()}}
 
 
-KINDS: dict[str, Callable[[Bench, Any], Found]] = {
+KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "inspect": inspect,
     "score": score,
     "prune": prune,

@@ -1,10 +1,10 @@
 """How far a whole job is: its steps with what each is expected to cost, and one fraction over all of them.
 
 Costs are in tokens pushed once through the whole model, the one unit that loading, scoring, cutting and training can
-all be guessed in. They are guesses; what is exact is that the fraction never goes back and ends at one.
+all be guessed in. They are guesses; what is exact is that the fraction never goes back.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
@@ -26,27 +26,31 @@ class Steps:
         self._passed = 0.0
         self._shown = -1
 
-    def take(
-        self, name: str, events: Events, shape: Callable[[Event], Event] | None = None
-    ) -> Generator[Event, None, Any]:
-        """Pass on the events of a step (as `shape` makes them), each followed by how far the job is, where that has
-        moved; return the step's result."""
-        result, within = None, 0.0
+    def take(self, name: str, events: Events) -> Generator[Event, None, Any]:
+        """Pass on the events of a step, each followed by how far the job is, where that has moved; return its result.
+
+        A step without events had nothing to do (its model was at hand): it leaves the sum, lest the pace look better
+        than it is.
+        """
+        result, within, idle = None, 0.0, True
         with closing(events):
             for event in events:
                 if event.stage == RESULT:
                     result = event.payload
                     continue
-                yield shape(event) if shape else event
+                yield event
+                idle = False
                 if event.total:
                     within = max(within, min(event.done / event.total, 1.0))
                 yield from self._moved(self._passed + within * self._costs[name])
+        if idle:
+            self._costs[name] = 0.0
         self._passed += self._costs[name]
         yield from self._moved(self._passed)
         return result
 
     def _moved(self, cost: float) -> Events:
-        done = int(WHOLE * cost / sum(self._costs.values()))
+        done = int(WHOLE * cost / (sum(self._costs.values()) or 1.0))
         if done > self._shown:
             self._shown = done
             yield Event(JOB, done, WHOLE)

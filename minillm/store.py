@@ -27,7 +27,7 @@ LONGEST_TITLE = 120
 SEARCH = r"""
 SELECT * FROM runs WHERE NOT EXISTS (
     SELECT 1 FROM json_each(?) AS word
-    WHERE id || ' ' || title || ' ' || json_extract(recipe, '$.model') || ' ' || json_extract(recipe, '$.text')
+    WHERE runs.id || ' ' || title || ' ' || json_extract(recipe, '$.model') || ' ' || json_extract(recipe, '$.text')
     NOT LIKE '%' || word.value || '%' ESCAPE '\')
 ORDER BY created DESC, rowid DESC LIMIT ?
 """

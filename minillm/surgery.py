@@ -106,7 +106,8 @@ def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> 
     for layer, name, bias in biases:
         lm.family.block_linears(blocks[layer])[name].bias = nn.Parameter(bias, requires_grad=False)
     for layer, block in enumerate(blocks):
-        resize(lm.family, block, lm.groups.blocks[layer], plan.kept_heads[layer])
+        before = heads_of(block, lm.groups.blocks[layer])
+        resize(lm.family, block, [before[i] for i in plan.kept_heads[layer]])
     return model
 
 
@@ -127,12 +128,20 @@ def _replace(memo: dict[int, Any], linear: nn.Linear, kept: dict[str, Tensor], p
         memo[id(bias)] = nn.Parameter(smaller.clone(), requires_grad=False)
 
 
-def resize(family: Family, block: nn.Module, before: BlockGroups, kept_heads: np.ndarray) -> None:
-    """Make what modules remember agree with their weights after a cut."""
+def heads_of(block: nn.Module, groups: BlockGroups) -> list[int]:
+    """Which head groups of the uncut model a block has, by their number there."""
+    found: Any = getattr(block, "kept_heads", None)
+    return list(range(groups.heads)) if found is None else found
+
+
+def resize(family: Family, block: nn.Module, kept_heads: list[int]) -> None:
+    """Make what modules remember agree with their weights after a cut; kept_heads: as numbered in the uncut model."""
+    remembered: Any = block
+    remembered.kept_heads = [int(i) for i in kept_heads]
     for linear in family.block_linears(block).values():
         linear.out_features, linear.in_features = linear.weight.shape
     if family.mend is not None:
-        family.mend(block, before, kept_heads)
+        family.mend(block, remembered.kept_heads)
 
 
 def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:

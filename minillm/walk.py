@@ -122,12 +122,13 @@ def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage:
 def _enter(lm: LoadedModel, blocks: list[nn.Module], stream: Stream) -> None:
     """Embed the stream's tokens and note how the model would call each block."""
     stream.hidden, stream.inputs, stream.calls = [[] for _ in range(stream.copies)], [], {}
-    embed = lm.model.get_input_embeddings()
+    embed, body = lm.model.get_input_embeddings(), lm.model.base_model
+    single = _outside_float32(body, blocks, embed) if stream.float32 else {}
     for tokens in stream.batches():
         embedded = embed(tokens.to(lm.device))
         embedded = embedded.float() if stream.float32 else embedded
         with _recording(blocks, lm.family.tuple_output) as calls:
-            lm.model.base_model(inputs_embeds=embedded, use_cache=False)
+            functional_call(body, single, (), {"inputs_embeds": embedded, "use_cache": False})
         first, keywords = calls[0][0], [_cast(k, embedded.dtype) for _, k in calls]
         stream.calls.setdefault(len(tokens), keywords)
         for copy in stream.hidden:
@@ -180,6 +181,12 @@ def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) 
                 for i, inputs in enumerate(hidden):
                     hidden[i] = _run(block, inputs, stream.calls[len(inputs)][layer], {**single, **weights})
     return observed
+
+
+def _outside_float32(body: nn.Module, blocks: list[nn.Module], embed: nn.Module) -> Weights:
+    """What the model multiplies with outside its blocks (norms, positions, projections), in float32."""
+    inside = {id(p) for part in (*blocks, embed) for p in part.parameters()}
+    return {n: p.float() for n, p in body.named_parameters() if id(p) not in inside and p.dtype != torch.float32}
 
 
 def _float32(block: nn.Module) -> Weights:

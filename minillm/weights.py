@@ -146,11 +146,16 @@ def _built(load: Any, where: Path) -> "PreTrainedModel":
     return model
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer's files."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
 def read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder, None where it has none. Raises BadInput where its files cannot be read."""
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not has_tokenizer(folder):
         return None
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -187,11 +192,17 @@ def check_gguf(file: Path) -> dict[str, Any]:
     from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
 
     try:
-        fields, _ = read_gguf_metadata(str(file))
+        fields, tensors = read_gguf_metadata(str(file))
         header = GgufHeader.from_file(str(file))
     except Exception as fault:
         raise BadInput(f"{file} cannot be read as GGUF ({one_line(fault)}); give another file.") from fault
     family_of_type(str(fields["general.architecture"]))
+    scaling = [name for name in (*fields, *tensors) if ".rope.scaling." in name or name == "rope_freqs.weight"]
+    if scaling:
+        raise UnsupportedModel(
+            f"{file} scales its rotary positions ({scaling[0]}), which transformers' GGUF reader leaves out without a "
+            "word; give the model as safetensors."
+        )
     end = header.data_start + max((t.offset + t.nbytes for t in header.tensors), default=0)
     if file.stat().st_size < end:
         raise BadInput(f"{file} is truncated: {file.stat().st_size:,} bytes of {end:,}. Fetch it again.")

@@ -3,7 +3,7 @@
 The one idea: the store is the truth. A page holds the id of its run (from ?run=ID in its address) and nothing else
 that matters, so a reload, another tab or another person sees the same. A page is laid out inside the frame:
 
-    with frame(ctx, TITLE) as shell:
+    with frame(ctx) as shell:
         ratio, plot, button = …                                                       the layout first
         shell.live(lambda run, ratio: draw(ctx.store, run, ratio), [plot], [ratio])   the wiring last
         shell.starts(button.click, begin, [ratio], api_name="score")
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -29,13 +30,26 @@ from minillm.store import Store
 from . import _jobs
 from ._phrases import escape, size
 
+STYLE = Path(__file__).parent.parent / "assets" / "app.css"
+
 LOOK_EVERY = 0.5
 """Seconds between two looks at a live job: pictures are redrawn twice a second at most."""
 
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""For events that only look: not in line behind work, nothing flashing, not in the API's list."""
+"""For events that only look: not in line behind work, nothing flashing, not in the API's list. An error of such an
+event is not shown on the page (Gradio shows those of queued events only), so these must not raise."""
 
-NO_RUN = "No run is open. Start one on the Start or Model page, or open one from Runs."
+ACT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+"""For events that do something and may be refused: queued, so that `guarded`'s sentence is shown, but never waiting."""
+
+NO_RUN = "No run is open. Begin one on the Start or Model page, or open one from Runs."
+
+FOLLOW = """(run) => {
+    const here = new URL(window.location);
+    if (run && here.searchParams.get('run') !== run) { here.searchParams.set('run', run); window.location = here; }
+    return run;
+}"""
+"""Opens this page for the run that a job belongs to, where that is another one than the address says."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class Context:
 
 
 def guarded(function: Callable) -> Callable:
-    """The function with its errors as one sentence on the page: an engine's own, or a general one and a line in the log."""
+    """The function with its errors as one sentence on the page: the engine's own, or a general one and a log entry."""
 
     @wraps(function)
     def called(*given: Any, **named: Any) -> Any:
@@ -95,11 +109,11 @@ class Shell:
     """The frame of one page, while it is being built.
 
     run: the id of the run the page is about, "" without one: an input for handlers, as shell.run.
-    started: the number of the job that was started here last.
+    started: the number of the job that was started here last. needs_run: whether the page says so without a run.
     """
 
     ctx: Context
-    title: str
+    needs_run: bool
     run: gr.Textbox
     started: gr.Number
     seen: gr.Textbox
@@ -114,33 +128,42 @@ class Shell:
         has got further. Without a run it is called only where `without_run` (its run id is then "")."""
         self.views.append(_View(draw, outputs, inputs or [], without_run))
 
-    def starts(self, trigger: Callable, begin: Callable[..., int], inputs: list[Any], api_name: str) -> Any:
-        """Wire a control that starts a job: begin(run id, *values of inputs) -> its number. The page then follows it.
+    def starts(
+        self, trigger: Callable, begin: Callable[..., int], inputs: list[Any], api_name: str, without_run: bool = False
+    ) -> Any:
+        """Wire a control that starts a job: begin(run id, *values of inputs) -> its number. The page then follows it,
+        to the address of another run where `begin` made one for it (without_run: `begin` takes "" for the run id).
 
-        The number is what the API's `api_name` returns. Call it after all `live`.
+        The number is what the API's `api_name` returns; its parameters are named like `begin`'s, and `begin`'s
+        docstring describes it there. Call it after all `live`.
         """
 
+        @wraps(begin)
         def checked(run_id: str, *values: Any) -> int:
-            if not run_id:
+            if not run_id and not without_run:
                 raise BadInput(NO_RUN)
             return begin(run_id, *values)
 
-        event = trigger(
-            guarded(checked), [self.run, *inputs], self.started, api_name=api_name, show_progress="hidden", queue=False
-        )
-        event.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+        event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=api_name, **ACT)
+        moved = event.success(self._run_of, [self.started], self.run, **QUIET)
+        arrived = moved.success(None, [self.run], self.run, js=FOLLOW, **QUIET)
+        arrived.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
         return event
+
+    def _run_of(self, job_id: int) -> str:
+        return self.ctx.store.job(job_id).run_id
 
     def runs_again(self, panel: _jobs.Panel) -> None:
         """Wire a panel's "Start again": the same request once more. Call it after all `live`."""
 
-        def begin(run_id: str) -> int:
+        def again(run_id: str) -> int:
+            """The latest job of this kind, once more."""
             job = _jobs.current(self.ctx.store, run_id, panel.kind)
             if job is None:
                 raise BadInput(f"This run has no {panel.kind} job to start again.")
             return jobs.start_again(self.ctx.store, job.id)
 
-        self.starts(panel.again.click, begin, [], api_name=f"{panel.kind}_again")
+        self.starts(panel.again.click, again, [], api_name=f"{panel.kind}_again")
 
     def _inputs(self) -> list[Any]:
         return [component for view in self.views for component in view.inputs]
@@ -153,15 +176,14 @@ class Shell:
         """The events of the frame itself: opening the page, looking again, stopping."""
         self.ctx.app.load(self._open, self._inputs(), [self.run, self.navbar, *self._outputs()], **QUIET)
         self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
-        stopped = self.stop.click(
-            guarded(self._stop), [self.run], None, api_name="stop", show_progress="hidden", queue=False
-        )
+        stopped = self.stop.click(guarded(self._stop), [self.run], None, api_name="stop", **ACT)
         stopped.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
 
     def _open(self, request: gr.Request, *values: Any) -> list[Any]:
         """The page as it opens: which run, and everything drawn."""
         run_id, problem = _run_in_address(self.ctx.store, request)
         links = gr.Navbar(value=_links(self.ctx, run_id))
+        problem = problem or (NO_RUN if self.needs_run and not run_id else "")
         return [run_id, links, *self._looked(run_id, "", values, problem)]
 
     def _look_again(self, run_id: str, *values: Any) -> list[Any]:
@@ -199,6 +221,7 @@ class Shell:
         return found
 
     def _stop(self, run_id: str) -> None:
+        """Ask the live job of a run to stop."""
         job = _jobs.current(self.ctx.store, run_id) if run_id else None
         if job is None or not job.live:
             raise BadInput("No job of this run is live; there is nothing to stop.")
@@ -217,7 +240,12 @@ def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:
 
 
 def _links(ctx: Context, run_id: str) -> list[tuple[str, str]]:
-    return [(title, f"{path}?run={run_id}" if run_id else path) for title, path in ctx.pages]
+    return [(title, address(path, run_id)) for title, path in ctx.pages]
+
+
+def address(path: str, run_id: str = "") -> str:
+    """Where a page is, relative to the app, for a run: "score?run=ID"."""
+    return f"{path}?run={run_id}" if run_id else path
 
 
 def title_bar(ctx: Context, run_id: str, job: Any, problem: str = "") -> str:
@@ -236,11 +264,14 @@ def title_bar(ctx: Context, run_id: str, job: Any, problem: str = "") -> str:
 
 
 @contextmanager
-def frame(ctx: Context, title: str) -> Iterator[Shell]:
-    """Lay out a page inside this; when the body ends, the frame's own events are wired."""
+def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
+    """Lay out a page inside this; when the body ends, the frame's own events are wired.
+
+    needs_run: the page has nothing to show without a run, and says so on top.
+    """
     shell = Shell(
         ctx,
-        title,
+        needs_run,
         run=gr.Textbox(visible=False, elem_id="run", label="Run", show_label=False),
         started=gr.Number(visible=False, precision=0, label="Job", show_label=False),
         seen=gr.Textbox(visible=False),

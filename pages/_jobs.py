@@ -5,7 +5,7 @@ of a score job or one step of another job; its state is read from the job's stor
 everyone who looks, and after a reload.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -24,9 +24,6 @@ WORDS = {
     "interrupted": "interrupted",
 }
 """What a page calls the states of a job."""
-
-WHOLE = "job"
-"""Stage of the events that say how far the whole job is, in thousandths."""
 
 
 def current(store: Store, run_id: str, kind: str | None = None) -> Job | None:
@@ -49,10 +46,8 @@ def chip(store: Store, job: Job | None) -> str:
         return ""
     now = jobs.snapshot(store, job.id)
     bar = f'<progress max="1" value="{now.fraction:.3f}" aria-label="{job.kind} job"></progress>' if now.live else ""
-    return (
-        f'<span class="job-chip is-{now.state}"><b>{escape(job.kind)}</b> <span role="status">{_state(now)}</span> {bar}'
-        f"<span>{_when(now)}</span></span>"
-    )
+    state = f'<b>{escape(job.kind)}</b> <span role="status">{_state(now)}</span>'
+    return f'<span class="job-chip is-{now.state}">{state} {bar}<span>{_when(now)}</span></span>'
 
 
 def _state(now: jobs.Snapshot) -> str:
@@ -74,9 +69,9 @@ def _when(now: jobs.Snapshot) -> str:
 class Part:
     """One row of the panel.
 
-    name: as in the events; label: for people; state: "waiting", "running", "done", or how the job ended before it;
-    done of total: its steps; seconds: how long it has taken; left: seconds to go, None where not known;
-    peak: bytes above the weights, None where not known; facts: the payload of its last event.
+    name: as in the events; label: for people; state: "waiting", "running", "done", "failed", "not begun", or how the
+    job ended in its midst; done of total: its steps; seconds: how long it has taken; left: seconds to go, None where
+    not known; peak: bytes above the weights, None where not known.
     """
 
     name: str
@@ -87,39 +82,48 @@ class Part:
     seconds: float | None = None
     left: float | None = None
     peak: int | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def parts(job: Job, events: list[StoredEvent], names: dict[str, str], prefix: str, now: float) -> list[Part]:
     """Where each part of a job stands.
 
-    names: {name: label} in the order in which they are worked on; prefix: what their stages begin with ("score:");
-    now: seconds since the epoch. A part has begun with its first event and is done when a later part has begun, its
-    steps are complete, or the job is done.
+    events: all of the job's; names: {name: label} in the order in which they are worked on; prefix: what the stages of
+    parts begin with ("score:"); now: seconds since the epoch. A part begins where the events before it end. One that a
+    later part has followed before its steps were complete has failed.
     """
-    rows = [_part(name, label, [e for e in events if e.stage == f"{prefix}{name}"]) for name, label in names.items()]
-    begun = [row for row in rows if row.state != "waiting"]
+    rows = [_part(job, name, label, events, f"{prefix}{name}") for name, label in names.items()]
+    begun = [row for row in rows if row.state == "begun"]
     for row in begun:
-        finished = row is not begun[-1] or (row.total and row.done >= row.total) or job.state == "done"
-        row.state = "done" if finished else "running" if job.live else WORDS[job.state]
-    if begun and begun[-1].state == "running":
-        _still_running(begun[-1], now)
+        complete = job.state == "done" or (row.total and row.done >= row.total)
+        latest = row is begun[-1]
+        row.state = "done" if complete else "failed" if not latest else "running" if job.live else WORDS[job.state]
+        if row.state == "running":
+            _still_running(row, events, f"{prefix}{row.name}", now)
+    if not job.live:
+        for row in rows:
+            row.state = "not begun" if row.state == "waiting" else row.state
     return rows
 
 
-def _part(name: str, label: str, events: list[StoredEvent]) -> Part:
-    if not events:
+def _part(job: Job, name: str, label: str, events: list[StoredEvent], stage: str) -> Part:
+    places = [i for i, event in enumerate(events) if event.stage == stage]
+    if not places:
         return Part(name, label)
-    last, facts = events[-1], [e.payload for e in events if isinstance(e.payload, dict)]
-    known = {key: value for fact in facts for key, value in fact.items()}
-    took = known.get("seconds", last.time - events[0].time)
-    return Part(name, label, "begun", last.done, last.total, took, peak=known.get("peak_bytes"), facts=known)
+    last = events[places[-1]]
+    return Part(name, label, "begun", last.done, last.total, last.time - _began(job, events, places[0]))
 
 
-def _still_running(row: Part, now: float) -> None:
-    """Time left at the part's own pace."""
+def _began(job: Job, events: list[StoredEvent], place: int) -> float:
+    return events[place - 1].time if place else job.started or events[place].time
+
+
+def _still_running(row: Part, events: list[StoredEvent], stage: str, now: float) -> None:
+    """Time taken until now, and time left at the part's own pace, counted down between two steps."""
+    last = [event for event in events if event.stage == stage][-1]
+    since = max(now - last.time, 0.0)
     if row.seconds and row.done and row.total:
-        row.left = row.seconds * (row.total - row.done) / row.done
+        row.left = max(row.seconds * (row.total - row.done) / row.done - since, 0.0)
+    row.seconds = (row.seconds or 0.0) + since
 
 
 def table(rows: list[Part], noun: str) -> str:
@@ -141,7 +145,8 @@ def _row(part: Part) -> str:
         size(part.peak) if part.peak is not None else "",
     )
     body = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f'<tr class="is-{part.state}" data-part="{escape(part.name)}"><th scope="row">{escape(part.label)}</th>{body}</tr>'
+    name, label = escape(part.name), escape(part.label)
+    return f'<tr class="is-{part.state}" data-part="{name}"><th scope="row">{label}</th>{body}</tr>'
 
 
 ENDED = {
@@ -180,7 +185,7 @@ class Panel:
 
 def panel(kind: str) -> Panel:
     """Lay out the panel for jobs of a kind here. Wire it with `shell.runs_again(panel)` and draw it in `shell.live`."""
-    with gr.Group(elem_id=f"{kind}-panel", elem_classes="job-panel"):
+    with gr.Column(elem_id=f"{kind}-panel", elem_classes="job-panel"):
         view = gr.HTML(elem_id=f"{kind}-parts")
         again = gr.Button("Start again", visible=False, elem_id=f"{kind}-again", size="sm")
     return Panel(kind, view, again)

@@ -1,41 +1,62 @@
 """Scores computed the obvious way, as an oracle: whole-model passes, all gradients kept, plain loops over groups.
 
-Nothing of the walk is used. Works on LLaMA-like models by their module names.
+Nothing of the walk or of the family descriptions is used: where heads and channels lie is written out again here.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-HEAD_PARTS, CHANNEL_PARTS = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+
+def blocks(model: nn.Module) -> nn.ModuleList:
+    """The blocks of a LLaMA-like, OPT or BLOOM model."""
+    kind = model.config.model_type
+    return {"opt": lambda: model.model.decoder.layers, "bloom": lambda: model.transformer.h}.get(
+        kind, lambda: model.model.layers
+    )()
 
 
 def linears(model: nn.Module, layer: int) -> dict[str, nn.Linear]:
-    """The seven linears of a block by their transformers names."""
-    block = model.model.layers[layer]
-    return {name: getattr(block.self_attn, name) for name in HEAD_PARTS} | {
-        name: getattr(block.mlp, name) for name in CHANNEL_PARTS
-    }
+    """The linears of a block by the names scores use."""
+    block, kind = blocks(model)[layer], model.config.model_type
+    if kind == "bloom":
+        attention, ffn = block.self_attention, block.mlp
+        return {
+            "qkv": attention.query_key_value,
+            "o": attention.dense,
+            "up": ffn.dense_h_to_4h,
+            "down": ffn.dense_4h_to_h,
+        }
+    attention = {n: getattr(block.self_attn, f"{n}_proj") for n in ("q", "k", "v")}
+    if kind == "opt":
+        return {**attention, "o": block.self_attn.out_proj, "up": block.fc1, "down": block.fc2}
+    ffn = {n: getattr(block.mlp, f"{n}_proj") for n in ("gate", "up", "down")}
+    return {**attention, "o": block.self_attn.o_proj, **ffn}
+
+
+def kv_heads(model: nn.Module) -> int:
+    """Head groups of a block."""
+    return getattr(model.config, "num_key_value_heads", None) or model.config.num_attention_heads
 
 
 def norms(model: nn.Module, tokens: Tensor) -> list[dict[str, Tensor]]:
     """X_j of every linear: one whole forward, all inputs kept."""
-    layers = len(model.model.layers)
+    layers = range(len(blocks(model)))
     kept: dict[tuple[int, str], Tensor] = {}
     handles = []
-    for layer in range(layers):
+    for layer in layers:
         for name, linear in linears(model, layer).items():
 
             def keep(module, args, key=(layer, name)):
-                kept[key] = args[0].detach().float()
+                kept[key] = args[0].detach().float().flatten(0, -2)
 
             handles.append(linear.register_forward_pre_hook(keep))
     with torch.no_grad():
         model(tokens)
     for handle in handles:
         handle.remove()
-    return [
-        {name: (kept[layer, name] ** 2).sum((0, 1)).sqrt() for name in linears(model, layer)} for layer in range(layers)
-    ]
+    return [{name: (kept[i, name] ** 2).sum(0).sqrt() for name in linears(model, i)} for i in layers]
 
 
 def gradients(model: nn.Module, tokens: Tensor) -> list[dict[str, Tensor]]:
@@ -44,33 +65,37 @@ def gradients(model: nn.Module, tokens: Tensor) -> list[dict[str, Tensor]]:
         p.requires_grad_(True)
     model.zero_grad()
     model(input_ids=tokens, labels=tokens).loss.backward()
-    found = [{n: lin.weight.grad.clone() for n, lin in linears(model, i).items()} for i in range(len(model.model.layers))]
+    found = [{n: w.weight.grad.clone() for n, w in linears(model, i).items()} for i in range(len(blocks(model)))]
     model.zero_grad()
     for p in model.parameters():
         p.requires_grad_(False)
     return found
 
 
+def head_parts(elements: dict[str, Tensor], heads: int, h: int) -> list[Tensor]:
+    """The slices of q, k, v (rows) and o (columns) that head group h owns."""
+    if "qkv" in elements:
+        fused = elements["qkv"].view(heads, 3, -1, elements["qkv"].shape[1])
+        rows = [fused[h, 0], fused[h, 1], fused[h, 2]]
+    else:
+        rows = [elements[n].chunk(heads)[h] for n in ("q", "k", "v")]
+    return [*rows, elements["o"].T.chunk(heads)[h].T]
+
+
+def channel_parts(elements: dict[str, Tensor], c: int) -> list[Tensor]:
+    """Row c of gate (where there is one) and up, column c of down."""
+    return [elements[n][c] for n in ("gate", "up") if n in elements] + [elements["down"][:, c]]
+
+
 def grouped(elements: dict[str, Tensor], heads: int, reduction: str = "max") -> tuple[list[float], list[float]]:
     """Group scores of one block from element scores [out, in] by loops: (head groups, channels)."""
-    pick = {"max": max, "sum": sum, "mean": lambda parts: sum(parts) / len(parts)}[reduction]
-    head_scores = []
-    for h in range(heads):
-        parts = []
-        for name in HEAD_PARTS:
-            whole = elements[name] if name != "o_proj" else elements[name].T
-            size = whole.shape[0] // heads
-            parts.append(float(whole[h * size : (h + 1) * size].double().sum()))
-        head_scores.append(pick(parts))
-    channels = elements["gate_proj"].shape[0]
-    channel_scores = [
-        pick(
-            [
-                float(elements["gate_proj"][c].double().sum()),
-                float(elements["up_proj"][c].double().sum()),
-                float(elements["down_proj"][:, c].double().sum()),
-            ]
-        )
-        for c in range(channels)
-    ]
-    return head_scores, channel_scores
+    pick: Callable = {"max": max, "sum": sum, "mean": lambda parts: sum(parts) / len(parts)}[reduction]
+
+    def reduced(parts: list[Tensor]) -> float:
+        return pick([float(p.double().sum()) for p in parts])
+
+    channels = elements["up"].shape[0]
+    return (
+        [reduced(head_parts(elements, heads, h)) for h in range(heads)],
+        [reduced(channel_parts(elements, c)) for c in range(channels)],
+    )

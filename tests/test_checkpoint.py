@@ -22,7 +22,7 @@ def cut(build=tiny.llama, compensate=None, dtype=torch.float32, tokenizer=None):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("compensate", [None, "bias", "least-squares"])
-@pytest.mark.parametrize("build", tiny.LLAMA_LIKE.values(), ids=tiny.LLAMA_LIKE)
+@pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)
 def test_reload_is_bit_identical(build, compensate, dtype, tmp_path):
     small, tokens = cut(build, compensate, dtype), tiny.tokens(3, 20)
     again = load_pruned(save_pruned(small, tmp_path / "small"))

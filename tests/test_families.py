@@ -1,5 +1,6 @@
 """Families describe what is there: counts against the config, costs against the parameters, the rest refused by name."""
 
+import naive
 import pytest
 import tiny
 import torch
@@ -9,23 +10,24 @@ from minillm.errors import UnsupportedModel
 from minillm.families import FAMILIES, family_of, family_of_type, groups_from_config, groups_of
 
 
-@pytest.mark.parametrize("build", tiny.LLAMA_LIKE.values(), ids=tiny.LLAMA_LIKE)
+@pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)
 def test_groups_add_up_to_the_model(build):
     model = build()
-    groups, config = groups_of(model), model.config
+    groups = groups_of(model)
     block = groups.blocks[0]
-    assert (block.heads, block.channels) == (config.num_key_value_heads, config.intermediate_size)
-    assert block.queries == config.num_attention_heads // config.num_key_value_heads
+    up = naive.linears(model, 0)["up"]
+    assert (block.heads, block.channels) == (naive.kv_heads(model), up.out_features)
+    assert block.queries == model.config.num_attention_heads // naive.kv_heads(model)
     assert groups.parameters == sum(p.numel() for p in model.parameters())
-    assert block.parameters == sum(p.numel() for p in model.model.layers[0].parameters())
-    assert groups_from_config(config) == groups
+    assert block.parameters == sum(p.numel() for p in naive.blocks(model)[0].parameters())
+    assert groups_from_config(model.config) == groups
 
 
-@pytest.mark.parametrize("build", tiny.LLAMA_LIKE.values(), ids=tiny.LLAMA_LIKE)
+@pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)
 def test_structures_of_all_groups_cover_each_linear_once(build):
     model = build()
     family, block = family_of(model), groups_of(model).blocks[0]
-    linears = family.block_linears(model.model.layers[0])
+    linears = family.block_linears(naive.blocks(model)[0])
     for structure in family.structures:
         size = linears[structure.linear].weight.shape[0 if structure.axis == "rows" else 1]
         others = [s for s in family.structures if s.linear == structure.linear and s.axis == structure.axis]

@@ -18,7 +18,6 @@ from minillm.zeroth_order import noise
 
 ROWS, GRADIENT_ROWS = 12, 5
 NAIVE = ("magnitude-l1", "magnitude-l2", "wanda", "llm-pruner", "fms-bp", "zo", "fms-zo")
-SHORT = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o", "gate_proj": "gate", "up_proj": "up", "down_proj": "down"}
 
 
 def fingerprint(model: torch.nn.Module) -> str:
@@ -32,7 +31,7 @@ def elements(model, tokens, criterion: str, c: float = 0.0) -> list[dict[str, to
 
     def z(layer, name):
         weight = naive.linears(model, layer)[name].weight
-        return noise(weight, "gaussian", 0, 0, 0, layer, SHORT[name])
+        return noise(weight, "gaussian", 0, 0, 0, layer, name)
 
     formula = {
         "magnitude-l1": lambda w, i, n: w.abs(),
@@ -43,20 +42,19 @@ def elements(model, tokens, criterion: str, c: float = 0.0) -> list[dict[str, to
         "zo": lambda w, i, n: (w * c / z(i, n)).abs(),
         "fms-zo": lambda w, i, n: (w * c / z(i, n) * x[i][n]).abs(),
     }[criterion]
-    layers = range(len(model.model.layers))
+    layers = range(len(naive.blocks(model)))
     return [{n: formula(lin.weight.detach(), i, n) for n, lin in naive.linears(model, i).items()} for i in layers]
 
 
-@pytest.mark.parametrize("build", tiny.LLAMA_LIKE.values(), ids=tiny.LLAMA_LIKE)
+@pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)
 @pytest.mark.parametrize("criterion", NAIVE)
 def test_scores_equal_a_naive_computation(build, criterion):
     model, tokens = build(), tiny.tokens(ROWS, 20)
     lm = wrap(model)
     found = score(lm, criterion, tokens, GRADIENT_ROWS)
     c = found.coefficients[0] if found.coefficients else 0.0
-    heads = lm.groups.blocks[0].heads
     for layer, wanted in enumerate(elements(model, tokens, criterion, c)):
-        head_scores, channel_scores = naive.grouped(wanted, heads)
+        head_scores, channel_scores = naive.grouped(wanted, naive.kv_heads(model))
         np.testing.assert_allclose(found.heads[layer], head_scores, rtol=2e-4)
         np.testing.assert_allclose(found.channels[layer], channel_scores, rtol=2e-4)
 
@@ -80,8 +78,8 @@ def test_llm_pruner_order_takes_the_largest_structure_for_each_channel_of_a_head
         total = 0.0
         for d in range(size):
             rows = [2 * h * size + d, (2 * h + 1) * size + d]
-            q, o = (float(m[rows].sum()) for m in (parts["q_proj"], parts["o_proj"].T))
-            k, v = (float(parts[n][h * size + d].sum()) for n in ("k_proj", "v_proj"))
+            q, o = (float(m[rows].sum()) for m in (parts["q"], parts["o"].T))
+            k, v = (float(parts[n][h * size + d].sum()) for n in ("k", "v"))
             total += max(q, k, v, o)
         wanted.append(total)
     np.testing.assert_allclose(found.heads[2], wanted, rtol=1e-5)

@@ -16,7 +16,7 @@ def planned(lm, ratio=0.25, criterion="magnitude-l1", layers=None):
     return make_plan(score(lm, criterion, tiny.tokens(), 1), ratio, layers)
 
 
-@pytest.mark.parametrize("build", tiny.LLAMA_LIKE.values(), ids=tiny.LLAMA_LIKE)
+@pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)
 def test_pruned_outputs_equal_masked_outputs(build):
     lm, tokens = wrap(build()), tiny.tokens(3, 20)
     plan = planned(lm)
@@ -27,7 +27,7 @@ def test_pruned_outputs_equal_masked_outputs(build):
         torch.testing.assert_close(small.model(tokens).logits, same.model(tokens).logits, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("build", tiny.LLAMA_LIKE.values(), ids=tiny.LLAMA_LIKE)
+@pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)
 def test_cache_and_left_padding_agree_with_the_masked_model(build):
     lm, tokens = wrap(build()), tiny.tokens(2, 12)
     plan = planned(lm)

@@ -5,6 +5,7 @@ All builders are seeded, return eval-mode models in float32 unless asked otherwi
 no head or channel is idle and cutting any of them moves the logits.
 """
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ def _built(model_class: str, config_class: str, seed: int, dtype: torch.dtype, *
     settings = {
         "vocab_size": VOCABULARY,
         "max_position_embeddings": 256,
-        "attn_implementation": "eager",
         "pad_token_id": 0,
         "bos_token_id": 1,
         "eos_token_id": 2,
@@ -141,7 +141,13 @@ LLAMA_LIKE = {
 }
 """Every LLaMA-like builder by name, for parametrised tests."""
 
-OTHERS = {"bloom": bloom, "opt": opt, "opt_post_norm": opt_post_norm}
+
+def bloom_six_heads(**settings: Any) -> PreTrainedModel:
+    """`bloom` with a head count that is no power of two, where ALiBi interleaves its slopes."""
+    return bloom(**{"n_head": 6, "hidden_size": 48, **settings})
+
+
+OTHERS = {"bloom": bloom, "bloom_six_heads": bloom_six_heads, "opt": opt, "opt_post_norm": opt_post_norm}
 """Builders of the other families."""
 
 
@@ -178,3 +184,81 @@ def saved(folder: Path, model: PreTrainedModel | None = None) -> Path:
     (model or llama()).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return Path(folder)
+
+
+def gguf(file: Path, model: PreTrainedModel | None = None, splitting: str = "smollm", scaling: float = 0.0) -> Path:
+    """Write a Llama model (default `llama()`) with the tokenizer as one GGUF file in float32; returns the file.
+
+    As llama.cpp does it: the rows of q and k lie in the order that its own rotation wants. scaling: of positions.
+    """
+    from gguf import GGUFWriter
+
+    model = model or llama()
+    config: Any = model.config
+    writer = GGUFWriter(file, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    if scaling:
+        writer.add_rope_scaling_factor(scaling)
+    _add_tokenizer(writer, splitting)
+    for name, weight in model.state_dict().items():
+        writer.add_tensor(_gguf_name(name), _gguf_rows(name, weight, config).float().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return Path(file)
+
+
+def _add_tokenizer(writer: Any, splitting: str) -> None:
+    core = json.loads(tokenizer().backend_tokenizer.to_str())
+    words = sorted(core["model"]["vocab"], key=core["model"]["vocab"].get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(splitting)
+    writer.add_token_list(words)
+    writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
+    writer.add_token_merges([" ".join(pair) for pair in core["model"]["merges"]])
+    writer.add_pad_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template(CHAT)
+
+
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "model.layers": "blk",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.": "attn_",
+    "mlp.": "ffn_",
+    "_proj": "",
+}
+
+
+def _gguf_name(name: str) -> str:
+    for ours, theirs in GGUF_NAMES.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+def _gguf_rows(name: str, weight: torch.Tensor, config: Any) -> torch.Tensor:
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    count = next((n for part, n in heads.items() if part in name), None)
+    if count is None:
+        return weight
+    return weight.reshape(count, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape).contiguous()
+
+
+ALL = {**LLAMA_LIKE, **OTHERS}
+"""Every builder by name."""

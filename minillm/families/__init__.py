@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UnsupportedModel
 from ..groups import Groups
 from .base import Family
+from .bloom import BLOOM
 from .llama import LLAMA
+from .opt import OPT
 
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA,)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, BLOOM, OPT)}
 
 
 def family_of_type(model_type: str, config: Any = None) -> Family:

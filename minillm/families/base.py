@@ -5,18 +5,17 @@ together. No forward pass is copied. A family whose attention keeps numbers of i
 to mend them after a cut in `mend`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..groups import CHANNELS, HEADS, BlockGroups, Structure
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
-Mend = Callable[["nn.Module", BlockGroups, "np.ndarray"], None]
-"""mend(block, groups of the block before the cut, kept head groups): set what the attention module remembers."""
+Mend = Callable[["nn.Module", Sequence[int]], None]
+"""mend(block, kept head groups by their number in the uncut model): set what the attention module remembers."""
 
 
 @dataclass(frozen=True)

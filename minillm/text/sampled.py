@@ -1,7 +1,7 @@
 """Texts the model writes itself: free samples, and answers to the bundled instructions. No data set is needed.
 
-Free samples as calibration data: Williams & Aletras, "Self-calibration for language model quantization and pruning"
-(2025); answers of the original as training data for the pruned model are distillation by sequences (Kim & Rush, 2016).
+Free samples calibrate: Williams, Chrysostomou, Aletras, "Self-calibration for Language Model Quantization and Pruning"
+(2025). Answers of the original train what is left of it: distillation by sequences (Kim, Rush, 2016).
 """
 
 import hashlib
@@ -27,8 +27,8 @@ ANSWER_ROWS = 12
 def sample_events(lm: LoadedModel, samples: int, length: int, seed: int, part: str) -> Events:
     """Sample from the model at temperature 1: [samples, length].
 
-    Rows start with the beginning-of-text token where the tokenizer has one, else with a random word, and go on past
-    the end of a text, as packed training text does. Each batch has its own random numbers, drawn from (seed, part,
+    Rows start with a random word (a chat model's beginning-of-text token asks for a speaker, not for prose) and go on
+    past the end of a text, as packed training text does. Each batch has its own random numbers, drawn from (seed, part,
     batch). Yields Event("sampling text", tokens, tokens).
     """
     rows: list[Tensor] = []
@@ -53,12 +53,11 @@ def _step(lm: LoadedModel, last: Tensor, cache: Any, generator: torch.Generator)
 
 
 def _first_tokens(lm: LoadedModel, rows: int, generator: torch.Generator) -> Tensor:
+    """Random words that are not special: [rows, 1]."""
     tokenizer: Any = lm.tokenizer
-    begin = getattr(tokenizer, "bos_token_id", None)
-    if begin is not None and begin != getattr(tokenizer, "eos_token_id", None):
-        return torch.full((rows, 1), begin)
-    special = set(getattr(tokenizer, "all_special_ids", ()))
-    size = min(len(tokenizer) if tokenizer else lm.groups.vocabulary, lm.groups.vocabulary)
+    size, special = lm.groups.vocabulary, set()
+    if tokenizer is not None:
+        size, special = min(size, len(tokenizer)), set(tokenizer.all_special_ids)
     words = torch.tensor([i for i in range(size) if i not in special])
     return words[torch.randint(len(words), (rows, 1), generator=generator)]
 

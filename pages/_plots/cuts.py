@@ -1,4 +1,4 @@
-"""What a plan cuts: where the channels go, which heads go, how much of each block goes. All of it moves with the ratio."""
+"""What a plan cuts: where the channels go, which heads go, how much of each block. All of it moves with the ratio."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -69,7 +69,8 @@ def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,
-        hovertemplate="block %{y}, head group %{x}<br>rank: lowest %{z:.0f} %<br>score %{customdata:.3g}<extra></extra>",
+        hovertemplate="block %{y}, head group %{x}<br>rank: lowest %{z:.0f} %<br>score %{customdata:.3g}"
+        "<extra></extra>",
         meta={"columns": {"x": "head group", "y": "block", "z": "rank, % from the lowest", "customdata": ["score"]}},
     )
     if plan:

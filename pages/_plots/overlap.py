@@ -14,10 +14,8 @@ from minillm.groups import HEADS
 from minillm.plan import Plan
 from minillm.scores import Scores
 
+from .reading import FEW
 from .style import CHIP, CUT, GREY, axis, block_axis, colour_bar, figure, looks, share_axis
-
-FEW = 4
-"""With so many chosen groups a block or fewer, a share is nearly 0 or 1: counts and means are shown instead."""
 
 
 def overlap_lines(tables: Mapping[str, pd.DataFrame], kind: str, reference: str = "") -> go.Figure:
@@ -57,7 +55,7 @@ def _said(parts: Mapping[str, pd.DataFrame], kind: str, reference: str) -> str:
     means = ", ".join(
         f"{label} {100 * t['share'].mean():.0f} %" for label, t in parts.items() if t["share"].notna().any()
     )
-    return f"Overlap of the {kind} cut with those {reference or 'the reference'} cuts, mean over the blocks: {means or '-'}"
+    return f"Overlap of {kind} with those {reference or 'the reference'} cuts, mean over the blocks: {means or 'none'}"
 
 
 def _chance(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> None:

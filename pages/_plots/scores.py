@@ -161,10 +161,11 @@ def group_table(all_scores: Mapping[str, Scores], layer: int, kind: str) -> pd.D
 
     A criterion whose scores of the block are missing or not finite is left out.
     """
-    known = {name: s for name, s in all_scores.items() if layer in s.of(kind) and s.ranks(kind)[layer] is not None}
     columns: dict[str, np.ndarray] = {}
-    for name, s in known.items():
-        columns |= {f"{name} score": s.of(kind)[layer], f"{name} rank": s.ranks(kind)[layer] + 1}
+    for name, scores in all_scores.items():
+        ranks = scores.ranks(kind).get(layer)
+        if ranks is not None:
+            columns |= {f"{name} score": scores.of(kind)[layer], f"{name} rank": ranks + 1}
     count = len(next(iter(columns.values()), ()))
     return pd.DataFrame({"group": np.arange(count), **columns})
 

@@ -3,7 +3,8 @@
 Each leaves what it found in the store as soon as it is whole, so that it stays where a later step fails.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,6 @@ from .models import LoadedModel
 from .pool import Pool
 from .records import ORIGINAL
 from .recipe import RunRecipe
-from .scores import Scores
 from .scoring import score_events
 from .steps import LOADING, Steps
 from .store import Store
@@ -28,7 +28,7 @@ QUANTILES = (5, 25, 50, 75, 95)
 
 
 @dataclass
-class Bench:
+class Workbench:
     """One job at work on a run.
 
     pool: loaded models; stop: whether someone asked to (recovery then keeps its best); job_id: named in results.
@@ -56,14 +56,10 @@ class Bench:
         key = ("calibration", r.model, r.text, r.samples, r.length, r.seed)
         return self.pool.events(key, lambda: load_text_events(r.text, lm, r.samples, r.length, r.seed, confined=confined))
 
-    def preparing(self) -> dict[str, float]:
-        """The costs of `prepared`."""
-        return {"load": LOADING, "text": 0.05 * self.recipe.samples * self.recipe.length}
-
-    def prepared(self, steps: Steps) -> Generator[Event, None, tuple[LoadedModel, Tensor]]:
-        """The original model and the calibration text."""
-        lm = yield from steps.take("load", self.variant_events())
-        return lm, (yield from steps.take("text", self.text_events(lm)))
+    @property
+    def calibration(self) -> int:
+        """Tokens of the calibration text."""
+        return self.recipe.samples * self.recipe.length
 
     def scoring(self, criterion: str, directions: int = 1) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
@@ -76,16 +72,15 @@ class Bench:
     ) -> Events:
         """Score under one criterion and keep the scores under a label: Event("score:LABEL", …, what can be drawn)."""
         r, given = self.recipe, {"seed": self.recipe.seed, **settings}
-        scores: Scores | None = None
-        for event in score_events(lm, criterion, tokens, r.gradient_samples, **given):
-            if event.stage == RESULT:
-                scores = event.payload
-            else:
-                yield Event(f"score:{label}", event.done, event.total, event.payload and drawable(event.payload))
-        assert scores is not None
-        scores = replace(scores, recipe={**scores.recipe, "label": label, "text": r.text, "seed": r.seed})
-        self.store.save_scores(self.run_id, scores, label)
-        yield Event(RESULT, 1, 1, scores)
+        about = {"label": label, "text": r.text, "seed": r.seed}
+        with closing(score_events(lm, criterion, tokens, r.gradient_samples, **given)) as events:
+            for event in events:
+                if event.stage == RESULT:
+                    scores = replace(event.payload, recipe={**event.payload.recipe, **about})
+                    self.store.save_scores(self.run_id, scores, label)
+                    yield Event(RESULT, 1, 1, scores)
+                else:
+                    yield Event(f"score:{label}", event.done, event.total, event.payload and drawable(event.payload))
 
     def perplexity_events(self, name: str, text: str, length: int, tokens: int | None) -> Events:
         """Perplexity of a variant, kept as a result: measured, or what was measured before in the same way.
@@ -98,9 +93,12 @@ class Bench:
             yield Event(RESULT, 1, 1, known[-1])
             return
         lm = yield from relay(self.variant_events(name))
-        events = perplexity_events(lm, text, length, tokens, confined=self.pool.confined)
-        found = yield from relay(events, rename=f"perplexity:{name}")
-        yield Event(RESULT, 1, 1, self.keep("perplexity", {**found.to_json(), **asked}))
+        with closing(perplexity_events(lm, text, length, tokens, confined=self.pool.confined)) as events:
+            for event in events:
+                if event.stage == RESULT:
+                    yield Event(RESULT, 1, 1, self.keep("perplexity", {**event.payload.to_json(), **asked}))
+                else:
+                    yield replace(event, stage=f"{event.stage}:{name}") if event.payload else event
 
 
 def drawable(payload: dict[str, Any]) -> dict[str, Any]:

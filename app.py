@@ -1,0 +1,68 @@
+"""The app: builds the pages from their table and serves them. `python app.py --help` says what can be set.
+
+This process shows what the store holds and loads no model; a worker process beside it does the work (see
+`minillm.supervisor`). It listens on this machine only, unless told otherwise.
+"""
+
+import argparse
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+
+import pages
+from minillm.jobs import Supervisor
+from minillm.store import Store
+from pages import _frame, _host, _theme
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python app.py", description="MINI-LLM Explorer; MINILLM_HOME keeps its runs."
+    )
+    parser.add_argument(
+        "--host", default=LOCAL[0], help="address to listen on (default: reached from this machine only)"
+    )
+    parser.add_argument("--port", type=int, default=7860)
+    return parser.parse_args()
+
+
+def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
+    """Every page of the table, at its path."""
+    (first, start), *others = pages.modules().items()
+    titles = tuple((page.TITLE, path) for path, page in pages.modules().items())
+    with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False) as app:
+        context = _frame.Context(store, supervisor, app, titles, confined)
+        start.build(context)
+    for path, page in others:
+        with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
+            page.build(context)
+    return app
+
+
+def main() -> None:
+    """Serve until stopped."""
+    given = arguments()
+    store, confined = Store(), given.host not in LOCAL
+    supervisor = Supervisor(store, confined=confined).start()
+    gr.set_static_paths(_host.static_paths())
+    build(store, supervisor, confined).launch(
+        server_name=given.host,
+        server_port=given.port,
+        theme=_theme.theme(),
+        css_paths=[_host.STYLE, _frame.STYLE],
+        head=_host.head_html(),
+        footer_links=["api", "settings"],
+        ssr_mode=False,
+        enable_monitoring=False,
+        run_history=False,
+        max_file_size="64mb",
+    )
+
+
+if __name__ == "__main__":
+    main()

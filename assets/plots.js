@@ -1,0 +1,173 @@
+/* Draws figures inside PlotlyHost (pages/_host.py). Served from here, like plotly itself: nothing comes from outside.
+
+   MiniHost(element, props, trigger, watch) takes over one host. props: value (a figure as JSON, or null), heading,
+   caption, height, empty. A figure says in layout.meta what it is called as a file (name) and in words (alt), and in
+   each trace's meta what its columns are called in a CSV file (columns; csv: false leaves the trace out). */
+(() => {
+  const NARROW = 560;
+  const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
+
+  const theme = () => {
+    const style = getComputedStyle(document.body);
+    const of = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
+    return {
+      text: of("--body-text-color", LIGHT.text),
+      panel: of("--background-fill-primary", LIGHT.panel),
+      border: of("--border-color-primary", LIGHT.border),
+    };
+  };
+
+  /* The figure in the colours and the width of where it stands. Axes that carry a legend or a colour bar beside them
+     would be squeezed on a telephone: there the bar lies below. */
+  const dressed = (json, colours, width) => {
+    const figure = JSON.parse(json), layout = figure.layout, narrow = width < NARROW;
+    layout.autosize = true;
+    delete layout.height;
+    layout.font = {...layout.font, color: colours.text, family: "system-ui, sans-serif", size: narrow ? 11 : 13};
+    layout.hoverlabel = {
+      bgcolor: colours.panel, bordercolor: colours.border, align: "left", namelength: -1,
+      font: {color: colours.text, size: narrow ? 11 : 13},
+    };
+    layout.modebar = {bgcolor: "rgba(0,0,0,0)", color: "#808080", activecolor: colours.text};
+    if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+    if (narrow && layout.coloraxis?.colorbar) {
+      const bar = layout.coloraxis.colorbar;
+      Object.assign(bar, {orientation: "h", x: 0.5, xanchor: "center", y: 1.02, yanchor: "bottom", thickness: 9});
+      bar.title = {...bar.title, side: "top"};
+    }
+    return figure;
+  };
+
+  /* Plain values of what plotly holds as arrays, typed arrays or rows of either; float32 without noise digits. */
+  const plain = value => {
+    if (value == null || Number.isNaN(value)) return "";
+    return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value;
+  };
+
+  /* What a trace shows as rows {column: value}. Heatmaps give a row for each cell. */
+  const rows = trace => {
+    const names = trace.meta?.columns ?? {}, custom = names.customdata ?? [], found = [];
+    const along = (axis, i) => trace[axis] ? trace[axis][i] : (trace[axis + "0"] ?? 0) + i * (trace["d" + axis] ?? 1);
+    const add = (row, extra) => {
+      const values = extra == null ? [] : typeof extra === "object" ? Array.from(extra) : [extra];
+      custom.forEach((name, k) => { row[name] = values[k]; });
+      found.push(row);
+    };
+    const started = trace.name && trace.showlegend !== false && names.series !== false ? {series: trace.name} : {};
+    if (trace.z) {
+      for (let j = 0; j < trace.z.length; j++) for (let i = 0; i < trace.z[j].length; i++) {
+        const row = {[names.x ?? "x"]: along("x", i), [names.y ?? "y"]: along("y", j), [names.z ?? "z"]: trace.z[j][i]};
+        add(row, trace.customdata?.[j]?.[i]);
+      }
+      return found;
+    }
+    const length = Math.max(trace.x?.length ?? 0, trace.y?.length ?? 0);
+    for (let i = 0; i < length; i++) {
+      const row = {...started, [names.x ?? "x"]: along("x", i)};
+      if (names.y || !names.x) row[names.y ?? "y"] = along("y", i);
+      add(row, trace.customdata?.[i]);
+    }
+    return found;
+  };
+
+  /* A spreadsheet runs a cell that begins with one of = + - @: such text gets an apostrophe before it. */
+  const cell = value => {
+    let text = String(plain(value));
+    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
+    return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+  };
+
+  const csv = plot => {
+    const shown = plot._fullData.filter(trace => trace.visible === true && trace.meta?.csv !== false);
+    const all = shown.flatMap(rows), header = [...new Set(all.flatMap(row => Object.keys(row)))];
+    return [header, ...all.map(row => header.map(name => row[name]))].map(line => line.map(cell).join(",")).join("\r\n");
+  };
+
+  const save = (name, address) => {
+    const link = Object.assign(document.createElement("a"), {href: address, download: name});
+    document.body.append(link);
+    link.click();
+    link.remove();
+  };
+
+  window.MiniHost = async (element, props, trigger, watch) => {
+    while (!window.MiniPlotly) await new Promise(done => setTimeout(done, 30));
+    const Plotly = window.MiniPlotly, find = name => element.querySelector(".plot-" + name);
+    const plot = find("mount");
+    let width = 0, drawn = null;
+
+    const named = () => {
+      const name = JSON.parse(props.value).layout.meta?.name || props.heading || "figure";
+      return "minillm-" + name.toLowerCase().replace(/[^a-z0-9.]+/g, "-").replace(/^-|-$/g, "");
+    };
+
+    const saveCsv = () => {
+      const address = URL.createObjectURL(new Blob(["\ufeff" + csv(plot)], {type: "text/csv;charset=utf-8"}));
+      save(named() + ".csv", address);
+      setTimeout(() => URL.revokeObjectURL(address), 1000);
+    };
+
+    /* The picture is made for paper: black on white, with its title, whatever the page looks like. */
+    const savePng = async () => {
+      const size = {width: Math.max(plot.clientWidth, 640), height: plot.clientHeight + 40};
+      const figure = dressed(props.value, LIGHT, size.width);
+      const title = {text: props.heading, x: 0.01, xanchor: "left", y: 1, yanchor: "top", yref: "container", pad: {t: 12}};
+      const margin = {...figure.layout.margin, t: (figure.layout.margin?.t ?? 8) + 34};
+      const layout = {...figure.layout, ...size, autosize: false, title, margin, paper_bgcolor: "white"};
+      save(named() + ".png", await Plotly.toImage({data: figure.data, layout}, {format: "png", scale: 2, ...size}));
+    };
+
+    const clicked = event => {
+      const point = event.points[0], trace = point.fullData;
+      const flat = value => ArrayBuffer.isView(value) ? Array.from(value) : value ?? null;
+      trigger("select", {
+        curve: point.curveNumber, name: trace.name ?? null, point: flat(point.pointIndex ?? point.pointNumber),
+        x: point.x, y: point.y, z: point.z ?? null, customdata: flat(point.customdata),
+      });
+    };
+
+    const button = (name, title, icon, click) => ({name, title, icon, click});
+    const config = {
+      responsive: false, displaylogo: false, showSendToCloud: false, doubleClick: "reset",
+      modeBarButtons: [
+        ["zoomIn2d", "zoomOut2d", "resetScale2d"],
+        [button("png", "Save as a picture (PNG)", Plotly.Icons.camera, savePng),
+         button("csv", "Save the numbers (CSV)", Plotly.Icons.disk, saveCsv)],
+      ],
+    };
+
+    const draw = async () => {
+      width = plot.clientWidth;
+      find("heading").textContent = props.heading ?? "";
+      find("caption").textContent = props.caption ?? "";
+      find("empty").textContent = props.value ? "" : props.empty ?? "";
+      element.querySelector(".plot-figure").classList.toggle("plot-none", !props.value);
+      if (!props.value) return;
+      const meta = JSON.parse(props.value).layout.meta ?? {}, height = JSON.parse(props.value).layout.height;
+      plot.style.height = (height ?? props.height) + "px";
+      plot.setAttribute("aria-label", [props.heading, meta.alt].filter(Boolean).join(". "));
+      if (!plot.clientWidth) return;
+      const figure = dressed(props.value, theme(), plot.clientWidth);
+      await Plotly.react(plot, figure.data, figure.layout, config);
+      if (drawn !== plot) plot.on("plotly_click", clicked);
+      drawn = plot;
+    };
+
+    find("csv").addEventListener("click", saveCsv);
+    find("png").addEventListener("click", savePng);
+    watch(["value", "heading", "caption"], draw);
+
+    const dark = new MutationObserver(() => element.isConnected ? draw() : dark.disconnect());
+    dark.observe(document.body, {attributes: true, attributeFilter: ["class"]});
+    /* A plot in a tab that is not open has no width: it is drawn when it gets one. */
+    const resized = new ResizeObserver(() => {
+      const now = plot.clientWidth;
+      if (!now || now === width) return;
+      const redraw = drawn !== plot || (now < NARROW) !== (width < NARROW);
+      width = now;
+      redraw ? draw() : Plotly.Plots.resize(plot);
+    });
+    resized.observe(plot);
+    draw();
+  };
+})();

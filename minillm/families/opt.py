@@ -1,0 +1,43 @@
+"""OPT: learned positions, biases everywhere, ReLU FFN; the 350m normalises after the sums and projects in and out."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..groups import CHANNELS, HEADS, Structure
+from .base import Family
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def mend(block: "nn.Module", kept_heads: Sequence[int]) -> None:
+    """The attention reshapes by a head count of its own."""
+    attention: Any = block.self_attn
+    attention.num_heads = len(kept_heads)
+
+
+OPT = Family(
+    name="opt",
+    label="OPT",
+    model_types=("opt",),
+    blocks="model.decoder.layers",
+    tail=("model.decoder.final_layer_norm", "model.decoder.project_out", "lm_head"),
+    linears={
+        "q": "self_attn.q_proj",
+        "k": "self_attn.k_proj",
+        "v": "self_attn.v_proj",
+        "o": "self_attn.out_proj",
+        "up": "fc1",
+        "down": "fc2",
+    },
+    structures=(
+        Structure("q", "q", "rows", HEADS),
+        Structure("k", "k", "rows", HEADS),
+        Structure("v", "v", "rows", HEADS),
+        Structure("o", "o", "columns", HEADS),
+        Structure("up", "up", "rows", CHANNELS),
+        Structure("down", "down", "columns", CHANNELS),
+    ),
+    inputs={"k": "q", "v": "q"},
+    mend=mend,
+)

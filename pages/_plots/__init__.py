@@ -1,0 +1,46 @@
+"""Figures: pure functions from data to a plotly figure. No page, no model, no tensor library.
+
+`as_json` makes of a figure what `pages._host.PlotlyHost` shows; `CAPTIONS` says what to look for in each.
+"""
+
+import plotly.graph_objects as go
+
+from .captions import CAPTIONS
+from .curve import recovery_curve
+from .cuts import heads_grid, kept_map, plan_bars
+from .memory import PAPER_GPU_BYTES, memory_timeline, peak_bars
+from .overlap import overlap_lines, overlap_matrix, rank_density
+from .reading import sentence
+from .scores import drill_down, group_table, score_bands, sorted_map
+from .style import LOOKS, VARIANTS, blocks_in_words, byte_unit, in_bytes, looks
+
+__all__ = [
+    "CAPTIONS",
+    "LOOKS",
+    "PAPER_GPU_BYTES",
+    "VARIANTS",
+    "as_json",
+    "blocks_in_words",
+    "byte_unit",
+    "drill_down",
+    "group_table",
+    "heads_grid",
+    "in_bytes",
+    "kept_map",
+    "looks",
+    "memory_timeline",
+    "overlap_lines",
+    "overlap_matrix",
+    "peak_bars",
+    "plan_bars",
+    "rank_density",
+    "recovery_curve",
+    "score_bands",
+    "sentence",
+    "sorted_map",
+]
+
+
+def as_json(figure: go.Figure) -> str:
+    """A figure as the host takes it. Arrays travel as typed arrays in base64, at most 0.25 MB a figure."""
+    return figure.to_json()

@@ -1,0 +1,28 @@
+"""What to look for in each figure: one caption a function of this package, for the host to print below it."""
+
+CAPTIONS: dict[str, str] = {
+    "score_bands": "Dark: the middle half of a block's channels. Light: all but the lowest and the highest 5 %. Line: "
+    "the median. Look for blocks that lie low or spread wide; only groups of the same block compete for what is cut.",
+    "sorted_map": "Every row is a block with its channels sorted, so a column is not a channel. Look for blocks that "
+    "stay dark far beyond the cut line: they could give more.",
+    "kept_map": "Channels in the model's own order. A dark stripe is a stretch that goes; an even tone means that the "
+    "cut is spread like chance.",
+    "heads_grid": "Dark head groups rank lowest in their block; crosses are cut. Few head groups a block mean a coarse "
+    "choice: one of three is a third of the attention.",
+    "drill_down": "The steeper the curve at the cut, the clearer the choice. Point at the curve for a group's rank "
+    "under every criterion; click for its exact scores.",
+    "overlap_lines": "The dashed grey line is what two random choices of the same size would share. Only the distance "
+    "above it says that two criteria agree.",
+    "overlap_matrix": "Rows are the reference: of what the row cuts, how much the column cuts too, as a mean over the "
+    "blocks. Click a cell to see that pair block by block.",
+    "rank_density": "A bright diagonal: the two rank alike. An even field: they know nothing of each other. What "
+    "matters for cutting is the lower left corner.",
+    "memory_timeline": "Each band is as high as the peak within its phase. Where it stands far above the measured "
+    "line, the memory was needed only for a moment.",
+    "peak_bars": "Grey is what holding the model costs anyway; colour is what scoring adds. The paper's claim is about "
+    "the coloured part: backpropagation through the whole model at once doubles the bar.",
+    "recovery_curve": "Training loss may go on falling while evaluation perplexity rises again: the star is what is "
+    "kept.",
+    "plan_bars": "What is really cut. Head groups are whole, so they jump in steps, and the channels make up the "
+    "difference, sometimes downwards.",
+}

@@ -1,0 +1,82 @@
+"""Two texts word by word: what a variant wrote differently from the original, and where the two part.
+
+A text is split into words and the space between them, so that the pieces put together are the text again. Words that
+no alignment with the original accounts for differ; the word where the texts part is the first that is another at the
+same place, which need not differ itself (a word may have been left out before it).
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from html import escape
+
+PIECES = re.compile(r"\s+|\S+")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A word or the space between two: its text, whether the original lacks it, whether the texts part at it."""
+
+    text: str
+    differs: bool = False
+    parts: bool = False
+
+
+def compared(original: str, other: str) -> list[Piece]:
+    """The pieces of `other` beside `original`. Space never differs."""
+    theirs = original.split()
+    pieces = PIECES.findall(other)
+    ours = [piece for piece in pieces if not piece.isspace()]
+    new, parting = _new(theirs, ours), parting_word(original, other)
+    found, place = [], 0
+    for piece in pieces:
+        if piece.isspace():
+            found.append(Piece(piece))
+            continue
+        found.append(Piece(piece, place in new, place == parting))
+        place += 1
+    return found
+
+
+def _new(theirs: list[str], ours: list[str]) -> set[int]:
+    """Places in `ours` that no word of `theirs` is aligned with."""
+    matches = SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
+    return set(range(len(ours))) - {match.b + i for match in matches for i in range(match.size)}
+
+
+def parting_word(original: str, other: str) -> int | None:
+    """The place of the first word of `other` that is another than the original's there; None where there is none."""
+    theirs, ours = original.split(), other.split()
+    return next((i for i, word in enumerate(ours) if i >= len(theirs) or word != theirs[i]), None)
+
+
+def agreement(original: str, other: str, ended: bool = True) -> str:
+    """Where the two part, in a few words. ended: whether `other` is all there."""
+    theirs, ours = original.split(), other.split()
+    parting = parting_word(original, other)
+    if parting is not None:
+        return "differs from the first word" if parting == 0 else f"the same for {_words(parting)}, then differs"
+    if not ended:
+        return "the same so far" if ours else ""
+    if len(ours) < len(theirs):
+        return f"the same for {_words(len(ours))}, then stops" if ours else "says nothing"
+    return "word for word the same"
+
+
+def _words(count: int) -> str:
+    return f"{count:,} word{'' if count == 1 else 's'}"
+
+
+def marked(pieces: list[Piece]) -> str:
+    """Pieces as HTML. Nothing is told by colour alone: what differs is underlined, where the texts part stands a sign
+    that screen readers read as words."""
+    return "".join(_tag(piece) for piece in pieces)
+
+
+def _tag(piece: Piece) -> str:
+    text = escape(piece.text)
+    if piece.differs:
+        text = f'<mark class="differs">{text}</mark>'
+    if piece.parts:
+        text = f'<span class="parts"><span class="unseen"> (differs from here:) </span>{text}</span>'
+    return text

@@ -1,0 +1,64 @@
+"""Two texts word by word: the pieces are the text, what differs is what the original lacks, the parting is exact."""
+
+import random
+import re
+
+import pytest
+
+from pages._words import Piece, agreement, compared, marked, parting_word
+
+CASES = [
+    ("the cat sat", "the cat sat", [], None),
+    ("the cat sat", "the dog sat", ["dog"], 1),
+    ("the cat sat", "the sat", [], 1),
+    ("the cat sat", "the cat sat down here", ["down", "here"], 3),
+    ("the cat sat", "a", ["a"], 0),
+    ("", "new words", ["new", "words"], 0),
+    ("the cat sat", "the cat", [], None),
+    ("the cat", "", [], None),
+]
+
+
+@pytest.mark.parametrize(("original", "other", "differing", "parting"), CASES)
+def test_what_differs_and_where_the_texts_part(
+    original: str, other: str, differing: list[str], parting: int | None
+) -> None:
+    pieces = compared(original, other)
+    assert [piece.text for piece in pieces if piece.differs] == differing
+    words = [piece for piece in pieces if piece.text.strip()]
+    assert [i for i, piece in enumerate(words) if piece.parts] == ([] if parting is None else [parting])
+    assert parting_word(original, other) == parting
+
+
+def test_the_pieces_are_the_text_again_and_what_agrees_is_in_the_original_in_order() -> None:
+    draw = random.Random(0)
+    for _ in range(200):
+        a, b = (" \n ".join(draw.choices("abcd", k=draw.randrange(12))) + "  " for _ in range(2))
+        pieces = compared(a, b)
+        assert "".join(piece.text for piece in pieces) == b
+        rest = iter(a.split())
+        assert all(piece.text in rest for piece in pieces if piece.text.strip() and not piece.differs)
+
+
+@pytest.mark.parametrize(
+    ("original", "other", "ended", "said"),
+    [
+        ("a b c", "a b c", True, "word for word the same"),
+        ("a b c", "a b", True, "the same for 2 words, then stops"),
+        ("a b c", "a b", False, "the same so far"),
+        ("a b c", "", False, ""),
+        ("a b c", "", True, "says nothing"),
+        ("a b c", "a x", False, "the same for 1 word, then differs"),
+        ("a b c", "x", True, "differs from the first word"),
+    ],
+)
+def test_agreement_is_said_in_a_few_words(original: str, other: str, ended: bool, said: str) -> None:
+    assert agreement(original, other, ended) == said
+
+
+def test_marks_carry_no_tag_of_the_text_and_are_more_than_a_colour() -> None:
+    html = marked([Piece("<b>"), Piece(" "), Piece("<i>", differs=True, parts=True)])
+    assert "<b>" not in html and "<i>" not in html
+    assert "&lt;b&gt; " in html
+    assert "differs from here" in html
+    assert re.findall(r"<mark[^>]*>(.*?)</mark>", html) == ["&lt;i&gt;"]
