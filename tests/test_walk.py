@@ -87,8 +87,9 @@ def test_versions_of_the_weights_are_used_and_dropped():
     torch.testing.assert_close(stream.hidden[1][0], plain.hidden[0][0])
 
 
-@pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)
+@pytest.mark.parametrize("build", [build for name, build in tiny.ALL.items() if name != "gemma"])
 def test_a_float32_stream_of_a_bfloat16_model_is_the_float32_model(build):
+    """Not Gemma: it scales its embeddings in its own dtype, so the two models differ before the first block."""
     half = build(dtype=torch.bfloat16)
     whole = build()
     whole.load_state_dict({k: v.float() for k, v in half.state_dict().items()})
