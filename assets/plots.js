@@ -17,8 +17,31 @@
     };
   };
 
-  /* The figure in the colours and the width of where it stands. Axes that carry a legend or a colour bar beside them
-     would be squeezed on a telephone: there the bar lies below. */
+  const entries = figure => figure.layout.showlegend ? figure.data.filter(trace => trace.showlegend !== false) : [];
+
+  /* On a telephone: the colour bar lies above, letters are smaller, ticks fewer. */
+  const narrowed = layout => {
+    const bar = layout.coloraxis?.colorbar;
+    if (bar) {
+      Object.assign(bar, {orientation: "h", x: 0.5, xanchor: "center", y: 1, yanchor: "bottom", thickness: 9, ypad: 4});
+      bar.title = {...bar.title, side: "top", font: {size: 11}};
+    }
+    for (const name of Object.keys(layout).filter(key => /^[xy]axis/.test(key))) {
+      const axis = layout[name];
+      if (axis.title?.font) axis.title.font.size = 11;
+      if (name[0] === "x" && Math.abs(axis.range?.[1] - axis.range?.[0]) / axis.dtick > 10) axis.dtick *= 2;
+    }
+  };
+
+  /* Pixels a narrow figure needs besides, for the rows of its legend or for the colour bar. plotly sets a legend in
+     columns as wide as the widest entry: about 6.3 pixels a letter and 45 for the line. */
+  const extra = (figure, width) => {
+    const longest = Math.max(0, ...entries(figure).map(trace => (trace.name ?? "").length));
+    const columns = Math.max(1, Math.floor((width - 70) / (6.3 * longest + 45)));
+    return 19 * Math.max(0, Math.ceil(entries(figure).length / columns) - 1) + (figure.layout.coloraxis ? 40 : 0);
+  };
+
+  /* The figure in the colours and for the width of where it stands. */
   const dressed = (json, colours, width) => {
     const figure = JSON.parse(json), layout = figure.layout, narrow = width < NARROW;
     layout.autosize = true;
@@ -30,11 +53,7 @@
     };
     layout.modebar = {bgcolor: "rgba(0,0,0,0)", color: "#808080", activecolor: colours.text};
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
-    if (narrow && layout.coloraxis?.colorbar) {
-      const bar = layout.coloraxis.colorbar;
-      Object.assign(bar, {orientation: "h", x: 0.5, xanchor: "center", y: 1.02, yanchor: "bottom", thickness: 9});
-      bar.title = {...bar.title, side: "top"};
-    }
+    if (narrow) narrowed(layout);
     return figure;
   };
 
@@ -53,7 +72,7 @@
       custom.forEach((name, k) => { row[name] = values[k]; });
       found.push(row);
     };
-    const started = trace.name && trace.showlegend !== false && names.series !== false ? {series: trace.name} : {};
+    const started = /^trace \d+$/.test(trace.name) ? {} : {series: trace.name};
     if (trace.z) {
       for (let j = 0; j < trace.z.length; j++) for (let i = 0; i < trace.z[j].length; i++) {
         const row = {[names.x ?? "x"]: along("x", i), [names.y ?? "y"]: along("y", j), [names.z ?? "z"]: trace.z[j][i]};
@@ -136,16 +155,18 @@
       ],
     };
 
-    const draw = async () => {
+    const draw = () => drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
+
+    const drawing = async () => {
       width = plot.clientWidth;
       find("heading").textContent = props.heading ?? "";
       find("caption").textContent = props.caption ?? "";
       find("empty").textContent = props.value ? "" : props.empty ?? "";
       element.querySelector(".plot-figure").classList.toggle("plot-none", !props.value);
       if (!props.value) return;
-      const meta = JSON.parse(props.value).layout.meta ?? {}, height = JSON.parse(props.value).layout.height;
-      plot.style.height = (height ?? props.height) + "px";
-      plot.setAttribute("aria-label", [props.heading, meta.alt].filter(Boolean).join(". "));
+      const given = JSON.parse(props.value), height = given.layout.height ?? props.height;
+      plot.style.height = height + (width && width < NARROW ? extra(given, width) : 0) + "px";
+      plot.setAttribute("aria-label", [props.heading, given.layout.meta?.alt].filter(Boolean).join(". "));
       if (!plot.clientWidth) return;
       const figure = dressed(props.value, theme(), plot.clientWidth);
       await Plotly.react(plot, figure.data, figure.layout, config);

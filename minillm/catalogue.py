@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BadInput, UnknownName
+from .groups import BlockGroups, Groups
 from .paths import home
 
 BUILT_IN, PATH, HUB = "built-in", "path", "hub"
@@ -21,7 +22,8 @@ class ModelEntry:
     """A built-in model.
 
     label: for people; package, version: where the weights come from; licence: of the weights; note: what to know
-    before comparing its numbers; parameters, blocks: its size; config: transformers' config as a dictionary.
+    before comparing its numbers; parameters, blocks: its size; config: transformers' config as a dictionary;
+    groups: what it is made of, known without loading it.
     """
 
     label: str
@@ -32,9 +34,22 @@ class ModelEntry:
     parameters: int
     blocks: int
     config: dict[str, Any] = field(repr=False)
+    groups: Groups = field(repr=False)
 
 
 EMBEDDED = "smollm2-135m"
+
+_SMOLLM2_BLOCK = BlockGroups(
+    heads=3,
+    queries=3,
+    head_dim=64,
+    channels=1536,
+    head_parameters=64 * 576 * (3 + 1 + 1 + 3),
+    channel_parameters=3 * 576,
+    head_macs=64 * 576 * (3 + 1 + 1 + 3),
+    channel_macs=3 * 576,
+    fixed_parameters=2 * 576,
+)
 
 MODELS: dict[str, ModelEntry] = {
     EMBEDDED: ModelEntry(
@@ -57,6 +72,15 @@ MODELS: dict[str, ModelEntry] = {
             "max_position_embeddings": 8192,
             "tie_word_embeddings": True,
         },
+        groups=Groups(
+            family="llama",
+            model_type="llama",
+            width=576,
+            vocabulary=49152,
+            parameters=134_515_008,
+            output_macs=49152 * 576,
+            blocks=(_SMOLLM2_BLOCK,) * 30,
+        ),
     )
 }
 

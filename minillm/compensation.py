@@ -16,11 +16,10 @@ from .errors import NumericalFault, UnknownName
 from .events import RESULT, Event, Events
 from .models import LoadedModel
 from .plan import Plan
-from .statistics import InputMean, InputMoments
+from .statistics import InputMean, InputMoments, damped_factor
 from .walk import Observed, Stream, forward_events
 
 METHODS = {"bias": InputMean, "least-squares": InputMoments}
-DAMPING, MOST_DAMPING = 0.01, 1.0
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,8 @@ def taken_over(gone_weight: Tensor, moments: Tensor, kept: Tensor, gone: Tensor,
     gone_weight: [out, cut]; moments: [features, features]. Raises NumericalFault where no damping up to the mean
     diagonal makes H positive definite.
     """
-    inner = moments[kept][:, kept]
-    mean = inner.diagonal().mean()
-    damping = DAMPING
-    while damping <= MOST_DAMPING:
-        damped = inner + torch.eye(len(inner), device=inner.device) * (damping * mean)
-        factor, failed = torch.linalg.cholesky_ex(damped)
-        if not failed and factor.isfinite().all():
-            return gone_weight @ torch.cholesky_solve(moments[kept][:, gone], factor).T
-        damping *= 10
-    raise NumericalFault(
-        f"The second moments of the inputs at {where} cannot be inverted, even with damping; "
-        "give more or other text, or compensate with bias."
-    )
+    try:
+        factor = damped_factor(moments[kept][:, kept])
+    except NumericalFault as fault:
+        raise NumericalFault(f"At {where}: {fault} Compensation with bias needs no inverse.") from fault
+    return gone_weight @ torch.cholesky_solve(moments[kept][:, gone], factor).T

@@ -90,7 +90,8 @@ def _convert(gguf: Path, place: Path) -> None:
     """GGUF → safetensors in float32, a tokenizer, and a record of where they came from."""
     import torch
 
-    from .weights import quiet, read_gguf
+    from .gguf_file import read_gguf
+    from .weights import quiet
 
     _, model, tokenizer = read_gguf(gguf, torch.float32)
     model.config.name_or_path = EMBEDDED

@@ -66,3 +66,12 @@ def next_tokens(
     reached = shares.double().cumsum(-1)
     drawn = torch.rand(len(shares), 1, generator=generator, dtype=torch.float64) * reached[:, -1:]
     return torch.searchsorted(reached, drawn, right=True).squeeze(-1)
+
+
+def end_tokens(lm: LoadedModel) -> set[int]:
+    """Tokens at which the model stops: of its generation settings, its config and its tokenizer."""
+    found: set[int] = set()
+    for place in (lm.model.generation_config, lm.model.config, lm.tokenizer):
+        end = getattr(place, "eos_token_id", None)
+        found |= {end} if isinstance(end, int) else set(end or ())
+    return found

@@ -17,9 +17,10 @@ from .device import pick_device, pick_dtype
 from .errors import BadInput
 from .events import RESULT, Event, Events, finish, relay
 from .families import Family, family_of, groups_from_config, groups_of
+from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
 from .plan import Plan, plan_from_groups
-from .weights import config_from_dict, read_config, read_folder, read_gguf
+from .weights import config_from_dict, read_config, read_folder
 
 if TYPE_CHECKING:
     import torch
@@ -116,28 +117,37 @@ def wrap(model: "PreTrainedModel", tokenizer: Any = None, source: str = "in memo
 def plan_from_config(
     config: Any, ratio: float = 0.2, layers: Iterable[int] | None = None, count: str = "model"
 ) -> Plan:
-    """The size of a plan for a model that need not exist: no weights are read.
+    """The size of a plan for a model that need not exist, by its config.
 
     config: a transformers config, a dictionary with a "model_type", or a model's name as `load_model` takes it (of a
-    hub name only the config is fetched). ratio 0 is the dense model. layers, count: see `plan.make_plan`.
+    hub name only the config is fetched; a pruned folder is read whole). ratio 0: the dense model. layers, count: see
+    `plan.make_plan`.
     Raises as `load_model` and `make_plan` do.
     """
     if isinstance(config, dict):
-        config = config_from_dict(config)
+        groups = groups_from_config(config_from_dict(config))
     elif isinstance(config, (str, Path)):
-        config = _config_of(config)
-    elif not hasattr(config, "model_type"):
+        groups = _groups_of_name(config)
+    elif hasattr(config, "model_type"):
+        groups = groups_from_config(config)
+    else:
         raise BadInput(f"A plan needs a config, a dictionary or a model's name; given was a {type(config).__name__}.")
-    return plan_from_groups(groups_from_config(config), ratio, layers, count=count)
+    return plan_from_groups(groups, ratio, layers, count=count)
 
 
-def _config_of(name: str | Path) -> Any:
+def _groups_of_name(name: str | Path) -> Groups:
     kind = kind_of(name)
     if kind == BUILT_IN:
-        return config_from_dict(MODELS[str(name)].config)
+        return groups_from_config(config_from_dict(MODELS[str(name)].config))
     if kind == HUB:
-        return read_config(finish(hub.hub_folder_events(str(name), weights=False)))
-    return read_config(Path(name).expanduser())
+        return groups_from_config(read_config(finish(hub.hub_folder_events(str(name), weights=False))))
+    place = Path(name).expanduser().resolve()
+    file = _gguf_in(place)
+    if file is not None:
+        return groups_from_config(read_gguf_config(file))
+    if (place / "pruning.json").is_file():
+        return _load_pruned(place).groups
+    return groups_from_config(read_config(place))
 
 
 def _cast(model: "PreTrainedModel", dtype: "torch.dtype") -> None:
@@ -167,16 +177,21 @@ def _read(place: Path, source: str, dtype: "torch.dtype", device_map: Any) -> Lo
             raise BadInput(f"{file} is a GGUF file, which cannot be offloaded; leave device_map out.")
         _, model, tokenizer = read_gguf(file, dtype)
     elif (place / "pruning.json").is_file():
-        from .checkpoint import load_pruned
-
         if device_map is not None:
             raise BadInput(f"{place} is a pruned model, which cannot be offloaded; leave device_map out.")
-        lm = load_pruned(place)
+        lm = _load_pruned(place)
         _cast(lm.model, dtype)
         return lm
     else:
         _, model, tokenizer = read_folder(place, dtype, device_map)
     return LoadedModel(model, tokenizer, family_of(model), source)
+
+
+def _load_pruned(place: Path) -> LoadedModel:
+    """Imported on use: the module that writes and reads pruned folders stands on this one."""
+    from .checkpoint import load_pruned
+
+    return load_pruned(place)
 
 
 def _gguf_in(place: Path) -> Path | None:

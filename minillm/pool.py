@@ -50,9 +50,12 @@ class Pool:
     def keep(self, key: tuple, thing: Any) -> None:
         """Keep a model or token ids, and drop the oldest others until the budget holds."""
         self._kept[key] = thing
-        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > self.budget:
+        full = False
+        while len(self._kept) > 1 and sum(map(size, self._kept.values())) > self.budget:
             self._kept.popitem(last=False)
-        _give_back()
+            full = True
+        if full:
+            _give_back()
 
     def clear(self) -> None:
         """Drop everything."""
@@ -85,7 +88,8 @@ class Pool:
             yield from prune_events(original, store.plan(run_id, name))
 
 
-def _bytes(thing: Any) -> int:
+def size(thing: Any) -> int:
+    """Bytes that the weights of a model, or token ids, take in memory."""
     tensors = [thing] if isinstance(thing, torch.Tensor) else thing.model.parameters()
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors if not tensor.is_meta)
 

@@ -9,8 +9,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from .criteria import Criterion
 from .families import Family
 from .groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
+from .settings import Settings
 
 
 def unit_sums(family: Family, linear: str, elements: Tensor) -> dict[str, Tensor]:
@@ -25,15 +27,17 @@ def unit_sums(family: Family, linear: str, elements: Tensor) -> dict[str, Tensor
 
 
 def group_scores(
-    family: Family, block: BlockGroups, sums: dict[str, dict[str, Tensor]], reduction: str
+    family: Family, block: BlockGroups, sums: dict[str, dict[str, Tensor]], criterion: Criterion, settings: Settings
 ) -> dict[str, Tensor]:
     """Scores of the groups of a block: {"heads": float32 [head groups], "channels": float32 [channels]}.
 
-    sums: {linear: unit_sums}; reduction: see `settings.Settings`.
+    sums: {linear: unit_sums}; the criterion says which structures count and what is summed, the settings how they reduce.
     """
     result = {}
+    reduction = settings.reduction
     for kind in KINDS:
-        parts = [_slices(s, block, sums[s.linear][s.axis]) for s in family.of_kind(kind)]
+        counted = [s for s in family.of_kind(kind) if not criterion.structures or s.name in criterion.structures]
+        parts = [_slices(s, block, criterion.units(kind, sums[s.linear][s.axis], settings)) for s in counted]
         if reduction == "llm-pruner" and kind == HEADS:
             aligned = [p.view(block.heads, -1, block.head_dim).sum(1) for p in parts]
             result[kind] = torch.stack(aligned).amax(0).sum(1)

@@ -7,8 +7,10 @@ zeroth-order, many z    forward walk for norms and losses, then the weights once
 backprop                forward walk keeping block inputs, then the reverse walk scores from the last block back
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -18,9 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .criteria import BACKPROP, ZEROTH_ORDER, Criterion, Evidence, find
+from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence, find
+from .criteria.base import FLUCTUATION, MOMENTS, NORM
 from .errors import BadInput, NumericalFault, TextTooShort
-from .events import RESULT, Event, Events, finish
+from .events import RESULT, Event, Events, finish, relay
+from .group_masks import AT_ONCE, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
@@ -28,12 +32,15 @@ from .reduction import group_scores, unit_sums
 from .residence import resident
 from .scores import Scores
 from .settings import Settings
-from .statistics import InputNorm
+from .statistics import InputFluctuation, InputMoments, InputNorm
+from .submodels import Place, submodel_scores_events
 from .walk import Observed, Stream, Weights, forward_events, reverse_events
 from .zeroth_order import Estimate, generator
 
 STAGE = "score"
+OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments}
 
+Visits = Generator[dict[str, Any] | None, None, None]
 Gradient = Callable[[str, Tensor], Tensor]
 """(linear, its weight) -> ∂L/∂W or an estimate of it, float32 [out, in]."""
 
@@ -56,8 +63,9 @@ def score_events(
         lm, find(criterion), _checked(lm, tokens, gradient_samples), gradient_samples, Settings.of(**settings)
     )
     started = time.perf_counter()
-    with MemoryMeter(lm.device) as meter:
-        yield from job.run(meter)
+    with MemoryMeter(lm.device) as meter, closing(job.run(meter)) as visits:
+        for done, payload in enumerate(visits, 1):
+            yield Event(STAGE, done, job.visits, payload)
     yield Event(RESULT, 1, 1, job.scores(time.perf_counter() - started, meter))
 
 
@@ -80,6 +88,16 @@ def _checked(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
     return tokens
 
 
+def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
+    """Steps that find nothing for a block by themselves; returns what they come to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield None
+
+
 @dataclass
 class _Scoring:
     """One criterion on its way through a model."""
@@ -92,100 +110,179 @@ class _Scoring:
     found: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     coefficients: tuple[float, ...] = ()
 
-    def run(self, meter: MemoryMeter) -> Events:
-        """Visit what the criterion needs."""
+    @property
+    def visits(self) -> int:
+        """How many block visits this takes."""
+        s, blocks = self.settings, len(self.lm.groups)
+        walk = blocks * self.criterion.activations
+        if self.criterion.gradient == SUBMODELS:
+            return 2 * blocks + s.rounds * blocks * math.ceil(s.submodels // 2 * 2 / AT_ONCE)
+        if self.criterion.gradient == ZEROTH_ORDER and s.scope == "groups":
+            return walk + blocks + blocks * math.ceil(2 * s.directions / AT_ONCE)
         if self.criterion.gradient == ZEROTH_ORDER:
-            yield from self._zeroth_order(meter)
-        elif self.criterion.gradient == BACKPROP:
+            single = s.directions == 1 and (s.minibatch == 0 or s.minibatch >= self.gradient_samples)
+            return blocks if single else 2 * blocks
+        return 2 * blocks if self.criterion.gradient else blocks
+
+    def run(self, meter: MemoryMeter) -> Visits:
+        """Visit what the criterion needs; yields what a visit found, or None."""
+        gradient, by_groups = self.criterion.gradient, self.settings.scope == "groups"
+        if gradient == ZEROTH_ORDER:
+            yield from self._group_probes(meter) if by_groups else self._zeroth_order(meter)
+        elif gradient == BACKPROP:
             yield from self._backprop(meter)
+        elif gradient == SUBMODELS:
+            yield from self._submodels(meter)
         elif self.criterion.activations:
             meter.phase("forward walk")
-            yield from self._walk([self._activations()], self._score_block, len(self.lm.groups))
+            yield from self._walk([self._activations()], self._score_block)
         else:
             meter.phase("weights")
-            yield from self._weights(len(self.lm.groups), 0)
+            yield from self._weights()
 
     def _activations(self) -> Stream:
-        return Stream(self.tokens, observe=lambda name: InputNorm())
+        observer = OBSERVERS[self.criterion.observes or NORM]
+        return Stream(self.tokens, observe=lambda name: observer())
+
+    def _streams(self) -> list[Stream]:
+        return [self._activations()] if self.criterion.activations else []
 
     def _gradient_rows(self) -> Tensor:
         return self.tokens[: self.gradient_samples]
 
-    def _walk(self, streams: list[Stream], visit: Any, total: int) -> Events:
+    def _walk(self, streams: list[Stream], visit: Any) -> Visits:
         for event in forward_events(self.lm, streams, visit):
-            yield Event(STAGE, event.done, total, event.payload)
+            yield event.payload
 
-    def _weights(self, total: int, before: int, norms: Any = None, estimate: Estimate | None = None) -> Events:
+    def _weights(self, inputs: Any = None, estimate: Estimate | None = None) -> Visits:
         for layer, part in enumerate(self.lm.family.block_list(self.lm.model)):
             with resident(part) as block, torch.no_grad():
-                payload = self._score_block(layer, block, norms[layer] if norms else {}, estimate)
-            yield Event(STAGE, before + layer + 1, total, payload)
+                payload = self._score_block(layer, block, inputs[layer] if inputs else {}, estimate)
+            yield payload
 
-    def _backprop(self, meter: MemoryMeter) -> Events:
-        blocks = len(self.lm.groups)
-        norms: dict[int, Any] = {}
-        rows = Stream(self._gradient_rows(), keep_inputs=True)
-        streams = [self._activations(), rows] if self.criterion.activations else [rows]
+    def _backprop(self, meter: MemoryMeter) -> Visits:
+        inputs: dict[int, Any] = {}
+        second = self.settings.taylor in ("param_second", "param_mix")
+        rows = Stream(self._gradient_rows(), batch=int(second), keep_inputs=True, squares=second)
+        streams = [*self._streams(), rows]
 
         def remember(layer: int, block: nn.Module, observed: Observed) -> None:
-            norms[layer] = {name: observer.result() for name, observer in observed.items()}
+            inputs[layer] = self._results(layer, observed)
 
         meter.phase("forward walk")
-        yield from self._walk(streams, remember, 2 * blocks)
-        streams[0].hidden = streams[0].hidden if streams[0] is rows else []
+        yield from self._walk(streams, remember)
+        for stream in streams[:-1]:
+            stream.hidden = []
         meter.phase("reverse walk")
 
-        def visit(layer: int, block: nn.Module, gradients: Weights) -> dict[str, Any]:
-            return self._reduce(layer, block, norms[layer], lambda name, weight: gradients[name].float())
+        def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> dict[str, Any]:
+            return self._reduce(layer, block, inputs[layer], lambda name, _: gradients[name].float(), squares)
 
         for event in reverse_events(self.lm, rows, visit):
-            yield Event(STAGE, blocks + event.done, 2 * blocks, event.payload)
+            yield event.payload
 
-    def _zeroth_order(self, meter: MemoryMeter) -> Events:
-        blocks = len(self.lm.groups)
-        norms: dict[int, Any] = {}
+    def _zeroth_order(self, meter: MemoryMeter) -> Visits:
+        observed: dict[int, Observed] = {}
         estimate = Estimate(self.lm, self._gradient_rows(), self.settings)
-        streams = ([self._activations()] if self.criterion.activations else []) + estimate.streams
+        streams = self._streams() + estimate.streams
         meter.phase("forward walk")
         if estimate.single:
             self.coefficients = (1.0,)
-            yield from self._walk(streams, partial(self._score_block, estimate=estimate), blocks)
+            yield from self._walk(streams, partial(self._score_block, estimate=estimate))
             meter.phase("losses")
             self.coefficients = estimate.coefficients(self.lm)
             scale = abs(self.coefficients[0])
             self.found = {i: {k: v * scale for k, v in kinds.items()} for i, kinds in self.found.items()}
             return
 
-        def remember(layer: int, block: nn.Module, observed: Observed) -> None:
-            norms[layer] = observed
+        def remember(layer: int, block: nn.Module, seen: Observed) -> None:
+            observed[layer] = seen
 
-        yield from self._walk(streams, remember, 2 * blocks)
+        yield from self._walk(streams, remember)
         meter.phase("losses")
         self.coefficients = estimate.coefficients(self.lm)
         meter.phase("weights")
-        yield from self._weights(2 * blocks, blocks, norms, estimate)
+        yield from self._weights(observed, estimate)
+
+    def _group_probes(self, meter: MemoryMeter) -> Visits:
+        norms: dict[Place, np.ndarray] = {}
+        if self.criterion.activations:
+            meter.phase("forward walk")
+            yield from self._walk(self._streams(), partial(self._group_norms, norms))
+        meter.phase("group masks")
+        probes = group_gradient_events(self.lm, self._gradient_rows(), self.settings)
+        gradient, self.coefficients = yield from _counted(relay(probes))
+        yield from self._keep({place: np.abs(g) * norms.get(place, 1.0) for place, g in gradient.items()})
+
+    def _group_norms(self, norms: dict[Place, np.ndarray], layer: int, block: nn.Module, observed: Observed) -> None:
+        """‖X‖ of each group: the norm over the features it writes through o or down."""
+        groups = self.lm.groups.blocks[layer]
+        for s in self.lm.family.structures:
+            if s.axis == "columns":
+                features = observed[s.linear].result().square().view(groups.count(s.kind), -1)
+                norms[layer, s.kind] = features.sum(1).sqrt().cpu().numpy()
+
+    def _submodels(self, meter: MemoryMeter) -> Visits:
+        meter.phase("prior")
+        for _ in self._walk(self._streams(), self._score_block):
+            yield None
+        prior = {(layer, kind): v for layer, kinds in self.found.items() for kind, v in kinds.items()}
+        meter.phase("sub-models")
+        steps = submodel_scores_events(self.lm, self._gradient_rows(), prior, self.settings)
+        scores = yield from _counted(steps)
+        yield from self._keep(scores)
+
+    def _keep(self, scores: dict[Place, np.ndarray]) -> Visits:
+        """Take scores that were found for all groups at once, and announce them block by block."""
+        for layer in range(len(self.lm.groups)):
+            self.found[layer] = {kind: scores[layer, kind].astype(np.float32) for kind in KINDS}
+            yield {"layer": layer, **self.found[layer]}
+
+    def _results(self, layer: int, observed: Observed) -> dict[str, Tensor]:
+        """What the observers of a block have to say, each asked once."""
+        known: dict[int, Tensor] = {}
+        for name, observer in observed.items():
+            if id(observer) not in known:
+                try:
+                    known[id(observer)] = observer.result()
+                except NumericalFault as fault:
+                    raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
+        return {name: known[id(observer)] for name, observer in observed.items()}
 
     def _score_block(
         self, layer: int, block: nn.Module, observed: Observed, estimate: Estimate | None = None
     ) -> dict[str, Any]:
-        norms = {name: observer.result() for name, observer in observed.items()}
+        inputs = self._results(layer, observed)
         if estimate is None:
-            return self._reduce(layer, block, norms)
+            return self._reduce(layer, block, inputs)
         made = partial(estimate.gradient, layer, coefficients=self.coefficients)
-        return self._reduce(layer, block, norms, made)
+        return self._reduce(layer, block, inputs, made)
 
     def _reduce(
-        self, layer: int, block: nn.Module, norms: dict[str, Tensor], gradient: Gradient | None = None
+        self,
+        layer: int,
+        block: nn.Module,
+        inputs: dict[str, Tensor],
+        gradient: Gradient | None = None,
+        squares: Weights | None = None,
     ) -> dict[str, Any]:
         """Element scores of each linear, reduced at once to the groups of the block."""
         sums = {}
         for name, linear in self.lm.family.block_linears(block).items():
+            if not self.lm.family.counts(name, self.criterion.structures):
+                continue
             weight = linear.weight
-            source = generator(weight.device, "score", self.settings.seed, layer, name)
-            evidence = Evidence(weight, source, norms.get(name), gradient(name, weight) if gradient else None)
+            evidence = Evidence(
+                weight=weight,
+                generator=generator(weight.device, "score", self.settings.seed, layer, name),
+                settings=self.settings,
+                inputs=inputs.get(name),
+                gradient=gradient(name, weight) if gradient else None,
+                squares=(squares or {}).get(name),
+            )
             sums[name] = unit_sums(self.lm.family, name, self.criterion.element(evidence))
         groups = self.lm.groups.blocks[layer]
-        scores = group_scores(self.lm.family, groups, sums, self.settings.reduction)
+        scores = group_scores(self.lm.family, groups, sums, self.criterion, self.settings)
         self.found[layer] = {kind: scores[kind].float().cpu().numpy() for kind in KINDS}
         for kind, values in self.found[layer].items():
             if not np.isfinite(values).all():

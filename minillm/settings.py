@@ -9,6 +9,8 @@ CHOICES = {
     "reduction": ("max", "sum", "mean", "llm-pruner"),
     "noise": ("gaussian", "rademacher"),
     "estimator": ("divide", "multiply"),
+    "taylor": ("param_first", "vectorize", "param_second", "param_mix"),
+    "scope": ("weights", "groups"),
 }
 
 
@@ -21,6 +23,11 @@ class Settings:
     noise, estimator: z ~ N(0, 1) or ±1; ĝ = c / z (Eq. 8, "divide") or c · z ("multiply").
     directions: how many z are averaged (the paper's n); minibatch: gradient samples that share one z (0: all);
     epsilon: perturbation scale (the paper gives none; MeZO's 1e-3); seed: of noise and of `random`.
+    scope: zeroth order on "weights" (the paper), or on "groups": one unknown a group, a mask on its output.
+    taylor: LLM-Pruner's variants of the first-order term, with backprop: "param_first" Σ|W·g|, "vectorize" |Σ W·g|,
+    "param_second" Σ|W·F·W| and "param_mix" Σ|W·g − ½ W·F·W|, F the mean squared gradient of single samples.
+    submodels, drop, rounds: Bonsai's number of sub-models, the share of groups each drops, and in how many steps
+    that share is reached.
     """
 
     reduction: str = "max"
@@ -30,6 +37,11 @@ class Settings:
     minibatch: int = 0
     epsilon: float = 1e-3
     seed: int = 0
+    scope: str = "weights"
+    taylor: str = "param_first"
+    submodels: int = 64
+    drop: float = 0.2
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -39,6 +51,11 @@ class Settings:
             raise BadInput(f"directions is {self.directions}; give a whole number from 1 up.")
         if not (isinstance(self.minibatch, int) and self.minibatch >= 0):
             raise BadInput(f"minibatch is {self.minibatch}; give a number of samples, or 0 for all of them.")
+        for name, low in (("submodels", 8), ("rounds", 1)):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= low):
+                raise BadInput(f"{name} is {getattr(self, name)}; give a whole number from {low} up.")
+        if not 0 < self.drop <= 0.5:
+            raise BadInput(f"drop is {self.drop}; give a share above 0 and up to 0.5, such as 0.2.")
         if not 0 < self.epsilon < 1:
             raise BadInput(f"epsilon is {self.epsilon}; give a small positive number such as 0.001.")
 

@@ -6,6 +6,8 @@ Each observer is fed batches [samples, length, features] and keeps one small res
 import torch
 from torch import Tensor
 
+from .errors import NumericalFault
+
 
 class InputNorm:
     """X_j = sqrt(Σ over all tokens of x_j²): float32 [features] (Wanda's norm, up to its running mean's scale)."""
@@ -15,8 +17,9 @@ class InputNorm:
 
     def add(self, inputs: Tensor) -> None:
         """Take in a batch [samples, length, features]."""
-        norms = torch.linalg.vector_norm(inputs.flatten(0, -2), dim=0, dtype=torch.float32)
-        self.squares = norms.square_() if self.squares is None else self.squares.add_(norms.square_())
+        # Ten times faster than vector_norm over the rows, which is not vectorised on a CPU.
+        squares = inputs.flatten(0, -2).to(torch.float32, copy=True).square_().sum(0)
+        self.squares = squares if self.squares is None else self.squares.add_(squares)
 
     def result(self) -> Tensor:
         """X: float32 [features]."""
@@ -47,6 +50,63 @@ class InputMoments:
         """Mean input: float32 [features]."""
         assert self.total is not None
         return self.total / self.tokens
+
+    def result(self) -> Tensor:
+        """The diagonal of the damped H⁻¹: float32 [features]. A feature that never fired counts as 1 (SparseGPT).
+
+        Raises NumericalFault where no damping up to the mean diagonal makes H positive definite.
+        """
+        assert self.moments is not None
+        dead = self.moments.diagonal() == 0
+        return torch.cholesky_inverse(damped_factor(self.moments + torch.diag(dead.float()))).diagonal()
+
+
+DAMPING, MOST_DAMPING = 0.01, 1.0
+
+
+def damped_factor(moments: Tensor) -> Tensor:
+    """Cholesky factor of H + λ · mean diagonal · I, λ = 1 % and ten times more while it fails: [features, features].
+
+    Raises NumericalFault where λ = 1 does not help either, or H is not finite.
+    """
+    damping, mean = DAMPING, moments.diagonal().mean()
+    while damping <= MOST_DAMPING and moments.isfinite().all():
+        factor, failed = torch.linalg.cholesky_ex(
+            moments + torch.eye(len(moments), device=mean.device) * damping * mean
+        )
+        if not failed and factor.isfinite().all():
+            return factor
+        damping *= 10
+    raise NumericalFault(
+        "The second moments of the inputs cannot be inverted, even with damping; give more or other text, "
+        "or load the model in float32."
+    )
+
+
+class InputFluctuation:
+    """The variance of each input feature over all tokens: float32 [features], by Welford's update over batches."""
+
+    def __init__(self) -> None:
+        self.mean: Tensor | None = None
+        self.spread: Tensor | None = None
+        self.tokens = 0
+
+    def add(self, inputs: Tensor) -> None:
+        """Take in a batch [samples, length, features]."""
+        flat = inputs.flatten(0, -2).float()
+        here = flat.mean(0)
+        spread = (flat - here).square_().sum(0)
+        if self.mean is None or self.spread is None:
+            self.mean, self.spread, self.tokens = here, spread, len(flat)
+            return
+        both, shift = self.tokens + len(flat), here - self.mean
+        self.spread += spread + shift.square() * (self.tokens * len(flat) / both)
+        self.mean, self.tokens = self.mean + shift * (len(flat) / both), both
+
+    def result(self) -> Tensor:
+        """The variance: float32 [features]."""
+        assert self.spread is not None
+        return self.spread / self.tokens
 
 
 class InputMean:

@@ -45,7 +45,8 @@ class Stream:
     tokens: [samples, length]; batch: samples pushed at once (default: about 2,048 tokens);
     observe: linear name -> an observer of its input (see `statistics`), or None to pass over it;
     copies, versions: how many versions of the weights it meets, and what they are;
-    float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk.
+    float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk;
+    squares: on the way back, gather squared gradients of each batch too (batch 1: the empirical Fisher's diagonal).
     """
 
     tokens: Tensor
@@ -55,6 +56,7 @@ class Stream:
     versions: Versions = _as_they_are
     float32: bool = False
     keep_inputs: bool = False
+    squares: bool = False
     hidden: list[list[Tensor]] = field(default_factory=list)
     inputs: list[list[Tensor]] = field(default_factory=list)
     calls: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -69,8 +71,10 @@ Observed = dict[str, Any]
 Visit = Callable[[int, nn.Module, Observed], Any]
 """(layer, block, {linear: its observer}) -> payload of the block's event."""
 
-VisitGradient = Callable[[int, nn.Module, Weights], Any]
-"""(layer, block, {linear: ∂L/∂W, float32 or the model's dtype [out, in]}) -> payload of the block's event."""
+VisitGradient = Callable[[int, nn.Module, Weights, Weights], Any]
+"""(layer, block, {linear: ∂L/∂W, the model's dtype [out, in]}, {linear: squares}) -> payload of the block's event.
+
+squares, float32: mean over the batches of their squared gradients, of streams that ask for it, else empty."""
 
 
 @contextmanager
@@ -112,10 +116,10 @@ def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage:
         upstream = tail_gradients(lm, stream)
         for layer in reversed(range(len(blocks))):
             with resident(blocks[layer]) as block:
-                gradients, upstream = _block_gradients(lm, layer, block, stream, upstream)
+                gradients, squares, upstream = _block_gradients(lm, layer, block, stream, upstream)
                 with torch.no_grad():
-                    payload = visit(layer, block, gradients)
-            del gradients
+                    payload = visit(layer, block, gradients, squares)
+            del gradients, squares
             yield Event(stage, len(blocks) - layer, len(blocks), payload)
 
 
@@ -286,10 +290,12 @@ def _chunk_gradient(lm: LoadedModel, states: Tensor, words: Tensor, count: int) 
 
 def _block_gradients(
     lm: LoadedModel, layer: int, block: nn.Module, stream: Stream, upstream: list[Tensor]
-) -> tuple[Weights, list[Tensor]]:
-    """Recompute one block and backpropagate: gradients of its linears (summed over batches), and of its inputs."""
+) -> tuple[Weights, Weights, list[Tensor]]:
+    """Recompute one block and backpropagate: gradients of its linears (summed over batches), their squares, and
+    gradients of its inputs."""
     names = {name: f"{path}.weight" for name, path in lm.family.linears.items()}
     total: Weights = {}
+    squares: Weights = {}
     downstream = []
     for inputs, gradient in zip(stream.inputs[layer], upstream, strict=True):
         with torch.enable_grad():
@@ -299,6 +305,10 @@ def _block_gradients(
             first, *rest = torch.autograd.grad(output, [leaf, *weights.values()], gradient)
         downstream.append(first)
         for name, piece in zip(names, rest, strict=True):
+            if stream.squares:
+                # A batch's piece is its share of the mean loss; its own gradient is that times the number of batches.
+                own = piece.float().square().mul_(len(upstream))
+                squares[name] = squares[name].add_(own) if name in squares else own
             total[name] = total[name].add_(piece) if name in total else piece
     stream.inputs[layer] = []
-    return total, downstream
+    return total, squares, downstream

@@ -1,4 +1,4 @@
-"""Reading a checkpoint: a folder of safetensors or one GGUF file → a transformers model and its tokenizer.
+"""Reading a checkpoint: a folder of safetensors → a transformers model and its tokenizer.
 
 Everything that can be refused is refused from the small files, before a weight is read: pickle, quantised weights,
 adapters, architectures of no family, remote code (never run), missing or truncated shards.
@@ -6,8 +6,7 @@ adapters, architectures of no family, remote code (never run), missing or trunca
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +114,7 @@ def read_folder(folder: Path, dtype: "torch.dtype", device_map: Any = None) -> t
 
     config = read_config(folder)
     check_folder(folder)
-    model = _built(
+    model = built(
         lambda: AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -131,8 +130,8 @@ def read_folder(folder: Path, dtype: "torch.dtype", device_map: Any = None) -> t
     return config, model, read_tokenizer(folder)
 
 
-def _built(load: Any, where: Path) -> "PreTrainedModel":
-    """Run a from_pretrained; refuse what it would mend by itself (missing weights drawn at random)."""
+def built(load: Any, where: Path) -> "PreTrainedModel":
+    """Run a from_pretrained that reports; refuse what it would mend by itself (missing weights drawn at random)."""
     with quiet():
         try:
             model, report = load()
@@ -163,76 +162,16 @@ def read_tokenizer(folder: Path) -> Any:
         raise BadInput(f"The tokenizer in {folder} cannot be read: {one_line(fault)}.") from fault
 
 
-def read_gguf(file: Path, dtype: "torch.dtype") -> tuple[Any, "PreTrainedModel", Any]:
-    """(config, model, tokenizer) of one GGUF file, its weights dequantised. Raises BadInput, UnsupportedModel."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    fields = check_gguf(file)
-    where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(file.parent, **where)
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-    except Exception as fault:
-        raise UnsupportedModel(f"The GGUF file {file} cannot be read by transformers: {one_line(fault)}.") from fault
-    family_of_type(config.model_type, config)
-    _split_digits(tokenizer, fields.get("tokenizer.ggml.pre"))
-    plain = GgufConfig(dequantize=True)
-    model = _built(
-        lambda: AutoModelForCausalLM.from_pretrained(
-            file.parent, config=config, quantization_config=plain, dtype=dtype, output_loading_info=True, **where
-        ),
-        file,
-    )
-    return config, model, tokenizer
-
-
-def check_gguf(file: Path) -> dict[str, Any]:
-    """The metadata of a GGUF file that is whole and of a supported architecture. Raises BadInput, UnsupportedModel."""
-    from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
-
-    try:
-        fields, tensors = read_gguf_metadata(str(file))
-        header = GgufHeader.from_file(str(file))
-    except Exception as fault:
-        raise BadInput(f"{file} cannot be read as GGUF ({one_line(fault)}); give another file.") from fault
-    family_of_type(str(fields["general.architecture"]))
-    scaling = [name for name in (*fields, *tensors) if ".rope.scaling." in name or name == "rope_freqs.weight"]
-    if scaling:
-        raise UnsupportedModel(
-            f"{file} scales its rotary positions ({scaling[0]}), which transformers' GGUF reader leaves out without a "
-            "word; give the model as safetensors."
-        )
-    end = header.data_start + max((t.offset + t.nbytes for t in header.tensors), default=0)
-    if file.stat().st_size < end:
-        raise BadInput(f"{file} is truncated: {file.stat().st_size:,} bytes of {end:,}. Fetch it again.")
-    return fields
-
-
-def _split_digits(tokenizer: Any, splitting: str | None) -> None:
-    """SmolLM splits off every digit before the words; transformers' GGUF reader knows other splittings but not this."""
-    from tokenizers import pre_tokenizers
-
-    if splitting == "smollm":
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        )
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' own progress bars and load reports: progress is told by events, faults by errors.
-
-    Its older GGUF reader draws a bar that no setting turns off, hence the redirection.
-    """
+    """Without transformers' own progress bars and load reports: progress is told by events, faults by errors."""
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        with redirect_stderr(StringIO()):
-            yield
+        yield
     finally:
         logging.set_verbosity(level)
         if shown:

@@ -70,9 +70,11 @@ class Workbench:
     def score_events(
         self, lm: LoadedModel, tokens: Tensor, label: str, criterion: str, settings: dict[str, Any]
     ) -> Events:
-        """Score under one criterion and keep the scores under a label: Event("score:LABEL", …, what can be drawn)."""
+        """Score under one criterion and keep the scores under a label: Event("score:LABEL", visits done, visits, what
+        can be drawn of a block); the first says no more than that it begins."""
         r, given = self.recipe, {"seed": self.recipe.seed, **settings}
         about = {"label": label, "text": r.text, "seed": r.seed}
+        yield Event(f"score:{label}")
         with closing(score_events(lm, criterion, tokens, r.gradient_samples, **given)) as events:
             for event in events:
                 if event.stage == RESULT:

@@ -17,6 +17,7 @@ from typing import Any
 from .errors import MiniLLMError
 from .events import RESULT, Event, Events
 from .records import CANCELLED, DONE, FAILED, Job
+from .steps import JOB
 from .store import Store
 from .supervisor import interrupt_orphans, worker_lock, worker_log
 
@@ -32,34 +33,36 @@ Execute = Callable[[Store, Job, Callable[[], bool]], Events]
 
 
 class Recorder:
-    """Writes a job's events, at most about ten a second.
+    """Writes a job's events, not every one of them: a step that the next one of its stage makes old may be left out
+    where they follow each other within a tenth of a second.
 
-    What may be lost in between: a step that the next one of its stage makes old. What never is: a block's scores, a
-    measurement, the last event of a stage.
+    Never left out: a block's scores, a measurement, the first and the last event of a stage.
     """
 
     def __init__(self, store: Store, job_id: int) -> None:
         self._store, self._job_id = store, job_id
-        self._waiting: Event | None = None
+        self._waiting: dict[str, Event] = {}
+        self._stages: set[str] = set()
         self._fraction: float | None = None
         self._written = 0.0
 
     def take(self, event: Event) -> None:
-        """Note an event; it is written now, later or with the one that makes it old."""
-        if event.stage == "job":
+        """Note an event: it is written at once, or soon, or not if the next one of its stage comes first."""
+        if event.stage == JOB:
             self._fraction = event.done / event.total
             return
-        if self._waiting and (self._waiting.stage != event.stage or lasting(self._waiting)):
-            self.flush()
-        self._waiting = event
-        if time.monotonic() - self._written >= PAUSE:
+        self._waiting[event.stage] = event
+        new = event.stage not in self._stages
+        if new or lasting(event) or time.monotonic() - self._written >= PAUSE:
+            self._stages.add(event.stage)
             self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""
-        if self._waiting:
-            self._store.append_event(self._job_id, self._waiting, self._fraction)
-            self._waiting, self._written = None, time.monotonic()
+        for event in self._waiting.values():
+            self._store.append_event(self._job_id, event, self._fraction)
+        self._waiting.clear()
+        self._written = time.monotonic()
 
 
 def lasting(event: Event) -> bool:

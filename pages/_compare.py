@@ -133,9 +133,10 @@ def reading(found: Comparison, other: str, kind: str) -> str:
     if part.empty:
         return f"All {words} are kept at this ratio: there is nothing to compare."
     common, size = int(part["count"].sum()), int(part["size"].sum())
+    expected = 100 * (part["size"] * part["chance"]).sum() / size
     return (
         f"Of the {size:,} {words} that {found.reference} keeps in the {len(part)} blocks that give some up, {other} "
-        f"keeps {100 * common / size:.0f} % too; chance would give {100 * (part['size'] * part['chance']).sum() / size:.0f} %."
+        f"keeps {100 * common / size:.0f} % too; chance would give {expected:.0f} %."
     )
 
 

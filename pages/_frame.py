@@ -205,12 +205,13 @@ class Shell:
             bar, run_id = title_bar(self.ctx, "", None, str(fault)), ""
         except Exception as fault:
             bar = title_bar(self.ctx, "", None, _unexpected(fault))
-        live = job is not None and job.live
-        own = [stamp, bar, gr.Button(visible=live, interactive=live and not job.stopping), gr.Timer(active=live)]
+        live, stopping = (job.live, job.stopping) if job else (False, False)
+        own = [stamp, bar, gr.Button(visible=live, interactive=not stopping), gr.Timer(active=live)]
         return own + (drawn or [gr.skip() for view in self.views for _ in view.outputs])
 
     def _drawn(self, run_id: str, values: tuple[Any, ...]) -> list[Any]:
-        found, place = [], 0
+        found: list[Any] = []
+        place = 0
         for view in self.views:
             given, place = values[place : place + len(view.inputs)], place + len(view.inputs)
             if run_id or view.without_run:

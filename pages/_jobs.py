@@ -5,6 +5,7 @@ of a score job or one step of another job; its state is read from the job's stor
 everyone who looks, and after a reload.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ def current(store: Store, run_id: str, kind: str | None = None) -> Job | None:
     found = [job for job in store.jobs(run_id) if kind in (None, job.kind)]
     live = [job for job in found if job.live]
     running = [job for job in live if job.state == "running"]
-    return (running or live or found[::-1] or [None])[0]
+    return next(iter(running or live or found[::-1]), None)
 
 
 def stamp(store: Store, run_id: str) -> str:
@@ -88,21 +89,26 @@ def parts(job: Job, events: list[StoredEvent], names: dict[str, str], prefix: st
     """Where each part of a job stands.
 
     events: all of the job's; names: {name: label} in the order in which they are worked on; prefix: what the stages of
-    parts begin with ("score:"); now: seconds since the epoch. A part begins where the events before it end. One that a
-    later part has followed before its steps were complete has failed.
+    parts begin with ("score:"); now: seconds since the epoch. A part begins where the events before it end, and is done
+    when its steps are complete or a later part has begun.
     """
     rows = [_part(job, name, label, events, f"{prefix}{name}") for name, label in names.items()]
     begun = [row for row in rows if row.state == "begun"]
     for row in begun:
-        complete = job.state == "done" or (row.total and row.done >= row.total)
-        latest = row is begun[-1]
-        row.state = "done" if complete else "failed" if not latest else "running" if job.live else WORDS[job.state]
+        complete = row is not begun[-1] or job.state == "done" or (row.total and row.done >= row.total)
+        row.state = "done" if complete else "running" if job.live else WORDS[job.state]
         if row.state == "running":
             _still_running(row, events, f"{prefix}{row.name}", now)
     if not job.live:
         for row in rows:
             row.state = "not begun" if row.state == "waiting" else row.state
     return rows
+
+
+def steps(job: Job, events: list[StoredEvent], labels: dict[str, str] | None = None) -> list[Part]:
+    """A row for each stage that has begun, for jobs whose stages are not known beforehand. labels: {stage: words}."""
+    names = {event.stage: (labels or {}).get(event.stage, event.stage) for event in events}
+    return parts(job, events, names, "", time.time())
 
 
 def _part(job: Job, name: str, label: str, events: list[StoredEvent], stage: str) -> Part:

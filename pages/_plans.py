@@ -114,5 +114,6 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str 
     said = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
         f'<div class="scroll-x" tabindex="0" role="region" aria-label="{escape(caption or name)}">'
-        f'<table class="facts {escape(name)}">{said}<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<table class="facts {escape(name)}">{said}'
+        f"<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
     )

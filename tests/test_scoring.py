@@ -17,6 +17,7 @@ from minillm.scoring import score, score_events
 from minillm.zeroth_order import noise
 
 ROWS, GRADIENT_ROWS = 12, 5
+FEW = {"submodels": 8}
 NAIVE = ("magnitude-l1", "magnitude-l2", "wanda", "llm-pruner", "fms-bp", "zo", "fms-zo")
 
 
@@ -100,8 +101,8 @@ def test_query_heads_count_for_the_key_value_head_they_share():
 def test_weights_are_bit_identical_after_scoring_and_after_cancelling(criterion, dtype):
     lm = wrap(tiny.llama(dtype=dtype))
     before, mode = fingerprint(lm.model), lm.model.training
-    score(lm, criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS)
-    events = score_events(lm, criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS)
+    score(lm, criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, **FEW)
+    events = score_events(lm, criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, **FEW)
     next(events), next(events)
     events.close()
     assert fingerprint(lm.model) == before and lm.model.training == mode
@@ -112,10 +113,10 @@ def test_weights_are_bit_identical_after_scoring_and_after_cancelling(criterion,
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_block_is_announced_once_with_its_scores_and_repeats_exactly(criterion):
     lm, tokens = wrap(tiny.llama()), tiny.tokens(ROWS, 20)
-    *steps, last = score_events(lm, criterion, tokens, GRADIENT_ROWS)
+    *steps, last = score_events(lm, criterion, tokens, GRADIENT_ROWS, **FEW)
     assert last.stage == RESULT and [e.done for e in steps] == list(range(1, steps[-1].total + 1))
     assert sorted(e.payload["layer"] for e in steps if e.payload) == [0, 1, 2, 3]
-    again = score(lm, criterion, tokens, GRADIENT_ROWS)
+    again = score(lm, criterion, tokens, GRADIENT_ROWS, **FEW)
     for layer in range(4):
         assert np.array_equal(again.heads[layer], last.payload.heads[layer])
         assert np.array_equal(again.channels[layer], last.payload.channels[layer])

@@ -18,7 +18,7 @@ def reverse_gradients(lm, tokens, batch=0):
     rows, found = Stream(tokens, batch=batch, keep_inputs=True), {}
     walked(lm, rows)
 
-    def keep(layer, block, gradients):
+    def keep(layer, block, gradients, squares):
         found[layer] = {name: g.clone() for name, g in gradients.items()}
 
     list(reverse_events(lm, rows, keep))

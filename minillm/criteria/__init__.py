@@ -6,18 +6,34 @@ Adding one: a file beside this one with its formula and record, and a line here.
 from collections.abc import Iterable
 
 from ..errors import UnknownName
-from .base import BACKPROP, ZEROTH_ORDER, Criterion, Evidence
+from .base import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence
+from .bonsai import BONSAI
+from .flap import FLAP
 from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
 from .noise import RANDOM
 from .sensitivity import FMS_BP, FMS_ZO, LLM_PRUNER, ZO
-from .wanda import WANDA
+from .sparsegpt import SPARSEGPT
+from .wanda import WANDA, WANDA_SP
 
 CRITERIA: dict[str, Criterion] = {
     criterion.name: criterion
-    for criterion in (RANDOM, MAGNITUDE_L1, MAGNITUDE_L2, WANDA, LLM_PRUNER, FMS_BP, ZO, FMS_ZO)
+    for criterion in (
+        RANDOM,
+        MAGNITUDE_L1,
+        MAGNITUDE_L2,
+        WANDA,
+        WANDA_SP,
+        SPARSEGPT,
+        LLM_PRUNER,
+        FMS_BP,
+        ZO,
+        FMS_ZO,
+        BONSAI,
+        FLAP,
+    )
 }
 
-__all__ = ["BACKPROP", "CRITERIA", "ZEROTH_ORDER", "Criterion", "Evidence", "find", "find_all"]
+__all__ = ["BACKPROP", "CRITERIA", "SUBMODELS", "ZEROTH_ORDER", "Criterion", "Evidence", "find", "find_all"]
 
 
 def find(name: str) -> Criterion:

@@ -12,21 +12,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-BACKPROP, ZEROTH_ORDER = "backprop", "zeroth-order"
+    from ..settings import Settings
+
+BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
+NORM, FLUCTUATION, MOMENTS = "norm", "fluctuation", "moments"
 
 
 @dataclass
 class Evidence:
     """What is known about one linear when its weights are scored.
 
-    weight: [out, in]; norm: X_j, the L2 norm of input feature j over all calibration tokens, [in];
-    gradient: ∂L/∂W or its estimate, [out, in]; generator: seeded by (seed, layer, linear).
+    weight: [out, in]; generator: seeded by (seed, layer, linear); settings: how to score;
+    inputs: what was observed of the input features, [in]: X_j, the L2 norm over all calibration tokens ("norm"), the
+    variance ("fluctuation"), or [H⁻¹]_jj of the damped second moments ("moments");
+    gradient: ∂L/∂W or its estimate, [out, in]; squares: mean over samples of their squared gradients, [out, in].
     """
 
     weight: "Tensor"
     generator: "Generator"
-    norm: "Tensor | None" = None
+    settings: "Settings"
+    inputs: "Tensor | None" = None
     gradient: "Tensor | None" = None
+    squares: "Tensor | None" = None
+
+
+def as_they_are(kind: str, sums: "Tensor", settings: "Settings") -> "Tensor":
+    """Unit sums unchanged."""
+    return sums
 
 
 @dataclass(frozen=True)
@@ -34,9 +46,11 @@ class Criterion:
     """One criterion.
 
     name: in code and on the command line; label: on a plot; paper, equation: where it comes from;
-    element: Evidence -> scores of the weights, [out, in], never negative;
-    activations: whether it reads input norms; gradient: None, "backprop" or "zeroth-order"; cost: in passes, in words;
-    idea: one sentence for the person choosing.
+    element: Evidence -> scores of the weights, [out, in]; units: (kind, sums over rows or columns, settings) -> what
+    is summed over a group; structures: those that count (empty: all that are coupled);
+    observes: None, "norm", "fluctuation" or "moments" of the inputs;
+    gradient: None, "backprop", "zeroth-order" or "sub-models"; cost: in passes, in words;
+    idea: one sentence for the person choosing; differs: where this differs from the original, if it does.
     """
 
     name: str
@@ -46,13 +60,23 @@ class Criterion:
     element: Callable[[Evidence], "Tensor"]
     cost: str
     idea: str
-    activations: bool = False
+    units: Callable[[str, "Tensor", "Settings"], "Tensor"] = as_they_are
+    structures: tuple[str, ...] = ()
+    observes: str | None = None
     gradient: str | None = None
+    differs: str = ""
+
+    @property
+    def activations(self) -> bool:
+        """Whether the activation rows have to walk."""
+        return self.observes is not None
 
     @property
     def needs(self) -> str:
         """What it reads besides its seed, in words."""
         parts = ["weights"] if self.name != "random" else []
-        parts += ["activations"] * self.activations
-        parts += [f"gradient ({self.gradient})"] * bool(self.gradient)
+        parts += [
+            {NORM: "activations", FLUCTUATION: "activations", MOMENTS: "second moments"}[self.observes or NORM]
+        ] * (self.activations)
+        parts += [self.gradient if self.gradient == SUBMODELS else f"gradient ({self.gradient})"] * bool(self.gradient)
         return ", ".join(parts) or "nothing"

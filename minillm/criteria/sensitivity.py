@@ -7,22 +7,39 @@ noise, so that the loss cancels in every ranking (see METHODS in the README).
 
 from typing import TYPE_CHECKING
 
-from .base import BACKPROP, ZEROTH_ORDER, Criterion, Evidence
+from .base import BACKPROP, NORM, ZEROTH_ORDER, Criterion, Evidence
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..settings import Settings
+
 
 def taylor(evidence: Evidence) -> "Tensor":
     """|W ⊙ g| (MINI-LLM Eq. 3): [out, in]."""
+    change = first_order(evidence)
+    return change if evidence.settings.taylor == "vectorize" else change.abs_()
+
+
+def first_order(evidence: Evidence) -> "Tensor":
+    """Signed change of the loss by LLM-Pruner's `taylor` settings: W·g, W·F·W, or W·g − ½ W·F·W with F the mean g²."""
     assert evidence.gradient is not None
-    return (evidence.weight.float() * evidence.gradient).abs_()
+    weight = evidence.weight.float()
+    if evidence.squares is None:
+        return weight * evidence.gradient
+    second = weight.square() * evidence.squares
+    return second if evidence.settings.taylor == "param_second" else weight * evidence.gradient - second / 2
+
+
+def size_of_sums(kind: str, sums: "Tensor", settings: "Settings") -> "Tensor":
+    """With `vectorize`, signed changes cancel within a row or column before their size is taken."""
+    return sums.abs() if settings.taylor == "vectorize" else sums
 
 
 def fms(evidence: Evidence) -> "Tensor":
     """|W ⊙ g ⊙ X| (MINI-LLM Eqs. 6 and 9): [out, in]."""
-    assert evidence.norm is not None
-    return taylor(evidence).mul_(evidence.norm)
+    assert evidence.inputs is not None
+    return taylor(evidence).mul_(evidence.inputs)
 
 
 LLM_PRUNER = Criterion(
@@ -33,6 +50,8 @@ LLM_PRUNER = Criterion(
     element=taylor,
     cost="forward and backward over the gradient rows",
     idea="First-order change of the loss if the weight went, by backprop.",
+    differs="Groups reduce as MINI-LLM's do (reduction llm-pruner is the original's order); GQA rows are summed contiguously.",
+    units=size_of_sums,
     gradient=BACKPROP,
 )
 FMS_BP = Criterion(
@@ -43,7 +62,8 @@ FMS_BP = Criterion(
     element=fms,
     cost="1 forward over the activation rows, forward and backward over the gradient rows",
     idea="The paper's criterion with the exact gradient.",
-    activations=True,
+    observes=NORM,
+    units=size_of_sums,
     gradient=BACKPROP,
 )
 ZO = Criterion(
@@ -54,6 +74,7 @@ ZO = Criterion(
     element=taylor,
     cost="2 forwards over the gradient rows for each direction",
     idea="LLM-Pruner's score with the gradient estimated by forward passes.",
+    units=size_of_sums,
     gradient=ZEROTH_ORDER,
 )
 FMS_ZO = Criterion(
@@ -64,6 +85,7 @@ FMS_ZO = Criterion(
     element=fms,
     cost="1 forward over the activation rows, 2 over the gradient rows for each direction",
     idea="MINI-LLM: weight, estimated gradient and input norm.",
-    activations=True,
+    observes=NORM,
+    units=size_of_sums,
     gradient=ZEROTH_ORDER,
 )

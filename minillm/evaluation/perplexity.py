@@ -83,11 +83,11 @@ def perplexity_events(
     rows = in_order(ids, length, tokens)
     _check_vocabulary(lm, rows)
     losses: list[Tensor] = []
-    with frozen(lm.model):
-        for piece in rows.split(batch or max(1, BATCH_TOKENS // length)):
+    for piece in rows.split(batch or max(1, BATCH_TOKENS // length)):
+        with frozen(lm.model):
             losses.append(_window_losses(lm, piece))
-            done = sum(map(len, losses))
-            yield Event("perplexity", done, len(rows), {"perplexity": _exp(_mean(losses))})
+        done = sum(map(len, losses))
+        yield Event("perplexity", done, len(rows), {"perplexity": _exp(_mean(losses))})
     name = text if isinstance(text, str) and is_name(text) else "given"
     loss, dtype = _mean(losses), str(lm.dtype).removeprefix("torch.")
     yield Event(RESULT, 1, 1, Perplexity(_exp(loss), loss, length, len(rows), rows.numel(), name, dtype))

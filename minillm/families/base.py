@@ -50,6 +50,10 @@ class Family:
         """The linear whose input stands for this one's (q for k and v)."""
         return self.inputs.get(linear, linear)
 
+    def counts(self, linear: str, structures: tuple[str, ...]) -> bool:
+        """Whether a linear holds one of these structures (of all, where none is named)."""
+        return not structures or any(s.linear == linear and s.name in structures for s in self.structures)
+
     def block_list(self, model: "nn.Module") -> "nn.ModuleList":
         """The blocks of a model."""
         return model.get_submodule(self.blocks)  # type: ignore[return-value]

@@ -6,13 +6,14 @@ Free samples calibrate: Williams, Chrysostomou, Aletras, "Self-calibration for L
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..events import RESULT, Event, Events
-from ..forward import hidden_states, logits, next_tokens
+from ..forward import end_tokens, hidden_states, logits, next_tokens
 from ..models import LoadedModel
 from ..paths import home, written_whole
 from ..walk import frozen
@@ -22,6 +23,8 @@ from .prompts import instructions
 ROWS = 64
 ANSWER_TOKENS = 160
 ANSWER_ROWS = 12
+REPETITION = 1.15
+"""Penalty on words already used (Keskar et al. 2019): greedy answers of small models go round in circles without."""
 
 
 def sample_events(lm: LoadedModel, samples: int, length: int, seed: int, part: str) -> Events:
@@ -32,16 +35,16 @@ def sample_events(lm: LoadedModel, samples: int, length: int, seed: int, part: s
     batch). Yields Event("sampling text", tokens, tokens).
     """
     rows: list[Tensor] = []
-    with frozen(lm.model):
-        for first in range(0, samples, ROWS):
-            generator = torch.Generator().manual_seed(_number(seed, part, first // ROWS))
-            ids = _first_tokens(lm, min(ROWS, samples - first), generator)
-            cache: Any = None
-            for _ in range(length - 1):
+    for first in range(0, samples, ROWS):
+        generator = torch.Generator().manual_seed(_number(seed, part, first // ROWS))
+        ids = _first_tokens(lm, min(ROWS, samples - first), generator)
+        cache: Any = None
+        for _ in range(length - 1):
+            with frozen(lm.model):
                 step, cache = _step(lm, ids[:, -1:], cache, generator)
-                ids = torch.cat([ids, step[:, None]], 1)
-                yield Event("sampling text", first * length + ids.numel(), samples * length)
-            rows.append(ids)
+            ids = torch.cat([ids, step[:, None]], 1)
+            yield Event("sampling text", first * length + ids.numel(), samples * length)
+        rows.append(ids)
     yield Event(RESULT, 1, 1, torch.cat(rows))
 
 
@@ -79,9 +82,9 @@ def answer_events(lm: LoadedModel, part: str) -> Events:
         answers = json.loads(kept.read_text(encoding="utf-8"))["answers"]
     else:
         answers = []
-        with frozen(lm.model):
-            for first in range(0, len(asked), ANSWER_ROWS):
-                yield Event("answering instructions", first, len(asked))
+        for first in range(0, len(asked), ANSWER_ROWS):
+            yield Event("answering instructions", first, len(asked))
+            with frozen(lm.model):
                 answers += _answers(lm, asked[first : first + ANSWER_ROWS])
         with written_whole(kept) as scratch:
             scratch.write_text(json.dumps({"source": lm.source, "answers": answers}), encoding="utf-8")
@@ -100,10 +103,17 @@ def _answers(lm: LoadedModel, asked: list[str]) -> list[str]:
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     rows = torch.tensor([[padding] * (width - len(row)) + row for row in ids], device=lm.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=lm.device)
-    written = lm.model.generate(
-        input_ids=rows, attention_mask=mask, do_sample=False, max_new_tokens=ANSWER_TOKENS, pad_token_id=padding
-    )
-    return [text.strip() for text in tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)]
+    settings = {"do_sample": False, "repetition_penalty": REPETITION, "max_new_tokens": ANSWER_TOKENS}
+    written = lm.model.generate(input_ids=rows, attention_mask=mask, pad_token_id=padding, **settings)[:, width:]
+    texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+    cut = (row[-1] not in end_tokens(lm) | {padding} for row in written.tolist())
+    return [_whole_sentences(text) if short else text.strip() for text, short in zip(texts, cut, strict=True)]
+
+
+def _whole_sentences(text: str) -> str:
+    """An answer that was cut off, up to its last full sentence, so that stopping halfway is not what is learnt."""
+    found = re.match(r".*[.!?](?=\s|$)", text, re.DOTALL)
+    return (found.group() if found else text).strip()
 
 
 def question(text: str, tokenizer: Any) -> str:
@@ -116,7 +126,7 @@ def question(text: str, tokenizer: Any) -> str:
 
 def _fingerprint(lm: LoadedModel, asked: list[str]) -> str:
     """A hash of source, weights (the first 64 values of each) and what is asked."""
-    digest = hashlib.sha256(repr((lm.source, asked, ANSWER_TOKENS)).encode())
+    digest = hashlib.sha256(repr((lm.source, asked, ANSWER_TOKENS, REPETITION)).encode())
     for name, parameter in lm.model.named_parameters():
         digest.update(name.encode())
         if not parameter.is_meta:

@@ -25,8 +25,7 @@ def recovery_curve(
     if original:
         fig.add_hline(y=original, yref="y2", line={"color": VARIANTS["original"], "width": 2, "dash": "dot"})
         place = {"x": 1, "xref": "paper", "xanchor": "right", "y": original, "yref": "y2", "yanchor": "bottom"}
-        text, colour = f"original {original:.4g}", VARIANTS["original"]
-        fig.add_annotation(text=text, showarrow=False, font={"color": colour}, **place)
+        fig.add_annotation(text=f"original {original:.4g}", showarrow=False, **place)
     shared = {"range": [-0.02 * last, 1.02 * last], "showgrid": False}
     return fig.update_layout(
         xaxis=axis("", domain=[0, 1], anchor="y", matches="x2", showticklabels=False, **shared),

@@ -31,7 +31,7 @@ def kept_map(plan: Plan) -> go.Figure:
     return fig.update_layout(
         coloraxis=colour_bar("channels that stay", cmin=0, cmax=100, bar={"ticksuffix": " %"}),
         xaxis=axis(note, range=[-0.5, widest - 0.5], showgrid=False),
-        yaxis=block_axis(blocks, autorange="reversed"),
+        yaxis=block_axis(blocks, downwards=True),
     )
 
 
@@ -78,7 +78,7 @@ def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
     return fig.update_layout(
         coloraxis=colour_bar("rank in the block", cmin=0, cmax=100, bar={"ticksuffix": " %"}),
         xaxis=axis("head group", range=[-0.5, most - 0.5], dtick=max(1, most // 16), tick0=0, showgrid=False),
-        yaxis=block_axis(blocks, autorange="reversed"),
+        yaxis=block_axis(blocks, downwards=True),
         showlegend=False,
     )
 
@@ -91,7 +91,7 @@ def _crosses(fig: go.Figure, plan: Plan) -> None:
         y=y,
         mode="markers",
         name="cut",
-        marker={"symbol": "x", "size": 7, "color": CUT, "line": {"color": "white", "width": 1}},
+        marker={"symbol": "x-thin-open", "size": 5, "color": CUT, "line": {"width": 2, "color": CUT}},
         hoverinfo="skip",
         meta={"csv": True, "columns": {"x": "head group", "y": "block"}},
     )
@@ -107,7 +107,7 @@ def plan_bars(plan: Plan) -> go.Figure:
             x=table["layer"].to_numpy(np.int16),
             y=(100 * cut / np.maximum(whole, 1)).astype(np.float32),
             name=word,
-            marker={"color": KIND_COLOURS[kind], "pattern": {"shape": "/" if kind == HEADS else "", "size": 5}},
+            marker={"color": KIND_COLOURS[kind]},
             customdata=np.stack([cut, whole], 1),
             hovertemplate=f"block %{{x}}<br>%{{customdata[0]:,}} of %{{customdata[1]:,}} {word} cut"
             " (%{y:.1f} %)<extra></extra>",

@@ -73,12 +73,12 @@ def _lines(fig: go.Figure, peak: float, limit: float | None, size: float) -> flo
     if peak:
         fig.add_hline(y=peak / size, line={"color": CUT, "width": 1.5, "dash": "dash"})
         place = {"x": 1, "xref": "paper", "xanchor": "right", "y": peak / size, "yanchor": "bottom", "showarrow": False}
-        fig.add_annotation(text=f"peak {in_bytes(peak)}", **place, font={"color": CUT})
+        fig.add_annotation(text=f"peak {in_bytes(peak)}", **place)
     near = limit is not None and limit <= 2.5 * peak
     if limit and near:
         fig.add_hline(y=limit / size, line={"color": GREY, "width": 2})
     if limit:
-        place = {"x": 0, "xref": "paper", "xanchor": "left", "showarrow": False, "font": {"color": GREY}}
+        place = {"x": 0, "xref": "paper", "xanchor": "left", "showarrow": False}
         where = {"y": limit / size, "yanchor": "bottom"} if near else {"y": 1, "yref": "paper", "yanchor": "top"}
         note = "device limit" if near else "device limit, far above:"
         fig.add_annotation(text=f"{note} {in_bytes(limit)}", **place, **where)
@@ -98,18 +98,17 @@ def peak_bars(
     size, unit = byte_unit(max([weight_bytes + above.max(initial=0), *reference.values()]))
     least, most = (names[i] for i in (above.argmin(), above.argmax())) if names else ("", "")
     alt = f"Peak memory of {len(names)} criteria on {in_bytes(weight_bytes)} of weights: least {least}, most {most}"
-    fig = figure("peak-memory", alt, barmode="stack", bargap=0.35, showlegend=True, height=120 + 34 * len(names))
-    totals = [f"{in_bytes(weight_bytes + b)}, {(weight_bytes + b) / max(weight_bytes, 1):.2f} × weights" for b in above]
-    weights = np.full(len(names), weight_bytes / size, np.float32)
-    hover = f"%{{y}}: weights %{{x:.3g}} {unit}<extra></extra>"
+    fig = figure("peak-memory", alt, barmode="stack", bargap=0.35, showlegend=True, height=90 + 44 * len(names))
+    totals = [f"{in_bytes(weight_bytes + b)}, {(weight_bytes + b) / max(weight_bytes, 1):.2f}×" for b in above]
     columns = {"x": unit, "y": "criterion"}
     fig.add_bar(
         y=names,
-        x=weights,
+        x=np.full(len(names), weight_bytes / size, np.float32),
         orientation="h",
         name="weights",
+        showlegend=False,
         marker_color="rgba(128,128,128,0.45)",
-        hovertemplate=hover,
+        hovertemplate=f"%{{y}}: weights %{{x:.3g}} {unit}<extra></extra>",
         meta={"columns": columns},
     )
     fig.add_bar(
@@ -117,13 +116,10 @@ def peak_bars(
         x=(above / size).astype(np.float32),
         orientation="h",
         name="above the weights",
+        showlegend=False,
         marker={"color": [look.colour for look in looks(names).values()], "line": {"width": 0}},
-        text=totals,
-        textposition="outside",
-        cliponaxis=False,
-        customdata=[in_bytes(b) for b in above],
-        hovertemplate="%{y}: %{customdata} above the weights<br>together %{text}<extra></extra>",
-        meta={"columns": {**columns, "customdata": ["in words"]}},
+        hovertemplate=f"%{{y}}: %{{x:.3g}} {unit} above the weights<extra></extra>",
+        meta={"columns": columns},
     )
     if reference:
         fig.add_scatter(
@@ -135,8 +131,8 @@ def peak_bars(
             hovertemplate=f"%{{y}}: %{{x:.3g}} {unit} in the paper<extra></extra>",
             meta={"columns": columns},
         )
-    widest = max([(weight_bytes + above.max(initial=0)), *reference.values()]) / size
+    labels = [f"<b>{name}</b><br>{total}" for name, total in zip(names, totals, strict=True)]
     return fig.update_layout(
-        xaxis=axis(f"peak memory, {unit}", range=[0, 1.55 * widest]),
-        yaxis=axis("", autorange="reversed", showgrid=False),
+        xaxis=axis(f"peak memory, {unit}", rangemode="tozero"),
+        yaxis=axis("", autorange="reversed", showgrid=False, tickvals=names, ticktext=labels),
     )

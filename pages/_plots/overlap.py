@@ -15,7 +15,7 @@ from minillm.plan import Plan
 from minillm.scores import Scores
 
 from .reading import FEW
-from .style import CHIP, CUT, GREY, axis, block_axis, colour_bar, figure, looks, share_axis
+from .style import CHIP, GREY, SEQUENTIAL, axis, block_axis, colour_bar, figure, looks, share_axis
 
 
 def overlap_lines(tables: Mapping[str, pd.DataFrame], kind: str, reference: str = "") -> go.Figure:
@@ -43,10 +43,9 @@ def overlap_lines(tables: Mapping[str, pd.DataFrame], kind: str, reference: str 
             meta={"columns": {"x": "block", "y": "overlap, %", "customdata": ["common", "cut by the reference"]}},
         )
     _chance(fig, parts)
-    whose = f"of what {reference} cuts, " if reference else ""
     return fig.update_layout(
         xaxis=block_axis(max((len(t) for t in parts.values()), default=1)),
-        yaxis=share_axis(f"{whose}also cut"),
+        yaxis=share_axis(f"overlap with {reference or 'the reference'}"),
         showlegend=True,
     )
 
@@ -75,9 +74,7 @@ def _chance(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> None:
         meta={"columns": {"x": "block", "y": "overlap, %"}},
     )
     last = int(np.flatnonzero(np.isfinite(y))[-1])
-    fig.add_annotation(
-        x=last, y=float(y[last]), text="chance", showarrow=False, xanchor="left", xshift=8, font_color=GREY
-    )
+    fig.add_annotation(x=last, y=float(y[last]), text="chance", showarrow=False, xanchor="right", yanchor="top")
 
 
 def _counts(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> go.Figure:
@@ -113,18 +110,22 @@ def _mean_against_chance(table: pd.DataFrame) -> str:
 def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None) -> go.Figure:
     """Every criterion with every other (`minillm.overlap.matrix`): mean share over the blocks, rows are the reference.
 
-    chance: the share (0 to 1) that two random choices would have; written beside the colour bar.
+    chance: the share (0 to 1) that two random choices would have; written below.
     """
     names = [str(name) for name in table.index]
     z = (100 * table.to_numpy(float)).astype(np.float32)
     np.fill_diagonal(z, np.nan)
-    against = "" if chance is None else f", chance {100 * chance:.0f} %"
-    fig = figure(f"overlap-matrix-{kind}", f"Mean overlap of the {kind} cut by {len(names)} criteria{against}")
+    against = "" if chance is None else f" (chance {100 * chance:.0f} %)"
+    alt = f"Mean overlap of the {kind} cut by {len(names)} criteria{against}"
+    fig = figure(f"overlap-matrix-{kind}", alt, height=150 + 32 * len(names))
     fig.add_heatmap(
         z=z,
         x=names,
         y=names,
-        coloraxis="coloraxis",
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        zmax=100,
+        showscale=False,
         xgap=2,
         ygap=2,
         texttemplate="%{z:.0f}",
@@ -133,9 +134,8 @@ def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None) 
         meta={"columns": {"x": "other", "y": "reference", "z": "mean overlap, %"}},
     )
     return fig.update_layout(
-        coloraxis=colour_bar(f"also cut, mean of blocks{against}", cmin=0, cmax=100, bar={"ticksuffix": " %"}),
-        xaxis=axis("", showgrid=False, tickangle=-40),
-        yaxis=axis("", showgrid=False, autorange="reversed"),
+        xaxis=axis(f"cuts too, %{against}", showgrid=False, tickangle=-40),
+        yaxis=axis("of what this one cuts", showgrid=False, autorange="reversed"),
     )
 
 
@@ -160,7 +160,7 @@ def rank_density(
         f"ranks-{kind}-{a.criterion}-{b.criterion}", f"Ranks of {kind} under {a.criterion} and {b.criterion}, {where}"
     )
     fig.update_layout(
-        xaxis=axis(f"rank under {a.criterion}, % from the lowest", range=[0, 100], showgrid=False, constrain="domain"),
+        xaxis=axis(f"rank under {a.criterion}, %", range=[0, 100], showgrid=False),
         yaxis=axis(f"rank under {b.criterion}, %", range=[0, 100], showgrid=False),
         showlegend=False,
     )
@@ -186,8 +186,8 @@ def _percentiles(a: Scores, b: Scores, kind: str, layer: int) -> tuple[np.ndarra
 
 def _density(fig: go.Figure, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     x, y = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    # About eight groups a cell on average, and no more cells a side than a block has ranks.
-    bins = int(np.clip(np.sqrt(len(x) / 8), 2, min(64, *(len(p) for p, _ in pairs))))
+    # About sixteen groups a cell on average, and no more cells a side than a block has ranks.
+    bins = int(np.clip(np.sqrt(len(x) / 16), 2, min(64, *(len(p) for p, _ in pairs))))
     cells = np.histogram2d(y, x, bins=bins, range=[[0, 1], [0, 1]])[0]
     z = (cells * bins * bins / len(x)).astype(np.float32)
     fig.add_heatmap(
@@ -205,17 +205,18 @@ def _density(fig: go.Figure, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None
 
 def _corners(fig: go.Figure, names: tuple[str, str], kind: str, layers: list[int], plan_a: Plan, plan_b: Plan) -> None:
     cut_a, cut_b = (np.concatenate([p.cut_masks[kind][i] for i in layers]) for p in (plan_a, plan_b))
-    fig.add_vline(x=100 * float(cut_a.mean()), line={"color": CUT, "width": 2, "dash": "dash"})
-    fig.add_hline(y=100 * float(cut_b.mean()), line={"color": CUT, "width": 2, "dash": "dash"})
+    line = {"color": "white", "width": 2, "dash": "dash"}
+    fig.add_vline(x=100 * float(cut_a.mean()), line=line)
+    fig.add_hline(y=100 * float(cut_b.mean()), line=line)
     corners = (
-        ("both cut", cut_a & cut_b, "left", "bottom"),
-        (f"only {names[0]} cuts", cut_a & ~cut_b, "left", "top"),
-        (f"only {names[1]} cuts", ~cut_a & cut_b, "right", "bottom"),
-        ("both keep", ~cut_a & ~cut_b, "right", "top"),
+        ("both cut<br>", cut_a & cut_b, "left", "bottom"),
+        (f"only {names[0]} cuts<br>", cut_a & ~cut_b, "left", "top"),
+        (f"only {names[1]} cuts<br>", ~cut_a & cut_b, "right", "bottom"),
+        ("both keep<br>", ~cut_a & ~cut_b, "right", "top"),
     )
     for text, mask, x, y in corners:
         fig.add_annotation(
-            text=f"{text}: {int(mask.sum()):,}",
+            text=f"{text}{int(mask.sum()):,}",
             x=0.01 if x == "left" else 0.99,
             y=0.01 if y == "bottom" else 0.99,
             xref="paper",

@@ -14,82 +14,102 @@ FEW = 4
 """With at most so many chosen groups a block, a share is nearly 0 or 1: counts over all blocks are given instead."""
 
 STEPS = (
-    (0.95, "choose nearly the same"),
-    (0.6, "agree on most"),
-    (0.3, "agree clearly more than chance"),
-    (0.1, "agree somewhat more than chance"),
-    (0.0, "agree little more than chance"),
+    (0.95, "{verb} nearly the same {words}"),
+    (0.6, "{verb} mostly the same {words}"),
+    (0.3, "agree clearly more than chance on which {words} to {verb}"),
+    (0.1, "agree somewhat more than chance on which {words} to {verb}"),
+    (0.0, "agree little more than chance on which {words} to {verb}"),
 )
 LOW = 0.1
 RUN = 3
 
 
-def sentence(table: pd.DataFrame, a: str, b: str, kind: str) -> str:
+def sentence(table: pd.DataFrame, a: str, b: str, kind: str, of: str = "pruned") -> str:
     """Say what an overlap table of two plans shows for one kind of group.
 
-    table: `minillm.overlap(plan of a, plan of b)`. Shares are pooled over the blocks: common groups by groups A cut.
+    table: `minillm.overlap(plan of a, plan of b, of)`. Shares are pooled over the blocks: common groups by A's groups.
     """
     part = table[table["kind"] == kind]
-    cut = part[part["size"] > 0].sort_values("layer")
-    words = "head groups" if kind == "heads" else kind
-    if cut.empty:
-        return f"{a} cuts no {words} at this ratio: there is nothing to compare."
-    if (cut["chance"] == 0).all():
-        return f"{b} cuts no {words} at this ratio: it shares none of those {a} cuts."
-    if cut["size"].max() <= FEW:
-        return _counted(cut, a, b, words)
-    verdict, numbers = _verdict(cut), _numbers(cut)
-    text = f"In {_where(cut)} {a} and {b} {verdict} in the {words} they cut ({numbers})"
-    stretch = _stretch_near_chance(cut)
-    if len(stretch) and len(stretch) < len(cut) and _verdict(stretch) != verdict:
-        return f"{text}, but in {_where(stretch)} they {_verdict(stretch)} ({_numbers(stretch)})."
-    return f"{text}{_extremes(cut)}."
+    chosen = part[part["size"] > 0].sort_values("layer")
+    words, verb = "head groups" if kind == "heads" else kind, "cut" if of == "pruned" else "keep"
+    if chosen.empty:
+        return f"{a} {verb}s no {words} at this ratio: there is nothing to compare."
+    if (chosen["chance"] == 0).all():
+        return f"{b} {verb}s no {words} at this ratio: it shares none of those {a} {verb}s."
+    if chosen["size"].max() <= FEW:
+        return _counted(chosen, a, b, words, verb)
+    said = _verdict(chosen).format(words=words, verb=verb)
+    text = f"In {_where(chosen)} {a} and {b} {said} ({_numbers(chosen)})"
+    return f"{text}{_stretch(chosen) or _extremes(chosen)}."
 
 
-def _where(cut: pd.DataFrame) -> str:
-    return f"block{'s' * (len(cut) > 1)} {blocks_in_words(cut['layer'])}"
+def _where(chosen: pd.DataFrame) -> str:
+    return f"block{'s' * (len(chosen) > 1)} {blocks_in_words(chosen['layer'])}"
 
 
-def _numbers(cut: pd.DataFrame) -> str:
-    share, chance = cut["count"].sum() / cut["size"].sum(), _expected(cut) / cut["size"].sum()
-    return f"{100 * share:.0f} % against {100 * chance:.0f} %"
+def _numbers(chosen: pd.DataFrame) -> str:
+    return f"{100 * _share(chosen):.0f} % against {100 * _expected(chosen) / chosen['size'].sum():.0f} % by chance"
 
 
-def _expected(cut: pd.DataFrame) -> float:
-    return float((cut["size"] * cut["chance"]).sum())
+def _share(chosen: pd.DataFrame) -> float:
+    return float(chosen["count"].sum() / chosen["size"].sum())
 
 
-def _beyond_chance(cut: pd.DataFrame) -> float:
+def _expected(chosen: pd.DataFrame) -> float:
+    return float((chosen["size"] * chosen["chance"]).sum())
+
+
+def _beyond_chance(chosen: pd.DataFrame) -> float:
     """Common groups above what chance gives, in standard deviations."""
-    spread = float(np.sqrt((cut["size"] * cut["chance"] * (1 - cut["chance"])).sum()))
-    return (float(cut["count"].sum()) - _expected(cut)) / spread if spread else 0.0
+    spread = float(np.sqrt((chosen["size"] * chosen["chance"] * (1 - chosen["chance"])).sum()))
+    return (float(chosen["count"].sum()) - _expected(chosen)) / spread if spread else 0.0
 
 
-def _verdict(cut: pd.DataFrame) -> str:
-    size, expected = float(cut["size"].sum()), _expected(cut)
-    if expected == size:
-        return "choose everything, so they must agree"
-    if abs(_beyond_chance(cut)) <= 2:
-        return "agree no more than chance"
-    agreement = (float(cut["count"].sum()) - expected) / (size - expected)
-    return next((words for least, words in STEPS if agreement >= least), "agree less than chance")
+def _agreement(chosen: pd.DataFrame) -> float:
+    """0 at chance, 1 where the two choose the same."""
+    size, expected = float(chosen["size"].sum()), _expected(chosen)
+    return (float(chosen["count"].sum()) - expected) / (size - expected)
 
 
-def _stretch_near_chance(cut: pd.DataFrame) -> pd.DataFrame:
-    """The longest run of at least three blocks in a row in which agreement is near chance; else no rows."""
-    near = ((cut["share"] - cut["chance"]) / (1 - cut["chance"]).clip(lower=1e-9) < LOW).to_numpy()
+def _verdict(chosen: pd.DataFrame) -> str:
+    if _expected(chosen) == chosen["size"].sum():
+        return "{verb} all {words}, so they must agree"
+    if abs(_beyond_chance(chosen)) <= 2:
+        return "agree no more than chance on which {words} to {verb}"
+    agreement = _agreement(chosen)
+    return next((words for least, words in STEPS if agreement >= least), "agree less than chance on {words} to {verb}")
+
+
+def _stretch(chosen: pd.DataFrame) -> str:
+    """The longest run of three blocks or more in which agreement is near chance, where it is not so in general.
+
+    A run is only told where its share lies three standard deviations under that of all blocks: among many blocks some
+    few in a row lie low by luck.
+    """
+    if (chosen["chance"] == 1).all() or _agreement(chosen) < 2 * LOW:
+        return ""
+    near = ((chosen["share"] - chosen["chance"]) / (1 - chosen["chance"]).clip(lower=1e-9) < LOW).to_numpy()
     # A new run starts where a block is missing or nearness changes.
-    breaks = (np.diff(cut["layer"].to_numpy()) != 1) | (np.diff(near.astype(int)) != 0)
+    breaks = (np.diff(chosen["layer"].to_numpy()) != 1) | (np.diff(near.astype(int)) != 0)
     run = np.concatenate([[0], np.cumsum(breaks)])
     lengths = np.bincount(run, weights=near)
-    chosen = run == lengths.argmax()
-    return cut[chosen] if lengths.max() >= RUN else cut.iloc[:0]
+    low, share = chosen[run == lengths.argmax()], _share(chosen)
+    spread = float(np.sqrt(share * (1 - share) / low["size"].sum()))
+    if lengths.max() < RUN or share - _share(low) <= 3 * spread:
+        return ""
+    more = "no more" if abs(_beyond_chance(low)) <= 2 else "little more" if _agreement(low) > 0 else "less"
+    return f", but in {_where(low)} {more} than chance ({_numbers(low)})"
 
 
-def _extremes(cut: pd.DataFrame) -> str:
-    """The blocks where they agree most and least, where that differs by more than fifteen points."""
-    most, least = cut.loc[cut["share"].idxmax()], cut.loc[cut["share"].idxmin()]
-    if most["share"] - least["share"] <= 0.15:
+def _extremes(chosen: pd.DataFrame) -> str:
+    """The blocks where they agree most and least, where that is more than fifteen points and more than luck.
+
+    The shares of some thirty equal blocks spread over about four standard deviations; six are asked for.
+    """
+    most, least = chosen.loc[chosen["share"].idxmax()], chosen.loc[chosen["share"].idxmin()]
+    share = _share(chosen)
+    luck = 6 * float(np.sqrt(share * (1 - share) / chosen["size"].min()))
+    if most["share"] - least["share"] <= max(0.15, luck):
         return ""
     return (
         f"; most in block {most['layer']} ({100 * most['share']:.0f} %), "
@@ -97,10 +117,10 @@ def _extremes(cut: pd.DataFrame) -> str:
     )
 
 
-def _counted(cut: pd.DataFrame, a: str, b: str, words: str) -> str:
-    common, size, beyond = int(cut["count"].sum()), int(cut["size"].sum()), _beyond_chance(cut)
+def _counted(chosen: pd.DataFrame, a: str, b: str, words: str, verb: str) -> str:
+    common, size, beyond = int(chosen["count"].sum()), int(chosen["size"].sum()), _beyond_chance(chosen)
     judged = "about what chance gives" if abs(beyond) <= 2 else f"{'more' if beyond > 0 else 'fewer'} than chance gives"
     return (
-        f"Of the {size} {words} that {a} cuts in {_where(cut)}, {b} cuts {common} too ({100 * common / size:.0f} %); "
-        f"chance would give {_expected(cut):.0f}, so this is {judged}."
+        f"Of the {size} {words} that {a} {verb}s in {_where(chosen)}, {b} {verb}s {common} too "
+        f"({100 * common / size:.0f} %); chance would give {_expected(chosen):.0f}, so this is {judged}."
     )

@@ -97,7 +97,12 @@ def _dots(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look) -> go.Figu
         y=drawn,
         customdata=np.concatenate([np.arange(n, dtype=np.int16) for n in sizes] + [np.empty(0, np.int16)]),
         mode="markers",
-        marker={"color": look.colour, "size": 7, "opacity": 0.7, "symbol": look.marker},
+        marker={
+            "color": look.colour,
+            "size": 9 if max(sizes, default=0) <= 8 else 5,
+            "opacity": 0.6,
+            "symbol": look.marker,
+        },
         hovertemplate="block %{x}, head group %{customdata}<br>score %{y:.3g}<extra></extra>",
         meta={"columns": {"x": "block", "y": "score", "customdata": ["head group"]}},
     )
@@ -130,8 +135,8 @@ def sorted_map(scores: Scores, cut: Plan | float | None = None) -> go.Figure:
     _cut_line(fig, cut, blocks)
     return fig.update_layout(
         coloraxis=colour_bar(unit, cmin=float(low), cmax=float(high)),
-        xaxis=axis("channels of the block, lowest score first", range=[0, 100], ticksuffix=" %", showgrid=False),
-        yaxis=block_axis(blocks, autorange="reversed"),
+        xaxis=axis("channels, lowest score first", range=[0, 100], ticksuffix=" %", showgrid=False),
+        yaxis=block_axis(blocks, downwards=True),
         showlegend=False,
     )
 
@@ -204,8 +209,8 @@ def drill_down(
         meta={"columns": {"x": "rank", "y": f"{shown} score", "customdata": ["group", *(f"{c} rank" for c in ranked)]}},
     )
     _shade(fig, cut, total)
-    title = f"{kind.replace('heads', 'head groups')} of block {layer}, lowest {shown} score first"
-    return fig.update_layout(xaxis=axis(title, range=[0.5, total + 0.5]), yaxis=scale, showlegend=False)
+    ranks_shown = axis(f"rank in block {layer} under {shown}", range=[0.5, total + 0.5])
+    return fig.update_layout(xaxis=ranks_shown, yaxis=scale, showlegend=False)
 
 
 def _of_plan(plan: Plan | None, kind: str) -> str | None:
@@ -234,5 +239,4 @@ def _shade(fig: go.Figure, cut: int, total: int) -> None:
         xanchor="left" if cut < total / 2 else "right",
         text=f" {cut:,} of {total:,} are cut ",
         showarrow=False,
-        font={"color": CUT},
     )

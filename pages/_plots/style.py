@@ -15,7 +15,8 @@ GREY = "#808080"
 GRID = "rgba(128,128,128,0.22)"
 LINE = "rgba(128,128,128,0.55)"
 CUT = "#D55E00"
-CHIP = {"bgcolor": "rgba(255,255,255,0.82)", "font": {"color": "#1f2430", "size": 12}, "borderpad": 3}
+SIZE = 13
+CHIP = {"bgcolor": "rgba(255,255,255,0.85)", "font": {"color": "#1f2430", "size": 12}, "borderpad": 3}
 SEQUENTIAL = "Cividis"
 
 
@@ -76,7 +77,7 @@ def figure(name: str, alt: str, **layout: Any) -> go.Figure:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "font": {"size": 13},
+        "font": {"size": SIZE},
         "hovermode": "closest",
         "uirevision": name,
         "meta": {"name": name, "alt": alt},
@@ -88,7 +89,7 @@ def figure(name: str, alt: str, **layout: Any) -> go.Figure:
 def axis(title: str, **settings: Any) -> dict[str, Any]:
     """An axis with a title (units in it) and lines that can be seen on any background."""
     shared = {
-        "title": {"text": title, "standoff": 8},
+        "title": {"text": title, "standoff": 8, "font": {"size": SIZE}},
         "automargin": True,
         "gridcolor": GRID,
         "linecolor": LINE,
@@ -98,10 +99,11 @@ def axis(title: str, **settings: Any) -> dict[str, Any]:
     return {**shared, **settings}
 
 
-def block_axis(blocks: int, **settings: Any) -> dict[str, Any]:
-    """The axis that counts blocks, all of them, whether drawn yet or not."""
+def block_axis(blocks: int, downwards: bool = False) -> dict[str, Any]:
+    """The axis that counts blocks, all of them, drawn yet or not; downwards in maps, where block 0 is on top."""
     step = next((s for s in (1, 2, 4, 5, 10, 20) if blocks / s <= 16), 50)
-    return axis("block", range=[-0.6, blocks - 0.4], tick0=0, dtick=step, showgrid=False, ticks="outside", **settings)
+    ends = [blocks - 0.5, -0.5] if downwards else [-0.6, blocks - 0.4]
+    return axis("block", range=ends, tick0=0, dtick=step, tickangle=0, showgrid=False, ticks="outside")
 
 
 def share_axis(title: str, **settings: Any) -> dict[str, Any]:
@@ -136,7 +138,12 @@ def _decades(known: np.ndarray) -> int | None:
 
 def colour_bar(title: str, **settings: Any) -> dict[str, Any]:
     """A colour axis; its bar stands right of the plot, and below it where the host is narrow."""
-    bar = {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "ticks": "outside"}
+    bar = {
+        "title": {"text": title, "side": "right", "font": {"size": SIZE}},
+        "thickness": 12,
+        "outlinewidth": 0,
+        "ticks": "outside",
+    }
     return {"colorscale": SEQUENTIAL, "colorbar": {**bar, **settings.pop("bar", {})}, **settings}
 
 
@@ -148,7 +155,8 @@ def byte_unit(most: float) -> tuple[float, str]:
 def in_bytes(amount: float) -> str:
     """An amount of memory in words: “212 MB”, “13.5 GB”."""
     size, unit = byte_unit(abs(amount))
-    return f"{amount / size:.3g} {unit}" if abs(amount) < 1e12 else f"{amount / size:,.0f} {unit}"
+    value = amount / size
+    return f"{value:,.{0 if abs(value) >= 100 or unit == 'B' else 1 if abs(value) >= 10 else 2}f} {unit}"
 
 
 def blocks_in_words(layers: Iterable[int]) -> str:

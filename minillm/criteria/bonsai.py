@@ -1,0 +1,25 @@
+"""Bonsai: importance by forward passes alone, from how random sub-models fare (Dery et al. 2024).
+
+Sub-models drop a share of the groups that a prior holds for unimportant; a ridge regression of their loss on their
+masks says what each group is worth. See `submodels.py` for the steps.
+"""
+
+from .base import NORM, SUBMODELS, Criterion
+from .wanda import mean_over_rows
+
+BONSAI = Criterion(
+    name="bonsai",
+    label="Bonsai",
+    paper="Dery et al. 2024 (Bonsai)",
+    equation="ridge of log-perplexity on masks",
+    element=mean_over_rows,
+    cost="1 forward over the activation rows, 1 over the gradient rows for each sub-model",
+    idea="Drops random groups, regresses the loss on what was dropped; the prior is Wanda-sp.",
+    structures=("o", "down"),
+    observes=NORM,
+    gradient=SUBMODELS,
+    differs=(
+        "Ridge in closed form instead of early-stopped Adam; log-perplexity as target; groups are masked, not cut, "
+        "between rounds; heads and channels are drawn within each block at the same share."
+    ),
+)

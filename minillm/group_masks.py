@@ -1,0 +1,105 @@
+"""Sub-models as masks: the loss of a model some of whose groups are scaled, many at once on streams of one walk.
+
+A mask multiplies what a group writes back to the residual stream: its columns of o or down. At 0 the group is gone
+(exactly as surgery would have it), at 1 untouched, at 1 ± εz perturbed. Masks are data: {layer: {kind: [groups]}},
+layers and kinds not named are untouched.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .errors import NumericalFault
+from .events import RESULT, Event, Events, relay
+from .families import Family
+from .groups import KINDS, BlockGroups
+from .models import LoadedModel
+from .settings import Settings
+from .walk import Stream, Weights, forward_events, tail_losses
+from .zeroth_order import noise
+
+Mask = Mapping[int, Mapping[str, Tensor]]
+
+AT_ONCE = 16
+
+
+def masked_weights(family: Family, groups: BlockGroups, block: nn.Module, mask: Mapping[str, Tensor]) -> Weights:
+    """The linears that write back, with the columns of each group scaled by its mask: {parameter name: weight}."""
+    weights: Weights = {}
+    for structure in family.structures:
+        if structure.axis == "columns" and structure.kind in mask:
+            name = f"{family.linears[structure.linear]}.weight"
+            weight = block.get_parameter(name)
+            size = weight.shape[1] // groups.count(structure.kind)
+            scale = mask[structure.kind].to(weight.device, torch.float32).repeat_interleave(size)
+            weights[name] = (weight.float() * scale).to(weight.dtype)
+    return weights
+
+
+def masked_stream(lm: LoadedModel, rows: Tensor, masks: Sequence[Mask], float32: bool = False) -> Stream:
+    """A stream of one copy for each mask. rows: [samples, length]."""
+
+    def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
+        for mask in masks:
+            scaled = masked_weights(lm.family, lm.groups.blocks[layer], block, mask.get(layer, {}))
+            yield {n: w.float() for n, w in scaled.items()} if float32 else scaled
+
+    return Stream(rows, copies=len(masks), versions=versions, float32=float32)
+
+
+def masked_losses_events(
+    lm: LoadedModel, rows: Tensor, masks: Sequence[Mask], float32: bool = False, at_once: int = AT_ONCE
+) -> Events:
+    """Mean loss of every masked model on every sample: the result is float64 [masks, samples].
+
+    at_once: how many walk together. Yields Event("sub-models", block visits done, block visits).
+    """
+    found: list[Tensor] = []
+    chunks = [masks[i : i + at_once] for i in range(0, len(masks), at_once)]
+    total = len(chunks) * len(lm.groups)
+    for number, chunk in enumerate(chunks):
+        stream = masked_stream(lm, rows, chunk, float32)
+        for event in forward_events(lm, [stream]):
+            yield Event("sub-models", number * len(lm.groups) + event.done, total)
+        found += tail_losses(lm, stream)
+    yield Event(RESULT, 1, 1, torch.stack(found))
+
+
+def group_gradient_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Events:
+    """∂L/∂m of every group's mask by the zeroth-order estimate, averaged over `directions`.
+
+    One unknown a group instead of one a weight, so that it converges for heads and blocks at an affordable number of
+    directions. The result is ({(layer, kind): float64 [groups]}, c of each direction). Multiplies by z whatever the
+    estimator ("divide" is the same for ±1 and has no mean for a Gaussian). Raises NumericalFault where all c are zero.
+    """
+    places = [(layer, kind) for layer in range(len(lm.groups)) for kind in KINDS]
+    drawn = [
+        {place: _group_noise(lm, settings, direction, place) for place in places}
+        for direction in range(settings.directions)
+    ]
+    masks = [_perturbed(z, sign * settings.epsilon) for z in drawn for sign in (1, -1)]
+    losses = yield from relay(masked_losses_events(lm, rows, masks, float32=True))
+    pairs = losses.mean(1).view(-1, 2)
+    coefficients = ((pairs[:, 0] - pairs[:, 1]) / (2 * settings.epsilon)).tolist()
+    if not any(coefficients):
+        raise NumericalFault("No direction changed the loss; try a larger epsilon.")
+    gradient = {
+        place: np.mean([c * z[place].double().numpy() for c, z in zip(coefficients, drawn, strict=True)], axis=0)
+        for place in places
+    }
+    yield Event(RESULT, 1, 1, (gradient, tuple(coefficients)))
+
+
+def _group_noise(lm: LoadedModel, settings: Settings, direction: int, place: tuple[int, str]) -> Tensor:
+    layer, kind = place
+    shape = torch.empty(lm.groups.blocks[layer].count(kind))
+    return noise(shape, settings.noise, settings.seed, "groups", direction, layer, kind)
+
+
+def _perturbed(z: dict[tuple[int, str], Tensor], scale: float) -> Mask:
+    mask: dict[int, dict[str, Tensor]] = {}
+    for (layer, kind), values in z.items():
+        mask.setdefault(layer, {})[kind] = 1 + scale * values
+    return mask

@@ -1,0 +1,82 @@
+"""A run as a folder of plain files, to be bundled with the app or handed on: what it found, without any weights.
+
+    run.json                    id, title, recipe, created, variants, results
+    scores/<label>.safetensors  plans/<variant>.json      as the store keeps them
+
+Everything that is drawn from scores, plans and results can be drawn from it. A pruned variant can be cut again by its
+plan; one whose weights a plan does not say (compensated, recovered) is there with its numbers and texts only.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .errors import BadInput
+from .paths import written_whole
+from .recipe import RunRecipe
+from .records import ORIGINAL
+from .store import RUN_ID, Store
+
+FORMAT = 1
+FILES = ("scores", "plans")
+BUNDLED = Path(__file__).parent.parent / "assets" / "sample_run"
+"""The sample run that comes with the app."""
+
+
+def export_run(store: Store, run_id: str, folder: str | Path) -> Path:
+    """Write a run as a folder, in place of an earlier one; returns the folder. Raises BadInput without such a run."""
+    run, folder = store.run(run_id), Path(folder)
+    variants = [variant for variant in store.variants(run_id) if variant.kind != ORIGINAL]
+    record = {
+        "format": FORMAT,
+        "id": run.id,
+        "title": run.title,
+        "created": run.created,
+        "recipe": run.recipe.to_json(),
+        "variants": [vars(variant) for variant in variants],
+        "results": [{"kind": r.kind, "data": r.data, "created": r.created} for r in store.results(run_id)],
+    }
+    with written_whole(folder) as scratch:
+        scratch.mkdir()
+        for name in FILES:
+            if (store.run_folder(run_id) / name).is_dir():
+                shutil.copytree(store.run_folder(run_id) / name, scratch / name)
+        (scratch / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return folder
+
+
+def import_run(store: Store, folder: str | Path) -> str:
+    """Add an exported run to a store; returns its id, which stays the same. A run that is there already is left alone.
+
+    Raises BadInput where the folder holds no run.
+    """
+    folder = Path(folder)
+    record = _record(folder)
+    if any(run.id == record["id"] for run in store.runs(record["id"])):
+        return str(record["id"])
+    target = store.folder / "runs" / record["id"]
+    for name in FILES:
+        if (folder / name).is_dir():
+            shutil.copytree(folder / name, target / name, dirs_exist_ok=True)
+    with store.writing() as db:
+        row = (record["id"], record["title"], json.dumps(record["recipe"]), record["created"])
+        db.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?)", row)
+        for v in record["variants"]:
+            kept = (v["name"], v["kind"], v["parent"], json.dumps(v["request"]), json.dumps(v["details"]), v["created"])
+            db.execute("INSERT OR IGNORE INTO variants VALUES (?, ?, ?, ?, ?, ?, ?)", (record["id"], *kept))
+        for r in record["results"]:
+            result = (record["id"], r["kind"], json.dumps(r["data"]), r["created"])
+            db.execute("INSERT INTO results (run_id, kind, data, created) VALUES (?, ?, ?, ?)", result)
+    return str(record["id"])
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if record["format"] != FORMAT or not RUN_ID.fullmatch(record["id"]):
+            raise ValueError(f"format {record['format']}")
+        record["recipe"] = RunRecipe.from_json(record["recipe"]).to_json()
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise BadInput(f"{folder} holds no exported run ({fault}); give a folder that export_run wrote.") from fault
+    return dict(record)

@@ -1,0 +1,72 @@
+"""View options in a page's address beside ?run=ID, so that a link shows what its sender saw; and files to save.
+
+A page that takes options opens in one event of its own: `opening` reads the address, sets the controls and draws. Until
+that has happened the frame's own drawing must keep still (it would draw the controls' defaults), so such a page gives
+`shell.live` a hidden `opened` and skips while it is empty.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from minillm.errors import BadInput
+
+from ._frame import QUIET, Context
+
+REMEMBER = """
+(...values) => {
+  const names = %s, address = new URL(window.location);
+  names.forEach((name, i) => {
+    const value = values[i], text = value == null ? "" : Array.isArray(value) ? value.join("|") : String(value);
+    text ? address.searchParams.set(name, text) : address.searchParams.delete(name);
+  });
+  window.history.replaceState(window.history.state, "", address);
+}
+"""
+
+SAVE = """
+(text) => {
+  const address = URL.createObjectURL(new Blob([text], {type: "%s"}));
+  const link = Object.assign(document.createElement("a"), {href: address, download: "%s"});
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+"""
+
+
+def opening(ctx: Context, arrive: Callable[[str, dict[str, str]], list[Any]], outputs: list[Any]) -> None:
+    """When the page opens: arrive(run id, options of the address) -> values for `outputs`.
+
+    The run id is "" where the address names none, or one that is not there (the frame says so).
+    """
+
+    def opened(request: gr.Request) -> list[Any]:
+        options = {str(name): str(value) for name, value in dict(request.query_params or {}).items()}
+        try:
+            run_id = ctx.store.run(options.pop("run", "")).id
+        except BadInput:
+            run_id = ""
+        return arrive(run_id, options)
+
+    ctx.app.load(opened, None, outputs, **QUIET)
+
+
+def remembered(trigger: Callable, controls: dict[str, Any]) -> None:
+    """Keep the values of controls in the address, {option: control}, whenever `trigger` fires. Costs no request."""
+    names = str(list(controls)).replace("'", '"')
+    trigger(None, list(controls.values()), None, js=REMEMBER % names, api_visibility="private")
+
+
+def link(path: str, **options: Any) -> str:
+    """A page's address relative to the app, with the options that are not empty: "prune?run=ID&ratio=0.2"."""
+    given = {name: value for name, value in options.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def saved(event: Any, text: gr.Textbox, name: str, kind: str = "text/plain") -> None:
+    """After an event that fills a (hidden) text: offer it as a file of that name."""
+    event.success(None, text, None, js=SAVE % (f"{kind};charset=utf-8", name), api_visibility="private")

@@ -1,0 +1,109 @@
+"""What a model is made of, in words: facts from an inspection, or from what is known before anything is loaded."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from minillm.catalogue import MODELS
+from minillm.groups import BlockGroups, Groups
+from minillm.store import Run, Store
+
+from ._phrases import count, escape, percent, size
+from ._plans import html_table
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model as far as it is known.
+
+    groups: what it is made of; dtype: of its weights in memory, "" before it was loaded; device: where it was loaded;
+    provenance: package, version, licence, notes; chat: whether its tokenizer has a chat template, None where unknown.
+    """
+
+    groups: Groups
+    dtype: str = ""
+    device: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    chat: bool | None = None
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights; float32 where the dtype is not known yet."""
+        return self.groups.parameters * BYTES.get(self.dtype, 4)
+
+
+def inspected(store: Store, run: Run) -> Known | None:
+    """What inspecting found, in this run or in another of the same model, dtype and device."""
+    same = ("model", "dtype", "device")
+    runs = [run] + [r for r in store.runs() if all(getattr(r.recipe, f) == getattr(run.recipe, f) for f in same)]
+    for one in runs:
+        for result in reversed(store.results(one.id, "inspect")):
+            data = result.data
+            groups = Groups.from_json(data["groups"])
+            return Known(groups, data["dtype"], data["device"], data.get("provenance") or {}, data.get("chat"))
+    return None
+
+
+def beforehand(model: str, dtype: str) -> Known | None:
+    """What is known of a built-in model that was never loaded here."""
+    entry = MODELS.get(model)
+    if entry is None:
+        return None
+    provenance = {"package": entry.package, "version": entry.version, "licence": entry.licence, "note": entry.note}
+    return Known(entry.groups, dtype if dtype in BYTES else "", provenance={"model": entry.label, **provenance})
+
+
+def facts(known: Known) -> str:
+    """Sizes, what can be pruned, where it comes from: one table."""
+    groups = known.groups
+    rows = [
+        ("family", groups.family if groups.family == groups.model_type else f"{groups.family} ({groups.model_type})"),
+        ("parameters", f"{groups.parameters:,}"),
+        ("that can be pruned", f"{count(groups.prunable)}, {percent(groups.prunable / groups.parameters)}"),
+        ("blocks", f"{len(groups)}"),
+        ("head groups a block", _span(block.heads for block in groups.blocks)),
+        ("query heads in each", _span(block.queries for block in groups.blocks)),
+        ("channels a block", _span(block.channels for block in groups.blocks)),
+        ("width", f"{groups.width:,}"),
+        ("vocabulary", f"{groups.vocabulary:,}"),
+        ("weights", f"{size(known.weight_bytes)} in {known.dtype or 'float32'}"),
+        ("MACs of 128 tokens", count(groups.macs(128))),
+        ("key/value cache a token", size(groups.cache_bytes(BYTES.get(known.dtype, 4)))),
+    ]
+    if known.device:
+        rows.append(("loaded on", known.device))
+    if known.chat is not None:
+        rows.append(("chat template", "yes" if known.chat else "no"))
+    return html_table(("what", "how much"), rows, "What it is made of")
+
+
+def _span(values: Any) -> str:
+    found = list(values)
+    low, high = min(found), max(found)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def block_table(groups: Groups) -> str:
+    """A row for each block where they differ (a pruned model); empty where they are alike."""
+    if len(set(groups.blocks)) == 1:
+        return ""
+    rows = [(f"{i}", f"{b.heads}", f"{b.channels:,}", count(b.parameters)) for i, b in enumerate(groups.blocks)]
+    return html_table(("block", "head groups", "channels", "parameters"), rows, "Its blocks differ")
+
+
+def group_costs(block: BlockGroups) -> str:
+    """What cutting one group of a block saves, in a sentence."""
+    return (
+        f"Cutting one head group of a block removes {block.head_parameters:,} parameters, one channel "
+        f"{block.channel_parameters:,}."
+    )
+
+
+def provenance(known: Known) -> str:
+    """Where the weights come from, and what to know before comparing numbers."""
+    told = {key: value for key, value in known.provenance.items() if value and key not in ("note", "format")}
+    items = "".join(f"<li>{escape(str(key))}: {escape(str(value))}</li>" for key, value in told.items())
+    note = known.provenance.get("note")
+    said = f'<p class="notice">{escape(str(note))}</p>' if note else ""
+    return f"{said}<ul class='provenance'>{items}</ul>" if items or said else ""

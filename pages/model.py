@@ -1,0 +1,100 @@
+"""Model: choose one, see what it is made of and what scoring it would take, before anything is scored."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm import jobs
+from minillm.catalogue import EMBEDDED, MODELS, PATH, allowed_path, kind_of
+from minillm.recipe import DTYPES, InspectRequest, RunRecipe
+from minillm.store import Store
+
+from . import _jobs, _models
+from ._address import opening
+from ._drawers import drawer
+from ._frame import Context, address, frame
+
+TITLE = "Model"
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx, needs_run=False) as shell:
+        gr.Markdown("# Model")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                asked = lay_out_choice(ctx.confined)
+                button = gr.Button("Inspect", variant="primary", elem_id="inspect")
+                panel = _jobs.panel("inspect")
+                onward = gr.HTML(elem_id="onward")
+            with gr.Column(scale=3, min_width=320):
+                facts = gr.HTML(elem_id="model-facts")
+        drawer("model")
+
+        opening(ctx, partial(arrive, ctx.store), asked)
+        shell.live(partial(progress, ctx.store, panel), [*panel.outputs, onward])
+        shell.live(partial(show, ctx.store), [facts], asked, without_run=True)
+        shell.starts(button.click, partial(begin, ctx), asked, api_name="inspect", without_run=True)
+        shell.runs_again(panel)
+
+
+def lay_out_choice(confined: bool) -> list[Any]:
+    """Controls for model, dtype and device."""
+    place = "a folder under MINILLM_HOME" if confined else "a folder or .gguf file on this machine"
+    default = RunRecipe()
+    model = gr.Dropdown(
+        [(f"{entry.label} (built in)", name) for name, entry in MODELS.items()],
+        value=EMBEDDED,
+        allow_custom_value=True,
+        label="Model",
+        info=f"Built in, or type the path of {place}, or a hub name such as HuggingFaceTB/SmolLM2-360M.",
+        elem_id="model-name",
+    )
+    with gr.Row():
+        dtype = gr.Dropdown(list(DTYPES), value=default.dtype, label="Number format", elem_id="dtype", min_width=120)
+        device = gr.Dropdown(list(DEVICES), value=default.device, label="Device", elem_id="device", min_width=120)
+    return [model, dtype, device]
+
+
+def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+    """The choice as the run has it."""
+    if not run_id:
+        return [gr.skip()] * 3
+    recipe = store.run(run_id).recipe
+    return [recipe.model, recipe.dtype, recipe.device]
+
+
+def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int:
+    """Load a model and report what it is made of; returns the job's number. Another model than the run's, or no run,
+    makes a new one."""
+    recipe = RunRecipe(model=model or "", dtype=dtype, device=device)
+    if kind_of(recipe.model, ctx.confined) == PATH:
+        allowed_path(recipe.model, ctx.confined)
+    here = ctx.store.run(run_id).recipe if run_id else None
+    if here is None or (here.model, here.dtype, here.device) != (recipe.model, dtype, device):
+        label = MODELS[recipe.model].label if recipe.model in MODELS else recipe.model.rstrip("/").rpartition("/")[2]
+        run_id = ctx.store.create_run(recipe, label)
+    return jobs.submit(ctx.store, run_id, InspectRequest())
+
+
+def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+    """The inspection as a row, and the way on once the run has a model."""
+    job = _jobs.current(store, run_id, "inspect")
+    rows = _jobs.steps(job, store.events(job.id)) if job and job.live else []
+    link = f'<a class="onward" href="{address("score", run_id)}">Go on to Score</a>'
+    return [*panel.show(job, _jobs.table(rows, "step") if rows else ""), link]
+
+
+def show(store: Store, run_id: str, model: str, dtype: str, device: str) -> str:
+    """What is known of the run's model, or of the built-in one chosen."""
+    run = store.run(run_id) if run_id else None
+    known = _models.inspected(store, run) if run else None
+    known = known or (
+        _models.beforehand(run.recipe.model, run.recipe.dtype) if run else _models.beforehand(model, dtype)
+    )
+    if known is None:
+        return '<p class="notice">Inspect the model to see what it is made of and what scoring it takes.</p>'
+    costs = f"<p>{_models.group_costs(known.groups.blocks[0])}</p>"
+    return _models.facts(known) + costs + _models.block_table(known.groups) + _models.provenance(known)

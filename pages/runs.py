@@ -1,0 +1,106 @@
+"""Runs: all of them in a table, to open, rename, delete, and to compare two."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm.errors import BadInput
+from minillm.store import Store
+
+from ._drawers import drawer
+from ._frame import ACT, QUIET, Context, frame, guarded
+from ._phrases import escape
+from ._runs import side_by_side, summary, table
+
+TITLE = "Runs"
+MOST = 100
+
+ON_LOAD = """
+element.addEventListener('change', event => {
+  if (event.target.type === 'checkbox')
+    trigger('select', {ids: [...element.querySelectorAll('input:checked')].map(box => box.value)});
+});
+"""
+"""Tells Python which boxes are ticked. (Gradio finds the event's name because it stands quoted here.)"""
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx, needs_run=False) as shell:
+        gr.Markdown("# Runs")
+        search = gr.Textbox(label="Find", placeholder="a word of the title, model or text", elem_id="find-runs")
+        listed = gr.HTML(elem_id="all-runs", js_on_load=ON_LOAD)
+        chosen = gr.Textbox(visible=False, label="Runs")
+        hint = gr.Markdown("Tick one run to rename or delete it, two to compare them.", elem_id="runs-hint")
+        with gr.Row(visible=False, elem_id="one-run") as one:
+            title = gr.Textbox(label="Title", elem_id="run-name", scale=3)
+            rename = gr.Button("Rename", elem_id="rename-run", scale=0, min_width=110)
+            delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", scale=0, min_width=110)
+        with gr.Row(visible=False, elem_id="really") as really:
+            warning = gr.HTML(elem_id="delete-warning")
+            yes = gr.Button("Delete for good", variant="stop", elem_id="delete-yes", scale=0, min_width=150)
+            no = gr.Button("Keep it", elem_id="delete-no", scale=0, min_width=110)
+        compared = gr.HTML(elem_id="compared-runs")
+        drawer("runs")
+
+        store, parts = ctx.store, [chosen, hint, one, title, really, compared]
+        shell.live(lambda run_id, words: listing(store, words), [listed], [search], without_run=True)
+        search.change(partial(listing, store), search, listed, **QUIET).then(
+            lambda: picked(store, ""), None, parts, **QUIET
+        )
+
+        def ticked(event: gr.EventData) -> list[Any]:
+            return picked(store, " ".join(event.ids))
+
+        listed.select(guarded(ticked), None, parts, api_visibility="private", **ACT)
+        delete.click(guarded(partial(ask, store)), chosen, [really, warning], api_visibility="private", **ACT)
+        no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
+        for button, act, inputs, name in (
+            (rename, rename_run, [chosen, title], "rename_run"),
+            (yes, delete_run, [chosen], "delete_run"),
+        ):
+            done = button.click(guarded(partial(act, store)), inputs, None, api_name=name, **ACT)
+            done.success(partial(listing, store), search, listed, **QUIET)
+            done.success(lambda: picked(store, ""), None, parts, **QUIET)
+
+
+def listing(store: Store, words: str) -> str:
+    """The table of runs in which every word is found; says so where there are none."""
+    found = store.runs(words or "", MOST)
+    if not found and words:
+        return f'<p class="notice">No run has “{escape(words)}” in its title, model or text.</p>'
+    return table([summary(store, run) for run in found], tick=True)
+
+
+def picked(store: Store, ids: str) -> list[Any]:
+    """What the page shows for the ticked runs: values for chosen, hint, the row for one, its title, the question
+    whether to delete, and two side by side."""
+    runs = [store.run(one) for one in ids.split()]
+    hint = {
+        0: "Tick one run to rename or delete it, two to compare them.",
+        1: "Tick another one to compare the two.",
+        2: "",
+    }.get(len(runs), f"{len(runs)} runs are ticked; two can be compared.")
+    compared = side_by_side(store, runs[0].id, runs[1].id) if len(runs) == 2 else ""
+    title = runs[0].title if len(runs) == 1 else ""
+    return [ids, hint, gr.Row(visible=len(runs) == 1), title, gr.Row(visible=False), compared]
+
+
+def ask(store: Store, run_id: str) -> list[Any]:
+    """Show what would be lost, before it is."""
+    one = summary(store, store.run(run_id))
+    lost = f"{len(one.criteria)} sets of scores and {len(one.variants)} variants"
+    return [gr.Row(visible=True), f"Delete <b>{escape(one.title)}</b> with its {lost}?"]
+
+
+def rename_run(store: Store, run_id: str, title: str) -> None:
+    """Give a run another title."""
+    if not title.strip():
+        raise BadInput("The title is empty; give the run a few words to be found by.")
+    store.rename_run(run_id, title)
+
+
+def delete_run(store: Store, run_id: str) -> None:
+    """Remove a run with everything that came of it. Refused while one of its jobs is live."""
+    store.delete_run(run_id)

@@ -1,0 +1,324 @@
+"""Score: tick criteria, start, and watch every block get its scores; then look at them from all sides."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm import jobs
+from minillm.criteria import CRITERIA
+from minillm.errors import BadInput
+from minillm.recipe import RunRecipe, ScoreRequest
+from minillm.settings import CHOICES, Settings
+from minillm.store import Store
+from minillm.text import TEXTS, describe
+
+from . import _jobs, _scoring
+from ._address import opening
+from ._drawers import drawer
+from ._frame import QUIET, Context, Shell, frame, guarded
+from ._host import PlotlyHost
+from ._phrases import escape
+from ._plots import CAPTIONS
+
+TITLE = "Score"
+FIRST = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
+VIEWS = {"bands": "Bands", "sorted": "Sorted", "kept": "Kept", "block": "One block", "memory": "Memory"}
+SCORED_FIRST = "Shown as soon as a criterion has been scored."
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is asked for: criteria, what the run's recipe says about text, settings, and the button."""
+
+    criteria: gr.CheckboxGroup
+    recipe: dict[str, Any]
+    settings: dict[str, Any]
+    button: gr.Button
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Values for `begin`, after the run id."""
+        return [self.criteria, *self.recipe.values(), *self.settings.values()]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures and what they are shown of. picked, view: what the reader chose, hidden."""
+
+    picked: gr.Textbox
+    view: gr.Textbox
+    criterion: gr.Radio
+    kind: gr.Radio
+    tabs: gr.Tabs
+    tab: dict[str, gr.Tab]
+    ratio: gr.Slider
+    block: gr.Slider
+    note: gr.Markdown
+    hosts: dict[str, PlotlyHost]
+    group: gr.HTML
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Values for `draw`, after the run id."""
+        return [self.picked, self.view, self.kind, self.ratio, self.block]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `draw` gives values for."""
+        return [self.criterion, self.block, self.note, *self.hosts.values()]
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx) as shell:
+        gr.Markdown("# Score", elem_id="score-title")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                form = lay_out_form()
+            with gr.Column(scale=5, min_width=320):
+                panel = _jobs.panel("score")
+                pictures = lay_out_pictures()
+        drawer("score")
+
+        opening(ctx, partial(arrive, ctx.store), [form.criteria, *form.recipe.values()])
+        shell.live(partial(progress, ctx.store, panel), panel.outputs)
+        shell.live(partial(draw, ctx.store), pictures.outputs, pictures.inputs)
+        shell.starts(form.button.click, partial(begin, ctx.store), form.inputs, api_name="score")
+        shell.runs_again(panel)
+        wire_pictures(shell, pictures)
+
+
+def lay_out_form() -> Form:
+    """The left column."""
+    criteria = gr.CheckboxGroup(
+        [(f"{c.label}  {c.equation}", name) for name, c in CRITERIA.items()],
+        value=[name for name in FIRST if name in CRITERIA],
+        label="Criteria",
+        elem_id="criteria",
+    )
+    with gr.Accordion("What each criterion reads and costs", open=False, elem_id="criteria-table"):
+        gr.HTML(criteria_table())
+    recipe = lay_out_recipe()
+    with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
+        settings = lay_out_settings()
+    button = gr.Button("Score", variant="primary", elem_id="score")
+    return Form(criteria, recipe, settings, button)
+
+
+def lay_out_recipe() -> dict[str, Any]:
+    """Controls of the part of a run's recipe that scoring reads, by field."""
+    default = RunRecipe()
+    text = gr.Dropdown(
+        [(f"{name}: {about}", name) for name, about in TEXTS.items()],
+        value=default.text,
+        allow_custom_value=True,
+        label="Calibration text",
+        info="Or file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME.",
+        elem_id="text",
+    )
+    with gr.Row():
+        samples = gr.Number(default.samples, label="Samples", precision=0, minimum=1, elem_id="samples", min_width=100)
+        length = gr.Number(default.length, label="Tokens each", precision=0, minimum=2, elem_id="length", min_width=100)
+    with gr.Row():
+        few = gr.Number(
+            default.gradient_samples,
+            label="For gradients",
+            info="of the samples",
+            precision=0,
+            minimum=1,
+            elem_id="gradient-samples",
+            min_width=100,
+        )
+        seed = gr.Number(
+            default.seed, label="Seed", info="of choice and noise", precision=0, elem_id="seed", min_width=100
+        )
+    return {"text": text, "samples": samples, "length": length, "gradient_samples": few, "seed": seed}
+
+
+def lay_out_settings() -> dict[str, Any]:
+    """Controls of `Settings`, by field; the seed is the run's."""
+    default = Settings()
+    chosen = {
+        name: gr.Dropdown(list(CHOICES[name]), value=getattr(default, name), label=label, elem_id=f"setting-{name}")
+        for name, label in (
+            ("reduction", "Over the slices of a group"),
+            ("noise", "Noise z of the estimated gradient"),
+            ("estimator", "Estimate: c / z (Eq. 8) or c · z"),
+        )
+    }
+    numbers = {
+        "directions": gr.Number(default.directions, label="Directions averaged", precision=0, minimum=1),
+        "minibatch": gr.Number(default.minibatch, label="Samples that share a z (0: all)", precision=0, minimum=0),
+        "epsilon": gr.Number(default.epsilon, label="Step ε", minimum=0),
+    }
+    for name, control in numbers.items():
+        control.elem_id = f"setting-{name}"
+    return {**chosen, **numbers}
+
+
+def criteria_table() -> str:
+    """Every criterion with its equation, what it reads, what it costs and its idea."""
+    items = "".join(
+        f"<dt><b>{escape(c.label)}</b> <code>{escape(c.equation)}</code></dt>"
+        f"<dd>{escape(c.idea)} Reads {escape(c.needs)}; {escape(c.cost)}. <i>{escape(c.paper)}</i></dd>"
+        for c in CRITERIA.values()
+    )
+    return f'<dl class="criteria">{items}</dl>'
+
+
+def lay_out_pictures() -> Pictures:
+    """The right column, below the job."""
+    picked, view = gr.Textbox(visible=False), gr.Textbox("bands", visible=False)
+    with gr.Row(elem_id="shown-of"):
+        criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
+        kinds = [(label, name) for name, label in _scoring.KINDS]
+        kind = gr.Radio(kinds, value=kinds[0][1], label="Groups", elem_id="shown-kind", scale=1, min_width=200)
+    with gr.Row():
+        ratio = gr.Slider(0.01, 0.6, 0.2, step=0.01, label="Ratio at which they would be cut", elem_id="shown-ratio")
+        block = gr.Slider(0, 31, 0, step=1, label="Block", elem_id="shown-block", buttons=[])
+    note = gr.Markdown(elem_id="shown-note")
+    tab: dict[str, gr.Tab] = {}
+    hosts: dict[str, PlotlyHost] = {}
+    with gr.Tabs(elem_id="views") as tabs:
+        for name, title in VIEWS.items():
+            with gr.Tab(title, id=name, elem_id=f"view-{name}") as tab[name]:
+                hosts |= lay_out_hosts(name)
+                if name == "block":
+                    group = gr.HTML(elem_id="one-group")
+    return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, note, hosts, group)
+
+
+def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
+    """The figures of a view, by name."""
+    places = {
+        "bands": [("bands", "Scores by block", "score_bands", "The first picture comes with the first scored block.")],
+        "sorted": [("sorted", "Every block, lowest score first", "sorted_map", SCORED_FIRST)],
+        "kept": [("kept", "What stays at this ratio", "kept_map", SCORED_FIRST)],
+        "block": [("block", "Every group of one block", "drill_down", SCORED_FIRST)],
+        "memory": [
+            ("peaks", "Peak memory by criterion (Figure 1)", "peak_bars", SCORED_FIRST),
+            ("timeline", "Memory while scoring", "memory_timeline", SCORED_FIRST),
+        ],
+    }
+    return {
+        name: PlotlyHost(label, CAPTIONS[caption], empty=empty, elem_id=f"plot-{name}")
+        for name, label, caption, empty in places[view]
+    }
+
+
+def wire_pictures(shell: Shell, on: Pictures) -> None:
+    """What the reader does with the pictures; each redraws only the view that is open."""
+    store = shell.ctx.store
+    redraw: dict[str, Any] = {
+        "fn": partial(draw, store),
+        "inputs": [shell.run, *on.inputs],
+        "outputs": on.outputs,
+        **QUIET,
+    }
+    on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw)
+    on.kind.change(**redraw)
+    on.ratio.change(**redraw)
+    on.block.input(trigger_mode="always_last", **redraw)
+    for name, tab in on.tab.items():
+        tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw)
+
+    def to_block(event: gr.EventData) -> list[Any]:
+        return [round(float(event.x)), "block", gr.Tabs(selected="block")]
+
+    on.hosts["bands"].select(guarded(to_block), None, [on.block, on.view, on.tabs], **QUIET).success(**redraw)
+    for name in ("sorted", "kept"):
+        on.hosts[name].select(guarded(row_of), None, [on.block, on.view, on.tabs], **QUIET).success(**redraw)
+
+    def facts(run_id: str, kind: str, block: float, event: gr.EventData) -> str:
+        group = event.customdata[0] if isinstance(event.customdata, list) else event.customdata
+        return _scoring.group_facts(store.scores(run_id), int(block), kind, int(group))
+
+    on.hosts["block"].select(guarded(facts), [shell.run, on.kind, on.block], on.group, **QUIET)
+
+
+def row_of(event: gr.EventData) -> list[Any]:
+    """The block of a clicked row, and the view that shows it."""
+    return [round(float(event.y)), "block", gr.Tabs(selected="block")]
+
+
+def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+    """The form as the run has it: its recipe, and the criteria of its latest job."""
+    if not run_id:
+        return [gr.skip()] * 6
+    recipe = store.run(run_id).recipe
+    job: Any = _jobs.current(store, run_id, "score")
+    criteria = list(job.request.criteria) if job else gr.skip()
+    return [criteria, recipe.text, recipe.samples, recipe.length, recipe.gradient_samples, recipe.seed]
+
+
+def begin(
+    store: Store,
+    run_id: str,
+    criteria: list[str],
+    text: str,
+    samples: float,
+    length: float,
+    gradient_samples: float,
+    seed: float,
+    reduction: str,
+    noise: str,
+    estimator: str,
+    directions: float,
+    minibatch: float,
+    epsilon: float,
+) -> int:
+    """Score a run's model under some criteria; returns the job's number. Other text, samples or seed than the run's
+    make a new run beside it."""
+    if not criteria:
+        raise BadInput("No criterion is ticked; tick at least one.")
+    describe(text or "")
+    settings = {"reduction": reduction, "noise": noise, "estimator": estimator, "epsilon": epsilon}
+    whole = {"directions": int(directions or 0), "minibatch": int(minibatch or 0)}
+    request = ScoreRequest(criteria=tuple(criteria), settings=changed({**settings, **whole}))
+    asked = {"text": text, "samples": samples, "length": length, "gradient_samples": gradient_samples, "seed": seed}
+    wanted = RunRecipe.from_json({**store.run(run_id).recipe.to_json(), **asked})
+    return jobs.submit(store, _scoring.run_for(store, run_id, wanted), request)
+
+
+def changed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are not the default ones; they become part of the scores' label."""
+    default = Settings().to_json()
+    return {name: value for name, value in settings.items() if value != default[name]}
+
+
+def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+    """The job panel: a row for each criterion."""
+    look = _scoring.board(store, run_id)
+    rows = _jobs.table(look.rows, "criterion") if look.rows else ""
+    return panel.show(look.job, rows)
+
+
+def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float) -> list[Any]:
+    """Values for `Pictures.outputs`: the open view drawn, the others left as they are."""
+    if not run_id:
+        return [gr.skip()] * (3 + 6)
+    look = _scoring.board(store, run_id)
+    label = look.shown(picked) or ""
+    scores = look.scores.get(label)
+    plan, note = _scoring.plan_at(scores, ratio) if scores and view in ("sorted", "kept", "block") else (None, "")
+    blocks = look.known_blocks or 32
+    layer = min(int(block or 0), blocks - 1)
+    makers: dict[str, dict[str, Callable[[], Any]]] = {
+        "bands": {"bands": lambda: _scoring.bands(look, label, kind)},
+        "sorted": {"sorted": lambda: _scoring.in_order(look, label, kind, plan)},
+        "kept": {"kept": lambda: _scoring.kept(look, label, kind, plan)},
+        "block": {"block": lambda: _scoring.one_block(look, label, kind, plan, layer)},
+        "memory": {"peaks": lambda: _scoring.peaks(look), "timeline": lambda: _scoring.timeline(look, label)},
+    }
+    places = [name for named in makers.values() for name in named]
+    drawn = {name: make() for name, make in makers.get(view, {}).items()}
+    choices = [(_scoring.shown_name(one), one) for one in look.labels]
+    return [
+        gr.Radio(choices=choices, value=label or None),
+        gr.Slider(maximum=blocks - 1, value=layer),
+        note,
+        *(drawn.get(name, gr.skip()) for name in places),
+    ]

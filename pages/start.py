@@ -1,0 +1,78 @@
+"""Start: what this is, the way through it, a finished sample at once, and the latest runs."""
+
+from functools import partial
+
+import gradio as gr
+
+from minillm.catalogue import EMBEDDED, MODELS
+from minillm.recipe import RunRecipe
+from minillm.sample import BUNDLED, import_run
+from minillm.store import Store
+
+from ._drawers import drawer
+from ._frame import ACT, QUIET, Context, address, frame, guarded
+from ._phrases import escape
+from ._runs import latest_table
+
+TITLE = "Start"
+LATEST = 8
+
+WHAT = """
+# See what pruning criteria cut from a language model
+
+Score its attention heads and FFN channels under several criteria while you watch, see where the criteria agree and what
+they cost in memory, cut, recover, and read the original, the pruned and the recovered model side by side.
+"""
+
+STEPS = (
+    ("model", "Model", "what it is made of, and what fits"),
+    ("score", "Score", "every head and channel, block by block"),
+    ("compare", "Compare", "which criteria choose alike"),
+    ("prune", "Prune & recover", "cut, and train what is left"),
+    ("generate", "Generate", "read before and after"),
+)
+
+OPEN = "(run, path) => { if (run) window.location.href = path + '?run=' + run; }"
+"""Goes to a page of a run."""
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx, needs_run=False) as shell:
+        gr.Markdown(WHAT, elem_id="what")
+        steps = gr.HTML(stepper(""), elem_id="stepper")
+        with gr.Row(elem_id="ways-in"):
+            sample = gr.Button(
+                "Open the sample run", variant="primary", elem_id="open-sample", visible=BUNDLED.is_dir()
+            )
+            embedded = gr.Button(f"Start with {MODELS[EMBEDDED].label}", elem_id="start-embedded")
+        gr.Markdown("## Latest runs")
+        latest = gr.HTML(elem_id="latest-runs")
+        drawer("start")
+        made = gr.Textbox(visible=False, label="Run")
+        to_compare, to_score = (gr.Textbox(path, visible=False) for path in ("compare", "score"))
+
+        shell.live(lambda run_id: [stepper(run_id), latest_table(ctx.store, LATEST)], [steps, latest], without_run=True)
+        opened = sample.click(guarded(partial(open_sample, ctx.store)), None, made, api_name="open_sample", **ACT)
+        opened.success(None, [made, to_compare], None, js=OPEN, **QUIET)
+        begun = embedded.click(guarded(partial(begin_embedded, ctx.store)), None, made, api_name="begin", **ACT)
+        begun.success(None, [made, to_score], None, js=OPEN, **QUIET)
+
+
+def stepper(run_id: str) -> str:
+    """The way through the app as numbered links, which carry the run."""
+    items = "".join(
+        f'<li><a href="{address(path, run_id)}"><b>{escape(name)}</b><span>{escape(what)}</span></a></li>'
+        for path, name, what in STEPS
+    )
+    return f'<ol class="stepper">{items}</ol>'
+
+
+def open_sample(store: Store) -> str:
+    """The bundled sample run's id; it is added to the store the first time."""
+    return import_run(store, BUNDLED)
+
+
+def begin_embedded(store: Store) -> str:
+    """A new run of the embedded model with the default recipe; returns its id."""
+    return store.create_run(RunRecipe(model=EMBEDDED), MODELS[EMBEDDED].label)

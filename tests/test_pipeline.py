@@ -1,0 +1,307 @@
+"""The pipeline: that each kind of job leaves what the engine's own functions give, and that a variant can be brought
+back bit for bit by a worker that has nothing but the store."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+import minillm
+from minillm import workbench
+from minillm.errors import BadInput, NumericalFault, UnknownName
+from minillm.events import RESULT, Event, Events, finish
+from minillm.models import LoadedModel
+from minillm.pipeline import execute_events
+from minillm.pool import Pool, size
+from minillm.recipe import (
+    EvaluateRequest,
+    GenerateRequest,
+    InspectRequest,
+    PruneRequest,
+    RecoverRequest,
+    Request,
+    RunRecipe,
+    ScoreRequest,
+)
+from minillm.steps import JOB, LOADING, Steps
+from minillm.store import Store
+
+ROOMY = 10**9
+MEASURED = {"evaluate_text": "python-docs", "evaluate_tokens": 256, "evaluate_length": 32}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny.saved(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def run_id(store: Store, model: str) -> str:
+    return store.create_run(RunRecipe(model, "float32", "cpu", samples=6, length=16, gradient_samples=2, seed=3))
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool(ROOMY)
+
+
+@pytest.fixture
+def lm(model: str) -> LoadedModel:
+    return minillm.load_model(model, device="cpu")
+
+
+def calibration(lm: LoadedModel) -> torch.Tensor:
+    return minillm.load_text("python-docs", lm, samples=6, length=16, seed=3)
+
+
+def run(
+    store: Store, run_id: str, request: Request, pool: Pool, stop: Callable[[], bool] = lambda: False
+) -> list[Event]:
+    """All events of a request; checks what holds for every kind."""
+    events = list(execute_events(store, run_id, request, pool, stop))
+    assert [event.stage for event in events].index(RESULT) == len(events) - 1
+    shares = [event.done for event in events if event.stage == JOB]
+    assert shares == sorted(set(shares))
+    assert all(0 <= share <= 1000 for share in shares)
+    for event in events:
+        json.dumps(event.payload, allow_nan=False)
+    return events
+
+
+def same(a: LoadedModel, b: LoadedModel) -> bool:
+    one, other = a.model.state_dict(), b.model.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def brought_back(store: Store, run_id: str, name: str) -> LoadedModel:
+    """A variant as a worker would make it that was started just now."""
+    return finish(Pool(ROOMY).variant_events(store, run_id, name))
+
+
+def test_inspecting_says_what_the_model_is_made_of(store: Store, run_id: str, pool: Pool, lm: LoadedModel):
+    found = run(store, run_id, InspectRequest(), pool)[-1].payload
+    assert json.loads(json.dumps(found)) == store.results(run_id, "inspect")[0].data
+    assert found["groups"]["parameters"] == found["parameters"] == sum(p.numel() for p in lm.model.parameters())
+    assert (found["bytes"], found["dtype"], found["device"]) == (4 * found["parameters"], "float32", "cpu")
+    assert found["chat"] is True
+
+
+def test_scores_are_those_of_the_engine(store: Store, run_id: str, pool: Pool, lm: LoadedModel):
+    run(store, run_id, ScoreRequest(("wanda", "random"), {"reduction": "sum"}), pool)
+    kept = store.scores(run_id)
+    assert list(kept) == ["random (reduction sum)", "wanda (reduction sum)"]
+    for criterion in ("wanda", "random"):
+        expected = minillm.score(lm, criterion, calibration(lm), 2, reduction="sum", seed=3)
+        scores = kept[f"{criterion} (reduction sum)"]
+        for layer in range(4):
+            np.testing.assert_array_equal(scores.heads[layer], expected.heads[layer])
+            np.testing.assert_array_equal(scores.channels[layer], expected.channels[layer])
+        assert (scores.recipe["text"], scores.recipe["label"]) == ("python-docs", f"{criterion} (reduction sum)")
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "llm-pruner"])
+def test_a_picture_can_be_drawn_while_blocks_are_scored(store: Store, run_id: str, pool: Pool, criterion: str):
+    events = run(store, run_id, ScoreRequest((criterion,)), pool)
+    shown = [event.payload for event in events if event.stage == f"score:{criterion}" and event.payload]
+    scores = store.scores(run_id)[criterion]
+    assert sorted(block["layer"] for block in shown) == [0, 1, 2, 3]
+    for block in shown:
+        np.testing.assert_allclose(block["heads"], scores.heads[block["layer"]], rtol=1e-5)
+        channels = np.sort(scores.channels[block["layer"]])
+        np.testing.assert_allclose(block["channel_quantiles"][2], np.median(channels), rtol=1e-5)
+        assert channels[0] <= block["channel_quantiles"][0] <= block["channel_quantiles"][4] <= channels[-1]
+
+
+def test_a_criterion_that_fails_does_not_take_the_others_with_it(
+    store: Store, run_id: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+):
+    engine = workbench.score_events
+
+    def failing(lm: LoadedModel, criterion: str, *given: object, **settings: object) -> Events:
+        if criterion == "wanda":
+            raise NumericalFault("The scores are not finite.")
+        yield from engine(lm, criterion, *given, **settings)
+
+    monkeypatch.setattr(workbench, "score_events", failing)
+    with pytest.raises(NumericalFault, match="^wanda: The scores are not finite.$"):
+        run(store, run_id, ScoreRequest(("random", "wanda", "magnitude-l1")), pool)
+    assert store.score_labels(run_id) == ["magnitude-l1", "random"]
+
+
+def test_a_job_closed_in_its_midst_keeps_what_was_whole_and_changes_no_weight(store: Store, run_id: str, pool: Pool):
+    original = finish(pool.variant_events(store, run_id, "original"))
+    before = {name: tensor.clone() for name, tensor in original.model.state_dict().items()}
+    events = execute_events(store, run_id, ScoreRequest(("wanda", "fms-zo")), pool)
+    for event in events:
+        if event.stage == "score:fms-zo" and event.done == 2:
+            events.close()
+    assert store.score_labels(run_id) == ["wanda"]
+    assert all(torch.equal(before[name], tensor) for name, tensor in original.model.state_dict().items())
+
+
+def test_pruning_cuts_what_the_plan_says_and_measures_both(store: Store, run_id: str, pool: Pool, lm: LoadedModel):
+    run(store, run_id, ScoreRequest(("wanda",)), pool)
+    request = PruneRequest("wanda", channels_from="magnitude-l1", ratio=0.15, layers=(1, 2), **MEASURED)
+    found = run(store, run_id, request, pool)[-1].payload
+    scores = store.scores(run_id)
+    assert list(scores) == ["magnitude-l1", "wanda"]  # what was missing was scored first
+    plan = minillm.make_plan(scores["wanda"], 0.15, [1, 2], channels_from=scores["magnitude-l1"])
+    small = minillm.prune(lm, plan)
+    assert same(brought_back(store, run_id, "pruned-1"), small)
+    assert store.plan(run_id, "pruned-1").to_json() == plan.to_json()
+    assert not store.weights_folder(run_id, "pruned-1").exists()
+    assert (found["variant"], found["parameters"], found["ratio"]) == ("pruned-1", small.parameters, plan.ratio)
+    assert found["perplexity_before"] == minillm.perplexity(lm, "python-docs", 32, 256)
+    assert found["perplexity"] == minillm.perplexity(small, "python-docs", 32, 256)
+    kept = {r.data["variant"]: r.data["value"] for r in store.results(run_id, "perplexity")}
+    assert kept == {"original": found["perplexity_before"], "pruned-1": found["perplexity"]}
+
+
+def test_what_was_measured_in_the_same_way_is_not_measured_again(store: Store, run_id: str, pool: Pool):
+    run(store, run_id, PruneRequest("random", **MEASURED), pool)
+    run(store, run_id, PruneRequest("random", ratio=0.1, **MEASURED), pool)
+    run(store, run_id, EvaluateRequest(("original", "pruned-2"), length=32, tokens=256), pool)
+    measured = [result.data["variant"] for result in store.results(run_id, "perplexity")]
+    assert measured == ["original", "pruned-1", "pruned-2"]
+    run(store, run_id, EvaluateRequest(("original",), length=32, tokens=128), pool)
+    assert len(store.results(run_id, "perplexity")) == 4
+
+
+def test_pruning_without_a_text_to_evaluate_measures_nothing(store: Store, run_id: str, pool: Pool):
+    found = run(store, run_id, PruneRequest("random", evaluate_text=""), pool)[-1].payload
+    assert "perplexity" not in found
+    assert store.results(run_id) == []
+
+
+@pytest.mark.parametrize("compensate", ["bias", "least-squares"])
+def test_a_compensated_variant_comes_back_bit_for_bit(
+    store: Store, run_id: str, pool: Pool, lm: LoadedModel, compensate: str
+):
+    run(store, run_id, PruneRequest("wanda", compensate=compensate, evaluate_text=""), pool)
+    small = minillm.prune(lm, store.plan(run_id, "pruned-1"), compensate, calibration(lm))
+    again = brought_back(store, run_id, "pruned-1")
+    assert same(again, small)
+    ids = tiny.tokens()
+    assert torch.equal(again.model(ids).logits, small.model(ids).logits)
+
+
+def test_recovery_keeps_a_variant_and_its_curve(store: Store, run_id: str, pool: Pool):
+    run(store, run_id, PruneRequest("wanda", evaluate_text=""), pool)
+    request = RecoverRequest("pruned-1", steps=4, batch=2, length=16, evaluate_every=2, learning_rate=1e-3)
+    events = run(store, run_id, request, pool)
+    found = events[-1].payload
+    steps = [event.payload["step"] for event in events if event.stage == "recover"]
+    assert steps == [0, 1, 2, 3, 4]
+    (curve,) = store.results(run_id, "curve")
+    assert [point["step"] for point in curve.data["points"]] == steps
+    measured = {point["step"]: point["perplexity"] for point in curve.data["points"] if "perplexity" in point}
+    assert list(measured) == [0, 2, 4]
+    assert found["best_step"] == min(measured, key=lambda step: measured[step])
+    assert (found["variant"], found["stopped"]) == ("recovered-1", False)
+    variant = store.variant(run_id, "recovered-1")
+    assert (variant.parent, variant.kind) == ("pruned-1", "recovered")
+    recovered = finish(pool.variant_events(store, run_id, "recovered-1"))
+    assert same(brought_back(store, run_id, "recovered-1"), recovered)
+    run(store, run_id, EvaluateRequest(("recovered-1",), length=32, tokens=64), pool)
+
+
+def test_a_recovery_told_to_stop_keeps_its_best_so_far(store: Store, run_id: str, pool: Pool):
+    run(store, run_id, PruneRequest("wanda", evaluate_text=""), pool)
+    asked = iter([False] * 3 + [True] * 100)
+    request = RecoverRequest("pruned-1", steps=50, batch=2, length=16, evaluate_every=1)
+    found = run(store, run_id, request, pool, stop=lambda: next(asked))[-1].payload
+    assert (found["variant"], found["stopped"], found["steps"]) == ("recovered-1", True, 3)
+    assert store.variant(run_id, "recovered-1").details["stopped"] is True
+
+
+def test_a_recovery_stopped_before_its_first_step_leaves_nothing(store: Store, run_id: str, pool: Pool):
+    run(store, run_id, PruneRequest("wanda", evaluate_text=""), pool)
+    request = RecoverRequest("pruned-1", steps=50, batch=2, length=16)
+    found = run(store, run_id, request, pool, stop=lambda: True)[-1].payload
+    assert (found["variant"], found["stopped"], found["steps"]) == ("", True, 0)
+    assert [variant.name for variant in store.variants(run_id)] == ["original", "pruned-1"]
+    assert store.results(run_id, "curve") == []
+
+
+@pytest.mark.parametrize("budget", [ROOMY, 0], ids=["side by side", "in turn"])
+def test_variants_write_what_they_write_alone(store: Store, run_id: str, lm: LoadedModel, budget: int):
+    pool = Pool(budget)
+    run(store, run_id, PruneRequest("wanda", evaluate_text=""), pool)
+    prompts = ("The walk reads", "A group is")
+    request = GenerateRequest(prompts, ("original", "pruned-1"), max_new_tokens=5, temperature=0.8, seed=2, chat=False)
+    events = run(store, run_id, request, pool)
+    small = minillm.prune(lm, store.plan(run_id, "pruned-1"))
+    kept = {(r.data["variant"], r.data["number"]): r.data for r in store.results(run_id, "generation")}
+    assert len(kept) == 4
+    for (name, number), data in kept.items():
+        alone = minillm.generate(lm if name == "original" else small, prompts[number], 5, 0.8, 1.0, 2, False)
+        assert (data["text"], data["tokens"], data["prompt"]) == (alone.text, alone.tokens, prompts[number])
+        assert data["prompt_perplexity"] == pytest.approx(alone.prompt_perplexity)
+        shown = [event.payload for event in events if event.stage == f"generate:{name}:{number}"]
+        assert len(shown) == alone.tokens
+        assert all(part["variant"] == name and part["prompt"] == number for part in shown)
+        assert alone.text.startswith(shown[-1]["text"])
+
+
+def test_an_unknown_text_is_refused_before_a_model_is_loaded(store: Store, run_id: str):
+    request = EvaluateRequest(("original",), "python-dogs")
+    with pytest.raises(UnknownName, match="Unknown text “python-dogs”. Did you mean python-docs"):
+        next(execute_events(store, run_id, request, Pool(ROOMY)))
+
+
+def test_a_confined_pool_reads_no_model_outside_its_home(store: Store, run_id: str):
+    with pytest.raises(BadInput, match="may not be read while the app can be reached from other machines"):
+        finish(Pool(ROOMY, confined=True).variant_events(store, run_id, "original"))
+
+
+def test_a_confined_pool_reads_no_text_outside_its_home(store: Store, run_id: str, model: str, tmp_path: Path):
+    inside = store.folder / "models" / "tiny"
+    tiny.saved(inside)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("a secret " * 500)
+    request = EvaluateRequest(("original",), f"file:{secret}", length=16, tokens=64)
+    other = store.create_run(RunRecipe(str(inside), "float32", "cpu"))
+    with pytest.raises(BadInput, match="may not be read"):
+        run(store, other, request, Pool(ROOMY, confined=True))
+    assert run(store, other, request, Pool(ROOMY))[-1].payload["perplexity"]["original"] > 1
+
+
+def test_the_pool_loads_once_and_drops_the_oldest(store: Store, run_id: str, lm: LoadedModel):
+    run(store, run_id, PruneRequest("random", evaluate_text=""), Pool(ROOMY))
+    roomy, tight = Pool(ROOMY), Pool(size(lm) + 1)
+    for pool, kept in ((roomy, True), (tight, False)):
+        first = finish(pool.variant_events(store, run_id, "original"))
+        assert finish(pool.variant_events(store, run_id, "original")) is first
+        finish(pool.variant_events(store, run_id, "pruned-1"))
+        assert (finish(pool.variant_events(store, run_id, "original")) is first) == kept
+    roomy.clear()
+    assert same(finish(roomy.variant_events(store, run_id, "original")), lm)
+
+
+def test_steps_share_out_the_whole_by_their_costs():
+    steps = Steps({"load": LOADING, "score": 3 * LOADING})
+    events = [*_taken(steps, "load", [Event("load", 0, 1)]), *_taken(steps, "score", [Event("s", i, 4) for i in (1, 2)])]
+    assert [event.done for event in events if event.stage == JOB] == [0, 250, 437, 625, 1000]
+
+
+def test_a_step_that_had_nothing_to_do_leaves_the_sum():
+    steps = Steps({"load": LOADING, "score": LOADING})
+    events = [*_taken(steps, "load", []), *_taken(steps, "score", [Event("s", 1, 2)])]
+    assert [event.done for event in events if event.stage == JOB] == [0, 500, 1000]
+
+
+def _taken(steps: Steps, name: str, inner: list[Event]) -> list[Event]:
+    def events() -> Events:
+        yield from inner
+        yield Event(RESULT, 1, 1, None)
+
+    return list(steps.take(name, events()))
