@@ -158,17 +158,16 @@
     const draw = () => drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
 
     const drawing = async () => {
-      width = plot.clientWidth;
       find("heading").textContent = props.heading ?? "";
       find("caption").textContent = props.caption ?? "";
       find("empty").textContent = props.value ? "" : props.empty ?? "";
       element.querySelector(".plot-figure").classList.toggle("plot-none", !props.value);
-      if (!props.value) return;
-      const given = JSON.parse(props.value), height = given.layout.height ?? props.height;
-      plot.style.height = height + (width && width < NARROW ? extra(given, width) : 0) + "px";
-      plot.setAttribute("aria-label", [props.heading, given.layout.meta?.alt].filter(Boolean).join(". "));
-      if (!plot.clientWidth) return;
-      const figure = dressed(props.value, theme(), plot.clientWidth);
+      width = plot.clientWidth;
+      if (!props.value || !width) return;
+      const {layout, ...rest} = JSON.parse(props.value), height = layout.height ?? props.height;
+      plot.style.height = height + (width < NARROW ? extra({layout, ...rest}, width) : 0) + "px";
+      plot.setAttribute("aria-label", [props.heading, layout.meta?.alt].filter(Boolean).join(". "));
+      const figure = dressed(props.value, theme(), width);
       await Plotly.react(plot, figure.data, figure.layout, config);
       if (drawn !== plot) plot.on("plotly_click", clicked);
       drawn = plot;

@@ -119,5 +119,6 @@ def _reshape(family: Family, model: nn.Module, table: list[dict[str, Any]]) -> N
         for name, linear in family.block_linears(block).items():
             rows, columns, biased = table[layer]["linears"][name]
             linear.weight = nn.Parameter(torch.empty(rows, columns, device="meta"), requires_grad=False)
-            linear.bias = nn.Parameter(torch.empty(rows, device="meta"), requires_grad=False) if biased else None
+            bias = nn.Parameter(torch.empty(rows, device="meta"), requires_grad=False) if biased else None
+            linear.register_parameter("bias", bias)
         resize(family, block, table[layer]["heads"])

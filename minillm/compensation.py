@@ -49,10 +49,9 @@ def compensation_events(
     def visit(layer: int, block: nn.Module, observed: Observed) -> None:
         linears = lm.family.block_linears(block)
         for name in wanted:
-            kept, gone = cut.get((layer, name), (None, None))
-            if gone is not None and len(gone):
+            if (layer, name) in cut:
                 where = f"block {layer}, {name}"
-                patches[layer, name] = _patch(linears[name].weight, kept, gone, observed[name], where)
+                patches[layer, name] = _patch(linears[name].weight, *cut[layer, name], observed[name], where)
 
     stream = Stream(tokens, observe=lambda name: METHODS[method]() if name in wanted else None)
     yield from forward_events(lm, [stream], visit, stage="compensate")

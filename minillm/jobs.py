@@ -97,7 +97,9 @@ def start_again(store: Store, job_id: int) -> int:
 def snapshot(store: Store, job_id: int) -> Snapshot:
     """How a job is getting on now. Raises BadInput where there is none."""
     job, now = store.job(job_id), time.time()
-    ahead = [other for other in store.jobs(states=[QUEUED, RUNNING]) if other.id < job_id] if job.state == QUEUED else []
+    ahead = (
+        [other for other in store.jobs(states=[QUEUED, RUNNING]) if other.id < job_id] if job.state == QUEUED else []
+    )
     return Snapshot(
         job=job.id,
         run_id=job.run_id,

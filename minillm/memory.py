@@ -84,9 +84,8 @@ class MemoryMeter:
 
     def _read_profile(self, end: int) -> None:
         assert self._profile is not None and self._profile.kineto_results is not None
-        changes = sorted(
-            (e.start_ns(), e.nbytes()) for e in self._profile.kineto_results.events() if e.name() == "[memory]"
-        )
+        events: list[Any] = self._profile.kineto_results.events()
+        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
         starts = [at for _, at in self._marks][1:]
         self._peaks, held, current = [0], 0, 0
         bins = [0] * SAMPLES

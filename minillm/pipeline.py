@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from .workbench import Workbench
 from .checkpoint import save_pruned
 from .errors import NumericalFault
 from .events import RESULT, Event, Events, relay
@@ -18,7 +17,15 @@ from .generation import compare_events
 from .models import LoadedModel
 from .plan import make_plan
 from .pool import Pool, size
-from .recipe import EvaluateRequest, GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, Request, ScoreRequest
+from .recipe import (
+    EvaluateRequest,
+    GenerateRequest,
+    InspectRequest,
+    PruneRequest,
+    RecoverRequest,
+    Request,
+    ScoreRequest,
+)
 from .records import ORIGINAL, PRUNED, RECOVERED, Variant
 from .recovery import RecoverySettings, recover_events
 from .steps import LOADING, Steps
@@ -26,6 +33,7 @@ from .store import Store
 from .surgery import prune_events
 from .text import load_text_events, rows_available
 from .text.names import parse
+from .workbench import Workbench
 
 Found = Generator[Event, None, dict[str, Any]]
 """Events, and at the end what the job found, as JSON can hold it."""
@@ -74,8 +82,7 @@ def inspect(bench: Workbench, request: InspectRequest) -> Found:
 def score(bench: Workbench, request: ScoreRequest) -> Found:
     """Score under each criterion in turn. One that fails does not keep the others from theirs."""
     labels = {request.label(criterion): criterion for criterion in request.criteria}
-    directions = request.settings.get("directions", 1)
-    costs = {label: bench.scoring(criterion, directions) for label, criterion in labels.items()}
+    costs = {label: bench.scoring(criterion, request.settings) for label, criterion in labels.items()}
     steps, faults = Steps({"load": LOADING, "text": 0.05 * bench.calibration, **costs}), []
     lm = yield from steps.take("load", bench.variant_events())
     tokens = yield from steps.take("text", bench.text_events(lm))
@@ -95,7 +102,11 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     missing = [label for label in wanted if label not in bench.store.score_labels(bench.run_id)]
     reads = bool(missing or request.compensate)
     measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0
-    costs = {"load": LOADING, "text": 0.05 * bench.calibration * reads, **{name: bench.scoring(name) for name in missing}}
+    costs = {
+        "load": LOADING,
+        "text": 0.05 * bench.calibration * reads,
+        **{name: bench.scoring(name, {}) for name in missing},
+    }
     compensating = 2.5 * bench.calibration if request.compensate else 0
     steps = Steps({**costs, "cut": LOADING / 3 + compensating, "before": measuring, "after": measuring})
     lm = yield from steps.take("load", bench.variant_events())
@@ -146,7 +157,9 @@ def recover(bench: Workbench, request: RecoverRequest) -> Found:
     return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
 
 
-def _recovery_text_events(bench: Workbench, request: RecoverRequest, lm: LoadedModel, chosen: RecoverySettings) -> Events:
+def _recovery_text_events(
+    bench: Workbench, request: RecoverRequest, lm: LoadedModel, chosen: RecoverySettings
+) -> Events:
     """Token ids [rows, length]: as many as the updates need, or as the text has. A text that a model writes is
     written by the original."""
     confined, length = bench.pool.confined, request.length
@@ -175,7 +188,7 @@ def _recovered_events(bench: Workbench, request: RecoverRequest, fixed: LoadedMo
 
 def evaluate(bench: Workbench, request: EvaluateRequest) -> Found:
     """Perplexity of each variant."""
-    steps = Steps({name: LOADING + 1.5 * (request.tokens or 100_000) for name in request.variants})
+    steps = Steps(dict.fromkeys(request.variants, LOADING + 1.5 * (request.tokens or 100_000)))
     found = {}
     for name in request.variants:
         events = bench.perplexity_events(name, request.text, request.length, request.tokens)
@@ -207,9 +220,7 @@ def _parties(bench: Workbench, names: tuple[str, ...]) -> Generator[Event, None,
     return [names] if needed <= bench.pool.budget else [(name,) for name in names]
 
 
-def _written_events(
-    bench: Workbench, request: GenerateRequest, lms: dict[str, LoadedModel], prompt: int
-) -> Events:
+def _written_events(bench: Workbench, request: GenerateRequest, lms: dict[str, LoadedModel], prompt: int) -> Events:
     """Event("generate:VARIANT:PROMPT", …, {"variant", "prompt": its number, "text": so far}); each text is kept as a
     result with its speed and the perplexity of the prompt."""
     names = ("max_new_tokens", "temperature", "top_p", "seed", "chat")

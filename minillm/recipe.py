@@ -5,123 +5,36 @@ a file), with one sentence: what was given, what is expected. A record goes to J
 is an error, never ignored. Whether a variant or a score exists is not known here: `jobs.submit` asks the store.
 """
 
-import re
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
-from .criteria import find_all
+from .checks import (
+    LONGEST_PROMPT,
+    Check,
+    criteria,
+    device,
+    line,
+    number,
+    one_of,
+    optional,
+    settings,
+    several,
+    whole,
+    yes_or_no,
+)
+from .criteria import BACKPROP, ZEROTH_ORDER, find
+from .criteria.base import SUBMODELS
 from .errors import BadInput, UnknownName
 from .settings import Settings
 
-Check = Callable[[str, Any], Any]
-"""(field name, value) -> the value as kept. Raises BadInput."""
+USED_WITH = {
+    BACKPROP: ("taylor",),
+    ZEROTH_ORDER: ("noise", "estimator", "directions", "minibatch", "epsilon", "scope"),
+    SUBMODELS: ("submodels", "drop", "rounds"),
+}
+"""Which settings matter with which gradient source; reduction and seed may with any."""
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
-LONGEST_NAME, LONGEST_PROMPT = 500, 20_000
-
-
-def whole(low: int, high: int) -> Check:
-    """A whole number from low to high; 8.0 counts as 8 (sliders send floats)."""
-
-    def check(name: str, value: Any) -> int:
-        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-        if number is None or number != number or not low <= number <= high or number != int(number):
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give a whole number from {low:,} to {high:,}.")
-        return int(number)
-
-    return check
-
-
-def number(low: float, high: float) -> Check:
-    """A number from low to high."""
-
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give a number from {low:g} to {high:g}.")
-        return float(value)
-
-    return check
-
-
-def line(longest: int = LONGEST_NAME, empty: bool = False, strip: bool = True) -> Check:
-    """Text, by default without surrounding space; empty only where that means something."""
-
-    def check(name: str, value: Any) -> str:
-        if not isinstance(value, str) or "\0" in value or not (value.strip() or empty):
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give some text.")
-        if len(value) > longest:
-            raise BadInput(f"{_words(name)} has {len(value):,} characters; give at most {longest:,}.")
-        return value.strip() if strip else value
-
-    return check
-
-
-def one_of(*choices: str) -> Check:
-    """One of a few words."""
-
-    def check(name: str, value: Any) -> str:
-        if value not in choices:
-            raise UnknownName(_words(name).lower(), value, [choice or "(empty)" for choice in choices])
-        return str(value)
-
-    return check
-
-
-def several(of: Check, most: int) -> Check:
-    """From one to `most` different values, kept in their order."""
-
-    def check(name: str, value: Any) -> tuple:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give a list.")
-        found = tuple(dict.fromkeys(of(name, one) for one in value))
-        if not 1 <= len(found) <= most:
-            raise BadInput(f"{_words(name)} has {len(found)} entries; give from 1 to {most}.")
-        return found
-
-    return check
-
-
-def optional(of: Check) -> Check:
-    """None, or what the other check takes."""
-    return lambda name, value: None if value is None else of(name, value)
-
-
-def yes_or_no(name: str, value: Any) -> bool:
-    """True or False, and nothing that merely counts as such."""
-    if not isinstance(value, bool):
-        raise BadInput(f"{_words(name)} is {_shown(value)}; give true or false.")
-    return value
-
-
-def device(name: str, value: Any) -> str:
-    """auto, cpu, cuda or cuda:N."""
-    if not isinstance(value, str) or not DEVICE.fullmatch(value):
-        raise BadInput(f"{_words(name)} is {_shown(value)}; give auto, cpu, cuda or cuda:N.")
-    return value
-
-
-def criteria(name: str, value: Any) -> tuple[str, ...]:
-    """Names in the table of criteria."""
-    return tuple(criterion.name for criterion in find_all(several(line(), 50)(name, value)))
-
-
-def settings(name: str, value: Any) -> dict[str, Any]:
-    """Settings of scoring (see `settings.Settings`), as given."""
-    if not isinstance(value, dict):
-        raise BadInput(f"{_words(name)} is {_shown(value)}; give names with values.")
-    Settings.of(**value)
-    return dict(value)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def _shown(value: Any) -> str:
-    text = f"“{value}”" if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _kept(check: Check, **default: Any) -> Any:
@@ -192,9 +105,9 @@ class ScoreRequest(Checked):
     settings: dict[str, Any] = _kept(settings, default_factory=dict)
 
     def label(self, criterion: str) -> str:
-        """The name its scores are kept under: the criterion, and the settings where they are not the default ones."""
-        default = Settings().to_json()
-        changed = [f"{name} {value}" for name, value in sorted(self.settings.items()) if value != default[name]]
+        """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
+        default, used = Settings().to_json(), {"reduction", "seed", *USED_WITH.get(find(criterion).gradient, ())}
+        changed = [f"{k} {v}" for k, v in sorted(self.settings.items()) if k in used and v != default[k]]
         return f"{criterion} ({', '.join(changed)})" if changed else criterion
 
 

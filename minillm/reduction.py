@@ -31,7 +31,7 @@ def group_scores(
 ) -> dict[str, Tensor]:
     """Scores of the groups of a block: {"heads": float32 [head groups], "channels": float32 [channels]}.
 
-    sums: {linear: unit_sums}; the criterion says which structures count and what is summed, the settings how they reduce.
+    sums: {linear: unit_sums}; the criterion says which structures count and what is summed, the settings how.
     """
     result = {}
     reduction = settings.reduction

@@ -38,7 +38,7 @@ class InputMoments:
     def add(self, inputs: Tensor) -> None:
         """Take in a batch [samples, length, features]."""
         flat = inputs.flatten(0, -2).float()
-        if self.moments is None:
+        if self.moments is None or self.total is None:
             self.moments = torch.zeros(flat.shape[1], flat.shape[1], device=flat.device)
             self.total = torch.zeros(flat.shape[1], device=flat.device)
         self.moments.addmm_(flat.T, flat)

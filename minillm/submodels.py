@@ -1,10 +1,10 @@
 """Bonsai (Dery et al. 2024): what a group is worth, regressed from how random sub-models without it fare.
 
     prior     a cheap score of every group (Wanda-sp)
-    draw      in each block the groups of highest prior are fixed; of the rest a share is dropped at random, likelier the
-              lower the prior; every sub-model is followed by its complement among the candidates
-    fit       y = mean loss (log-perplexity) of each sub-model; ridge in closed form on the masks of the candidates, λ by
-              cross-validated Kendall τ
+    draw      in each block the groups of highest prior are fixed; of the rest a share is dropped at random, likelier
+              the lower the prior; every sub-model is followed by its complement among the candidates
+    fit       y = mean loss (log-perplexity) of each sub-model; ridge in closed form on the masks of the candidates,
+              λ by cross-validated Kendall τ
     rounds    the lowest are masked for good and the rest drawn again
 
 Where this differs from the reference implementation: `criteria/bonsai.py` says it.
@@ -85,8 +85,8 @@ def draw(prior: Vectors, round_: _Round, pairs: int, source: np.random.Generator
             alive, drops = round_.alive[place], round_.drops[place]
             pool = _candidates(scores, alive, drops)
             weight = scores[pool].max() - scores[pool] + 1e-12 if len(pool) else np.zeros(0)
-            gone = source.choice(pool, min(drops, len(pool)), replace=False, p=weight / weight.sum()) if drops else []
             first[place], second[place] = alive.astype(np.float32), alive.astype(np.float32)
+            gone = source.choice(pool, drops, replace=False, p=weight / weight.sum()) if drops else pool
             first[place][gone] = 0
             second[place][np.setdiff1d(pool, gone)] = 0
         masks += [first, second]

@@ -147,7 +147,7 @@ class Supervisor:
 
     def _finish_job_of(self, process: subprocess.Popen, state: str, sentence: str) -> bool:
         mine = [j for j in self.store.jobs(states=[RUNNING]) if j.worker == f"{self.device}/{process.pid}"]
-        return any([self.store.finish_job(job.id, state, sentence) for job in mine])
+        return sum(self.store.finish_job(job.id, state, sentence) for job in mine) > 0
 
     def _why_not(self, process: subprocess.Popen) -> str:
         log = worker_log(self.store, self.device)

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .criteria import BACKPROP, ZEROTH_ORDER, find
+from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, find
 from .evaluation.perplexity import perplexity_events
 from .events import RESULT, Event, Events, relay
 from .groups import CHANNELS, HEADS
 from .models import LoadedModel
 from .pool import Pool
-from .records import ORIGINAL
 from .recipe import RunRecipe
+from .records import ORIGINAL
 from .scoring import score_events
-from .steps import LOADING, Steps
+from .settings import Settings
+from .steps import LOADING
 from .store import Store
 from .text import load_text_events
 
@@ -54,21 +55,25 @@ class Workbench:
         """The run's calibration text: int64 [samples, length]."""
         r, confined = self.recipe, self.pool.confined
         key = ("calibration", r.model, r.text, r.samples, r.length, r.seed)
-        return self.pool.events(key, lambda: load_text_events(r.text, lm, r.samples, r.length, r.seed, confined=confined))
+        return self.pool.events(
+            key, lambda: load_text_events(r.text, lm, r.samples, r.length, r.seed, confined=confined)
+        )
 
     @property
     def calibration(self) -> int:
         """Tokens of the calibration text."""
         return self.recipe.samples * self.recipe.length
 
-    def scoring(self, criterion: str, directions: int = 1) -> float:
+    def scoring(self, criterion: str, settings: dict[str, Any]) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
-        r, record = self.recipe, find(criterion)
-        passes = {BACKPROP: 3, ZEROTH_ORDER: 2 * directions, None: 0}[record.gradient]
-        return max(LOADING / 3, r.length * (record.activations * r.samples + passes * r.gradient_samples))
+        chosen, record = Settings.of(**settings), find(criterion)
+        passes = {BACKPROP: 3, ZEROTH_ORDER: 2 * chosen.directions, SUBMODELS: chosen.submodels * chosen.rounds}
+        rows = record.activations * self.recipe.samples
+        rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples
+        return max(LOADING / 3, rows * self.recipe.length)
 
     def score_events(
-        self, lm: LoadedModel, tokens: Tensor, label: str, criterion: str, settings: dict[str, Any]
+        self, lm: LoadedModel, tokens: Tensor | None, label: str, criterion: str, settings: dict[str, Any]
     ) -> Events:
         """Score under one criterion and keep the scores under a label: Event("score:LABEL", visits done, visits, what
         can be drawn of a block); the first says no more than that it begins."""

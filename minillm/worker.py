@@ -6,7 +6,6 @@ whether someone asked it to stop. Only one worker a device is at work: it holds 
 
 import argparse
 import os
-import sys
 import threading
 import time
 import traceback
@@ -174,4 +173,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -270,17 +270,15 @@ def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
 
     needs_run: the page has nothing to show without a run, and says so on top.
     """
-    shell = Shell(
-        ctx,
-        needs_run,
-        run=gr.Textbox(visible=False, elem_id="run", label="Run", show_label=False),
-        started=gr.Number(visible=False, precision=0, label="Job", show_label=False),
-        seen=gr.Textbox(visible=False),
-        navbar=gr.Navbar(value=_links(ctx, ""), main_page_name=False),
-        timer=gr.Timer(LOOK_EVERY, active=False),
-        **_bar(),
-    )
+    hidden = {
+        "run": gr.Textbox(visible=False, elem_id="run", label="Run", show_label=False),
+        "started": gr.Number(visible=False, precision=0, label="Job", show_label=False),
+        "seen": gr.Textbox(visible=False),
+        "navbar": gr.Navbar(value=_links(ctx, ""), main_page_name=False),
+        "timer": gr.Timer(LOOK_EVERY, active=False),
+    }
     with gr.Column(elem_id="page", elem_classes="page"):
+        shell = Shell(ctx, needs_run, **hidden, **_bar())
         yield shell
     shell.wire()
 

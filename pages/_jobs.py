@@ -142,16 +142,16 @@ def table(rows: list[Part], noun: str) -> str:
 
 
 def _row(part: Part) -> str:
-    share = 1.0 if part.state == "done" else part.done / part.total if part.total else 0.0
-    bar = f'<progress max="1" value="{share:.3f}" aria-label="{escape(part.label)}"></progress>'
+    name, label = escape(part.name), escape(part.label)
+    share = part.done / part.total if part.total else 0.0
+    bar = f'<progress max="1" value="{share:.3f}" aria-label="{label}"></progress> ' if part.state == "running" else ""
     cells = (
-        f"{bar} {part.state}",
+        f"{bar}{part.state}",
         seconds(part.left) if part.left is not None else "",
         seconds(part.seconds) if part.seconds is not None else "",
         size(part.peak) if part.peak is not None else "",
     )
     body = "".join(f"<td>{cell}</td>" for cell in cells)
-    name, label = escape(part.name), escape(part.label)
     return f'<tr class="is-{part.state}" data-part="{name}"><th scope="row">{label}</th>{body}</tr>'
 
 

@@ -13,8 +13,9 @@ from ._jobs import WORDS, current
 from ._phrases import ago, count, escape, seconds, size
 from ._plans import html_table
 
-NONE_YET = """<p class="notice">No runs yet. Begin with the embedded model or open the sample run on the
-<a href="./">Start</a> page, or choose a model on the <a href="model">Model</a> page.</p>"""
+NONE_YET = (
+    '<p class="notice">No runs yet. Begin one on the <a href="./">Start</a> or <a href="model">Model</a> page.</p>'
+)
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,12 @@ def summary(store: Store, run: Run) -> Summary:
 
 def latest_table(store: Store, limit: int) -> str:
     """The latest runs, each a link to its page: results where it has scores, else scoring."""
-    return table([summary(store, run) for run in store.runs(limit=limit)])
+    found = [summary(store, run) for run in store.runs(limit=limit)]
+    return table(found) if found else "<p>None yet: begin with a button above, or choose another model.</p>"
 
 
 def table(rows: list[Summary], tick: bool = False) -> str:
     """Runs as a table. tick: with a box before each, whose value is the run's id."""
-    if not rows:
-        return NONE_YET
     head = ["run", "model", "criteria", "variants", "perplexity", "begun", "job"]
     cells = [f'<th scope="col">{name}</th>' for name in head]
     if tick:

@@ -63,7 +63,7 @@ def _layout() -> Page:
     with gr.Accordion("What am I looking at?", open=False, elem_id="compare-about"):
         gr.Markdown(ABOUT)
     empty = gr.HTML(elem_id="compare-empty")
-    with gr.Column(visible=False, elem_id="compare-body") as body:
+    with gr.Column(visible="hidden", elem_id="compare-body") as body:
         controls = _controls()
         notice = gr.HTML(elem_id="compare-notice")
         shown = _overlaps() | _closer(controls) | _cut()
@@ -200,7 +200,7 @@ def _whole(ctx: Context, run_id: str, names: list[str], values: Sequence[Any]) -
     scores = ctx.store.scores(run_id) if run_id else {}
     if len(scores) < 2:
         missing = [gr.skip() for _ in range(len(values) + 1 + len(names))]
-        return [_state(ctx, run_id), _nothing_yet(run_id), gr.Column(visible=False), *missing]
+        return [_state(ctx, run_id), _nothing_yet(run_id), gr.Column(visible="hidden"), *missing]
     reference, others, of, ratio, blocks, pair, kind = _settled(scores, values)
     rest = [name for name in scores if name != reference]
     controls = [

@@ -11,7 +11,7 @@ from minillm.store import Store
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, frame, guarded
 from ._phrases import escape
-from ._runs import side_by_side, summary, table
+from ._runs import NONE_YET, side_by_side, summary, table
 
 TITLE = "Runs"
 MOST = 100
@@ -68,8 +68,8 @@ def build(ctx: Context) -> None:
 def listing(store: Store, words: str) -> str:
     """The table of runs in which every word is found; says so where there are none."""
     found = store.runs(words or "", MOST)
-    if not found and words:
-        return f'<p class="notice">No run has “{escape(words)}” in its title, model or text.</p>'
+    if not found:
+        return f'<p class="notice">No run has “{escape(words)}” in its title, model or text.</p>' if words else NONE_YET
     return table([summary(store, run) for run in found], tick=True)
 
 

@@ -26,6 +26,9 @@ from ._plots import CAPTIONS
 TITLE = "Score"
 FIRST = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
 VIEWS = {"bands": "Bands", "sorted": "Sorted", "kept": "Kept", "block": "One block", "memory": "Memory"}
+CUTTING = ("sorted", "kept", "block")
+"""Views that show a cut, and so need a ratio."""
+
 SCORED_FIRST = "Shown as soon as a criterion has been scored."
 
 
@@ -68,7 +71,7 @@ class Pictures:
     @property
     def outputs(self) -> list[Any]:
         """What `draw` gives values for."""
-        return [self.criterion, self.block, self.note, *self.hosts.values()]
+        return [self.criterion, self.ratio, self.block, self.note, *self.hosts.values()]
 
 
 def build(ctx: Context) -> None:
@@ -94,7 +97,7 @@ def build(ctx: Context) -> None:
 def lay_out_form() -> Form:
     """The left column."""
     criteria = gr.CheckboxGroup(
-        [(f"{c.label}  {c.equation}", name) for name, c in CRITERIA.items()],
+        [(c.label, name) for name, c in CRITERIA.items()],
         value=[name for name in FIRST if name in CRITERIA],
         label="Criteria",
         elem_id="criteria",
@@ -175,10 +178,12 @@ def lay_out_pictures() -> Pictures:
     with gr.Row(elem_id="shown-of"):
         criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
         kinds = [(label, name) for name, label in _scoring.KINDS]
-        kind = gr.Radio(kinds, value=kinds[0][1], label="Groups", elem_id="shown-kind", scale=1, min_width=200)
+        kind = gr.Radio(kinds, value=kinds[0][1], label="Groups", elem_id="shown-kind", scale=1, min_width=240)
     with gr.Row():
-        ratio = gr.Slider(0.01, 0.6, 0.2, step=0.01, label="Ratio at which they would be cut", elem_id="shown-ratio")
-        block = gr.Slider(0, 31, 0, step=1, label="Block", elem_id="shown-block", buttons=[])
+        ratio = gr.Slider(
+            0.01, 0.6, 0.2, step=0.01, label="Ratio at which they would be cut", elem_id="shown-ratio", visible=False
+        )
+        block = gr.Slider(0, 31, 0, step=1, label="Block", elem_id="shown-block", buttons=[], visible=False)
     note = gr.Markdown(elem_id="shown-note")
     tab: dict[str, gr.Tab] = {}
     hosts: dict[str, PlotlyHost] = {}
@@ -299,11 +304,11 @@ def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
 def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float) -> list[Any]:
     """Values for `Pictures.outputs`: the open view drawn, the others left as they are."""
     if not run_id:
-        return [gr.skip()] * (3 + 6)
+        return [gr.skip()] * (4 + 6)
     look = _scoring.board(store, run_id)
     label = look.shown(picked) or ""
     scores = look.scores.get(label)
-    plan, note = _scoring.plan_at(scores, ratio) if scores and view in ("sorted", "kept", "block") else (None, "")
+    plan, note = _scoring.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
     blocks = look.known_blocks or 32
     layer = min(int(block or 0), blocks - 1)
     makers: dict[str, dict[str, Callable[[], Any]]] = {
@@ -318,7 +323,8 @@ def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: fl
     choices = [(_scoring.shown_name(one), one) for one in look.labels]
     return [
         gr.Radio(choices=choices, value=label or None),
-        gr.Slider(maximum=blocks - 1, value=layer),
+        gr.Slider(visible=view in CUTTING),
+        gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
         note,
         *(drawn.get(name, gr.skip()) for name in places),
     ]

@@ -42,10 +42,10 @@ def build(ctx: Context) -> None:
         gr.Markdown(WHAT, elem_id="what")
         steps = gr.HTML(stepper(""), elem_id="stepper")
         with gr.Row(elem_id="ways-in"):
-            sample = gr.Button(
-                "Open the sample run", variant="primary", elem_id="open-sample", visible=BUNDLED.is_dir()
-            )
-            embedded = gr.Button(f"Start with {MODELS[EMBEDDED].label}", elem_id="start-embedded")
+            bundled = BUNDLED.is_dir()
+            sample = gr.Button("Open the sample run", variant="primary", elem_id="open-sample", visible=bundled)
+            label, look = f"Start with {MODELS[EMBEDDED].label}", "secondary" if bundled else "primary"
+            embedded = gr.Button(label, variant=look, elem_id="start-embedded")
         gr.Markdown("## Latest runs")
         latest = gr.HTML(elem_id="latest-runs")
         drawer("start")

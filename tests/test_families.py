@@ -1,4 +1,4 @@
-"""Families describe what is there: counts against the config, costs against the parameters, the rest refused by name."""
+"""Families describe what is there: counts against the config, costs against the parameters; the rest is refused."""
 
 import naive
 import pytest

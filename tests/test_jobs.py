@@ -1,4 +1,4 @@
-"""Jobs: what a page may ask, what it sees, and that a job outlives what usually ends one. Workers here are real ones."""
+"""Jobs: what a page may ask, what it sees, and that a job outlives what usually ends one. The workers are real."""
 
 import errno
 import os
@@ -201,7 +201,10 @@ def test_a_job_that_ends_well_is_done_and_keeps_its_result(store: Store, run_id:
         (NumericalFault("The loss is NaN; try float32."), "The loss is NaN; try float32."),
         (MemoryError(), "There was not enough memory; use fewer or shorter samples"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "There was not enough memory"),
-        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "The system refused a file: No space left on device"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+            "The system refused a file: No space left on device",
+        ),
         (KeyError("q_proj"), "no fault of yours (KeyError); "),
     ],
 )
@@ -306,8 +309,9 @@ def test_a_worker_runs_a_job_to_its_end(app: Supervisor, model: str):
     assert (store.job(job).state, store.job(job).error) == (DONE, "")
     assert store.job(job).worker == f"auto/{app.worker_pid}"
     assert list(store.scores(run_id)) == ["random", "wanda"]
-    blocks = [event.payload["layer"] for event in store.events(job, stages=["score:wanda"])]
-    assert blocks == [0, 1, 2, 3]
+    begun, *blocks = store.events(job, stages=["score:wanda"])
+    assert (begun.done, begun.payload) == (0, None)
+    assert [event.payload["layer"] for event in blocks] == [0, 1, 2, 3]
     assert store.job(job).fraction == 1.0
 
 
@@ -368,7 +372,7 @@ def test_a_worker_ends_with_its_app_and_the_job_is_interrupted_at_the_next_start
     assert (found.state, found.error) == (INTERRUPTED, CUT_OFF)
 
 
-def test_a_second_app_leaves_the_jobs_of_the_first_alone(app: Supervisor, model: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_second_app_leaves_the_jobs_of_the_first_alone(app: Supervisor, model: str):
     store = app.store
     until(lambda: app.worker_pid is not None, "a worker")
     job = long_job(store, model)

@@ -289,7 +289,10 @@ def test_the_pool_loads_once_and_drops_the_oldest(store: Store, run_id: str, lm:
 
 def test_steps_share_out_the_whole_by_their_costs():
     steps = Steps({"load": LOADING, "score": 3 * LOADING})
-    events = [*_taken(steps, "load", [Event("load", 0, 1)]), *_taken(steps, "score", [Event("s", i, 4) for i in (1, 2)])]
+    events = [
+        *_taken(steps, "load", [Event("load", 0, 1)]),
+        *_taken(steps, "score", [Event("s", i, 4) for i in (1, 2)]),
+    ]
     assert [event.done for event in events if event.stage == JOB] == [0, 250, 437, 625, 1000]
 
 

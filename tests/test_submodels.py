@@ -59,7 +59,7 @@ def test_scores_of_candidates_follow_what_each_group_is_worth_alone(rounds):
     candidates = [(i, c) for i in range(2) for c in range(20) if found.channels[i][c] < rounds + 1]
     alone = [{i: {"channels": torch.where(torch.arange(20) == c, 0.0, 1.0)}} for i, c in candidates]
     losses = finish(masked_losses_events(lm, tokens, alone)).mean(1).numpy()
-    assert len(candidates) >= 16
+    assert len(candidates) >= 12
     assert kendall_tau(np.array([found.channels[i][c] for i, c in candidates]), losses) > 0.4
     again = score(lm, "bonsai", tokens, 12, **settings)
     assert all(np.array_equal(found.channels[i], again.channels[i]) for i in range(2))

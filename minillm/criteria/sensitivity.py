@@ -50,7 +50,10 @@ LLM_PRUNER = Criterion(
     element=taylor,
     cost="forward and backward over the gradient rows",
     idea="First-order change of the loss if the weight went, by backprop.",
-    differs="Groups reduce as MINI-LLM's do (reduction llm-pruner is the original's order); GQA rows are summed contiguously.",
+    differs=(
+        "Groups reduce as MINI-LLM's do (reduction llm-pruner is the original's order); the query rows of a key/value "
+        "head are summed contiguously."
+    ),
     units=size_of_sums,
     gradient=BACKPROP,
 )

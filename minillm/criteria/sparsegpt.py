@@ -1,4 +1,4 @@
-"""SparseGPT: a weight matters as much as the error that remains once all others have made up for it (Frantar & Alistarh 2023).
+"""SparseGPT: a weight matters as much as the error left once all others have made up for it (Frantar & Alistarh 2023).
 
 S(W_ij) = W_ij² / [H⁻¹]_jj      H = Σ x xᵀ, damped by 1 % of its mean diagonal, ten times more while it is singular
 """
@@ -26,5 +26,7 @@ SPARSEGPT = Criterion(
     cost="1 forward over the activation rows with second moments",
     idea="Error left after the other inputs take over; compensate with least-squares to let them.",
     observes=MOMENTS,
-    differs="The plain diagonal of H⁻¹ (the original's depends on the order of columns); summed over all coupled weights.",
+    differs=(
+        "The plain diagonal of H⁻¹, where the original's depends on the order of columns; summed over all coupled weights."
+    ),
 )

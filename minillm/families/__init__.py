@@ -50,7 +50,7 @@ def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
     query_heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // query_heads
     queries = query_heads // (getattr(config, "num_key_value_heads", None) or query_heads)
-    head = list(family.tail_modules(model))[-1]
+    head: Any = list(family.tail_modules(model))[-1]
     return Groups(
         family=family.name,
         model_type=config.model_type,

@@ -91,7 +91,7 @@ def _crosses(fig: go.Figure, plan: Plan) -> None:
         y=y,
         mode="markers",
         name="cut",
-        marker={"symbol": "x-thin-open", "size": 5, "color": CUT, "line": {"width": 2, "color": CUT}},
+        marker={"symbol": "x-thin-open", "size": 5 if len(plan.groups) * most > 256 else 9, "color": CUT, "line": {"width": 2, "color": CUT}},
         hoverinfo="skip",
         meta={"csv": True, "columns": {"x": "head group", "y": "block"}},
     )

@@ -15,7 +15,7 @@ from minillm.plan import Plan
 from minillm.scores import Scores
 
 from .reading import FEW
-from .style import CHIP, GREY, SEQUENTIAL, axis, block_axis, colour_bar, figure, looks, share_axis
+from .style import CHIP, GREY, SEQUENTIAL, SIZE, axis, block_axis, colour_bar, figure, looks, share_axis
 
 
 def overlap_lines(tables: Mapping[str, pd.DataFrame], kind: str, reference: str = "") -> go.Figure:
@@ -84,27 +84,30 @@ def _counts(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> go.Figure:
     z = np.where(sizes > 0, 100 * counts / np.maximum(sizes, 1), np.nan).astype(np.float32)
     fig.add_heatmap(
         z=z,
-        y=[f"{label}, mean {_mean_against_chance(t)}" for label, t in parts.items()],
+        y=[f"<b>{label}</b><br>mean {_mean(t)}" for label, t in parts.items()],
         customdata=np.stack([counts, sizes], -1).astype(np.int16),
         text=np.where(sizes > 0, counts.astype(str), "").tolist(),
         texttemplate="%{text}",
-        coloraxis="coloraxis",
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        zmax=100,
+        showscale=False,
         xgap=1,
         ygap=1,
         hovertemplate="%{y}<br>block %{x}: %{customdata[0]} of %{customdata[1]} in common<extra></extra>",
         meta={"columns": {"x": "block", "y": "criterion", "z": "overlap, %", "customdata": ["common", "cut"]}},
     )
+    chance = np.nanmean(np.stack([t["chance"].to_numpy() for t in parts.values()])) if (sizes > 0).any() else np.nan
+    note = "" if np.isnan(chance) else f"block (by chance the mean is {100 * chance:.0f} %)"
     return fig.update_layout(
-        coloraxis=colour_bar("also cut", cmin=0, cmax=100, bar={"ticksuffix": " %"}),
-        xaxis=block_axis(z.shape[1]),
+        height=90 + 42 * len(parts),
+        xaxis={**block_axis(z.shape[1]), "title": {"text": note, "standoff": 8, "font": {"size": SIZE}}},
         yaxis=axis("", autorange="reversed", showgrid=False),
     )
 
 
-def _mean_against_chance(table: pd.DataFrame) -> str:
-    if table["share"].isna().all():
-        return "–"
-    return f"{100 * table['share'].mean():.0f} %, chance {100 * table['chance'].mean():.0f} %"
+def _mean(table: pd.DataFrame) -> str:
+    return "–" if table["share"].isna().all() else f"{100 * table['share'].mean():.0f} %"
 
 
 def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None) -> go.Figure:

@@ -1,7 +1,7 @@
 """An overlap table read aloud, in one or two sentences, with chance beside every number.
 
 How much two plans agree is how far they go from chance to identity: (share − chance) / (1 − chance). Whether they
-differ from chance at all is asked first: common groups within two standard deviations of what chance gives (binomial,
+differ from chance at all is asked first: common groups within three standard deviations of what chance gives (binomial,
 which is wider than the truth) are called chance, however large the share looks.
 """
 
@@ -22,6 +22,8 @@ STEPS = (
 )
 LOW = 0.1
 RUN = 3
+LUCK = 3
+"""Standard deviations that are called luck: many pairs and blocks are looked at, so two would often be exceeded."""
 
 
 def sentence(table: pd.DataFrame, a: str, b: str, kind: str, of: str = "pruned") -> str:
@@ -74,7 +76,7 @@ def _agreement(chosen: pd.DataFrame) -> float:
 def _verdict(chosen: pd.DataFrame) -> str:
     if _expected(chosen) == chosen["size"].sum():
         return "{verb} all {words}, so they must agree"
-    if abs(_beyond_chance(chosen)) <= 2:
+    if abs(_beyond_chance(chosen)) <= LUCK:
         return "agree no more than chance on which {words} to {verb}"
     agreement = _agreement(chosen)
     return next((words for least, words in STEPS if agreement >= least), "agree less than chance on {words} to {verb}")
@@ -97,7 +99,7 @@ def _stretch(chosen: pd.DataFrame) -> str:
     spread = float(np.sqrt(share * (1 - share) / low["size"].sum()))
     if lengths.max() < RUN or share - _share(low) <= 3 * spread:
         return ""
-    more = "no more" if abs(_beyond_chance(low)) <= 2 else "little more" if _agreement(low) > 0 else "less"
+    more = "no more" if abs(_beyond_chance(low)) <= LUCK else "little more" if _agreement(low) > 0 else "less"
     return f", but in {_where(low)} {more} than chance ({_numbers(low)})"
 
 
@@ -119,7 +121,7 @@ def _extremes(chosen: pd.DataFrame) -> str:
 
 def _counted(chosen: pd.DataFrame, a: str, b: str, words: str, verb: str) -> str:
     common, size, beyond = int(chosen["count"].sum()), int(chosen["size"].sum()), _beyond_chance(chosen)
-    judged = "about what chance gives" if abs(beyond) <= 2 else f"{'more' if beyond > 0 else 'fewer'} than chance gives"
+    judged = "about what chance gives" if abs(beyond) <= LUCK else f"{'more' if beyond > 0 else 'fewer'} than chance gives"
     return (
         f"Of the {size} {words} that {a} {verb}s in {_where(chosen)}, {b} {verb}s {common} too "
         f"({100 * common / size:.0f} %); chance would give {_expected(chosen):.0f}, so this is {judged}."
