@@ -110,7 +110,7 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     compensating = 2.5 * bench.calibration if request.compensate else 0
     steps = Steps({**costs, "cut": LOADING / 3 + compensating, "before": measuring, "after": measuring})
     lm = yield from steps.take("load", bench.variant_events())
-    tokens = (yield from steps.take("text", bench.text_events(lm))) if reads else None
+    tokens: Any = (yield from steps.take("text", bench.text_events(lm))) if reads else None
     for label in missing:
         yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
     variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))

@@ -106,7 +106,7 @@ class ScoreRequest(Checked):
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
-        default, used = Settings().to_json(), {"reduction", "seed", *USED_WITH.get(find(criterion).gradient, ())}
+        default, used = Settings().to_json(), {"reduction", "seed", *USED_WITH.get(find(criterion).gradient or "", ())}
         changed = [f"{k} {v}" for k, v in sorted(self.settings.items()) if k in used and v != default[k]]
         return f"{criterion} ({', '.join(changed)})" if changed else criterion
 

@@ -73,7 +73,7 @@ class Workbench:
         return max(LOADING / 3, rows * self.recipe.length)
 
     def score_events(
-        self, lm: LoadedModel, tokens: Tensor | None, label: str, criterion: str, settings: dict[str, Any]
+        self, lm: LoadedModel, tokens: Tensor, label: str, criterion: str, settings: dict[str, Any]
     ) -> Events:
         """Score under one criterion and keep the scores under a label: Event("score:LABEL", visits done, visits, what
         can be drawn of a block); the first says no more than that it begins."""

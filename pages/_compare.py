@@ -5,13 +5,14 @@ ratio makes new plans from the stored ranks; no model is asked.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.overlap import matrix, overlap, rank_correlation
 from minillm.plan import Plan, make_plan
@@ -63,6 +64,14 @@ class Comparison:
     def touched(self, kind: str) -> list[int]:
         """The blocks that give up groups of a kind: the same under every criterion."""
         return [i for i, cut in enumerate(self.plans[self.reference].cut_masks[kind]) if cut.any()]
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels in the order of the table of criteria; settings of one criterion stay together."""
+    places = list(CRITERIA)
+    return sorted(
+        labels, key=lambda label: (places.index(c) if (c := label.partition(" (")[0]) in places else 99, label)
+    )
 
 
 def compare(
@@ -125,19 +134,7 @@ def reading(found: Comparison, other: str, kind: str) -> str:
     """A sentence that reads the overlap of the reference with one other criterion, chance beside every number."""
     if other not in found.tables:
         return ""
-    table = found.tables[other]
-    if found.of == PRUNED:
-        return sentence(table, found.reference, other, kind)
-    part = table[(table["kind"] == kind) & (table["size"] > 0)]
-    words = "head groups" if kind == "heads" else kind
-    if part.empty:
-        return f"All {words} are kept at this ratio: there is nothing to compare."
-    common, size = int(part["count"].sum()), int(part["size"].sum())
-    expected = 100 * (part["size"] * part["chance"]).sum() / size
-    return (
-        f"Of the {size:,} {words} that {found.reference} keeps in the {len(part)} blocks that give some up, {other} "
-        f"keeps {100 * common / size:.0f} % too; chance would give {expected:.0f} %."
-    )
+    return sentence(found.tables[other], found.reference, other, kind, found.of)
 
 
 def density(found: Comparison, other: str, kind: str) -> go.Figure | None:

@@ -1,6 +1,7 @@
 """The pictures of the Compare page by name: figures, sentences and tables of a comparison, ready for components."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -16,11 +17,14 @@ from ._plans import html_table, read_blocks, really_cut
 from ._plots import plan_bars
 
 
-def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any], ranks: bool = True) -> list[Any]:
-    """A notice, and the pictures named. Where something cannot be, the notice says why and every picture stays.
+Maker = Callable[[], Any]
 
-    values: reference, others, of, ratio, blocks, pair, kind; ranks: whether what does not depend on the ratio is drawn
-    too.
+
+def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any]) -> list[Any]:
+    """A notice, and the pictures named, none but these drawn. Where something cannot be, the notice says why and every
+    picture stays.
+
+    values: reference, others, of, ratio, blocks, pair, kind.
     """
     reference, others, of, ratio, blocks, pair, kind = values
     try:
@@ -28,31 +32,40 @@ def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[A
         layers = read_blocks(blocks, len(scores[reference].groups))
         found = compare(scores, reference, others, ratio, layers, of)
         close = found if pair in found.tables else compare(scores, reference, [pair], ratio, layers, of)
+        makers = _overlaps(found, close, pair) | _closer(close, pair, kind) | _cut(found, run_id, ratio, blocks)
+        return ["", *[makers[name]() for name in names]]
     except MiniLLMError as fault:
         return [f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>', *[gr.skip() for _ in names]]
-    drawn = _overlaps(found, close, pair) | _cut(found, run_id, ratio, blocks)
-    drawn["density"] = density(close, pair, kind)
-    if ranks:
-        drawn["correlation"] = f"<p>{correlation(scores[reference], scores[pair], kind)}</p>"
-    return ["", *[drawn.get(name, gr.skip()) for name in names]]
 
 
-def _overlaps(found: Comparison, close: Comparison, pair: str) -> dict[str, Any]:
-    drawn: dict[str, Any] = {}
+def _overlaps(found: Comparison, close: Comparison, pair: str) -> dict[str, Maker]:
+    makers: dict[str, Maker] = {}
     for kind in (CHANNELS, HEADS):
-        drawn[f"lines-{kind}"] = lines(found, kind)
-        drawn[f"reading-{kind}"] = f"<p>{escape(reading(close, pair, kind))}</p>"
-        drawn[f"pairs-{kind}"] = pairs(found, kind)
-    return drawn
+        makers[f"lines-{kind}"] = partial(lines, found, kind)
+        makers[f"reading-{kind}"] = partial(_read, close, pair, kind)
+        makers[f"pairs-{kind}"] = partial(pairs, found, kind)
+    return makers
 
 
-def _cut(found: Comparison, run_id: str, ratio: float, blocks: str) -> dict[str, Any]:
+def _read(close: Comparison, pair: str, kind: str) -> str:
+    return f"<p>{escape(reading(close, pair, kind))}</p>"
+
+
+def _closer(close: Comparison, pair: str, kind: str) -> dict[str, Maker]:
+    a, b = close.scores[close.reference], close.scores[pair]
+    return {
+        "density": partial(density, close, pair, kind),
+        "correlation": lambda: f"<p>{correlation(a, b, kind)}</p>",
+    }
+
+
+def _cut(found: Comparison, run_id: str, ratio: float, blocks: str) -> dict[str, Maker]:
     plan = found.plans[found.reference]
     caption = f"What is really cut at a ratio of {ratio:g}; the same under every criterion"
     head = ("block", "head groups", "channels", "of the block")
     there = link("prune", run=run_id, criterion=found.reference, ratio=f"{ratio:g}", blocks=blocks)
     return {
-        "cut": plan_bars(plan),
-        "cut-table": html_table(head, really_cut(plan), caption),
-        "use": f'<a class="forward" href="{escape(there)}">Prune with this plan of {escape(found.reference)} →</a>',
+        "cut": partial(plan_bars, plan),
+        "cut-table": lambda: html_table(head, really_cut(plan), caption),
+        "use": lambda: f'<a href="{escape(there)}">Prune with this plan of {escape(found.reference)} →</a>',
     }

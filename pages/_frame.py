@@ -25,7 +25,7 @@ from minillm import jobs
 from minillm.device import free_memory
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs import Supervisor
-from minillm.store import Store
+from minillm.store import Job, Run, Store
 
 from . import _jobs
 from ._phrases import escape, size
@@ -249,7 +249,7 @@ def address(path: str, run_id: str = "") -> str:
     return f"{path}?run={run_id}" if run_id else path
 
 
-def title_bar(ctx: Context, run_id: str, job: Any, problem: str = "") -> str:
+def title_bar(ctx: Context, run_id: str, job: Job | None, problem: str = "") -> str:
     """The bar on top of every page: run, model, device and its free memory, the job that matters; and any problem."""
     said = f'<p class="notice" role="alert">{escape(problem)}</p>' if problem else ""
     if not run_id:
@@ -258,10 +258,17 @@ def title_bar(ctx: Context, run_id: str, job: Any, problem: str = "") -> str:
     facts = [
         f'<b class="run-title">{escape(run.title or run.id)}</b>',
         escape(run.recipe.model),
-        f"{escape(run.recipe.device)} · {size(free_memory())} free",
+        _machine(ctx.store, run),
         _jobs.chip(ctx.store, job),
     ]
     return f'{said}<div class="title-bar">{"".join(f"<span>{fact}</span>" for fact in facts if fact)}</div>'
+
+
+def _machine(store: Store, run: Run) -> str:
+    """Where the run computes, as far as it is known, and how much main memory is free there."""
+    told = [result.data["device"] for result in store.results(run.id, "inspect")]
+    device = told[-1] if told else run.recipe.device
+    return escape(device) if device.startswith("cuda") else f"{escape(device)} · {size(free_memory())} free"
 
 
 @contextmanager
@@ -270,7 +277,7 @@ def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
 
     needs_run: the page has nothing to show without a run, and says so on top.
     """
-    hidden = {
+    hidden: dict[str, Any] = {
         "run": gr.Textbox(visible=False, elem_id="run", label="Run", show_label=False),
         "started": gr.Number(visible=False, precision=0, label="Job", show_label=False),
         "seen": gr.Textbox(visible=False),

@@ -11,7 +11,7 @@ from minillm.groups import CHANNELS, HEADS
 from minillm.scores import Scores
 
 from ._address import link, opening, remembered, saved
-from ._compare import KEPT, PRUNED, REFERENCE, compare, csv_text
+from ._compare import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
 from ._compare_pictures import pictures
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._host import PlotlyHost
@@ -143,9 +143,8 @@ def _cut() -> dict[str, Any]:
 
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
-    controls, drawn = list(page.controls.values()), [page.notice, *page.shown.values()]
-    whole = [page.opened, page.empty, page.body, *controls, *drawn]
-    names = list(page.shown)
+    controls, names = list(page.controls.values()), list(page.shown)
+    whole = [page.opened, page.empty, page.body, *controls, page.notice, *page.shown.values()]
 
     def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
         """Drawn anew only where scores have come: a live job must not disturb who is choosing."""
@@ -153,36 +152,46 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
             return [gr.skip() for _ in whole]
         return _whole(ctx, run_id, names, values)
 
-    def redrawn(run_id: str, *values: Any) -> list[Any]:
-        return pictures(ctx.store, run_id, names, values)
-
-    def recut(run_id: str, *values: Any) -> list[Any]:
-        """As `redrawn`, without what does not depend on the cut."""
-        return pictures(ctx.store, run_id, names, values, ranks=False)
-
     shell.live(looked, whole, [page.opened, *controls])
     opening(ctx, lambda run_id, options: _whole(ctx, run_id, names, _from_address(options)), whole)
-    page.controls["reference"].input(
-        lambda run_id, *values: _whole(ctx, run_id, names, values), [shell.run, *controls], whole, **QUIET
-    )
     for name, control in page.controls.items():
-        draw = recut if name in ("ratio", "blocks", "of") else redrawn
         for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
-            if name != "reference":
-                trigger(draw, [shell.run, *controls], drawn, trigger_mode="always_last", **QUIET)
+            _wire_control(ctx, shell, page, name, trigger)
             remembered(control.release if name == "ratio" else trigger, page.controls)
-    _wire_matrix(shell, page, redrawn)
+    for kind in (CHANNELS, HEADS):
+        _wire_matrix(ctx, shell, page, kind)
     event = page.csv.click(guarded(_csv(ctx)), [shell.run, *controls[:5]], page.text, api_name="compare", **ACT)
     saved(event, page.text, "minillm-overlap.csv", "text/csv")
 
 
-def _wire_matrix(shell: Shell, page: Page, redrawn: Any) -> None:
+def _wire_control(ctx: Context, shell: Shell, page: Page, name: str, trigger: Any) -> None:
+    """The curves and what they say first, then the rest: a slider on the move is followed by what the eye is on."""
+    controls, names = list(page.controls.values()), list(page.shown)
+    if name == "reference":
+        whole = [page.opened, page.empty, page.body, *controls, page.notice, *page.shown.values()]
+        trigger(lambda run_id, *values: _whole(ctx, run_id, names, values), [shell.run, *controls], whole, **QUIET)
+        return
+    first = [name for name in names if name.startswith(("lines", "reading"))]
+    rest = [one for one in names if one not in first and (one != "correlation" or name in ("pair", "kind"))]
+    event = trigger(*_drawing(ctx, shell, page, first), trigger_mode="always_last", **QUIET)
+    event.then(*_drawing(ctx, shell, page, rest), trigger_mode="always_last", **QUIET)
+
+
+def _drawing(ctx: Context, shell: Shell, page: Page, names: list[str]) -> tuple[Any, list[Any], list[Any]]:
+    """Function, inputs and outputs of an event that draws some pictures."""
+
+    def drawn(run_id: str, *values: Any) -> list[Any]:
+        return pictures(ctx.store, run_id, names, values)
+
+    return drawn, [shell.run, *page.controls.values()], [page.notice, *(page.shown[name] for name in names)]
+
+
+def _wire_matrix(ctx: Context, shell: Shell, page: Page, kind: str) -> None:
     """A click on a cell makes its row the reference and takes a closer look at its column."""
-    controls, chosen = list(page.controls.values()), [page.controls["reference"], page.controls["pair"]]
-    for kind in (CHANNELS, HEADS):
-        clicked = page.shown[f"pairs-{kind}"].select(_clicked_pair, None, chosen, **QUIET)
-        drawn = clicked.success(redrawn, [shell.run, *controls], [page.notice, *page.shown.values()], **QUIET)
-        remembered(drawn.success, page.controls)
+    chosen = [page.controls["reference"], page.controls["pair"]]
+    clicked = page.shown[f"pairs-{kind}"].select(_clicked_pair, None, chosen, **QUIET)
+    _wire_control(ctx, shell, page, "reference", clicked.success)
+    remembered(clicked.success, page.controls)
 
 
 def _clicked_pair(event: gr.EventData) -> list[Any]:
@@ -202,10 +211,11 @@ def _whole(ctx: Context, run_id: str, names: list[str], values: Sequence[Any]) -
         missing = [gr.skip() for _ in range(len(values) + 1 + len(names))]
         return [_state(ctx, run_id), _nothing_yet(run_id), gr.Column(visible="hidden"), *missing]
     reference, others, of, ratio, blocks, pair, kind = _settled(scores, values)
-    rest = [name for name in scores if name != reference]
+    labels = in_order(scores)
+    rest = [name for name in labels if name != reference]
     controls = [
-        gr.Dropdown(choices=list(scores), value=reference),
-        gr.CheckboxGroup(choices=list(scores), value=others),
+        gr.Dropdown(choices=labels, value=reference),
+        gr.CheckboxGroup(choices=rest, value=others),
         of,
         ratio,
         blocks,
@@ -226,8 +236,8 @@ def _settled(scores: Mapping[str, Scores], values: Sequence[Any]) -> list[Any]:
     """The controls' values, with defaults where they name scores that are not there."""
     reference, others, of, ratio, blocks, pair, kind = values
     if reference not in scores:
-        reference = REFERENCE if REFERENCE in scores else next(iter(scores))
-    rest = [name for name in scores if name != reference]
+        reference = REFERENCE if REFERENCE in scores else in_order(scores)[0]
+    rest = [name for name in in_order(scores) if name != reference]
     others = [name for name in others or [] if name in rest] or rest
     return [reference, others, of, ratio, blocks, pair if pair in rest else others[0], kind]
 

@@ -44,8 +44,8 @@ def build(ctx: Context) -> None:
         with gr.Row(elem_id="ways-in"):
             bundled = BUNDLED.is_dir()
             sample = gr.Button("Open the sample run", variant="primary", elem_id="open-sample", visible=bundled)
-            label, look = f"Start with {MODELS[EMBEDDED].label}", "secondary" if bundled else "primary"
-            embedded = gr.Button(label, variant=look, elem_id="start-embedded")
+            label = f"Start with {MODELS[EMBEDDED].label}"
+            embedded = gr.Button(label, variant="secondary" if bundled else "primary", elem_id="start-embedded")
         gr.Markdown("## Latest runs")
         latest = gr.HTML(elem_id="latest-runs")
         drawer("start")

@@ -122,3 +122,12 @@ def test_scores_with_other_settings_have_a_label_of_their_own():
     assert ScoreRequest(("zo",), {"noise": "rademacher", "directions": 4}).label("zo") == (
         "zo (directions 4, noise rademacher)"
     )
+
+
+def test_settings_a_criterion_does_not_use_are_not_in_its_label():
+    request = ScoreRequest(("wanda", "zo", "llm-pruner"), {"directions": 4, "taylor": "vectorize", "reduction": "sum"})
+    assert [request.label(criterion) for criterion in request.criteria] == [
+        "wanda (reduction sum)",
+        "zo (directions 4, reduction sum)",
+        "llm-pruner (reduction sum, taylor vectorize)",
+    ]

@@ -27,6 +27,7 @@ SPARSEGPT = Criterion(
     idea="Error left after the other inputs take over; compensate with least-squares to let them.",
     observes=MOMENTS,
     differs=(
-        "The plain diagonal of H⁻¹, where the original's depends on the order of columns; summed over all coupled weights."
+        "The plain diagonal of H⁻¹, where the original's depends on the order of columns; "
+        "summed over all coupled weights."
     ),
 )

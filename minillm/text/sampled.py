@@ -23,7 +23,7 @@ from .prompts import instructions
 ROWS = 64
 ANSWER_TOKENS = 160
 ANSWER_ROWS = 12
-REPETITION = 1.15
+REPETITION = 1.1
 """Penalty on words already used (Keskar et al. 2019): greedy answers of small models go round in circles without."""
 
 
@@ -112,7 +112,7 @@ def _answers(lm: LoadedModel, asked: list[str]) -> list[str]:
 
 def _whole_sentences(text: str) -> str:
     """An answer that was cut off, up to its last full sentence, so that stopping halfway is not what is learnt."""
-    found = re.match(r".*[.!?](?=\s|$)", text, re.DOTALL)
+    found = re.match(r".*[^\W\d][)\"”*]*[.!?](?=\s|$)", text, re.DOTALL)
     return (found.group() if found else text).strip()
 
 

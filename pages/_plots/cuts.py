@@ -54,24 +54,28 @@ def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
     """Head groups of every block: colour is the rank in the block, a cross marks what the plan cuts."""
     blocks, most = len(scores.groups), max(b.heads for b in scores.groups.blocks)
     z = np.full((blocks, most), np.nan, np.float32)
-    values = np.full((blocks, most), np.nan, np.float32)
+    values, cut = np.full((blocks, most), np.nan, np.float32), np.zeros((blocks, most), np.float32)
     for i, vector in scores.heads.items():
         ranks = scores.ranks(HEADS)[i]
         values[i, : len(vector)] = vector
         z[i, : len(vector)] = np.nan if ranks is None else 100 * (ranks + 1) / len(vector)
+        if plan:
+            cut[i, : len(vector)] = plan.cut_masks[HEADS][i]
     name = plan.recipe.get("criterion", scores.criterion) if plan else scores.criterion
     fig = figure(
         f"heads-{scores.criterion}", f"Rank of the head groups under {scores.criterion}; cut by {name} crossed"
     )
     fig.add_heatmap(
         z=z,
-        customdata=values,
+        customdata=np.stack([values, cut], -1),
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,
-        hovertemplate="block %{y}, head group %{x}<br>rank: lowest %{z:.0f} %<br>score %{customdata:.3g}"
+        hovertemplate="block %{y}, head group %{x}<br>rank: lowest %{z:.0f} %<br>score %{customdata[0]:.3g}"
         "<extra></extra>",
-        meta={"columns": {"x": "head group", "y": "block", "z": "rank, % from the lowest", "customdata": ["score"]}},
+        meta={
+            "columns": {"x": "head group", "y": "block", "z": "rank, % from the lowest", "customdata": ["score", "cut"]}
+        },
     )
     if plan:
         _crosses(fig, plan)
@@ -86,14 +90,15 @@ def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
 def _crosses(fig: go.Figure, plan: Plan) -> None:
     places = [(g, i) for i, mask in enumerate(plan.cut_masks[HEADS]) for g in np.flatnonzero(mask)]
     x, y = np.array(places, np.int16).reshape(-1, 2).T
+    size = 7 if max(b.heads for b in plan.groups.blocks) <= 8 else 5
     fig.add_scatter(
         x=x,
         y=y,
         mode="markers",
         name="cut",
-        marker={"symbol": "x-thin-open", "size": 5 if len(plan.groups) * most > 256 else 9, "color": CUT, "line": {"width": 2, "color": CUT}},
+        marker={"symbol": "x-thin-open", "size": size, "color": CUT, "line": {"width": 2, "color": CUT}},
         hoverinfo="skip",
-        meta={"csv": True, "columns": {"x": "head group", "y": "block"}},
+        meta={"csv": False},
     )
 
 

@@ -84,7 +84,7 @@ def _counts(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> go.Figure:
     z = np.where(sizes > 0, 100 * counts / np.maximum(sizes, 1), np.nan).astype(np.float32)
     fig.add_heatmap(
         z=z,
-        y=[f"<b>{label}</b><br>mean {_mean(t)}" for label, t in parts.items()],
+        y=list(parts),
         customdata=np.stack([counts, sizes], -1).astype(np.int16),
         text=np.where(sizes > 0, counts.astype(str), "").tolist(),
         texttemplate="%{text}",
@@ -99,10 +99,11 @@ def _counts(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> go.Figure:
     )
     chance = np.nanmean(np.stack([t["chance"].to_numpy() for t in parts.values()])) if (sizes > 0).any() else np.nan
     note = "" if np.isnan(chance) else f"block (by chance the mean is {100 * chance:.0f} %)"
+    labels = [f"<b>{label}</b><br>mean {_mean(t)}" for label, t in parts.items()]
     return fig.update_layout(
         height=90 + 42 * len(parts),
         xaxis={**block_axis(z.shape[1]), "title": {"text": note, "standoff": 8, "font": {"size": SIZE}}},
-        yaxis=axis("", autorange="reversed", showgrid=False),
+        yaxis=axis("", autorange="reversed", showgrid=False, tickvals=list(parts), ticktext=labels),
     )
 
 

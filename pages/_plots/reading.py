@@ -121,7 +121,9 @@ def _extremes(chosen: pd.DataFrame) -> str:
 
 def _counted(chosen: pd.DataFrame, a: str, b: str, words: str, verb: str) -> str:
     common, size, beyond = int(chosen["count"].sum()), int(chosen["size"].sum()), _beyond_chance(chosen)
-    judged = "about what chance gives" if abs(beyond) <= LUCK else f"{'more' if beyond > 0 else 'fewer'} than chance gives"
+    judged = (
+        "about what chance gives" if abs(beyond) <= LUCK else f"{'more' if beyond > 0 else 'fewer'} than chance gives"
+    )
     return (
         f"Of the {size} {words} that {a} {verb}s in {_where(chosen)}, {b} {verb}s {common} too "
         f"({100 * common / size:.0f} %); chance would give {_expected(chosen):.0f}, so this is {judged}."

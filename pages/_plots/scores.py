@@ -209,7 +209,9 @@ def drill_down(
         meta={"columns": {"x": "rank", "y": f"{shown} score", "customdata": ["group", *(f"{c} rank" for c in ranked)]}},
     )
     _shade(fig, cut, total)
-    ranks_shown = axis(f"rank in block {layer} under {shown}", range=[0.5, total + 0.5], dtick=1 if total <= 16 else None)
+    ranks_shown = axis(
+        f"rank in block {layer} under {shown}", range=[0.5, total + 0.5], dtick=1 if total <= 16 else None
+    )
     return fig.update_layout(xaxis=ranks_shown, yaxis=scale, showlegend=False)
 
 
