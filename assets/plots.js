@@ -1,8 +1,9 @@
 /* Draws figures inside PlotlyHost (pages/_host.py). Served from here, like plotly itself: nothing comes from outside.
 
    MiniHost(element, props, trigger, watch) takes over one host. props: value (a figure as JSON, or null), heading,
-   caption, height, empty. A figure says in layout.meta what it is called as a file (name) and in words (alt), and in
-   each trace's meta what its columns are called in a CSV file (columns; csv: false leaves the trace out). */
+   caption, height, empty. A figure says in layout.meta what it is called as a file (name) and in words (alt), what to
+   look for where that is not the host's caption, and in each trace's meta what its columns are called in a CSV file
+   (columns; csv: false leaves the trace out). */
 (() => {
   const NARROW = 560;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
@@ -44,7 +45,7 @@
   /* The figure in the colours and for the width of where it stands. */
   const dressed = (json, colours, width) => {
     const figure = JSON.parse(json), layout = figure.layout, narrow = width < NARROW;
-    layout.autosize = true;
+    Object.assign(layout, {autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)"});
     delete layout.height;
     layout.font = {...layout.font, color: colours.text, family: "system-ui, sans-serif", size: narrow ? 11 : 13};
     layout.hoverlabel = {
@@ -159,7 +160,7 @@
 
     const drawing = async () => {
       find("heading").textContent = props.heading ?? "";
-      find("caption").textContent = props.caption ?? "";
+      find("caption").textContent = (props.value && JSON.parse(props.value).layout.meta?.caption) ?? props.caption ?? "";
       find("empty").textContent = props.value ? "" : props.empty ?? "";
       element.querySelector(".plot-figure").classList.toggle("plot-none", !props.value);
       width = plot.clientWidth;

@@ -26,6 +26,7 @@ from .models import LoadedModel
 from .paths import written_whole
 from .plan import Plan
 from .surgery import heads_of, resize
+from .weights import quiet
 
 TABLE = "pruning.json"
 
@@ -42,7 +43,8 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
         raise BadInput(f"The folder {folder} holds other files; give an empty or new folder.")
     with written_whole(folder) as scratch:
         scratch.mkdir()
-        lm.model.save_pretrained(scratch)
+        with quiet():
+            lm.model.save_pretrained(scratch)
         blocks = zip(lm.family.block_list(lm.model), lm.groups.blocks, strict=True)
         _add_table(scratch / "config.json", [_block_row(lm.family, block, groups) for block, groups in blocks])
         if lm.tokenizer is not None:

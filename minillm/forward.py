@@ -47,15 +47,12 @@ def next_tokens(
     """Choose a token for each row of logits [rows, vocabulary]: int64 [rows], on the CPU.
 
     temperature 0 takes the likeliest; top_p keeps the likeliest words that together reach this probability (nucleus
-    sampling, Holtzman et al. 2020). Drawn on the CPU, so that a seed means the same on every device, with one random
-    number a row (`torch.multinomial` draws one a word, which took longer than the model).
-    Raises NumericalFault where the logits are not finite.
+    sampling, Holtzman et al. 2020). Drawn on the CPU, so that a seed means the same everywhere, with one random number
+    a row (`torch.multinomial` draws one a word, and took as long as the model). Raises NumericalFault (logits).
     """
     scores = scores.float().cpu()
     if not scores.isfinite().all():
-        raise NumericalFault(
-            "The model's next-word scores are not finite numbers; load it in float32, or cut less of it."
-        )
+        raise NumericalFault("The model's next-word scores are not finite; load it in float32, or cut less of it.")
     if temperature == 0:
         return scores.argmax(-1)
     shares = torch.softmax(scores / temperature, -1)

@@ -1,8 +1,8 @@
 """Generation, word by word as it is written, of one model or of several side by side.
 
-A loop of its own over the key/value cache, because a page wants each word at once, closing must stop it, and the numbers
-of several models that take turns must not count each other's time. What a family's cache looks like is transformers'
-business: the first pass makes it, later ones hand it back, so that blocks of a pruned model may differ in heads.
+A loop of its own over the key/value cache, because a page wants each word at once, closing must stop it, and models
+that take turns must not count each other's time. What a family's cache looks like is transformers' business: the first
+pass makes it, later ones hand it back, so that blocks of a pruned model may differ in heads.
 """
 
 import math
@@ -61,8 +61,8 @@ def generate(
 ) -> Generation:
     """Continue a prompt, or answer it where the tokenizer has a chat format and `chat` is true.
 
-    temperature: 0 takes the likeliest word, else draws from softmax(logits / temperature); top_p: only from the likeliest
-    words that together have this probability; seed: of the drawing, the same on every device.
+    temperature: 0 takes the likeliest word, else draws from softmax(logits / temperature); top_p: draw only from the
+    likeliest words that together have this probability; seed: of the drawing, the same on every device.
     Raises BadInput (an empty or too long prompt, no tokenizer, settings out of range) and NumericalFault.
     """
     return finish(generate_events(lm, prompt, max_new_tokens, temperature, top_p, seed, chat))
@@ -123,7 +123,9 @@ def _check(max_new_tokens: int, temperature: float, top_p: float) -> None:
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise BadInput(f"max_new_tokens is {max_new_tokens}; give a whole number from 1 up.")
     if not (math.isfinite(temperature) and temperature >= 0):
-        raise BadInput(f"A temperature of {temperature} cannot be used; give 0 for the likeliest word, or up to about 2.")
+        raise BadInput(
+            f"A temperature of {temperature} cannot be used; give 0 for the likeliest word, or up to about 2."
+        )
     if not 0 < top_p <= 1:
         raise BadInput(f"top_p is {top_p}; give a probability above 0 and up to 1 (1 leaves every word in).")
 

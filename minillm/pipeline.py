@@ -15,7 +15,7 @@ from .errors import NumericalFault
 from .events import RESULT, Event, Events, relay
 from .generation import compare_events
 from .models import LoadedModel
-from .plan import make_plan
+from .plan import cut_counts, make_plan
 from .pool import Pool, size
 from .recipe import (
     EvaluateRequest,
@@ -83,7 +83,7 @@ def score(bench: Workbench, request: ScoreRequest) -> Found:
     """Score under each criterion in turn. One that fails does not keep the others from theirs."""
     labels = {request.label(criterion): criterion for criterion in request.criteria}
     costs = {label: bench.scoring(criterion, request.settings) for label, criterion in labels.items()}
-    steps, faults = Steps({"load": LOADING, "text": 0.05 * bench.calibration, **costs}), []
+    steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, **costs}), []
     lm = yield from steps.take("load", bench.variant_events())
     tokens = yield from steps.take("text", bench.text_events(lm))
     for label, criterion in labels.items():
@@ -100,17 +100,12 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     """Score what has not been, plan, cut, keep the variant, and measure perplexity before and after."""
     wanted = dict.fromkeys([request.criterion, request.channels_from or request.criterion])
     missing = [label for label in wanted if label not in bench.store.score_labels(bench.run_id)]
-    reads = bool(missing or request.compensate)
-    measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0
-    costs = {
-        "load": LOADING,
-        "text": 0.05 * bench.calibration * reads,
-        **{name: bench.scoring(name, {}) for name in missing},
-    }
-    compensating = 2.5 * bench.calibration if request.compensate else 0
-    steps = Steps({**costs, "cut": LOADING / 3 + compensating, "before": measuring, "after": measuring})
+    steps = Steps(_pruning_costs(bench, request, missing))
+    tokens: Any = None
     lm = yield from steps.take("load", bench.variant_events())
-    tokens: Any = (yield from steps.take("text", bench.text_events(lm))) if reads else None
+    cut_counts(lm.groups, request.ratio, request.layers, request.allocation)  # what cannot be is said before scoring
+    if missing or request.compensate:
+        tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
         yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
     variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))
@@ -121,6 +116,14 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
         after = yield from steps.take("after", bench.perplexity_events(variant.name, *asked))
         found |= {"perplexity_before": before["value"], "perplexity": after["value"]}
     return found
+
+
+def _pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) -> dict[str, float]:
+    text = 0.02 * bench.calibration if missing or request.compensate else 0.0
+    cutting = LOADING / 3 + (2.5 * bench.calibration if request.compensate else 0.0)
+    measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
+    scoring = {label: bench.scoring(label, {}) for label in missing}
+    return {"load": LOADING, "text": text, **scoring, "cut": cutting, "before": measuring, "after": measuring}
 
 
 def _cut_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:

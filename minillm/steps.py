@@ -14,8 +14,8 @@ JOB = "job"
 """Stage of the events that tell how far the whole job is: done of total, in thousandths."""
 
 WHOLE = 1000
-LOADING = 3000.0
-"""What bringing a model into memory costs, in tokens: about its second or two on small models."""
+LOADING = 300.0
+"""What bringing a model into memory costs, in tokens: about a second's worth of the embedded model on two cores."""
 
 
 class Steps:

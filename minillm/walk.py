@@ -13,7 +13,7 @@ shape, in a pass in which blocks return their input unchanged: models may mix fu
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from .events import Event, Events
 from .models import LoadedModel
 from .residence import resident
 
-TAIL_TOKENS = 128
+TAIL_TOKENS, LOSS_TOKENS = 128, 32
 BATCH_TOKENS = 2048
 
 Weights = dict[str, Tensor]
@@ -75,6 +75,10 @@ VisitGradient = Callable[[int, nn.Module, Weights, Weights], Any]
 """(layer, block, {linear: ∂L/∂W, the model's dtype [out, in]}, {linear: squares}) -> payload of the block's event.
 
 squares, float32: mean over the batches of their squared gradients, of streams that ask for it, else empty."""
+
+
+Tail = Callable[[Tensor], Tensor]
+"""Hidden states [tokens, width] -> logits [tokens, vocabulary]."""
 
 
 @contextmanager
@@ -222,13 +226,22 @@ def _watching(lm: LoadedModel, block: nn.Module, stream: Stream, observed: Obser
     observed.update({name: observed[seen] for name in linears if (seen := lm.family.observed(name)) in observed})
 
 
-def _tail(lm: LoadedModel, hidden: Tensor) -> Tensor:
-    """Logits, float32 [tokens, vocabulary], of hidden states [tokens, width]."""
-    for module in lm.family.tail_modules(lm.model):
-        with resident(module) as tail:
-            single = _float32(tail) if hidden.dtype == torch.float32 else {}
-            hidden = functional_call(tail, single, (hidden,)) if single else tail(hidden)
-    return hidden.float()
+@contextmanager
+def _tail(lm: LoadedModel, dtype: torch.dtype) -> Iterator[Tail]:
+    """What follows the last block (final norm, output head), its weights brought to hand once and kept while open.
+
+    dtype: of the hidden states; where it is float32, so are the weights.
+    """
+    with ExitStack() as stack:
+        parts = [stack.enter_context(resident(module)) for module in lm.family.tail_modules(lm.model)]
+        weights = [_float32(part) if dtype == torch.float32 else {} for part in parts]
+
+        def logits(hidden: Tensor) -> Tensor:
+            for part, single in zip(parts, weights, strict=True):
+                hidden = functional_call(part, single, (hidden,)) if single else part(hidden)
+            return hidden
+
+        yield logits
 
 
 def _chunks(hidden: Tensor, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -250,20 +263,25 @@ def tail_losses(lm: LoadedModel, stream: Stream) -> list[Tensor]:
 
     Raises NumericalFault where a loss is not finite.
     """
-    with frozen(lm.model), torch.no_grad():
-        return [_sample_losses(lm, copy, stream.batches()) for copy in stream.hidden]
+    with frozen(lm.model), torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
+        return [_sample_losses(tail, copy, stream.batches()) for copy in stream.hidden]
 
 
-def _sample_losses(lm: LoadedModel, hidden: list[Tensor], batches: list[Tensor]) -> Tensor:
+def _sample_losses(tail: Tail, hidden: list[Tensor], batches: list[Tensor]) -> Tensor:
     losses = []
     for states, tokens in zip(hidden, batches, strict=True):
         for sample, row in zip(states, tokens, strict=True):
-            parts = [
-                nn.functional.cross_entropy(_tail(lm, chunk), words, reduction="sum").double()
-                for chunk, words in _chunks(sample[None], row[None])
-            ]
+            parts = [_summed_loss(tail(chunk), words) for chunk, words in _chunks(sample[None], row[None])]
             losses.append(torch.stack(parts).sum() / (len(row) - 1))
     return _checked(torch.stack(losses))
+
+
+def _summed_loss(logits: Tensor, words: Tensor) -> Tensor:
+    """Σ cross-entropy of a chunk, float64; a few tokens at a time, lest the chunk be copied to float32 and once more by
+    the softmax."""
+    pieces = zip(logits.split(LOSS_TOKENS), words.split(LOSS_TOKENS), strict=True)
+    sums = [nn.functional.cross_entropy(piece.float(), some, reduction="sum").double() for piece, some in pieces]
+    return torch.stack(sums).sum()
 
 
 def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:
@@ -273,18 +291,19 @@ def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:
     """
     count = sum(tokens[:, 1:].numel() for tokens in stream.batches())
     gradients = []
-    for hidden, tokens in zip(stream.hidden[0], stream.batches(), strict=True):
-        pieces = [_chunk_gradient(lm, chunk, words, count) for chunk, words in _chunks(hidden.detach(), tokens)]
-        gradient = torch.zeros_like(hidden)
-        gradient[:, :-1] = torch.cat(pieces).view_as(gradient[:, :-1])
-        gradients.append(gradient)
+    with _tail(lm, stream.hidden[0][0].dtype) as tail:
+        for hidden, tokens in zip(stream.hidden[0], stream.batches(), strict=True):
+            pieces = [_chunk_gradient(tail, chunk, words, count) for chunk, words in _chunks(hidden.detach(), tokens)]
+            gradient = torch.zeros_like(hidden)
+            gradient[:, :-1] = torch.cat(pieces).view_as(gradient[:, :-1])
+            gradients.append(gradient)
     return gradients
 
 
-def _chunk_gradient(lm: LoadedModel, states: Tensor, words: Tensor, count: int) -> Tensor:
+def _chunk_gradient(tail: Tail, states: Tensor, words: Tensor, count: int) -> Tensor:
     with torch.enable_grad():
         leaf = states.detach().requires_grad_()
-        loss = nn.functional.cross_entropy(_tail(lm, leaf), words, reduction="sum") / count
+        loss = nn.functional.cross_entropy(tail(leaf).float(), words, reduction="sum") / count
         return torch.autograd.grad(_checked(loss), leaf)[0]
 
 

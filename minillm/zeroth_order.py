@@ -8,7 +8,8 @@ Weights are never changed: W ± εz exists for one block at a time. Only the blo
 perturbs every parameter; embeddings and norms would add variance only).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -32,11 +33,33 @@ def generator(device: torch.device, *key: object) -> torch.Generator:
 
 def noise(weight: Tensor, kind: str, *key: object) -> Tensor:
     """z for one linear: float32 [out, in], N(0, 1) or ±1; never nearer to 0 than 1e-6, for it is divided by."""
-    source = generator(weight.device, *key)
+    z = torch.empty(weight.shape, device=weight.device)
+    _fill(z, kind, *key)
+    return _usable(z, kind)
+
+
+def noises(weights: dict[str, Tensor], kind: str, key: Callable[[str], tuple]) -> dict[str, Tensor]:
+    """`noise` of several linears by name, each with the key of its name."""
+    made = {name: torch.empty(weight.shape, device=weight.device) for name, weight in weights.items()}
+    # A generator keeps one core busy, whatever the number of threads: several fill their tensors side by side.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(lambda name: _fill(made[name], kind, *key(name)), made))
+    for name in made:
+        made[name] = _usable(made[name], kind)
+    return made
+
+
+def _fill(z: Tensor, kind: str, *key: object) -> None:
+    """Draw in place and allocate nothing: memory is only measured in the thread that asked for it."""
+    source = generator(z.device, *key)
     if kind == "rademacher":
-        return torch.randint(0, 2, weight.shape, generator=source, device=weight.device).float().mul_(2).sub_(1)
-    z = torch.randn(weight.shape, generator=source, device=weight.device)
-    return torch.where(z.abs() < SMALLEST, SMALLEST, z)
+        z.random_(0, 2, generator=source).mul_(2).sub_(1)
+    else:
+        z.normal_(generator=source)
+
+
+def _usable(z: Tensor, kind: str) -> Tensor:
+    return z if kind == "rademacher" else z.abs().clamp_(min=SMALLEST).copysign_(z)
 
 
 @dataclass
@@ -77,8 +100,8 @@ class Estimate:
 
         def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
             probe.made = {}
-            linears = self.family.block_linears(block)
-            made = {name: self._noise(probe, layer, name, linear.weight) for name, linear in linears.items()}
+            weights = {name: linear.weight for name, linear in self.family.block_linears(block).items()}
+            made = noises(weights, self.settings.noise, lambda name: self._key(probe, layer, name))
             for sign in (1, -1):
                 yield perturbed(self.family, block, made, sign * self.settings.epsilon, probe.stream.float32)
             probe.made = made if self.single else {}
@@ -86,9 +109,8 @@ class Estimate:
         probe.stream.versions = versions
         return probe
 
-    def _noise(self, probe: Probe, layer: int, name: str, weight: Tensor) -> Tensor:
-        s = self.settings
-        return noise(weight, s.noise, s.seed, probe.direction, probe.minibatch, layer, name)
+    def _key(self, probe: Probe, layer: int, name: str) -> tuple:
+        return self.settings.seed, probe.direction, probe.minibatch, layer, name
 
     def coefficients(self, lm: LoadedModel) -> tuple[float, ...]:
         """c of every probe, once its stream has walked. Raises NumericalFault where c is zero in a single probe."""
@@ -108,7 +130,7 @@ class Estimate:
         total: Tensor | None = None
         for probe, c in zip(self.probes, coefficients, strict=True):
             z = probe.made.get(name)
-            z = self._noise(probe, layer, name, weight) if z is None else z
+            z = noise(weight, self.settings.noise, *self._key(probe, layer, name)) if z is None else z
             part = z.reciprocal() if self.settings.estimator == "divide" else z.clone()
             part.mul_(c / len(self.probes))
             total = part if total is None else total.add_(part)

@@ -16,7 +16,6 @@ from ._phrases import escape
 from ._plans import html_table, read_blocks, really_cut
 from ._plots import plan_bars
 
-
 Maker = Callable[[], Any]
 
 

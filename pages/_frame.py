@@ -22,13 +22,12 @@ from typing import Any
 import gradio as gr
 
 from minillm import jobs
-from minillm.device import free_memory
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs import Supervisor
-from minillm.store import Job, Run, Store
+from minillm.store import Store
 
 from . import _jobs
-from ._phrases import escape, size
+from ._title_bar import title_bar
 
 STYLE = Path(__file__).parent.parent / "assets" / "app.css"
 
@@ -200,11 +199,11 @@ class Shell:
             if not seen or stamp != seen:
                 drawn = self._drawn(run_id, values)
             job = _jobs.current(store, run_id) if run_id else None
-            bar = title_bar(self.ctx, run_id, job, problem or self.ctx.supervisor.problem)
+            bar = title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
         except MiniLLMError as fault:
-            bar, run_id = title_bar(self.ctx, "", None, str(fault)), ""
+            bar, run_id = title_bar(self.ctx.store, "", None, str(fault)), ""
         except Exception as fault:
-            bar = title_bar(self.ctx, "", None, _unexpected(fault))
+            bar = title_bar(self.ctx.store, "", None, _unexpected(fault))
         live, stopping = (job.live, job.stopping) if job else (False, False)
         own = [stamp, bar, gr.Button(visible=live, interactive=not stopping), gr.Timer(active=live)]
         return own + (drawn or [gr.skip() for view in self.views for _ in view.outputs])
@@ -247,28 +246,6 @@ def _links(ctx: Context, run_id: str) -> list[tuple[str, str]]:
 def address(path: str, run_id: str = "") -> str:
     """Where a page is, relative to the app, for a run: "score?run=ID"."""
     return f"{path}?run={run_id}" if run_id else path
-
-
-def title_bar(ctx: Context, run_id: str, job: Job | None, problem: str = "") -> str:
-    """The bar on top of every page: run, model, device and its free memory, the job that matters; and any problem."""
-    said = f'<p class="notice" role="alert">{escape(problem)}</p>' if problem else ""
-    if not run_id:
-        return said
-    run = ctx.store.run(run_id)
-    facts = [
-        f'<b class="run-title">{escape(run.title or run.id)}</b>',
-        escape(run.recipe.model),
-        _machine(ctx.store, run),
-        _jobs.chip(ctx.store, job),
-    ]
-    return f'{said}<div class="title-bar">{"".join(f"<span>{fact}</span>" for fact in facts if fact)}</div>'
-
-
-def _machine(store: Store, run: Run) -> str:
-    """Where the run computes, as far as it is known, and how much main memory is free there."""
-    told = [result.data["device"] for result in store.results(run.id, "inspect")]
-    device = told[-1] if told else run.recipe.device
-    return escape(device) if device.startswith("cuda") else f"{escape(device)} · {size(free_memory())} free"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Everything follows from a plan, which follows from stored scores: no model is ne
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from minillm.errors import BadInput
 from minillm.groups import Groups
@@ -49,7 +49,7 @@ def costs(plan: Plan, dtype: str = "float32") -> list[tuple[str, str, str, str]]
     each = BYTES.get(dtype, 4)
     before, after = plan.groups, plan.after
     kinds = [(word, *(_total(groups, kind) for groups in (before, after))) for word, kind in _KINDS]
-    amounts = [
+    amounts: list[tuple[str, int, int, Callable[[float], str]]] = [
         ("parameters", before.parameters, after.parameters, count),
         (f"MACs of {LENGTH} tokens", before.macs(LENGTH), after.macs(LENGTH), count),
         (f"weights in {dtype}", before.parameters * each, after.parameters * each, size),

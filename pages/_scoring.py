@@ -17,7 +17,6 @@ from minillm.device import free_memory
 from minillm.errors import MiniLLMError
 from minillm.groups import CHANNELS, HEADS
 from minillm.plan import Plan, make_plan
-from minillm.recipe import RunRecipe
 from minillm.scores import Scores
 from minillm.store import Job, Run, Store, StoredEvent
 
@@ -196,26 +195,6 @@ def peaks(look: Board) -> go.Figure | None:
     weights = first.groups.parameters * BYTES.get(first.recipe.get("dtype", ""), 4)
     reference = PAPER_GPU_BYTES if first.groups.parameters in PAPER_PARAMETERS else None
     return peak_bars({label: scores.peak_bytes for label, scores in look.scores.items()}, weights, reference)
-
-
-def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
-    """The run in which a recipe can be scored: this one where it asks for the same, else a new one beside it.
-
-    Scores of one run share text, samples and seed, so that only criteria differ between them. A run that has nothing
-    yet but what its model is made of gives way to the new one.
-    """
-    run = store.run(run_id)
-    if run.recipe == wanted:
-        return run_id
-    before, after = run.recipe.to_json(), wanted.to_json()
-    changes = ", ".join(f"{key.replace('_', ' ')} {after[key]}" for key in after if after[key] != before[key])
-    empty = not store.score_labels(run_id) and all(j.kind == "inspect" and not j.live for j in store.jobs(run_id))
-    made = store.create_run(wanted, run.title if empty else f"{run.title or run.id} · {changes}")
-    for result in store.results(run_id, "inspect"):
-        store.add_result(made, result.kind, result.data)
-    if empty:
-        store.delete_run(run_id)
-    return made
 
 
 KINDS = ((CHANNELS, "Channels"), (HEADS, "Heads"))

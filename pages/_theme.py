@@ -3,11 +3,7 @@
 What a theme cannot say is in assets/style.css, in terms of the theme's variables, so that both follow dark mode.
 """
 
-from pathlib import Path
-
 import gradio as gr
-
-STYLE = Path(__file__).parent.parent / "assets" / "style.css"
 
 SYSTEM = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace"]
@@ -29,8 +25,36 @@ BLUE = gr.themes.Color(
 )
 
 
+SETTINGS = {
+    "body_background_fill": "*neutral_50",
+    "body_background_fill_dark": "#0d1117",
+    "background_fill_primary": "white",
+    "background_fill_primary_dark": "#151b24",
+    "background_fill_secondary": "*neutral_50",
+    "background_fill_secondary_dark": "#1b222d",
+    "block_background_fill": "*background_fill_primary",
+    "block_border_width": "1px",
+    "block_shadow": "none",
+    "block_shadow_dark": "none",
+    "block_label_text_weight": "600",
+    "border_color_primary": "*neutral_200",
+    "border_color_primary_dark": "#2b3442",
+    "body_text_color": "#1f2430",
+    "body_text_color_dark": "#e6e9ee",
+    "body_text_color_subdued": "#566072",
+    "body_text_color_subdued_dark": "#a5aebd",
+    "button_primary_background_fill": "*primary_600",
+    "button_primary_background_fill_hover": "*primary_700",
+    "button_primary_background_fill_dark": "*primary_600",
+    "button_primary_background_fill_hover_dark": "*primary_500",
+    "button_primary_text_color": "white",
+    "link_text_color": "*primary_600",
+    "link_text_color_dark": "*primary_300",
+}
+
+
 def theme() -> gr.themes.Base:
-    """The theme, for `launch(theme=theme(), css_paths=[STYLE])`."""
+    """The theme, for `launch(theme=theme(), css_paths=[_host.STYLE])`."""
     look = gr.themes.Base(
         primary_hue=BLUE,
         secondary_hue=BLUE,
@@ -41,29 +65,4 @@ def theme() -> gr.themes.Base:
         font=SYSTEM,
         font_mono=MONO,
     )
-    return look.set(
-        body_background_fill="*neutral_50",
-        body_background_fill_dark="#0d1117",
-        background_fill_primary="white",
-        background_fill_primary_dark="#151b24",
-        background_fill_secondary="*neutral_50",
-        background_fill_secondary_dark="#1b222d",
-        block_background_fill="*background_fill_primary",
-        block_border_width="1px",
-        block_shadow="none",
-        block_shadow_dark="none",
-        block_label_text_weight="600",
-        border_color_primary="*neutral_200",
-        border_color_primary_dark="#2b3442",
-        body_text_color="#1f2430",
-        body_text_color_dark="#e6e9ee",
-        body_text_color_subdued="#566072",
-        body_text_color_subdued_dark="#a5aebd",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
-        button_primary_text_color="white",
-        link_text_color="*primary_600",
-        link_text_color_dark="*primary_300",
-    )
+    return look.set(**SETTINGS)

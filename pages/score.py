@@ -7,44 +7,21 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
-from minillm.criteria import CRITERIA
-from minillm.errors import BadInput
-from minillm.recipe import RunRecipe, ScoreRequest
-from minillm.settings import CHOICES, Settings
 from minillm.store import Store
-from minillm.text import TEXTS, describe
 
-from . import _jobs, _scoring
+from . import _jobs, _score_form, _scoring
 from ._address import opening
 from ._drawers import drawer
-from ._frame import QUIET, Context, Shell, frame, guarded
+from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._host import PlotlyHost
-from ._phrases import escape
 from ._plots import CAPTIONS
 
 TITLE = "Score"
-FIRST = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
 VIEWS = {"bands": "Bands", "sorted": "Sorted", "kept": "Kept", "block": "One block", "memory": "Memory"}
 CUTTING = ("sorted", "kept", "block")
 """Views that show a cut, and so need a ratio."""
 
 SCORED_FIRST = "Shown as soon as a criterion has been scored."
-
-
-@dataclass(frozen=True)
-class Form:
-    """What is asked for: criteria, what the run's recipe says about text, settings, and the button."""
-
-    criteria: gr.CheckboxGroup
-    recipe: dict[str, Any]
-    settings: dict[str, Any]
-    button: gr.Button
-
-    @property
-    def inputs(self) -> list[Any]:
-        """Values for `begin`, after the run id."""
-        return [self.criteria, *self.recipe.values(), *self.settings.values()]
 
 
 @dataclass(frozen=True)
@@ -80,96 +57,20 @@ def build(ctx: Context) -> None:
         gr.Markdown("# Score", elem_id="score-title")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                form = lay_out_form()
+                form = _score_form.lay_out_form()
             with gr.Column(scale=5, min_width=320):
                 panel = _jobs.panel("score")
                 pictures = lay_out_pictures()
         drawer("score")
 
-        opening(ctx, partial(arrive, ctx.store), [form.criteria, *form.recipe.values()])
+        opening(ctx, partial(_score_form.arrive, ctx.store), [form.criteria, *form.recipe.values()])
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(draw, ctx.store), pictures.outputs, pictures.inputs)
-        shell.starts(form.button.click, partial(begin, ctx.store), form.inputs, api_name="score")
+        shell.starts(form.button.click, partial(_score_form.begin, ctx), form.inputs, api_name="score")
         shell.runs_again(panel)
         wire_pictures(shell, pictures)
-
-
-def lay_out_form() -> Form:
-    """The left column."""
-    criteria = gr.CheckboxGroup(
-        [(c.label, name) for name, c in CRITERIA.items()],
-        value=[name for name in FIRST if name in CRITERIA],
-        label="Criteria",
-        elem_id="criteria",
-    )
-    with gr.Accordion("What each criterion reads and costs", open=False, elem_id="criteria-table"):
-        gr.HTML(criteria_table())
-    recipe = lay_out_recipe()
-    with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
-        settings = lay_out_settings()
-    button = gr.Button("Score", variant="primary", elem_id="score")
-    return Form(criteria, recipe, settings, button)
-
-
-def lay_out_recipe() -> dict[str, Any]:
-    """Controls of the part of a run's recipe that scoring reads, by field."""
-    default = RunRecipe()
-    text = gr.Dropdown(
-        [(f"{name}: {about}", name) for name, about in TEXTS.items()],
-        value=default.text,
-        allow_custom_value=True,
-        label="Calibration text",
-        info="Or file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME.",
-        elem_id="text",
-    )
-    with gr.Row():
-        samples = gr.Number(default.samples, label="Samples", precision=0, minimum=1, elem_id="samples", min_width=100)
-        length = gr.Number(default.length, label="Tokens each", precision=0, minimum=2, elem_id="length", min_width=100)
-    with gr.Row():
-        few = gr.Number(
-            default.gradient_samples,
-            label="For gradients",
-            info="of the samples",
-            precision=0,
-            minimum=1,
-            elem_id="gradient-samples",
-            min_width=100,
-        )
-        seed = gr.Number(
-            default.seed, label="Seed", info="of choice and noise", precision=0, elem_id="seed", min_width=100
-        )
-    return {"text": text, "samples": samples, "length": length, "gradient_samples": few, "seed": seed}
-
-
-def lay_out_settings() -> dict[str, Any]:
-    """Controls of `Settings`, by field; the seed is the run's."""
-    default = Settings()
-    chosen = {
-        name: gr.Dropdown(list(CHOICES[name]), value=getattr(default, name), label=label, elem_id=f"setting-{name}")
-        for name, label in (
-            ("reduction", "Over the slices of a group"),
-            ("noise", "Noise z of the estimated gradient"),
-            ("estimator", "Estimate: c / z (Eq. 8) or c · z"),
-        )
-    }
-    numbers = {
-        "directions": gr.Number(default.directions, label="Directions averaged", precision=0, minimum=1),
-        "minibatch": gr.Number(default.minibatch, label="Samples that share a z (0: all)", precision=0, minimum=0),
-        "epsilon": gr.Number(default.epsilon, label="Step ε", minimum=0),
-    }
-    for name, control in numbers.items():
-        control.elem_id = f"setting-{name}"
-    return {**chosen, **numbers}
-
-
-def criteria_table() -> str:
-    """Every criterion with its equation, what it reads, what it costs and its idea."""
-    items = "".join(
-        f"<dt><b>{escape(c.label)}</b> <code>{escape(c.equation)}</code></dt>"
-        f"<dd>{escape(c.idea)} Reads {escape(c.needs)}; {escape(c.cost)}. <i>{escape(c.paper)}</i></dd>"
-        for c in CRITERIA.values()
-    )
-    return f'<dl class="criteria">{items}</dl>'
+        keep = guarded(partial(_score_form.kept_upload, ctx.store))
+        form.upload.upload(keep, form.upload, form.recipe["text"], api_name="upload_text", **ACT)
 
 
 def lay_out_pictures() -> Pictures:
@@ -247,51 +148,6 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
 def row_of(event: gr.EventData) -> list[Any]:
     """The block of a clicked row, and the view that shows it."""
     return [round(float(event.y)), "block", gr.Tabs(selected="block")]
-
-
-def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
-    """The form as the run has it: its recipe, and the criteria of its latest job."""
-    if not run_id:
-        return [gr.skip()] * 6
-    recipe = store.run(run_id).recipe
-    job: Any = _jobs.current(store, run_id, "score")
-    criteria = list(job.request.criteria) if job else gr.skip()
-    return [criteria, recipe.text, recipe.samples, recipe.length, recipe.gradient_samples, recipe.seed]
-
-
-def begin(
-    store: Store,
-    run_id: str,
-    criteria: list[str],
-    text: str,
-    samples: float,
-    length: float,
-    gradient_samples: float,
-    seed: float,
-    reduction: str,
-    noise: str,
-    estimator: str,
-    directions: float,
-    minibatch: float,
-    epsilon: float,
-) -> int:
-    """Score a run's model under some criteria; returns the job's number. Other text, samples or seed than the run's
-    make a new run beside it."""
-    if not criteria:
-        raise BadInput("No criterion is ticked; tick at least one.")
-    describe(text or "")
-    settings = {"reduction": reduction, "noise": noise, "estimator": estimator, "epsilon": epsilon}
-    whole = {"directions": int(directions or 0), "minibatch": int(minibatch or 0)}
-    request = ScoreRequest(criteria=tuple(criteria), settings=changed({**settings, **whole}))
-    asked = {"text": text, "samples": samples, "length": length, "gradient_samples": gradient_samples, "seed": seed}
-    wanted = RunRecipe.from_json({**store.run(run_id).recipe.to_json(), **asked})
-    return jobs.submit(store, _scoring.run_for(store, run_id, wanted), request)
-
-
-def changed(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are not the default ones; they become part of the scores' label."""
-    default = Settings().to_json()
-    return {name: value for name, value in settings.items() if value != default[name]}
 
 
 def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:

@@ -138,10 +138,9 @@ def test_rows_are_joined_with_a_blank_line(suffix: str, tmp_path: Path) -> None:
     assert documents.read_file(names.parse(f"file:{path}#title")) == "a\n\nb\n\nc"
 
 
-def test_a_hash_in_a_file_name_is_no_column(tmp_path: Path) -> None:
-    path = tmp_path / "a#b.txt"
-    path.write_text(WORDS, encoding="utf-8")
-    assert names.parse(f"file:{path}").path == path
+def test_a_hash_in_a_file_name_is_no_column() -> None:
+    assert names.parse("file:some/a#b.txt") == names.Source("file:some/a#b.txt", path=Path("some/a#b.txt"))
+    assert names.parse("file:a#b.csv#c").column == "c"
 
 
 def test_instructions_of_a_file_become_a_chat(tmp_path: Path) -> None:
@@ -319,6 +318,7 @@ def test_self_restores_the_mode_and_needs_a_model() -> None:
 
 def test_answers_are_those_of_each_instruction_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampled, "ANSWER_TOKENS", 6)
+    monkeypatch.setattr(sampled, "_whole_sentences", str.strip)
     model, asked = lm(max_position_embeddings=512), ["Why?", "Name a long list of things.", "So"]
     alone = []
     for instruction in asked:
@@ -327,7 +327,7 @@ def test_answers_are_those_of_each_instruction_alone(monkeypatch: pytest.MonkeyP
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False, repetition_penalty=1.1
         )
         alone.append(tiny.tokenizer().decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip())
-    assert [a[:4] for a in sampled._answers(model, asked)] == [a[:4] for a in alone]
+    assert all(alone) and sampled._answers(model, asked) == alone
 
 
 def test_answers_are_kept(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
@@ -344,7 +344,7 @@ def test_answers_are_kept(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> No
 
 
 def test_a_cut_off_answer_ends_with_a_sentence() -> None:
-    assert sampled._whole_sentences("One. Two (2.5)! Three and") == "One. Two (2.5)!" or True
+    assert sampled._whole_sentences("One. Two (or so)! Three and") == "One. Two (or so)!"
     assert sampled._whole_sentences("It is so. And then\n\n4. ") == "It is so."
     assert sampled._whole_sentences("no sentence here") == "no sentence here"
 
@@ -364,6 +364,10 @@ BAD: list[tuple[dict[str, Any], type[MiniLLMError], str]] = [
     ({"name": ""}, UnknownName, "Known: .*python-docs"),
     ({"name": "file:"}, BadInput, "names no file"),
     ({"name": "file:nowhere.txt"}, BadInput, "does not exist"),
+    ({"name": "file:" + "x" * 5000 + ".txt"}, BadInput, "does not exist"),
+    ({"name": "file:~nobody-of-this-name/x.txt"}, BadInput, "cannot be read as a path"),
+    ({"name": "file:a\0b.txt"}, BadInput, "cannot be read as a path"),
+    ({"name": ["python-docs"]}, UnknownName, "Unknown text"),
     ({"name": "hub:"}, BadInput, "is no data set name"),
     ({"name": "hub:../../etc"}, BadInput, "is no data set name"),
     ({"name": "hub:a/b:c d"}, BadInput, "characters that no config"),
@@ -480,6 +484,6 @@ def test_the_same_text_twice_is_noticed(words: Path, tmp_path: Path) -> None:
 
 
 def test_the_table_is_had_without_torch() -> None:
-    code = "import sys, minillm.text as t; t.describe('c4'); t.paper_prompts(); print('torch' in sys.modules, len(t.TEXTS))"
+    code = "import sys, minillm.text as t; t.describe('c4'); t.paper_prompts(); print('torch' in sys.modules, *t.TEXTS)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.split() == ["False", str(len(text.TEXTS))]
+    assert done.stdout.split() == ["False", *text.TEXTS]

@@ -1,8 +1,8 @@
 """Perplexity: the exponential of the mean loss over the predicted tokens of windows that do not overlap.
 
-The protocol of LLM-Pruner and the paper's tables: the text as one string, tokenised once without special tokens; windows
-of `length` tokens, the remainder dropped; in each window all tokens but the first are predicted; loss in float32. Window,
-token count, dtype and the way rows are joined all move the number, so they are kept beside it.
+The protocol of LLM-Pruner and the paper's tables: the text as one string, tokenised once without special tokens;
+windows of `length` tokens, the remainder dropped; in each window all tokens but the first are predicted; loss in
+float32. Window, token count, dtype and the way rows are joined move the number, so they are kept beside it.
 """
 
 import math
@@ -88,9 +88,13 @@ def perplexity_events(
             losses.append(_window_losses(lm, piece))
         done = sum(map(len, losses))
         yield Event("perplexity", done, len(rows), {"perplexity": _exp(_mean(losses))})
+    yield Event(RESULT, 1, 1, _measured(lm, text, rows, _mean(losses)))
+
+
+def _measured(lm: LoadedModel, text: Any, rows: Tensor, loss: float) -> Perplexity:
     name = text if isinstance(text, str) and is_name(text) else "given"
-    loss, dtype = _mean(losses), str(lm.dtype).removeprefix("torch.")
-    yield Event(RESULT, 1, 1, Perplexity(_exp(loss), loss, length, len(rows), rows.numel(), name, dtype))
+    dtype = str(lm.dtype).removeprefix("torch.")
+    return Perplexity(_exp(loss), loss, rows.shape[1], len(rows), rows.numel(), name, dtype)
 
 
 @torch.inference_mode()
@@ -116,4 +120,6 @@ def _exp(loss: float) -> float:
 def _check_vocabulary(lm: LoadedModel, rows: Tensor) -> None:
     known = lm.groups.vocabulary
     if int(rows.min()) < 0 or int(rows.max()) >= known:
-        raise BadInput(f"The token ids go from {rows.min()} to {rows.max()}, but this model's vocabulary has {known:,}.")
+        raise BadInput(
+            f"The token ids go from {rows.min()} to {rows.max()}, but this model's vocabulary has {known:,}."
+        )

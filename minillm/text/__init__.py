@@ -5,6 +5,7 @@ are cut into windows. Only texts the model writes itself come as token ids at on
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..catalogue import allowed_path
@@ -136,9 +137,7 @@ def _checked(name: str, part: str, confined: bool) -> Source:
     if part not in PARTS:
         raise UnknownName("part of a text", part, PARTS)
     source = parse(name)
-    if source.path is not None:
-        check_path(source.path, confined)
-    return source
+    return source if source.path is None else replace(source, path=check_path(source.path, confined))
 
 
 def _model(lm: Any, name: str) -> Any:

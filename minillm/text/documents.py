@@ -5,6 +5,7 @@ blank line (METHODS: joining changes perplexity); a text file is its own string,
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -14,7 +15,8 @@ from typing import Any
 from ..errors import BadInput
 from .names import PARTS, SUFFIXES, Source
 
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 16 * 2**20
+"""About 4 million tokens; tokenising a text as a whole takes some 140 bytes of memory for each of its own."""
 SHARES = (0.5, 0.25, 0.25)
 WRAPPED_AT = 70
 JOINT = "\n\n"
@@ -88,8 +90,8 @@ def read_file(source: Source, tokenizer: Any = None) -> str:
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):
+        what = "is a folder, not a file" if os.path.isdir(path) else "does not exist"
         raise BadInput(f"The text file {path} {what}; give the path of a {', '.join(SUFFIXES)} file.")
     if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"{path.name} ends in “{path.suffix}”; texts are read from {', '.join(SUFFIXES)} files.")

@@ -98,9 +98,7 @@ def _translated(hub: HubSet) -> Iterator[None]:
     try:
         yield
     except DatasetNotFoundError as fault:
-        raise BadInput(
-            f"The hub has no public data set {named}; check the name, or use python-docs, which is always there."
-        ) from fault
+        raise BadInput(f"The hub has no public data set {named}; check the name, or use python-docs.") from fault
     except (FileNotFoundError, ValueError, DatasetsError) as fault:
         raise BadInput(f"The data set {named} cannot be read: {_first_line(fault)}.") from fault
     except RuntimeError as fault:

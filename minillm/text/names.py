@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..catalogue import allowed_path
 from ..errors import BadInput, UnknownName
 
 PARTS = ("calibration", "recovery", "evaluation")
@@ -26,7 +27,7 @@ class HubSet:
     repository, config, revision: what `datasets.load_dataset` is given; splits: of calibration, recovery and
     evaluation; deal: how the rows of a split that several parts share are dealt to them; column: where the text is
     (None: text, content or Alpaca's three); stream: read as far as needed instead of fetched whole;
-    characters: a part is read up to here; about: one line for people.
+    characters: a part is read up to here; licence; about: one line for people.
     """
 
     repository: str
@@ -37,6 +38,7 @@ class HubSet:
     stream: bool = False
     deal: tuple[str, ...] = DEAL
     characters: int = 8_000_000
+    licence: str = ""
     about: str = ""
 
     def split(self, part: str) -> str:
@@ -52,25 +54,42 @@ _OWN_SPLITS = ("train", "validation", "test")
 
 HUB_SETS: dict[str, HubSet] = {
     "wikitext2": HubSet(
-        "Salesforce/wikitext", "wikitext-2-raw-v1", _OWN_SPLITS, "text", about="WikiText-2, raw (the paper's tables)"
+        "Salesforce/wikitext",
+        "wikitext-2-raw-v1",
+        _OWN_SPLITS,
+        "text",
+        licence="CC BY-SA 3.0",
+        about="WikiText-2, raw (the paper's tables)",
     ),
     "ptb": HubSet(
         "ptb-text-only/ptb_text_only",
         splits=_OWN_SPLITS,
         column="sentence",
         revision="refs/convert/parquet",
+        licence="LDC's, not free to redistribute",
         about="Penn Treebank, Mikolov's form (the paper's tables)",
     ),
     "bookcorpus": HubSet(
-        "rojagtap/bookcorpus", column="text", stream=True, about="BookCorpus (the paper's calibration text)"
+        "rojagtap/bookcorpus",
+        column="text",
+        stream=True,
+        licence="not stated",
+        about="BookCorpus, novels (the paper's calibration text)",
     ),
     "c4": HubSet(
-        "allenai/c4", "en", ("train", "train", "validation"), "text", stream=True, about="C4, English web pages"
+        "allenai/c4",
+        "en",
+        ("train", "train", "validation"),
+        "text",
+        stream=True,
+        licence="ODC-BY",
+        about="C4, English web pages",
     ),
     "alpaca-cleaned": HubSet(
         "yahma/alpaca-cleaned",
         deal=("calibration", *["recovery"] * 8, "evaluation"),
-        characters=32_000_000,
+        characters=16_000_000,
+        licence="CC BY-NC 4.0",
         about="Alpaca-cleaned, instructions with answers (the paper's recovery text)",
     ),
 }
@@ -106,11 +125,13 @@ class Source:
 
 def parse(name: str) -> Source:
     """Read a text name. Raises UnknownName (near names) or BadInput (a malformed file or hub name)."""
+    if not isinstance(name, str):
+        raise UnknownName("text", name, TEXTS)
     if name in BUILT_IN:
         return Source(name)
     if name in HUB_SETS:
         return Source(name, hub=HUB_SETS[name])
-    kind, colon, rest = str(name).partition(":")
+    kind, colon, rest = name.partition(":")
     if colon and kind == "file":
         return _file(name, rest)
     if colon and kind == "hub":
@@ -129,10 +150,10 @@ def is_name(text: str) -> bool:
 def _file(name: str, rest: str) -> Source:
     if not rest:
         raise BadInput(f"“{name}” names no file; write file:PATH with a path to a {', '.join(SUFFIXES)} file.")
-    path, hash_, column = rest.rpartition("#")
-    if not hash_ or Path(rest).exists():
-        return Source(name, path=Path(rest).expanduser())
-    return Source(name, path=Path(path).expanduser(), column=column)
+    path, _, column = rest.rpartition("#")
+    if path.lower().endswith(SUFFIXES):
+        return Source(name, path=Path(path), column=column)
+    return Source(name, path=Path(rest))
 
 
 def _hub(name: str, rest: str) -> Source:
@@ -181,14 +202,15 @@ def _describe_hub(hub: HubSet) -> str:
     config = f", {hub.config}" if hub.config else ""
     splits = ", ".join(f"{part} from {hub.split(part)}" for part in PARTS)
     shared = "" if len(set(hub.splits)) == len(PARTS) else "; parts of one split get different rows"
-    return f"The data set {hub.repository}{config} from the hub: {splits}{shared}."
+    licence = f" (licence: {hub.licence})" if hub.licence else ""
+    return f"The data set {hub.repository}{config} from the hub{licence}: {splits}{shared}."
 
 
 def same_text(calibration: str, evaluation: str) -> str:
     """A warning where what calibrates and what evaluates are one text; empty where they are not."""
     a, b = parse(calibration), parse(evaluation)
     if a.path is not None and b.path is not None:
-        same = a.path.resolve() == b.path.resolve()
+        same = allowed_path(a.path, False) == allowed_path(b.path, False)
         return (
             f"{a.path.name} both calibrates and evaluates: perplexity reads it whole, so it has seen the answers."
             if same

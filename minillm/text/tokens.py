@@ -43,7 +43,8 @@ def check_length(length: int, lm_or_tokenizer: Any) -> None:
 
 def tokenised(text: str, tokenizer: Any) -> Tensor:
     """Token ids of a string: int64 [n], no special tokens added."""
-    return torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.long)
+    ids = tokenizer(text, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    return torch.tensor(ids, dtype=torch.long)
 
 
 def windows(ids: Tensor, length: int, samples: int, seed: int, name: str) -> Tensor:

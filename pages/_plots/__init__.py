@@ -5,13 +5,15 @@
 
 import plotly.graph_objects as go
 
+from .block import drill_down, group_table
 from .captions import CAPTIONS
 from .curve import recovery_curve
 from .cuts import heads_grid, kept_map, plan_bars
 from .memory import PAPER_GPU_BYTES, memory_timeline, peak_bars
-from .overlap import overlap_lines, overlap_matrix, rank_density
+from .overlap import overlap_lines, overlap_matrix
+from .ranks import rank_density
 from .reading import sentence
-from .scores import drill_down, group_table, score_bands, sorted_map
+from .scores import score_bands, sorted_map
 from .style import LOOKS, VARIANTS, blocks_in_words, byte_unit, in_bytes, looks
 
 __all__ = [

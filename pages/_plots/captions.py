@@ -1,8 +1,14 @@
-"""What to look for in each figure: one caption a function of this package, for the host to print below it."""
+"""What to look for in each figure, for the host to print below it: a caption for each function of this package.
+
+Where a figure takes another form than its usual one (head groups as dots, few head groups as counts), it carries that
+form's caption itself.
+"""
 
 CAPTIONS: dict[str, str] = {
     "score_bands": "Dark: the middle half of a block's channels. Light: all but the lowest and the highest 5 %. Line: "
     "the median. Look for blocks that lie low or spread wide; only groups of the same block compete for what is cut.",
+    "score_dots": "Each mark is a head group. Look for blocks whose marks lie far apart: there the choice is clear. "
+    "Only head groups of the same block compete for what is cut.",
     "sorted_map": "Every row is a block with its channels sorted, so a column is not a channel. Look for blocks that "
     "stay dark far beyond the cut line: they could give more.",
     "kept_map": "Channels in the model's own order. A dark stripe is a stretch that goes; an even tone means that the "
@@ -13,6 +19,8 @@ CAPTIONS: dict[str, str] = {
     "under every criterion; click for its exact scores.",
     "overlap_lines": "The dashed grey line is what two random choices of the same size would share. Only the distance "
     "above it says that two criteria agree.",
+    "overlap_counts": "Digits say how many of the head groups that the reference cuts in a block are cut by both. With "
+    "so few a single block means little: compare the means with chance.",
     "overlap_matrix": "Rows are the reference: of what the row cuts, how much the column cuts too, as a mean over the "
     "blocks. Click a cell to see that pair block by block.",
     "rank_density": "A bright diagonal: the two rank alike. An even field: they know nothing of each other. What "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .style import GREY, VARIANTS, axis, figure
+from .style import GREY, VARIANTS, axis, figure, remark
 
 
 def recovery_curve(
@@ -20,6 +20,8 @@ def recovery_curve(
     loss, seen = _series(points, "loss"), _series(points, "perplexity")
     fig = figure("recovery", _told(seen, original), height=480, showlegend=True)
     last = steps or max((p["step"] for p in points), default=1)
+    if not points:
+        remark(fig, "No step is done yet.")
     _loss(fig, *loss)
     _evaluation(fig, *seen)
     if original:
@@ -56,7 +58,7 @@ def _loss(fig: go.Figure, steps: np.ndarray, values: np.ndarray) -> None:
     colour = VARIANTS["recovered"]
     common: dict[str, Any] = {"x": steps, "mode": "lines", "xaxis": "x", "yaxis": "y"}
     hover = "step %{x}: %{y:.3f}<extra></extra>"
-    for name, y, width, opacity in (("training loss", values, 1, 0.35), ("smoothed", smoothed(values), 3, 1.0)):
+    for name, y, width, opacity in (("training loss", values, 1, 0.5), ("smoothed", smoothed(values), 3, 1.0)):
         line, columns = {"color": colour, "width": width}, {"x": "step", "y": name}
         fig.add_scatter(
             **common, y=y, name=name, line=line, opacity=opacity, hovertemplate=hover, meta={"columns": columns}
@@ -93,16 +95,20 @@ def _evaluation(fig: go.Figure, steps: np.ndarray, values: np.ndarray) -> None:
         **common,
     )
     if np.isfinite(values).any():
-        best = int(np.nanargmin(values))
-        star = {"symbol": "star", "size": 17, "color": VARIANTS["recovered"], "line": {"color": GREY, "width": 1}}
-        fig.add_scatter(
-            x=steps[best : best + 1],
-            y=values[best : best + 1],
-            mode="markers+text",
-            name="best",
-            text=[f"best {values[best]:.4g}"],
-            textposition="top center",
-            marker=star,
-            hovertemplate=hover,
-            **common,
-        )
+        _star(fig, steps, values, common, hover)
+
+
+def _star(fig: go.Figure, steps: np.ndarray, values: np.ndarray, common: dict[str, Any], hover: str) -> None:
+    best = int(np.nanargmin(values))
+    star = {"symbol": "star", "size": 17, "color": VARIANTS["recovered"], "line": {"color": GREY, "width": 1}}
+    fig.add_scatter(
+        x=steps[best : best + 1],
+        y=values[best : best + 1],
+        mode="markers+text",
+        name="best",
+        text=[f"best {values[best]:.4g}"],
+        textposition="top center",
+        marker=star,
+        hovertemplate=hover,
+        **common,
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.groups import CHANNELS, HEADS
+from minillm.groups import CHANNELS, HEADS, KINDS
 from minillm.plan import Plan
 from minillm.scores import Scores
 
@@ -52,22 +52,15 @@ def _extent(plan: Plan) -> str:
 
 def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
     """Head groups of every block: colour is the rank in the block, a cross marks what the plan cuts."""
-    blocks, most = len(scores.groups), max(b.heads for b in scores.groups.blocks)
-    z = np.full((blocks, most), np.nan, np.float32)
-    values, cut = np.full((blocks, most), np.nan, np.float32), np.zeros((blocks, most), np.float32)
-    for i, vector in scores.heads.items():
-        ranks = scores.ranks(HEADS)[i]
-        values[i, : len(vector)] = vector
-        z[i, : len(vector)] = np.nan if ranks is None else 100 * (ranks + 1) / len(vector)
-        if plan:
-            cut[i, : len(vector)] = plan.cut_masks[HEADS][i]
+    cells = _head_cells(scores, plan)
+    blocks, most, _ = cells.shape
     name = plan.recipe.get("criterion", scores.criterion) if plan else scores.criterion
     fig = figure(
         f"heads-{scores.criterion}", f"Rank of the head groups under {scores.criterion}; cut by {name} crossed"
     )
     fig.add_heatmap(
-        z=z,
-        customdata=np.stack([values, cut], -1),
+        z=cells[..., 0],
+        customdata=cells[..., 1:],
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,
@@ -85,6 +78,17 @@ def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
         yaxis=block_axis(blocks, downwards=True),
         showlegend=False,
     )
+
+
+def _head_cells(scores: Scores, plan: Plan | None) -> np.ndarray:
+    """Rank in per cent, score and whether it is cut, of every head group: float32 [blocks, most heads, 3]."""
+    cells = np.full((len(scores.groups), max(b.heads for b in scores.groups.blocks), 3), np.nan, np.float32)
+    for i, vector in scores.heads.items():
+        ranks, own = scores.ranks(HEADS)[i], cells[i, : len(vector)]
+        own[:, 0] = np.nan if ranks is None else 100 * (ranks + 1) / len(vector)
+        own[:, 1] = vector
+        own[:, 2] = plan.cut_masks[HEADS][i] if plan else 0
+    return cells
 
 
 def _crosses(fig: go.Figure, plan: Plan) -> None:
@@ -118,9 +122,7 @@ def plan_bars(plan: Plan) -> go.Figure:
             " (%{y:.1f} %)<extra></extra>",
             meta={"columns": {"x": "block", "y": "cut, %", "customdata": ["cut", "of"]}},
         )
-    top = max(
-        10.0, 1.08 * float(max(100 * (table[f"{k}_cut"] / table[k].clip(lower=1)).max() for k in (HEADS, CHANNELS)))
-    )
+    top = max(10.0, *(108 * float((table[f"{k}_cut"] / table[k].clip(lower=1)).max()) for k in KINDS))
     return fig.update_layout(
         xaxis=block_axis(len(plan.groups)),
         yaxis=share_axis("cut from the block", range=[0, min(top, 100)], dtick=None),

@@ -1,12 +1,13 @@
 """What scoring costs in memory: when the peak came, and which criterion needs how much (the paper's Figure 1)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from .style import CUT, GREY, axis, byte_unit, figure, in_bytes, looks
+from .style import CUT, GREY, axis, byte_unit, figure, in_bytes, looks, remark
 
 PHASE_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
 PAPER_GPU_BYTES = {
@@ -28,15 +29,18 @@ def memory_timeline(
 ) -> go.Figure:
     """Memory above the weights over time: one band a phase, as high as the phase's peak; the peak and limit as lines.
 
-    timeline: [{"phase", "start", "seconds", "peak_bytes"}]; samples: (seconds, bytes) measured in between.
+    timeline: [{"phase", "start", "seconds", "peak_bytes"}]; samples: (seconds, bytes) measured in between;
+    limit_bytes: what the device has left above the weights. All amounts are above the weights.
     """
     peak = max([float(p["peak_bytes"]) for p in timeline] + [float(b) for _, b in samples], default=0.0)
     size, unit = byte_unit(peak)
     alt = f"Memory while scoring {criterion or 'one criterion'}: peak {in_bytes(peak)} above the weights"
     fig = figure(f"memory-{criterion}", alt, barmode="overlay", bargap=0, showlegend=True)
-    colours = dict(zip(dict.fromkeys(p["phase"] for p in timeline), PHASE_COLOURS * 9, strict=False))
+    colours = dict(zip(dict.fromkeys(p["phase"] for p in timeline), cycle(PHASE_COLOURS), strict=False))
     for phase, colour in colours.items():
         _band(fig, [p for p in timeline if p["phase"] == phase], phase, colour, (size, unit))
+    if not timeline and not samples:
+        remark(fig, "Nothing was measured.")
     if samples:
         t, used = np.array(samples, np.float32).T
         columns = {"x": "seconds", "y": unit}
@@ -100,39 +104,38 @@ def peak_bars(
     alt = f"Peak memory of {len(names)} criteria on {in_bytes(weight_bytes)} of weights: least {least}, most {most}"
     fig = figure("peak-memory", alt, barmode="stack", bargap=0.35, showlegend=True, height=90 + 44 * len(names))
     totals = [f"{in_bytes(weight_bytes + b)}, {(weight_bytes + b) / max(weight_bytes, 1):.2f}×" for b in above]
-    columns = {"x": unit, "y": "criterion"}
-    fig.add_bar(
-        y=names,
-        x=np.full(len(names), weight_bytes / size, np.float32),
-        orientation="h",
-        name="weights",
-        showlegend=False,
-        marker_color="rgba(128,128,128,0.45)",
-        hovertemplate=f"%{{y}}: weights %{{x:.3g}} {unit}<extra></extra>",
-        meta={"columns": columns},
-    )
-    fig.add_bar(
-        y=names,
-        x=(above / size).astype(np.float32),
-        orientation="h",
-        name="above the weights",
-        showlegend=False,
-        marker={"color": [look.colour for look in looks(names).values()], "line": {"width": 0}},
-        hovertemplate=f"%{{y}}: %{{x:.3g}} {unit} above the weights<extra></extra>",
-        meta={"columns": columns},
-    )
+    colours = [look.colour for look in looks(names).values()]
+    _stacked(fig, names, np.full(len(names), weight_bytes) / size, "weights", "rgba(128,128,128,0.45)", unit)
+    _stacked(fig, names, above / size, "above the weights", colours, unit)
     if reference:
-        fig.add_scatter(
-            y=list(reference),
-            x=np.array(list(reference.values()), np.float32) / np.float32(size),
-            mode="markers",
-            name="printed in the paper",
-            marker={"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}},
-            hovertemplate=f"%{{y}}: %{{x:.3g}} {unit} in the paper<extra></extra>",
-            meta={"columns": columns},
-        )
+        _printed(fig, {name: total / size for name, total in reference.items()}, unit)
     labels = [f"<b>{name}</b><br>{total}" for name, total in zip(names, totals, strict=True)]
     return fig.update_layout(
         xaxis=axis(f"peak memory, {unit}", rangemode="tozero"),
         yaxis=axis("", autorange="reversed", showgrid=False, tickvals=names, ticktext=labels),
+    )
+
+
+def _stacked(fig: go.Figure, names: list[str], x: np.ndarray, part: str, colour: str | list[str], unit: str) -> None:
+    fig.add_bar(
+        y=names,
+        x=x.astype(np.float32),
+        orientation="h",
+        name=part,
+        showlegend=False,
+        marker={"color": colour, "line": {"width": 0}},
+        hovertemplate=f"%{{y}}: %{{x:.3g}} {unit} {part}<extra></extra>",
+        meta={"columns": {"x": unit, "y": "criterion"}},
+    )
+
+
+def _printed(fig: go.Figure, reference: Mapping[str, float], unit: str) -> None:
+    fig.add_scatter(
+        y=list(reference),
+        x=np.array(list(reference.values()), np.float32),
+        mode="markers",
+        name="printed in the paper",
+        marker={"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}},
+        hovertemplate=f"%{{y}}: %{{x:.3g}} {unit} in the paper<extra></extra>",
+        meta={"columns": {"x": unit, "y": "criterion"}},
     )

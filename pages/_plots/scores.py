@@ -1,4 +1,4 @@
-"""Scores as they are: bands a block, every block sorted, one block exactly.
+"""Scores as they are: bands a block, every block sorted. (One block exactly: `block.py`.)
 
 Scores of different criteria have different units and are never put on one axis; what is compared is ranks.
 """
@@ -7,20 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from minillm.groups import HEADS
 from minillm.plan import Plan
 from minillm.scores import Scores
 
-from .style import CUT, GREY, LOOKS, Look, axis, block_axis, colour_bar, figure, score_axis
+from .captions import CAPTIONS
+from .style import CUT, LOOKS, Look, axis, block_axis, colour_bar, figure, remark, score_axis
 
 QUANTILES = (5, 25, 50, 75, 95)
 COLUMNS = 256
-EXACT = 4096
-"""Up to so many groups a block is drawn point by point; above, every group near the cut and at the ends is."""
-
 Live = Mapping[int, Mapping[str, Any]]
 
 
@@ -36,8 +33,10 @@ def score_bands(scores: Scores | Live, kind: str, criterion: str = "", blocks: i
     blocks = blocks or max(vectors, default=-1) + 1
     look = LOOKS.get(criterion, LOOKS["wanda"])
     alt = f"{kind} scores under {criterion or 'one criterion'}, {len(vectors)} of {blocks} blocks known"
-    fig = figure(f"score-bands-{kind}-{criterion}", alt)
+    fig = figure(f"score-bands-{kind}-{criterion}", alt, CAPTIONS["score_dots"] if kind == HEADS else "")
     fig.update_layout(xaxis=block_axis(blocks), showlegend=False)
+    if not vectors:
+        return remark(fig, "No block is scored yet.").update_layout(yaxis=axis("score"))
     return _dots(fig, vectors, look) if kind == HEADS else _bands(fig, vectors, look)
 
 
@@ -72,16 +71,20 @@ def _bands(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look) -> go.Fig
             hoverinfo=None if low == 0 else "skip",
             meta={"columns": columns} if low == 0 else {"csv": False},
         )
+    _medians(fig, layers, drawn[:, 2], look)
+    return fig.update_layout(yaxis=scale, barmode="overlay", bargap=0.1)
+
+
+def _medians(fig: go.Figure, layers: np.ndarray, medians: np.ndarray, look: Look) -> None:
     nothing = np.full(len(layers), np.nan, np.float32)
     fig.add_scatter(
         x=np.stack([layers - 0.45, layers + 0.45, nothing], 1).ravel().astype(np.float32),
-        y=np.stack([drawn[:, 2], drawn[:, 2], nothing], 1).ravel(),
+        y=np.stack([medians, medians, nothing], 1).ravel(),
         mode="lines",
         line={"color": look.colour, "width": 3},
         hoverinfo="skip",
         meta={"csv": False},
     )
-    return fig.update_layout(yaxis=scale, barmode="overlay", bargap=0.1)
 
 
 def _quantiles(vector: np.ndarray) -> np.ndarray:
@@ -91,18 +94,13 @@ def _quantiles(vector: np.ndarray) -> np.ndarray:
 
 def _dots(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look) -> go.Figure:
     sizes = [len(v) for v in vectors.values()]
-    drawn, scale = score_axis(np.concatenate([*vectors.values(), np.empty(0, np.float32)]))
+    drawn, scale = score_axis(np.concatenate(list(vectors.values())))
     fig.add_scatter(
         x=np.repeat(np.array(list(vectors), np.int16), sizes),
         y=drawn,
-        customdata=np.concatenate([np.arange(n, dtype=np.int16) for n in sizes] + [np.empty(0, np.int16)]),
+        customdata=np.concatenate([np.arange(n, dtype=np.int16) for n in sizes]),
         mode="markers",
-        marker={
-            "color": look.colour,
-            "size": 9 if max(sizes, default=0) <= 8 else 5,
-            "opacity": 0.6,
-            "symbol": look.marker,
-        },
+        marker={"color": look.colour, "size": 9 if max(sizes) <= 8 else 5, "opacity": 0.75, "symbol": look.marker},
         hovertemplate="block %{x}, head group %{customdata}<br>score %{y:.3g}<extra></extra>",
         meta={"columns": {"x": "block", "y": "score", "customdata": ["head group"]}},
     )
@@ -159,86 +157,3 @@ def _cut_line(fig: go.Figure, cut: Plan | float | None, blocks: int) -> None:
         fig.add_scatter(
             x=x, y=y, mode="lines", line={"color": colour, "width": width}, hoverinfo="skip", meta={"csv": False}
         )
-
-
-def group_table(all_scores: Mapping[str, Scores], layer: int, kind: str) -> pd.DataFrame:
-    """Every group of a block, one row each: group, and for each criterion its score and its rank (1 the lowest).
-
-    A criterion whose scores of the block are missing or not finite is left out.
-    """
-    columns: dict[str, np.ndarray] = {}
-    for name, scores in all_scores.items():
-        ranks = scores.ranks(kind).get(layer)
-        if ranks is not None:
-            columns |= {f"{name} score": scores.of(kind)[layer], f"{name} rank": ranks + 1}
-    count = len(next(iter(columns.values()), ()))
-    return pd.DataFrame({"group": np.arange(count), **columns})
-
-
-def drill_down(
-    all_scores: Mapping[str, Scores], layer: int, kind: str, plan: Plan | None = None, criterion: str | None = None
-) -> go.Figure:
-    """The exact scores of one block under one criterion, lowest first, with the plan's cut.
-
-    Hovering a point names the group and its rank under every criterion. criterion: whose scores are drawn; default the
-    plan's, or the first. Above 4,096 groups those far from the cut and from both ends are thinned.
-    """
-    name = "head group" if kind == HEADS else "channel"
-    table = group_table(all_scores, layer, kind)
-    ranked = [column[:-5] for column in table if column.endswith(" rank")]
-    shown = next((c for c in (criterion, _of_plan(plan, kind), *ranked) if c in ranked), None)
-    fig = figure(f"block-{layer}-{kind}", f"Scores of the {len(table)} {kind} of block {layer} under {shown}")
-    if shown is None:
-        return fig.update_layout(xaxis=axis(name), yaxis=axis("score"))
-    cut = int(plan.cut_masks[kind][layer].sum()) if plan else 0
-    table = table.sort_values(f"{shown} rank", ignore_index=True).iloc[_places(len(table), cut)]
-    drawn, scale = score_axis(table[f"{shown} score"].to_numpy())
-    ranks = table[["group", *(f"{c} rank" for c in ranked)]].to_numpy(np.int16 if len(table) < 2**15 else np.int32)
-    look = LOOKS.get(shown, LOOKS["wanda"])
-    total = all_scores[shown].of(kind)[layer].size
-    lines = "".join(f"<br>{c}: %{{customdata[{i + 1}]:,}}" for i, c in enumerate(ranked))
-    fig.add_scatter(
-        x=table[f"{shown} rank"].to_numpy(np.int32),
-        y=drawn,
-        customdata=ranks,
-        mode="lines+markers" if total <= 200 else "lines",
-        line={"color": look.colour, "width": 2},
-        marker={"symbol": look.marker, "size": 8},
-        hovertemplate=f"<b>{name} %{{customdata[0]}}</b>, score %{{y:.4g}}<br>rank of {total:,}, 1 the lowest:{lines}"
-        "<extra></extra>",
-        meta={"columns": {"x": "rank", "y": f"{shown} score", "customdata": ["group", *(f"{c} rank" for c in ranked)]}},
-    )
-    _shade(fig, cut, total)
-    ranks_shown = axis(
-        f"rank in block {layer} under {shown}", range=[0.5, total + 0.5], dtick=1 if total <= 16 else None
-    )
-    return fig.update_layout(xaxis=ranks_shown, yaxis=scale, showlegend=False)
-
-
-def _of_plan(plan: Plan | None, kind: str) -> str | None:
-    return plan.recipe.get("criterion" if kind == HEADS else "channels_from") if plan else None
-
-
-def _places(count: int, cut: int) -> np.ndarray:
-    """Which of the sorted groups are drawn."""
-    places = np.arange(count)
-    if count <= EXACT:
-        return places
-    near = (np.abs(places - cut) < EXACT // 8) | (places < EXACT // 32) | (places >= count - EXACT // 32)
-    return places[near | (places % (count * 2 // EXACT) == 0)]
-
-
-def _shade(fig: go.Figure, cut: int, total: int) -> None:
-    if not cut:
-        return
-    fig.add_vrect(x0=0.5, x1=cut + 0.5, fillcolor=GREY, opacity=0.16, line_width=0)
-    fig.add_vline(x=cut + 0.5, line={"color": CUT, "width": 2, "dash": "dash"})
-    fig.add_annotation(
-        x=cut + 0.5,
-        y=1,
-        yref="paper",
-        yanchor="top",
-        xanchor="left" if cut < total / 2 else "right",
-        text=f" {cut:,} of {total:,} are cut ",
-        showarrow=False,
-    )

@@ -67,10 +67,11 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     return {label: chosen[label] for label in labels}
 
 
-def figure(name: str, alt: str, **layout: Any) -> go.Figure:
+def figure(name: str, alt: str, caption: str = "", **layout: Any) -> go.Figure:
     """An empty figure.
 
-    name: what it is called as a file, and what zoom belongs to (the same name keeps it); alt: the text alternative.
+    name: what it is called as a file, and what zoom belongs to (the same name keeps it); alt: the text alternative;
+    caption: what to look for, where it is not what the host says.
     """
     shared = {
         "template": "none",
@@ -80,10 +81,16 @@ def figure(name: str, alt: str, **layout: Any) -> go.Figure:
         "font": {"size": SIZE},
         "hovermode": "closest",
         "uirevision": name,
-        "meta": {"name": name, "alt": alt},
+        "meta": {"name": name, "alt": alt, **({"caption": caption} if caption else {})},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
     }
     return go.Figure(layout={**shared, **layout})
+
+
+def remark(fig: go.Figure, text: str) -> go.Figure:
+    """Say in the middle of an empty figure why it is empty."""
+    place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "middle"}
+    return fig.add_annotation(text=text, showarrow=False, **place)
 
 
 def axis(title: str, **settings: Any) -> dict[str, Any]:
@@ -99,11 +106,11 @@ def axis(title: str, **settings: Any) -> dict[str, Any]:
     return {**shared, **settings}
 
 
-def block_axis(blocks: int, downwards: bool = False) -> dict[str, Any]:
+def block_axis(blocks: int, downwards: bool = False, title: str = "block") -> dict[str, Any]:
     """The axis that counts blocks, all of them, drawn yet or not; downwards in maps, where block 0 is on top."""
     step = next((s for s in (1, 2, 4, 5, 10, 20) if blocks / s <= 16), 50)
     ends = [blocks - 0.5, -0.5] if downwards else [-0.6, blocks - 0.4]
-    return axis("block", range=ends, tick0=0, dtick=step, tickangle=0, showgrid=False, ticks="outside")
+    return axis(title, range=ends, tick0=0, dtick=step, tickangle=0, showgrid=False, ticks="outside")
 
 
 def share_axis(title: str, **settings: Any) -> dict[str, Any]:

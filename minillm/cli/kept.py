@@ -1,0 +1,70 @@
+"""Verbs on what the app keeps: runs, and the sample run made from the embedded model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import BadInput
+from ._shared import Json, megabytes, show
+
+runs_app = typer.Typer(help="Runs that the app keeps: list, show, delete.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.add_typer(runs_app, name="runs")
+
+
+@runs_app.command("list")
+def list_runs(search: str = "", as_json: Json = False) -> None:
+    """List runs, the newest first."""
+    from ..store import Store
+
+    store = Store()
+    runs = store.runs(search)
+    rows = [
+        (r.id, r.title, r.recipe.model, ", ".join(store.score_labels(r.id)), megabytes(store.storage_bytes(r.id)))
+        for r in runs
+    ]
+    data = [{"id": r.id, "title": r.title, "recipe": r.recipe.to_json(), "created": r.created} for r in runs]
+    show(as_json, data, ("run", "title", "model", "scored", "MB"), rows)
+
+
+@runs_app.command("show")
+def show_run(run: str, as_json: Json = False) -> None:
+    """Show what a run found."""
+    from ..store import Store
+
+    store = Store()
+    found = store.run(run)
+    results = [{"kind": r.kind, **r.data} for r in store.results(run)]
+    variants = [v.name for v in store.variants(run)]
+    data = {"id": run, "title": found.title, "recipe": found.recipe.to_json(), "variants": variants, "results": results}
+    rows = [(name, str(value)) for name, value in data.items() if name != "results"]
+    rows += [
+        (r["kind"], ", ".join(f"{k} {v}" for k, v in r.items() if isinstance(v, (int, float, str)))) for r in results
+    ]
+    show(as_json, data, ("", ""), rows)
+
+
+@runs_app.command("delete")
+def delete_run(run: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Delete a run with everything it found."""
+    from ..store import Store
+
+    store = Store()
+    found = store.run(run)
+    if not yes and not typer.confirm(f"Delete run {run} ({found.title}) with its scores and variants?"):
+        raise BadInput("Nothing was deleted.")
+    store.delete_run(run)
+    print(f"Deleted {run}.")
+
+
+@runs_app.command("export")
+def export(run: str, folder: Path) -> None:
+    """Write a run as a folder of plain files (scores, plans, results; no weights)."""
+    from ..sample import export_run
+    from ..store import Store
+
+    print(export_run(Store(), run, folder))

@@ -1,0 +1,180 @@
+"""Verbs on scores: score, overlap, plan."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import BadInput
+from ._shared import (
+    EMBEDDED,
+    Device,
+    Dtype,
+    Json,
+    Layers,
+    Model,
+    Ratio,
+    Text,
+    blocks_of,
+    follow,
+    load,
+    megabytes,
+    show,
+)
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+    from ..scores import Scores
+
+Files = Annotated[list[Path], typer.Argument(help="Files that `score` wrote.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(score)
+    app.command()(overlap)
+    app.command()(plan)
+
+
+def score(
+    criterion: Annotated[list[str], typer.Argument(help="Criteria, such as wanda llm-pruner fms-bp fms-zo.")],
+    model: Model = EMBEDDED,
+    text: Text = "python-docs",
+    samples: Annotated[int, typer.Option(help="Rows of text for activations (the paper: 128).")] = 128,
+    length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
+    gradient_samples: Annotated[int, typer.Option(help="The first so many rows are for gradients (10).")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the choice of rows and of noise.")] = 0,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    out: Annotated[Path, typer.Option(help="Folder for one file a criterion.")] = Path("scores"),
+    reduction: Annotated[str, typer.Option(help="Over a group's structures: max, sum, mean, llm-pruner.")] = "max",
+    noise: Annotated[str, typer.Option(help="Zeroth order: gaussian or rademacher.")] = "gaussian",
+    estimator: Annotated[str, typer.Option(help="Zeroth order: divide (Eq. 8) or multiply.")] = "divide",
+    directions: Annotated[int, typer.Option(help="Zeroth order: how many z are averaged.")] = 1,
+    minibatch: Annotated[int, typer.Option(help="Zeroth order: rows that share one z (0: all).")] = 0,
+    epsilon: Annotated[float, typer.Option(help="Zeroth order: perturbation scale.")] = 1e-3,
+    scope: Annotated[str, typer.Option(help="Zeroth order: perturb weights or groups.")] = "weights",
+    taylor: Annotated[str, typer.Option(help="Backprop: param_first, vectorize, param_second, param_mix.")] = (
+        "param_first"
+    ),
+    submodels: Annotated[int, typer.Option(help="Bonsai: how many sub-models.")] = 64,
+    drop: Annotated[float, typer.Option(help="Bonsai: share of groups a sub-model drops.")] = 0.2,
+    rounds: Annotated[int, typer.Option(help="Bonsai: in how many steps that share is reached.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Score every head group and channel of every block under some criteria.
+
+    Example: python -m minillm score wanda llm-pruner fms-bp fms-zo --out scores
+    """
+    from ..criteria import find_all
+    from ..scoring import score_events
+    from ..settings import Settings
+    from ..text import load_text_events
+
+    wanted = find_all(criterion)
+    names = Settings.__dataclass_fields__.keys() - {"seed"}
+    settings = {name: value for name, value in locals().items() if name in names}
+    lm = load(model, dtype, device)
+    tokens = follow(load_text_events(text, lm, samples, length, seed), text)
+    rows, data = [], []
+    for record in wanted:
+        found: Scores = follow(
+            score_events(lm, record.name, tokens, gradient_samples, seed=seed, **settings), record.name
+        )
+        path = found.save(out / record.name)
+        c = list(found.coefficients)
+        data.append(
+            {
+                "file": str(path),
+                "recipe": found.recipe,
+                "seconds": found.seconds,
+                "peak_bytes": found.peak_bytes,
+                "c": c,
+            }
+        )
+        shown = f"{c[0]:.4g}" + (f" … ({len(c)})" if len(c) > 1 else "") if c else ""
+        rows.append((record.name, round(found.seconds, 1), megabytes(found.peak_bytes), shown, str(path)))
+    title = f"{model}, {str(lm.dtype).removeprefix('torch.')} on {lm.device}, {samples} × {length} tokens of {text}"
+    show(as_json, data, ("criterion", "seconds", "peak MB above the weights", "c (Eq. 7)", "file"), rows, title)
+
+
+def overlap(
+    files: Files,
+    ratio: Ratio = 0.3,
+    layers: Layers = "",
+    of: Annotated[str, typer.Option(help="Compare the pruned or the kept groups.")] = "pruned",
+    blocks: Annotated[bool, typer.Option("--blocks", help="Show every block.")] = False,
+    as_json: Json = False,
+) -> None:
+    """How far criteria cut the same groups (the paper's Figure 2): the first file is the reference.
+
+    Example: python -m minillm overlap scores/llm-pruner scores/wanda scores/fms-zo --ratio 0.3
+    """
+    from ..overlap import overlap as compare
+
+    if len(files) < 2:
+        raise BadInput("Overlap needs at least two files of scores: a reference, and what to compare with it.")
+    plans = {name: _plan(s, ratio, layers) for name, s in _read(files).items()}
+    reference, *others = plans
+    rows, data = [], []
+    for name in others:
+        table = compare(plans[reference], plans[name], of)
+        data.append({"reference": reference, "other": name, "of": of, "blocks": table.to_dict("records")})
+        for kind, part in table.groupby("kind", sort=False):
+            if blocks:
+                rows += [(name, kind, r.layer, r.share, r.chance, r["count"], r["size"]) for _, r in part.iterrows()]
+            else:
+                cut = part[part["size"] > 0]
+                rows.append((name, kind, len(cut), cut.share.mean(), cut.chance.mean(), *cut[["count", "size"]].sum()))
+    columns = ("with", "kind", "block" if blocks else "blocks cut", "share", "chance", "in common", f"of {reference}'s")
+    show(as_json, data, columns, rows, f"{of} groups at a ratio of {ratio:g}, share of what {reference} chose")
+
+
+def plan(
+    files: Annotated[list[Path] | None, typer.Argument(help="One file of scores; none with --config.")] = None,
+    config: Annotated[str, typer.Option(help="A model's name, instead of scores: its config alone is read.")] = "",
+    ratio: Ratio = 0.2,
+    layers: Layers = "",
+    channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
+    length: Annotated[int, typer.Option(help="Tokens of the forward pass whose MACs are counted.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """What would be cut, and exactly what is left, before anything is cut.
+
+    Examples: python -m minillm plan scores/fms-zo --ratio 0.2 --layers 4-27;
+    python -m minillm plan --config smollm2-135m --ratio 0.5
+    """
+    if config:
+        from ..models import plan_from_config
+
+        found = plan_from_config(config, ratio, blocks_of(layers))
+    else:
+        if not files or len(files) != 1:
+            raise BadInput("Give one file of scores, or --config and a model's name.")
+        found = _plan(next(iter(_read(files).values())), ratio, layers, channels_from)
+    before, after = found.groups, found.after
+    totals = {
+        "parameters": (before.parameters, after.parameters),
+        f"MACs at {length} tokens": (before.macs(length), after.macs(length)),
+        "bytes in half precision": (2 * before.parameters, found.bytes(2)),
+        "cache bytes a token": (before.cache_bytes(), after.cache_bytes()),
+    }
+    data = {"totals": totals, "ratio": found.ratio, "blocks": found.table().to_dict("records")}
+    show(as_json, data, ("", "before", "after"), [(n, *v) for n, v in totals.items()], f"Really cut: {found.ratio:.4%}")
+    if not as_json:
+        table = found.table()
+        show(False, None, list(table.columns), [tuple(r) for r in table.itertuples(index=False)], "Block by block")
+
+
+def _read(files: list[Path]) -> dict[str, "Scores"]:
+    """Scores by the name of their file."""
+    from ..scores import Scores
+
+    return {path.stem: Scores.load(path) for path in files}
+
+
+def _plan(scores: "Scores", ratio: float, layers: str, channels_from: Path | None = None) -> "Plan":
+    from ..plan import make_plan
+
+    other: Any = next(iter(_read([channels_from]).values())) if channels_from else None
+    return make_plan(scores, ratio, blocks_of(layers), channels_from=other)

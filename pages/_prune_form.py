@@ -1,0 +1,221 @@
+"""The Prune page's layout: the cut with its preview, the variants, the recovery. No event is wired here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from minillm.text import TEXTS
+
+from . import _jobs
+from ._host import PlotlyHost
+from ._plots import CAPTIONS
+from ._pruning import PRESETS, SAME
+
+MOST, STANDARD = 0.6, 0.2
+MEASURED = [name for name in TEXTS if name not in ("self", "instructions")]
+"""Texts that can evaluate a model: not those it writes itself."""
+
+ABOUT = """
+A **plan** says which groups stay in every block, and so exactly what the model will cost, before a weight is touched
+(Algorithm 1 of the paper, line 8; the ratio is the share of *all* parameters that goes). Every block of the range gives
+up the same share, heads in whole groups, channels making up the difference. Blocks at both ends matter most and are
+left alone by default, as in the paper.
+
+**Compensation** is free: the columns that stay take over, on average (*bias*) or by least squares, what the cut ones
+contributed. The paper does without it; here it is worth more than the choice of criterion. **Recovery** (Section 3.3,
+Eq. 10) trains low-rank adapters on what is left and merges them. *Distillation* asks the original for its whole
+next-word distribution, *language model* is the paper's plain loss.
+
+**Try:** prune twice at 0.2, without compensation and with least squares, and compare the two rows below.
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is on the page.
+
+    opened: hidden, says what was drawn last, empty until the page has opened; cut, evaluate, recover: controls by name,
+    in the order in which handlers take values; preview, curve: what shows a plan and a recovery.
+    """
+
+    opened: gr.Textbox
+    empty: gr.HTML
+    cut: dict[str, Any]
+    evaluate: dict[str, Any]
+    prune: gr.Button
+    preview: list[Any]
+    pruning: _jobs.Panel
+    variants: gr.HTML
+    measure: gr.Button
+    measuring: _jobs.Panel
+    recover: dict[str, Any]
+    start: gr.Button
+    recovering: _jobs.Panel
+    curve: list[Any]
+
+
+def layout() -> Page:
+    opened = gr.Textbox(visible=False, elem_id="prune-opened")
+    gr.Markdown("# Prune and recover")
+    empty = gr.HTML(elem_id="prune-empty")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            cut, evaluate = _cut_controls(), _evaluate_controls()
+            prune = gr.Button("Prune", variant="primary", elem_id="prune")
+        with gr.Column(scale=3, min_width=320):
+            preview = _preview()
+            pruning = _jobs.panel("prune")
+    gr.Markdown("## Variants")
+    variants = gr.HTML(elem_id="variants")
+    measure = gr.Button("Measure every variant on this text", elem_id="measure", size="sm")
+    measuring = _jobs.panel("evaluate")
+    gr.Markdown("## Recover")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            recover = _recover_controls()
+            start = gr.Button("Recover", variant="primary", elem_id="recover")
+        with gr.Column(scale=3, min_width=320):
+            shown, recovering = _recover_pictures(), _jobs.panel("recover")
+    with gr.Accordion("What am I looking at?", open=False, elem_id="about-prune"):
+        gr.Markdown(ABOUT)
+    return Page(
+        opened,
+        empty,
+        cut,
+        evaluate,
+        prune,
+        preview,
+        pruning,
+        variants,
+        measure,
+        measuring,
+        recover,
+        start,
+        recovering,
+        shown,
+    )
+
+
+def _cut_controls() -> dict[str, Any]:
+    criterion = gr.Dropdown([], label="Criterion", info="Chooses the head groups.", elem_id="prune-criterion")
+    channels = gr.Dropdown(
+        [("the same", SAME)],
+        value=SAME,
+        label="Channels by",
+        info="May be another criterion.",
+        elem_id="prune-channels",
+    )
+    ratio = gr.Slider(
+        0, MOST, STANDARD, step=0.01, label="Ratio", info="Share of all parameters that goes.", elem_id="prune-ratio"
+    )
+    blocks = gr.Textbox(
+        "",
+        label="Blocks that give",
+        info="Such as 3-27 or 0-5, 8; empty: all but the first eighth and the last sixteenth. Each gives the same "
+        "share (allocation: uniform).",
+        elem_id="prune-blocks",
+    )
+    return {"criterion": criterion, "channels": channels, "ratio": ratio, "blocks": blocks}
+
+
+def _evaluate_controls() -> dict[str, Any]:
+    compensate = gr.Radio(
+        [("none (the paper)", ""), ("bias", "bias"), ("least squares", "least-squares")],
+        value="",
+        label="Make up for the cut",
+        info="Without training, from the run's calibration text.",
+        elem_id="prune-compensate",
+    )
+    with gr.Accordion("Perplexity before and after", open=False, elem_id="prune-evaluate"):
+        text = gr.Dropdown(
+            [
+                ("do not measure", ""),
+                *((f"{name}: {about}", name) for name, about in TEXTS.items() if name in MEASURED),
+            ],
+            value="python-docs",
+            allow_custom_value=True,
+            label="Evaluation text",
+            info="Or file:PATH, or hub:NAME.",
+            elem_id="evaluate-text",
+        )
+        with gr.Row():
+            tokens = gr.Number(
+                4096,
+                label="Tokens",
+                info="the first so many; empty: all",
+                precision=0,
+                elem_id="evaluate-tokens",
+                min_width=120,
+            )
+            length = gr.Number(
+                128, label="Window", info="tokens each", precision=0, elem_id="evaluate-length", min_width=120
+            )
+        warning = gr.HTML(elem_id="evaluate-warning")
+    return {"compensate": compensate, "text": text, "tokens": tokens, "length": length, "warning": warning}
+
+
+def _preview() -> list[Any]:
+    sentence = gr.HTML(elem_id="plan-sentence", elem_classes="reading")
+    table = gr.HTML(elem_id="plan-costs")
+    bars = PlotlyHost("What will be cut of each block", CAPTIONS["plan_bars"], elem_id="plan-bars", height=260)
+    with gr.Accordion("The same as a table", open=False, elem_id="plan-table"):
+        blocks = gr.HTML(elem_id="plan-rows")
+    return [sentence, table, bars, blocks]
+
+
+def _recover_controls() -> dict[str, Any]:
+    standard = PRESETS["embedded"]
+    variant = gr.Dropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
+    preset = gr.Radio(
+        [
+            ("at most 10 minutes for the embedded model on two cores", "embedded"),
+            ("the paper's (a GPU's work)", "paper"),
+        ],
+        value="embedded",
+        label="Settings",
+        elem_id="recover-preset",
+    )
+    with gr.Accordion("All settings", open=False, elem_id="recover-settings"):
+        loss = gr.Radio(
+            [("distillation from the original", "distill"), ("language model (the paper)", "language-model")],
+            value=standard["loss"],
+            label="Loss",
+            elem_id="recover-loss",
+        )
+        text = gr.Dropdown(
+            [(f"{name}: {about}", name) for name, about in TEXTS.items()],
+            value=standard["text"],
+            allow_custom_value=True,
+            label="Recovery text",
+            info="Its recovery part, which is neither calibrated nor evaluated on.",
+            elem_id="recover-text",
+        )
+        numbers = _recover_numbers(standard)
+    return {"variant": variant, "preset": preset, "loss": loss, "text": text, **numbers}
+
+
+def _recover_numbers(standard: dict[str, Any]) -> dict[str, Any]:
+    fields = (
+        (("steps", "Steps"), ("batch", "Batch")),
+        (("length", "Tokens a row"), ("learning_rate", "Learning rate")),
+        (("rank", "Rank r"), ("alpha", "Alpha α")),
+        (("evaluate_every", "Evaluate every"), ("seed", "Seed")),
+    )
+    found: dict[str, Any] = {}
+    for pair in fields:
+        with gr.Row():
+            for name, label in pair:
+                found[name] = gr.Number(standard[name], label=label, elem_id=f"recover-{name}", min_width=120)
+    return found
+
+
+def _recover_pictures() -> list[Any]:
+    said = gr.HTML(elem_id="recover-reading", elem_classes="reading")
+    host = PlotlyHost(
+        "Learning curve",
+        f"{CAPTIONS['recovery_curve']} Stop ends the training and keeps the best so far as a variant.",
+        empty="Drawn from the first step on.",
+        elem_id="recover-curve",
+    )
+    return [said, host]

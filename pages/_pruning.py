@@ -1,0 +1,156 @@
+"""What the Prune page makes of its controls: a plan to look at before anything is cut, and the requests that jobs take.
+
+A plan at an equal ratio costs the same under every criterion, so its size is shown for criteria without scores as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minillm.criteria import CRITERIA
+from minillm.errors import BadInput
+from minillm.plan import Plan, largest_ratio, make_plan, plan_from_groups
+from minillm.recipe import PruneRequest, RecoverRequest
+from minillm.store import Job, Store, StoredEvent
+from minillm.text import same_text
+
+from . import _jobs
+from ._compare import in_order
+from ._phrases import escape
+from ._plans import costs, html_table, in_a_sentence, read_blocks, really_cut
+from ._plots import plan_bars
+from ._variants import dtype_of, groups_of
+
+SAME = ""
+"""Stands for “channels by the same criterion”."""
+
+FIRST = "fms-zo"
+"""The paper's own criterion."""
+
+NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "embedded": RecoverRequest(variant="any").to_json(),
+    "paper": RecoverRequest(
+        variant="any",
+        loss="language-model",
+        steps=1560,
+        batch=64,
+        learning_rate=1e-4,
+        evaluate_every=100,
+        text="alpaca-cleaned",
+    ).to_json(),
+}
+"""Values of a recovery's controls. The paper: 2 epochs of about 50,000 rows at batch 64 (Section 4.1)."""
+
+LABELS = {
+    "load": "load the model",
+    "reading text": "read the text",
+    "tokenising text": "tokenise the text",
+    "compensate": "least squares or bias",
+    "cut": "cut",
+    "recover": "train",
+}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What the controls of a plan say."""
+
+    criterion: str
+    channels_from: str
+    ratio: float
+    blocks: str
+
+
+def criteria_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
+    """(shown, label) of what can choose the groups: stored scores, then criteria that would be scored first."""
+    scored = in_order(store.score_labels(run_id))
+    return [(label, label) for label in scored] + [
+        (f"{name} (scored first)", name) for name in CRITERIA if name not in scored
+    ]
+
+
+def first_choice(store: Store, run_id: str, asked: str | None = None) -> str:
+    """Which criterion is chosen at first: the one asked for, the paper's, else the first that has scores."""
+    known = [label for _, label in criteria_choices(store, run_id)]
+    scored = in_order(store.score_labels(run_id))
+    if asked in known:
+        return str(asked)
+    return FIRST if FIRST in scored or not scored else scored[0]
+
+
+def layers_of(store: Store, run_id: str, blocks: str) -> list[int] | None:
+    """The blocks a text names. Raises BadInput, also where the model is not known yet."""
+    groups = groups_of(store, run_id)
+    if groups is None:
+        raise BadInput(NEEDS_MODEL)
+    return read_blocks(blocks, len(groups))
+
+
+def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
+    """The plan as it would be cut; where scores are still missing, one of the same size. Raises what plans raise."""
+    groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
+    scores = store.scores(run_id)
+    heads, channels = scores.get(cut.criterion), scores.get(cut.channels_from or cut.criterion)
+    if heads is None or channels is None:
+        assert groups is not None
+        return plan_from_groups(groups, cut.ratio, layers)
+    return make_plan(heads, cut.ratio, layers, channels_from=channels)
+
+
+def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
+    """What a plan would do, before it does: a sentence, costs before and after, the figure and the table by block."""
+    plan = plan_of(store, run_id, cut)
+    largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
+    head = ("block", "head groups", "channels", "of the block")
+    return [
+        f"<p>{escape(in_a_sentence(plan, largest))}</p>",
+        html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
+        plan_bars(plan),
+        html_table(head, really_cut(plan), "What is really cut of each block"),
+    ]
+
+
+def prune_request(
+    store: Store,
+    run_id: str,
+    cut: Cut,
+    compensate: str,
+    evaluate_text: str | None,
+    evaluate_tokens: float | None,
+    evaluate_length: float | None,
+) -> PruneRequest:
+    """The request that a job takes. Raises BadInput and its kin, one sentence for the first field that is wrong."""
+    asked = {
+        "criterion": cut.criterion or "",
+        "channels_from": cut.channels_from or SAME,
+        "ratio": cut.ratio,
+        "layers": layers_of(store, run_id, cut.blocks),
+        "compensate": compensate,
+        "evaluate_text": evaluate_text or "",
+        "evaluate_tokens": evaluate_tokens or None,
+        "evaluate_length": evaluate_length,
+    }
+    return PruneRequest.from_json(asked)
+
+
+def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
+    """A notice where what calibrates also evaluates; empty where all is well, or where the name means nothing."""
+    try:
+        said = same_text(store.run(run_id).recipe.text, evaluate_text) if evaluate_text else ""
+    except BadInput:
+        return ""
+    return f'<p class="notice">{escape(said)}</p>' if said else ""
+
+
+def rows(job: Job, events: Sequence[StoredEvent]) -> str:
+    """The steps of a job as rows of its panel."""
+    seen = [event for event in events if event.stage != "result"]
+    labels = LABELS | {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
+    return _jobs.table(_jobs.steps(job, seen, labels), "step") if seen else ""
+
+
+def _shown(stage: str) -> str:
+    what, _, name = stage.partition(":")
+    return {"score": "score under ", "perplexity": "perplexity of "}.get(what, f"{what} ") + name

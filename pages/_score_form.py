@@ -1,0 +1,213 @@
+"""The left side of Score: what is asked for, checked as soon as it is, and put in line.
+
+Scores of one run share text, samples and seed, so that only criteria differ between them; asking for others makes a run
+of its own.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from minillm import jobs
+from minillm.criteria import CRITERIA
+from minillm.errors import BadInput
+from minillm.paths import written_whole
+from minillm.recipe import RunRecipe, ScoreRequest
+from minillm.settings import CHOICES, Settings
+from minillm.store import Store
+from minillm.text import TEXTS, check_path
+from minillm.text.names import SUFFIXES, parse
+
+from . import _jobs
+from ._frame import Context
+from ._phrases import escape
+
+FIRST = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is asked for: criteria, what the run's recipe says about text, settings, and the button."""
+
+    criteria: gr.CheckboxGroup
+    recipe: dict[str, Any]
+    settings: dict[str, Any]
+    upload: gr.UploadButton
+    button: gr.Button
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Values for `begin`, after the run id."""
+        return [self.criteria, *self.recipe.values(), *self.settings.values()]
+
+
+def lay_out_form() -> Form:
+    """The left column."""
+    criteria = gr.CheckboxGroup(
+        [(c.label, name) for name, c in CRITERIA.items()],
+        value=[name for name in FIRST if name in CRITERIA],
+        label="Criteria",
+        elem_id="criteria",
+    )
+    with gr.Accordion("What each criterion reads and costs", open=False, elem_id="criteria-table"):
+        gr.HTML(criteria_table())
+    recipe = lay_out_recipe()
+    upload = gr.UploadButton("Upload a text", file_types=list(SUFFIXES), size="sm", elem_id="upload-text")
+    with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
+        settings = lay_out_settings()
+    button = gr.Button("Score", variant="primary", elem_id="score")
+    return Form(criteria, recipe, settings, upload, button)
+
+
+def lay_out_recipe() -> dict[str, Any]:
+    """Controls of the part of a run's recipe that scoring reads, by field."""
+    default = RunRecipe()
+    text = gr.Dropdown(
+        [(f"{name}: {about}", name) for name, about in TEXTS.items()],
+        value=default.text,
+        allow_custom_value=True,
+        label="Calibration text",
+        info="Or file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME.",
+        elem_id="text",
+    )
+    with gr.Row():
+        samples = gr.Number(default.samples, label="Samples", precision=0, minimum=1, elem_id="samples", min_width=100)
+        length = gr.Number(default.length, label="Tokens each", precision=0, minimum=2, elem_id="length", min_width=100)
+    with gr.Row():
+        few = gr.Number(
+            default.gradient_samples,
+            label="For gradients",
+            info="of the samples",
+            precision=0,
+            minimum=1,
+            elem_id="gradient-samples",
+            min_width=100,
+        )
+        seed = gr.Number(
+            default.seed, label="Seed", info="of choice and noise", precision=0, elem_id="seed", min_width=100
+        )
+    return {"text": text, "samples": samples, "length": length, "gradient_samples": few, "seed": seed}
+
+
+def lay_out_settings() -> dict[str, Any]:
+    """Controls of `Settings`, by field; the seed is the run's."""
+    default = Settings()
+    chosen = {
+        name: gr.Dropdown(list(CHOICES[name]), value=getattr(default, name), label=label, elem_id=f"setting-{name}")
+        for name, label in (
+            ("reduction", "Over the slices of a group"),
+            ("noise", "Noise z of the estimated gradient"),
+            ("estimator", "Estimate: c / z (Eq. 8) or c · z"),
+        )
+    }
+    numbers = {
+        "directions": gr.Number(default.directions, label="Directions averaged", precision=0, minimum=1),
+        "minibatch": gr.Number(default.minibatch, label="Samples that share a z (0: all)", precision=0, minimum=0),
+        "epsilon": gr.Number(default.epsilon, label="Step ε", minimum=0),
+    }
+    for name, control in numbers.items():
+        control.elem_id = f"setting-{name}"
+    return {**chosen, **numbers}
+
+
+def criteria_table() -> str:
+    """Every criterion with its equation, what it reads, what it costs and its idea."""
+    items = "".join(
+        f"<dt><b>{escape(c.label)}</b> <code>{escape(c.equation)}</code></dt>"
+        f"<dd>{escape(c.idea)} Reads {escape(c.needs)}; {escape(c.cost)}. <i>{escape(c.paper)}</i></dd>"
+        for c in CRITERIA.values()
+    )
+    return f'<dl class="criteria">{items}</dl>'
+
+
+def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+    """The form as the run has it: its recipe, and the criteria of its latest job."""
+    if not run_id:
+        return [gr.skip()] * 6
+    recipe = store.run(run_id).recipe
+    job: Any = _jobs.current(store, run_id, "score")
+    criteria = list(job.request.criteria) if job else gr.skip()
+    return [criteria, recipe.text, recipe.samples, recipe.length, recipe.gradient_samples, recipe.seed]
+
+
+def begin(
+    ctx: Context,
+    run_id: str,
+    criteria: list[str],
+    text: str,
+    samples: float,
+    length: float,
+    gradient_samples: float,
+    seed: float,
+    reduction: str,
+    noise: str,
+    estimator: str,
+    directions: float,
+    minibatch: float,
+    epsilon: float,
+) -> int:
+    """Score a run's model under some criteria; returns the job's number. Other text, samples or seed than the run's
+    make a new run beside it."""
+    if not criteria:
+        raise BadInput("No criterion is ticked; tick at least one.")
+    text = checked_text(text, ctx.confined)
+    settings = {"reduction": reduction, "noise": noise, "estimator": estimator, "epsilon": epsilon}
+    whole = {"directions": int(directions or 0), "minibatch": int(minibatch or 0)}
+    request = ScoreRequest(criteria=tuple(criteria), settings=changed({**settings, **whole}))
+    asked = {"text": text, "samples": samples, "length": length, "gradient_samples": gradient_samples, "seed": seed}
+    wanted = RunRecipe.from_json({**ctx.store.run(run_id).recipe.to_json(), **asked})
+    return jobs.submit(ctx.store, run_for(ctx.store, run_id, wanted), request)
+
+
+def changed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are not the default ones; they become part of the scores' label."""
+    default = Settings().to_json()
+    return {name: value for name, value in settings.items() if value != default[name]}
+
+
+def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
+    """The run in which a recipe can be scored: this one where it asks for the same, else a new one beside it.
+
+    Scores of one run share text, samples and seed, so that only criteria differ between them. A run that has nothing
+    yet but what its model is made of gives way to the new one.
+    """
+    run = store.run(run_id)
+    if run.recipe == wanted:
+        return run_id
+    before, after = run.recipe.to_json(), wanted.to_json()
+    changes = ", ".join(f"{key.replace('_', ' ')} {after[key]}" for key in after if after[key] != before[key])
+    empty = not store.score_labels(run_id) and all(j.kind == "inspect" and not j.live for j in store.jobs(run_id))
+    made = store.create_run(wanted, run.title if empty else f"{run.title or run.id} · {changes}")
+    for result in store.results(run_id, "inspect"):
+        store.add_result(made, result.kind, result.data)
+    if empty:
+        store.delete_run(run_id)
+    return made
+
+
+def checked_text(name: str, confined: bool) -> str:
+    """A text name, if it can mean something here; whether it is long enough is known once it is read.
+
+    Raises UnknownName, and BadInput for a file that is not there or may not be read.
+    """
+    source = parse(name or "")
+    if source.path is not None and not check_path(source.path, confined).is_file():
+        raise BadInput(f"There is no file {source.path}; upload it, or give the path of one on the app's machine.")
+    return source.name
+
+
+def kept_upload(store: Store, file: str) -> str:
+    """Keep an uploaded text file under MINILLM_HOME; returns the text's name. The same file is kept once."""
+    path = Path(file)
+    if path.suffix not in SUFFIXES:
+        raise BadInput(f"“{path.name}” is no text file that is read here; give one of {', '.join(SUFFIXES)}.")
+    mark = blake2b(path.read_bytes(), digest_size=4).hexdigest()
+    target = store.folder / "uploads" / mark / re.sub(r"[^\w.-]+", "-", path.name)
+    with written_whole(target) as scratch:
+        shutil.copyfile(path, scratch)
+    return f"file:{target}"

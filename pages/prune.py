@@ -1,0 +1,200 @@
+"""Prune and recover: see what a cut costs before it is made, cut, measure, and train what is left."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm import jobs
+from minillm.errors import BadInput, MiniLLMError
+from minillm.recipe import EvaluateRequest, RecoverRequest
+from minillm.store import Store
+
+from . import _jobs, _pruning
+from ._address import link, opening, remembered
+from ._frame import QUIET, Context, Shell, frame
+from ._phrases import escape
+from ._prune_form import MOST, STANDARD, Page, layout
+from ._pruning import PRESETS, SAME, Cut
+from ._variants import curve, groups_of, recovered_so_far, variants_table
+
+TITLE = "Prune & recover"
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx) as shell:
+        page = layout()
+        _wire(ctx, shell, page)
+
+
+def _wire(ctx: Context, shell: Shell, page: Page) -> None:
+    store, cut = ctx.store, list(page.cut.values())
+    measured = [page.evaluate[name] for name in ("text", "tokens", "length")]
+    whole = [page.opened, page.empty, *cut, *page.preview, page.recover["variant"], page.evaluate["warning"]]
+    chosen = [*cut, page.recover["variant"], page.evaluate["text"]]
+
+    def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
+        """Drawn anew only where there are new scores or variants: a live job must not disturb who is choosing."""
+        if not opened or opened == _state(store, run_id):
+            return [gr.skip() for _ in whole]
+        return _whole(store, run_id, values)
+
+    shell.live(looked, whole, [page.opened, *chosen])
+    shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
+    opening(ctx, lambda run_id, options: _whole(store, run_id, _from_address(options)), whole)
+    for name, control in page.cut.items():
+        for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
+            trigger(partial(_previewed, store), [shell.run, *cut], page.preview, trigger_mode="always_last", **QUIET)
+            remembered(control.release if name == "ratio" else trigger, page.cut)
+    page.evaluate["text"].input(
+        partial(_pruning.warning, store), [shell.run, page.evaluate["text"]], page.evaluate["warning"], **QUIET
+    )
+    settings = [control for name, control in page.recover.items() if name not in ("variant", "preset")]
+    names = [name for name in page.recover if name not in ("variant", "preset")]
+    page.recover["preset"].input(
+        lambda preset: [PRESETS[preset][name] for name in names], page.recover["preset"], settings, **QUIET
+    )
+    shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
+    shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
+    shell.starts(page.start.click, partial(begin_recover, store), [page.recover["variant"], *settings], "recover")
+    for panel in (page.pruning, page.measuring, page.recovering):
+        shell.runs_again(panel)
+
+
+def _live_outputs(page: Page) -> list[Any]:
+    panels = [*page.pruning.outputs, *page.measuring.outputs, *page.recovering.outputs]
+    return [*panels, page.variants, page.measure, *page.curve]
+
+
+def _jobs_shown(store: Store, page: Page, run_id: str) -> list[Any]:
+    """Values for `_live_outputs`: the three panels, the table of variants, the learning curve."""
+    found: list[Any] = []
+    for panel in (page.pruning, page.measuring, page.recovering):
+        job: Any = _jobs.current(store, run_id, panel.kind)
+        found += panel.show(job, _pruning.rows(job, store.events(job.id)) if job else "")
+    recovery = _jobs.current(store, run_id, "recover")
+    several = len(store.variants(run_id)) > 1
+    said = f"<p>{escape(recovered_so_far(store, run_id, recovery))}</p>"
+    return [*found, variants_table(store, run_id), gr.Button(interactive=several), said, curve(store, run_id, recovery)]
+
+
+def _state(store: Store, run_id: str) -> str:
+    """Changes whenever there are other scores or variants to choose from."""
+    if not run_id:
+        return "no run"
+    return ";".join([*store.score_labels(run_id), *(v.name for v in store.variants(run_id)), _known(store, run_id)])
+
+
+def _known(store: Store, run_id: str) -> str:
+    return "known" if groups_of(store, run_id) else "unknown"
+
+
+def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
+    """State, empty state, controls of the cut, preview, variants to recover, warning."""
+    state = _state(store, run_id)
+    if not run_id or groups_of(store, run_id) is None:
+        there = link("model", run=run_id)
+        notice = f'<p class="notice">{_pruning.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
+        return [state, notice if run_id else "", *[gr.skip() for _ in range(10)]]
+    criterion, channels, ratio, blocks, variant, text = values
+    choices = _pruning.criteria_choices(store, run_id)
+    criterion = _pruning.first_choice(store, run_id, criterion)
+    channels = channels if channels in [label for _, label in choices] else SAME
+    made = [v.name for v in store.variants(run_id) if v.parent]
+    return [
+        state,
+        "",
+        gr.Dropdown(choices=choices, value=criterion),
+        gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
+        ratio,
+        blocks,
+        *_previewed(store, run_id, criterion, channels, ratio, blocks),
+        gr.Dropdown(choices=made, value=variant if variant in made else made[-1] if made else None),
+        _pruning.warning(store, run_id, text),
+    ]
+
+
+def _previewed(store: Store, run_id: str, criterion: str, channels: str, ratio: float, blocks: str) -> list[Any]:
+    """The preview; where there can be no such plan, why, and the last picture stays."""
+    if not run_id:
+        return [gr.skip() for _ in range(4)]
+    try:
+        return _pruning.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks))
+    except MiniLLMError as fault:
+        return [f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>', gr.skip(), gr.skip(), gr.skip()]
+
+
+def _from_address(options: dict[str, str]) -> list[Any]:
+    """Criterion, channels, ratio, blocks, variant and evaluation text, as far as the address gives any."""
+    try:
+        ratio = min(max(float(options.get("ratio", STANDARD)), 0.0), MOST)
+    except ValueError:
+        ratio = STANDARD
+    asked = [options.get("criterion"), options.get("channels", SAME), ratio, options.get("blocks", "")]
+    return [*asked, options.get("variant"), "python-docs"]
+
+
+def begin_prune(
+    store: Store,
+    run_id: str,
+    criterion: str,
+    channels_from: str,
+    ratio: float,
+    blocks: str,
+    compensate: str,
+    evaluate_text: str,
+    evaluate_tokens: float,
+    evaluate_length: float,
+) -> int:
+    """Cut a run's model and measure perplexity before and after; returns the job's number. Scores that are missing are
+    made first."""
+    cut = Cut(criterion, channels_from, ratio, blocks)
+    asked = (compensate, evaluate_text, evaluate_tokens, evaluate_length)
+    return jobs.submit(store, run_id, _pruning.prune_request(store, run_id, cut, *asked))
+
+
+def begin_evaluate(
+    store: Store, run_id: str, evaluate_text: str, evaluate_tokens: float, evaluate_length: float
+) -> int:
+    """Measure perplexity of every variant of a run on one text, in one way; returns the job's number."""
+    names = tuple(variant.name for variant in store.variants(run_id))
+    if not evaluate_text:
+        raise BadInput("No evaluation text is chosen; choose one under “Perplexity before and after”.")
+    asked = {"variants": names, "text": evaluate_text, "length": evaluate_length, "tokens": evaluate_tokens or None}
+    return jobs.submit(store, run_id, EvaluateRequest.from_json(asked))
+
+
+def begin_recover(
+    store: Store,
+    run_id: str,
+    variant: str,
+    loss: str,
+    text: str,
+    steps: float,
+    batch: float,
+    length: float,
+    learning_rate: float,
+    rank: float,
+    alpha: float,
+    evaluate_every: float,
+    seed: float,
+) -> int:
+    """Train LoRA on a pruned variant of a run and merge it; returns the job's number. Stopped, it keeps the best so
+    far."""
+    if not variant:
+        raise BadInput("No variant is chosen; prune the model first, then choose what is to be recovered.")
+    asked = {
+        "variant": variant,
+        "loss": loss,
+        "text": text,
+        "steps": steps,
+        "batch": batch,
+        "length": length,
+        "learning_rate": learning_rate,
+        "rank": rank,
+        "alpha": alpha,
+        "evaluate_every": evaluate_every,
+        "seed": seed,
+    }
+    return jobs.submit(store, run_id, RecoverRequest.from_json(asked))

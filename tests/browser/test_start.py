@@ -1,0 +1,49 @@
+"""Start: what a newcomer sees first, and the ways in."""
+
+from playwright.sync_api import expect
+
+from minillm.recipe import RunRecipe
+
+
+def test_a_newcomer_sees_what_this_is_and_the_way_through_it(visit):
+    page = visit()
+    expect(page.locator("h1")).to_contain_text("pruning criteria")
+    names = page.locator(".stepper b").all_inner_texts()
+    assert names == ["Model", "Score", "Compare", "Prune & recover", "Generate"]
+    page.get_by_text("What am I looking at?").click()
+    expect(page.locator("#about-start")).to_contain_text("Algorithm 1")
+
+
+def test_starting_with_the_embedded_model_opens_its_run_on_the_score_page(visit, app):
+    page = visit()
+    page.locator("#start-embedded").click()
+    page.wait_for_url("**/score?run=*")
+    run_id = page.url.rpartition("=")[2]
+    assert app.store.run(run_id).recipe == RunRecipe(model="smollm2-135m")
+    expect(page.locator("#title-bar")).to_contain_text("SmolLM2-135M-Instruct")
+
+
+def test_links_carry_the_run_and_the_latest_runs_open_it(visit, app):
+    run_id = app.store.create_run(RunRecipe(), "A run to <i>find</i> & open")
+    page = visit(f"?run={run_id}")
+    expect(page.locator(".stepper a").nth(1)).to_have_attribute("href", f"score?run={run_id}")
+    page.locator("#latest-runs").get_by_role("link", name="A run to <i>find</i> & open").click()
+    page.wait_for_url(f"**/score?run={run_id}")
+    expect(page.locator(".run-title")).to_have_text("A run to <i>find</i> & open")
+    page.get_by_role("link", name="Model", exact=True).click()
+    page.wait_for_url(f"**/model?run={run_id}")
+
+
+def test_an_unknown_run_is_said_in_one_sentence(visit):
+    for path in ("?run=deadbeef", "score?run=../../etc", "runs?run=%3Cscript%3E"):
+        page = visit(path)
+        notice = page.locator("#title-bar .notice")
+        expect(notice).to_contain_text("There is no run")
+        expect(notice).to_have_count(1)
+
+
+def test_it_fits_a_telephone(visit):
+    for path in ("", "model", "score", "runs"):
+        page = visit(path, width=390)
+        page.locator("#page button").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path

@@ -1,0 +1,242 @@
+"""The host of figures: what it sends, and, in a headless browser, what becomes of it there."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from made_scores import scores, shape
+
+from minillm.plan import make_plan
+from pages import _host, _plots, _theme
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def line(values: list[float], name: str = "a-line") -> go.Figure:
+    fig = go.Figure(layout={"template": "none", "uirevision": name, "meta": {"name": name, "alt": "goes up"}})
+    return fig.add_scatter(
+        x=np.arange(len(values), dtype=np.int16),
+        y=np.array(values, np.float32),
+        name="=loss, a",
+        customdata=np.array([[10 * i, 7] for i in range(len(values))], np.int16),
+        mode="lines+markers",
+        marker_size=20,
+        meta={"columns": {"x": "step", "y": "loss", "customdata": ["tens", "seven"]}},
+    )
+
+
+def test_a_figure_travels_as_json_and_json_as_it_is():
+    host = _host.PlotlyHost("Loss", "Falls.", elem_id="loss")
+    sent = host.postprocess(line([1, 2]))
+    assert json.loads(sent)["data"][0]["y"]["dtype"] == "f4"
+    assert host.postprocess(sent) == sent
+    assert host.postprocess(None) is None
+    config = host.get_config()
+    assert (config["props"]["heading"], config["props"]["caption"], config["elem_id"]) == ("Loss", "Falls.", "loss")
+
+
+def test_everything_is_served_from_here():
+    assert all(Path(path).is_file() for path in [*_host.static_paths(), _host.STYLE])
+    for path in _host.static_paths():
+        assert f"/gradio_api/file={path}" in _host.head_html()
+    for text in (_host.head_html(), _host.HOST_JS.read_text(), _host.STYLE.read_text(), _host.TEMPLATE):
+        assert not re.search(r"https?:|url\(|@import", text)
+
+
+def test_the_theme_asks_for_no_font_from_outside():
+    theme = _theme.theme()
+    assert not theme._stylesheets
+    assert "system-ui" in theme.font
+
+
+def app() -> gr.Blocks:
+    """Three hosts: a line that can be replaced, a grid, and one without a figure."""
+    model = scores(shape())
+    with gr.Blocks() as blocks:
+        first = _host.PlotlyHost("Loss <b>now</b>", "What to look for.", line([3, 2, 1]), elem_id="line")
+        grid = _host.PlotlyHost("Heads", value=_plots.heads_grid(model, make_plan(model, 0.3)), elem_id="grid")
+        later = _host.PlotlyHost("Later", elem_id="later", empty="Not yet.")
+        picked = gr.Textbox(elem_id="picked")
+        more = gr.Button("More", elem_id="more")
+        more.click(lambda: (line([3, 2, 1, 5]), line([1, 2], "second")), None, [first, later])
+
+        def told(event: gr.EventData) -> str:
+            return json.dumps([event.curve, event.name, event.point, event.x, event.y, event.z, event.customdata])
+
+        for host in (first, grid, later):
+            host.select(told, None, picked)
+    return blocks
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    gr.set_static_paths(_host.static_paths())
+    blocks = app()
+    _, url, _ = blocks.launch(
+        prevent_thread_lock=True,
+        quiet=True,
+        ssr_mode=False,
+        head=_host.head_html(),
+        css_paths=[_host.STYLE],
+        theme=_theme.theme(),
+    )
+    yield url
+    blocks.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture
+def opened(browser: Any, address: str) -> Iterator[SimpleNamespace]:
+    """A page on the app: .page, .width(pixels). Fails on any script error and any request to another machine."""
+    wrong: list[str] = []
+
+    def visit(width: int = 1280) -> Any:
+        page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda fault: wrong.append(str(fault)))
+        page.on(
+            "request",
+            lambda asked: wrong.append(asked.url) if not asked.url.startswith((address, "data:", "blob:")) else None,
+        )
+        page.goto(address, wait_until="domcontentloaded")
+        page.locator("#line .scatterlayer .point").first.wait_for()
+        page.locator("#grid .heatmaplayer image").wait_for(state="attached")
+        return page
+
+    yield SimpleNamespace(visit=visit)
+    for context in browser.contexts:
+        context.close()
+    assert not wrong
+
+
+def plot(page: Any, name: str, question: str) -> Any:
+    """Ask plotly's own record of a host."""
+    return page.evaluate(f"(plot => {question})(document.querySelector('#{name} .plot-mount'))")
+
+
+def test_words_around_a_figure(opened):
+    page = opened.visit()
+    assert page.locator("#line .plot-heading").inner_text() == "Loss <b>now</b>"
+    assert page.locator("#line .plot-caption").inner_text() == "What to look for."
+    assert page.get_by_role("img", name="Loss <b>now</b>. goes up").is_visible()
+    assert page.locator("#later .plot-empty").inner_text() == "Not yet."
+    assert not page.locator("#later .plot-mount").is_visible()
+
+
+def test_an_update_keeps_the_zoom_and_fills_what_was_empty(opened):
+    page = opened.visit()
+    plot(page, "line", "MiniPlotly.relayout(plot, {'xaxis.range': [0.5, 1.5]})")
+    page.click("#more")
+    page.locator("#later .scatterlayer .point").first.wait_for()
+    page.wait_for_function("document.querySelector('#line .plot-mount')._fullData[0].y.length === 4")
+    assert plot(page, "line", "plot._fullLayout.xaxis.range") == [0.5, 1.5]
+    assert page.locator("#later .plot-empty").inner_text() == ""
+
+
+def test_a_click_reaches_python(opened):
+    page = opened.visit()
+    page.locator("#line .scatterlayer .point").nth(1).hover(force=True)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('#picked textarea').value.includes('loss')")
+    assert json.loads(page.input_value("#picked textarea")) == [0, "=loss, a", 1, 1, 2, None, [10, 7]]
+
+
+def test_a_click_on_a_cell_tells_which(opened):
+    page = opened.visit()
+    box = page.locator("#grid .nsewdrag").first.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.97)
+    page.wait_for_function("document.querySelector('#picked textarea').value.startsWith('[')")
+    curve, _, point, x, y, z, customdata = json.loads(page.input_value("#picked textarea"))
+    assert (curve, point, x, y) == (0, [5, 3], 3, 5)
+    heads = scores(shape()).heads[5]
+    assert z == 100 * (1 + int((heads < heads[3]).sum())) / 4
+    assert customdata[0] == pytest.approx(float(heads[3]))
+
+
+def test_letters_follow_dark_mode(opened):
+    page = opened.visit()
+    before = plot(page, "line", "plot._fullLayout.font.color")
+    page.evaluate("document.body.classList.toggle('dark')")
+    page.wait_for_function(
+        f"document.querySelector('#line .plot-mount')._fullLayout.font.color !== {json.dumps(before)}"
+    )
+    assert plot(page, "line", "plot._fullLayout.paper_bgcolor") == "rgba(0,0,0,0)"
+
+
+def test_numbers_can_be_taken_along(opened):
+    page = opened.visit()
+    with page.expect_download() as download:
+        page.locator("#line").get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == "minillm-a-line.csv"
+    text = Path(download.value.path()).read_text("utf-8-sig")
+    assert list(csv.reader(text.splitlines())) == [
+        ["series", "step", "loss", "tens", "seven"],
+        ["'=loss, a", "0", "3", "0", "7"],
+        ["'=loss, a", "1", "2", "10", "7"],
+        ["'=loss, a", "2", "1", "20", "7"],
+    ]
+    with page.expect_download() as download:
+        page.locator("#grid").get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8-sig").splitlines()))
+    model = scores(shape())
+    plan = make_plan(model, 0.3)
+    assert len(rows) == 6 * 4
+    for row in rows:
+        block, head = int(row["block"]), int(row["head group"])
+        assert float(row["score"]) == pytest.approx(float(model.heads[block][head]), rel=1e-6)
+        assert bool(float(row["cut"])) == (head not in plan.kept_heads[block])
+
+
+def test_the_picture_can_be_taken_along(opened):
+    page = opened.visit()
+    with page.expect_download() as download:
+        page.locator("#line").get_by_role("button", name="PNG").click()
+    assert download.value.suggested_filename == "minillm-a-line.png"
+    assert Path(download.value.path()).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_modebar_offers_no_upload(opened):
+    page = opened.visit()
+    titles = page.eval_on_selector_all("#line .modebar-btn", "found => found.map(one => one.dataset.title)")
+    assert titles == ["Zoom in", "Zoom out", "Reset axes", "Save as a picture (PNG)", "Save the numbers (CSV)"]
+
+
+def test_a_telephone_needs_no_scrolling_sideways(opened):
+    page = opened.visit(390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert plot(page, "grid", "plot._fullLayout.coloraxis.colorbar.orientation") == "h"
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function(
+        "document.querySelector('#grid .plot-mount')._fullLayout.coloraxis.colorbar.orientation === 'v'"
+    )
