@@ -158,6 +158,13 @@
 
     const draw = () => drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
 
+    /* plotly draws on several sheets: the first is the picture for screen readers, the others are silent. */
+    const spoken = words => plot.querySelectorAll(".main-svg").forEach((sheet, i) => {
+      if (i) return sheet.setAttribute("aria-hidden", "true");
+      sheet.setAttribute("role", "img");
+      sheet.setAttribute("aria-label", words);
+    });
+
     const drawing = async () => {
       find("heading").textContent = props.heading ?? "";
       find("caption").textContent = (props.value && JSON.parse(props.value).layout.meta?.caption) ?? props.caption ?? "";
@@ -167,11 +174,11 @@
       if (!props.value || !width) return;
       const {layout, ...rest} = JSON.parse(props.value), height = layout.height ?? props.height;
       plot.style.height = height + (width < NARROW ? extra({layout, ...rest}, width) : 0) + "px";
-      plot.setAttribute("aria-label", [props.heading, layout.meta?.alt].filter(Boolean).join(". "));
       const figure = dressed(props.value, theme(), width);
       await Plotly.react(plot, figure.data, figure.layout, config);
       if (drawn !== plot) plot.on("plotly_click", clicked);
       drawn = plot;
+      spoken([props.heading, layout.meta?.alt].filter(Boolean).join(". "));
     };
 
     find("csv").addEventListener("click", saveCsv);

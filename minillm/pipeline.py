@@ -137,6 +137,7 @@ def _cut_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens
     small = yield from relay(prune_events(lm, plan, request.compensate or None, tokens))
     name = store.free_name(run_id, PRUNED)
     if request.compensate:
+        yield Event("save", 0, 1)
         save_pruned(small, store.weights_folder(run_id, name))
     details = {"parameters": plan.parameters, "removed": plan.removed, "ratio": plan.ratio}
     variant = store.add_variant(run_id, Variant(name, PRUNED, ORIGINAL, request.to_json(), details), plan)
@@ -156,8 +157,14 @@ def recover(bench: Workbench, request: RecoverRequest) -> Found:
     rows = yield from steps.take("text", _recovery_text_events(bench, request, original, chosen))
     teacher = original if request.loss == "distill" else None
     events = recover_events(small, rows, teacher, request.length, bench.stop, **asdict(chosen))
-    fixed: LoadedModel = yield from steps.take("recover", events)
+    fixed: LoadedModel = yield from steps.take("recover", _announced("recover", events))
     return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
+
+
+def _announced(stage: str, events: Events) -> Events:
+    """Events of a step whose first one takes a while (a measurement before training), with an empty one before it."""
+    yield Event(stage)
+    yield from events
 
 
 def _recovery_text_events(
@@ -181,6 +188,7 @@ def _recovered_events(bench: Workbench, request: RecoverRequest, fixed: LoadedMo
         yield Event(RESULT, 1, 1, {"variant": "", **facts})
         return
     name = store.free_name(run_id, RECOVERED)
+    yield Event("save", 0, 1)
     save_pruned(fixed, store.weights_folder(run_id, name))
     details = {**facts, "parameters": fixed.parameters, "held_out_perplexity": training["held_out_perplexity"]}
     store.add_variant(run_id, Variant(name, RECOVERED, request.variant, request.to_json(), details))

@@ -27,7 +27,7 @@ class Steps:
         self._shown = -1
 
     def take(self, name: str, events: Events) -> Generator[Event, None, Any]:
-        """Pass on the events of a step, each followed by how far the job is, where that has moved; return its result.
+        """Pass on the events of a step, each after how far the job then is, where that has moved; return its result.
 
         A step without events had nothing to do (its model was at hand): it leaves the sum, lest the pace look better
         than it is.
@@ -38,11 +38,11 @@ class Steps:
                 if event.stage == RESULT:
                     result = event.payload
                     continue
-                yield event
-                idle = False
                 if event.total:
                     within = max(within, min(event.done / event.total, 1.0))
                 yield from self._moved(self._passed + within * self._costs[name])
+                yield event
+                idle = False
         if idle:
             self._costs[name] = 0.0
         self._passed += self._costs[name]

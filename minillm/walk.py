@@ -99,11 +99,12 @@ def forward_events(lm: LoadedModel, streams: list[Stream], visit: Visit | None =
     Leaves each stream's `hidden` at the last block's output. Yields Event(stage, layer + 1, blocks, payload).
     """
     blocks = list(lm.family.block_list(lm.model))
-    with frozen(lm.model), torch.no_grad():
+    with frozen(lm.model):
         for stream in streams:
             _enter(lm, blocks, stream)
         for layer in range(len(blocks)):
-            with resident(blocks[layer]) as block:
+            # Per block: whoever takes the events between two of them must find gradients as they left them.
+            with torch.no_grad(), resident(blocks[layer]) as block:
                 observed = _pass(lm, layer, block, streams)
                 payload = visit(layer, block, observed) if visit else None
             yield Event(stage, layer + 1, len(blocks), payload)
@@ -127,6 +128,7 @@ def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage:
             yield Event(stage, len(blocks) - layer, len(blocks), payload)
 
 
+@torch.no_grad()
 def _enter(lm: LoadedModel, blocks: list[nn.Module], stream: Stream) -> None:
     """Embed the stream's tokens and note how the model would call each block."""
     stream.hidden, stream.inputs, stream.calls = [[] for _ in range(stream.copies)], [], {}

@@ -92,6 +92,8 @@ def _run(recorder: Recorder, stop: Callable[[], bool], events: Events) -> str:
             to_its_end = to_its_end or event.stage in (KEEPS_ITS_BEST, RESULT)
             if not to_its_end and stop():
                 return CANCELLED
+            if event.stage == RESULT and event.payload.get("variant") == "":
+                return CANCELLED  # a recovery stopped before its first step: there was no best to keep
     return DONE
 
 

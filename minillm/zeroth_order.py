@@ -126,12 +126,12 @@ class Estimate:
         return tuple(found)
 
     def gradient(self, layer: int, name: str, weight: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-        """ĝ of one linear: float32 [out, in]."""
+        """ĝ of one linear: float32 [out, in]. Noise that a single probe kept from its walk is used up."""
         total: Tensor | None = None
         for probe, c in zip(self.probes, coefficients, strict=True):
-            z = probe.made.get(name)
+            z = probe.made.pop(name, None)
             z = noise(weight, self.settings.noise, *self._key(probe, layer, name)) if z is None else z
-            part = z.reciprocal() if self.settings.estimator == "divide" else z.clone()
+            part = z.reciprocal_() if self.settings.estimator == "divide" else z
             part.mul_(c / len(self.probes))
             total = part if total is None else total.add_(part)
         assert total is not None

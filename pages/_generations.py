@@ -1,7 +1,7 @@
 """What variants wrote, as the Generate page shows and exports it: one exhibit a prompt, one column a variant.
 
-Finished texts come from the run's results, those being written from the live job's events; both become the same columns,
-so nothing moves when a text is done, after a reload, or for someone else who looks.
+Finished texts come from the run's results, those being written from the live job's events; both become the same
+columns, so nothing moves when a text is done, after a reload, or for someone else who looks.
 """
 
 import json
@@ -17,6 +17,27 @@ from ._words import agreement, compared, marked
 ORIGINAL = "original"
 WAITING, WRITING, DONE, CUT_OFF = "waiting", "writing", "done", "cut off"
 FACTS = ("tokens", "prompt_tokens", "stopped", "seconds", "tokens_per_second", "prompt_perplexity")
+
+
+STYLE = """
+.exhibit { margin-bottom: 1.4rem; }
+.exhibit .prompt { font-size: var(--text-lg); margin: 0 0 .15rem; overflow-wrap: anywhere; white-space: pre-wrap; }
+.exhibit .quiet { color: var(--body-text-color-subdued); font-size: var(--text-sm); margin: 0 0 .5rem; }
+.exhibit .columns { display: grid; gap: .75rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
+.exhibit .column { background: var(--background-fill-primary); border: 1px solid var(--border-color-primary);
+  border-radius: var(--radius-lg); border-top: 4px solid #d55e00; display: flex; flex-direction: column;
+  min-width: 0; padding: .7rem .9rem; }
+.exhibit .column.is-original { border-top-color: #0072b2; }
+.exhibit .column.is-recovered { border-top-color: #009e73; }
+.exhibit h4 { font-size: var(--text-md); margin: 0; }
+.exhibit .text { flex: 1; line-height: 1.6; min-height: 3.2em; overflow-wrap: anywhere; white-space: pre-wrap; }
+.exhibit .differs { background: color-mix(in srgb, #e69f00 16%, transparent); }
+.exhibit .column .quiet:last-child { border-top: 1px solid var(--border-color-primary); margin: .6rem 0 0;
+  padding-top: .45rem; }
+.exhibit .quiet:empty { min-height: 1.2em; }
+"""
+"""Of the exhibits alone; what marks words is in assets/style.css."""
 
 
 @dataclass(frozen=True)
@@ -137,24 +158,17 @@ def _exhibit(one: Exhibit, kinds: dict[str, str]) -> str:
 def _column(one: Exhibit, column: Column, kind: str) -> str:
     first = one.original
     text, said = escape(column.text), ""
-    if first is not None and column is not first and column.text:
-        text = marked(compared(first.text, column.text) if first.state == DONE else _so_far(first, column))
-        said = agreement(first.text, column.text, column.state == DONE and first.state == DONE)
+    if column is first and len(one.columns) > 1:
+        said = "what the others are compared with"
+    elif first is not None and column is not first and column.text:
+        text = marked(compared(first.text, column.text, ended=first.state != WRITING))
+        said = agreement(first.text, column.text, WRITING not in (first.state, column.state))
     busy = ' aria-busy="true"' if column.state == WRITING else ""
     return (
         f'<article class="column is-{kind}" data-variant="{escape(column.variant)}"{busy}>'
         f'<h4>{escape(column.variant)}</h4><p class="quiet">{escape(said)}</p><div class="text">{text}</div>'
-        f'<p class="quiet facts">{escape(facts_in_words(column))}</p></article>'
+        f'<p class="quiet">{escape(facts_in_words(column))}</p></article>'
     )
-
-
-def _so_far(first: Column, column: Column) -> list[Any]:
-    """Pieces while both are being written: only as many words as the original has can differ from it yet."""
-    words = len(first.text.split())
-    head = column.text.split(None, words) if words else []
-    rest = head[words] if len(head) > words else ""
-    known = column.text[: len(column.text) - len(rest)] if words else ""
-    return [*compared(first.text, known), *compared(rest or column.text[len(known) :], rest or column.text[len(known) :])]
 
 
 def as_markdown(shown: list[Exhibit], title: str) -> str:

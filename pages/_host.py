@@ -36,7 +36,7 @@ TEMPLATE = """
     </span>
   </div>
   <p class="plot-empty"></p>
-  <div class="plot-mount" role="img"></div>
+  <div class="plot-mount"></div>
   <figcaption class="plot-caption"></figcaption>
 </figure>
 """

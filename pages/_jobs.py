@@ -58,7 +58,7 @@ def _state(now: jobs.Snapshot) -> str:
 def _when(now: jobs.Snapshot) -> str:
     """Time left, place in line, or how long it took."""
     if now.state == "queued":
-        begins = "" if now.wait_seconds is None else f", starts in about {seconds(now.wait_seconds)}"
+        begins = f", starts in about {seconds(now.wait_seconds)}" if now.wait_seconds else ""
         return f"{place(now.position)}{begins}"
     if now.state == "running":
         left = "" if now.eta_seconds is None else f", about {seconds(now.eta_seconds)} left"

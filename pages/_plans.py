@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from minillm.errors import BadInput
-from minillm.groups import Groups
+from minillm.groups import CHANNELS, HEADS, Groups
 from minillm.plan import Plan
 
 from ._phrases import count, escape, size
@@ -48,18 +48,15 @@ def costs(plan: Plan, dtype: str = "float32") -> list[tuple[str, str, str, str]]
     """What a plan costs and saves, as rows of words: (what, before, after, change). dtype: of the weights."""
     each = BYTES.get(dtype, 4)
     before, after = plan.groups, plan.after
-    kinds = [(word, *(_total(groups, kind) for groups in (before, after))) for word, kind in _KINDS]
     amounts: list[tuple[str, int, int, Callable[[float], str]]] = [
         ("parameters", before.parameters, after.parameters, count),
-        (f"MACs of {LENGTH} tokens", before.macs(LENGTH), after.macs(LENGTH), count),
+        (f"MACs of {LENGTH} tokens", before.macs(LENGTH), after.macs(LENGTH), lambda n: f"{n / 1e9:,.2f} G"),
         (f"weights in {dtype}", before.parameters * each, after.parameters * each, size),
         ("key/value cache a token", before.cache_bytes(each), after.cache_bytes(each), size),
-        *((word, old, new, "{:,}".format) for word, old, new in kinds),
+        ("head groups", _total(before, HEADS), _total(after, HEADS), "{:,}".format),
+        ("channels", _total(before, CHANNELS), _total(after, CHANNELS), "{:,}".format),
     ]
     return [(what, say(old), say(new), _change(old, new)) for what, old, new, say in amounts]
-
-
-_KINDS = (("head groups", "heads"), ("channels", "channels"))
 
 
 def _total(groups: Groups, kind: str) -> int:

@@ -31,6 +31,14 @@ next-word distribution, *language model* is the paper's plain loss.
 """
 
 
+TABLES = """
+.facts :is(thead th, tbody th) { white-space: normal; }
+.variants thead th { max-width: 13rem; }
+.variants thead th:nth-child(n + 6) { min-width: 8rem; }
+.variants :is(th, td):nth-child(3) { min-width: 12rem; text-align: left; white-space: normal; }
+"""
+
+
 @dataclass(frozen=True)
 class Page:
     """What is on the page.
@@ -67,8 +75,9 @@ def layout() -> Page:
             preview = _preview()
             pruning = _jobs.panel("prune")
     gr.Markdown("## Variants")
-    variants = gr.HTML(elem_id="variants")
-    measure = gr.Button("Measure every variant on this text", elem_id="measure", size="sm")
+    variants = gr.HTML(elem_id="variants", css_template=TABLES)
+    with gr.Row():
+        measure = gr.Button("Measure perplexity of every variant", elem_id="measure", size="sm", scale=0, min_width=300)
     measuring = _jobs.panel("evaluate")
     gr.Markdown("## Recover")
     with gr.Row(equal_height=False):
@@ -157,7 +166,7 @@ def _evaluate_controls() -> dict[str, Any]:
 
 def _preview() -> list[Any]:
     sentence = gr.HTML(elem_id="plan-sentence", elem_classes="reading")
-    table = gr.HTML(elem_id="plan-costs")
+    table = gr.HTML(elem_id="plan-costs", css_template=TABLES)
     bars = PlotlyHost("What will be cut of each block", CAPTIONS["plan_bars"], elem_id="plan-bars", height=260)
     with gr.Accordion("The same as a table", open=False, elem_id="plan-table"):
         blocks = gr.HTML(elem_id="plan-rows")
@@ -169,8 +178,8 @@ def _recover_controls() -> dict[str, Any]:
     variant = gr.Dropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
     preset = gr.Radio(
         [
-            ("at most 10 minutes for the embedded model on two cores", "embedded"),
-            ("the paper's (a GPU's work)", "paper"),
+            ("embedded model: 10 minutes on two cores", "embedded"),
+            ("the paper's: hours on a GPU", "paper"),
         ],
         value="embedded",
         label="Settings",

@@ -102,31 +102,28 @@ def what_was_done(variant: Variant) -> str:
     return "as it came"
 
 
-def curve(store: Store, run_id: str, job: Job | None) -> go.Figure | None:
-    """The learning curve of a recovery: the live job's, else that of the latest one that ended. None without any."""
+def curve_points(store: Store, run_id: str, job: Job | None) -> list[dict[str, Any]]:
+    """[{"step", "loss" and/or "perplexity"}] of the live recovery, else of the latest one that ended."""
     if job is not None and job.live:
-        points = [event.payload for event in store.events(job.id, stages=["recover"]) if event.payload]
-        return recovery_curve(points, steps=_steps(job)) if points else None
+        return [event.payload for event in store.events(job.id, stages=["recover"]) if event.payload]
     kept = store.results(run_id, "curve")
-    return recovery_curve(kept[-1].data["points"]) if kept else None
+    return kept[-1].data["points"] if kept else []
 
 
-def _steps(job: Job) -> int | None:
-    return getattr(job.request, "steps", None)
+def curve(points: list[dict[str, Any]], job: Job | None) -> go.Figure | None:
+    """The learning curve; None before the first point."""
+    steps = getattr(job.request, "steps", None) if job is not None and job.live else None
+    return recovery_curve(points, steps=steps) if points else None
 
 
-def recovered_so_far(store: Store, run_id: str, job: Job | None) -> str:
-    """What a recovery has brought so far, or brought at last, in a sentence."""
-    if job is not None and job.live:
-        points = [event.payload for event in store.events(job.id, stages=["recover"]) if event.payload]
-    else:
-        kept = store.results(run_id, "curve")
-        points = kept[-1].data["points"] if kept else []
+def curve_in_words(points: list[dict[str, Any]], live: bool) -> str:
+    """What a recovery has brought, so far or at last, in a sentence."""
     seen = [(point["perplexity"], point["step"]) for point in points if point.get("perplexity") is not None]
     if not seen:
         return ""
     best, step = min(seen)
+    said = f"Perplexity on rows held out of the recovery text: {seen[0][0]:.2f} before training"
     if len(seen) == 1:
-        return f"Perplexity on rows held out of the recovery text before training: {seen[0][0]:.2f}."
-    kept_at = "no step has been better than no training" if step == 0 else f"best so far {best:.2f} at step {step}"
-    return f"Perplexity on rows held out of the recovery text: {seen[0][0]:.2f} before training, {kept_at}."
+        return f"{said}."
+    found = "no step is better than none" if step == 0 else f"{best:.2f} at step {step}"
+    return f"{said}, best so far {found}." if live else f"{said}, best {found}, which is kept."

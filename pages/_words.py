@@ -22,18 +22,22 @@ class Piece:
     parts: bool = False
 
 
-def compared(original: str, other: str) -> list[Piece]:
-    """The pieces of `other` beside `original`. Space never differs."""
+def compared(original: str, other: str, ended: bool = True) -> list[Piece]:
+    """The pieces of `other` beside `original`. Space never differs.
+
+    ended: whether the original is all there; while it is not, words beyond its end are not judged.
+    """
     theirs = original.split()
     pieces = PIECES.findall(other)
     ours = [piece for piece in pieces if not piece.isspace()]
-    new, parting = _new(theirs, ours), parting_word(original, other)
+    new, parting = _new(theirs, ours), parting_word(original, other, ended)
+    judged = len(ours) if ended else len(theirs)
     found, place = [], 0
     for piece in pieces:
         if piece.isspace():
             found.append(Piece(piece))
             continue
-        found.append(Piece(piece, place in new, place == parting))
+        found.append(Piece(piece, place in new and place < judged, place == parting))
         place += 1
     return found
 
@@ -44,20 +48,21 @@ def _new(theirs: list[str], ours: list[str]) -> set[int]:
     return set(range(len(ours))) - {match.b + i for match in matches for i in range(match.size)}
 
 
-def parting_word(original: str, other: str) -> int | None:
+def parting_word(original: str, other: str, ended: bool = True) -> int | None:
     """The place of the first word of `other` that is another than the original's there; None where there is none."""
     theirs, ours = original.split(), other.split()
-    return next((i for i, word in enumerate(ours) if i >= len(theirs) or word != theirs[i]), None)
+    judged = ours if ended else ours[: len(theirs)]
+    return next((i for i, word in enumerate(judged) if i >= len(theirs) or word != theirs[i]), None)
 
 
 def agreement(original: str, other: str, ended: bool = True) -> str:
-    """Where the two part, in a few words. ended: whether `other` is all there."""
+    """Where the two part, in a few words. ended: whether both are all there."""
     theirs, ours = original.split(), other.split()
-    parting = parting_word(original, other)
+    parting = parting_word(original, other, ended)
     if parting is not None:
         return "differs from the first word" if parting == 0 else f"the same for {_words(parting)}, then differs"
     if not ended:
-        return "the same so far" if ours else ""
+        return "the same so far" if ours and theirs else ""
     if len(ours) < len(theirs):
         return f"the same for {_words(len(ours))}, then stops" if ours else "says nothing"
     return "word for word the same"

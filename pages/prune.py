@@ -16,7 +16,7 @@ from ._frame import QUIET, Context, Shell, frame
 from ._phrases import escape
 from ._prune_form import MOST, STANDARD, Page, layout
 from ._pruning import PRESETS, SAME, Cut
-from ._variants import curve, groups_of, recovered_so_far, variants_table
+from ._variants import curve, curve_in_words, curve_points, groups_of, variants_table
 
 TITLE = "Prune & recover"
 
@@ -74,9 +74,10 @@ def _jobs_shown(store: Store, page: Page, run_id: str) -> list[Any]:
         job: Any = _jobs.current(store, run_id, panel.kind)
         found += panel.show(job, _pruning.rows(job, store.events(job.id)) if job else "")
     recovery = _jobs.current(store, run_id, "recover")
-    several = len(store.variants(run_id)) > 1
-    said = f"<p>{escape(recovered_so_far(store, run_id, recovery))}</p>"
-    return [*found, variants_table(store, run_id), gr.Button(interactive=several), said, curve(store, run_id, recovery)]
+    points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
+    several = gr.Button(interactive=len(store.variants(run_id)) > 1)
+    said = f"<p>{escape(curve_in_words(points, live))}</p>"
+    return [*found, variants_table(store, run_id), several, said, curve(points, recovery)]
 
 
 def _state(store: Store, run_id: str) -> str:
@@ -101,7 +102,8 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
     choices = _pruning.criteria_choices(store, run_id)
     criterion = _pruning.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
-    made = [v.name for v in store.variants(run_id) if v.parent]
+    made = {v.name: v.kind for v in store.variants(run_id) if v.parent}
+    pruned = [name for name, kind in made.items() if kind == "pruned"]
     return [
         state,
         "",
@@ -110,7 +112,7 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
         ratio,
         blocks,
         *_previewed(store, run_id, criterion, channels, ratio, blocks),
-        gr.Dropdown(choices=made, value=variant if variant in made else made[-1] if made else None),
+        gr.Dropdown(choices=list(made), value=variant if variant in made else pruned[-1] if pruned else None),
         _pruning.warning(store, run_id, text),
     ]
 

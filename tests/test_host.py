@@ -107,21 +107,23 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def window() -> Iterator[Any]:
+    """One browser window for all tests: the scripts are fetched once."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_context()
 
 
 @pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[SimpleNamespace]:
-    """A page on the app: .page, .width(pixels). Fails on any script error and any request to another machine."""
+def opened(window: Any, address: str) -> Iterator[SimpleNamespace]:
+    """.visit(width) opens the app. Fails on any script error and any request to another machine."""
     wrong: list[str] = []
 
     def visit(width: int = 1280) -> Any:
-        page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+        page = window.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda fault: wrong.append(str(fault)))
         page.on(
@@ -134,8 +136,8 @@ def opened(browser: Any, address: str) -> Iterator[SimpleNamespace]:
         return page
 
     yield SimpleNamespace(visit=visit)
-    for context in browser.contexts:
-        context.close()
+    for page in window.pages:
+        page.close()
     assert not wrong
 
 
@@ -197,7 +199,7 @@ def test_letters_follow_dark_mode(opened):
 def test_numbers_can_be_taken_along(opened):
     page = opened.visit()
     with page.expect_download() as download:
-        page.locator("#line").get_by_role("button", name="CSV").click()
+        page.locator("#line").get_by_role("button", name="CSV", exact=True).click()
     assert download.value.suggested_filename == "minillm-a-line.csv"
     text = Path(download.value.path()).read_text("utf-8-sig")
     assert list(csv.reader(text.splitlines())) == [
@@ -207,7 +209,7 @@ def test_numbers_can_be_taken_along(opened):
         ["'=loss, a", "2", "1", "20", "7"],
     ]
     with page.expect_download() as download:
-        page.locator("#grid").get_by_role("button", name="CSV").click()
+        page.locator("#grid").get_by_role("button", name="CSV", exact=True).click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8-sig").splitlines()))
     model = scores(shape())
     plan = make_plan(model, 0.3)
@@ -221,7 +223,7 @@ def test_numbers_can_be_taken_along(opened):
 def test_the_picture_can_be_taken_along(opened):
     page = opened.visit()
     with page.expect_download() as download:
-        page.locator("#line").get_by_role("button", name="PNG").click()
+        page.locator("#line").get_by_role("button", name="PNG", exact=True).click()
     assert download.value.suggested_filename == "minillm-a-line.png"
     assert Path(download.value.path()).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 

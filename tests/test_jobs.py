@@ -256,6 +256,13 @@ def test_a_recovery_that_is_asked_to_stop_ends_by_itself_and_is_done(store: Stor
     assert store.events(job.id)[-1].payload == {"variant": "recovered-1", "stopped": True}
 
 
+def test_a_recovery_that_kept_nothing_is_cancelled(store: Store, run_id: str):
+    job = claimed(store, run_id, RecoverRequest("pruned-1"))
+    worker.work(store, job, fixed(Event("recover"), Event(RESULT, 1, 1, {"variant": "", "stopped": True})))
+    assert store.job(job.id).state == CANCELLED
+    assert store.events(job.id, stages=[RESULT])[0].payload["stopped"] is True
+
+
 # Real workers
 
 

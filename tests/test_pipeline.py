@@ -199,7 +199,7 @@ def test_recovery_keeps_a_variant_and_its_curve(store: Store, run_id: str, pool:
     request = RecoverRequest("pruned-1", steps=4, batch=2, length=16, evaluate_every=2, learning_rate=1e-3)
     events = run(store, run_id, request, pool)
     found = events[-1].payload
-    steps = [event.payload["step"] for event in events if event.stage == "recover"]
+    steps = [event.payload["step"] for event in events if event.stage == "recover" and event.payload]
     assert steps == [0, 1, 2, 3, 4]
     (curve,) = store.results(run_id, "curve")
     assert [point["step"] for point in curve.data["points"]] == steps

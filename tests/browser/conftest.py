@@ -33,6 +33,8 @@ HERE = re.compile(r"(https?://127\.0\.0\.1[:/]|data:|blob:)")
 PATIENCE = 60_000
 """Milliseconds a page may take: the machine may be busy, and a test that waits longer only fails later."""
 
+sync_api.expect.set_options(timeout=PATIENCE)
+
 
 def free_port() -> int:
     """A port that nobody listens on."""
