@@ -50,7 +50,7 @@
     layout.font = {...layout.font, color: colours.text, family: "system-ui, sans-serif", size: narrow ? 11 : 13};
     layout.hoverlabel = {
       bgcolor: colours.panel, bordercolor: colours.border, align: "left", namelength: -1,
-      font: {color: colours.text, size: narrow ? 11 : 13},
+      font: {color: colours.text, family: layout.font.family, size: narrow ? 11 : 13},
     };
     layout.modebar = {bgcolor: "rgba(0,0,0,0)", color: "#808080", activecolor: colours.text};
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
@@ -127,14 +127,24 @@
       setTimeout(() => URL.revokeObjectURL(address), 1000);
     };
 
-    /* The picture is made for paper: black on white, with its title, whatever the page looks like. */
+    /* The picture is made for paper: black on white, its heading above, whatever the page looks like. */
     const savePng = async () => {
-      const size = {width: Math.max(plot.clientWidth, 640), height: plot.clientHeight + 40};
-      const figure = dressed(props.value, LIGHT, size.width);
-      const title = {text: props.heading, x: 0.01, xanchor: "left", y: 1, yanchor: "top", yref: "container", pad: {t: 12}};
-      const margin = {...figure.layout.margin, t: (figure.layout.margin?.t ?? 8) + 34};
-      const layout = {...figure.layout, ...size, autosize: false, title, margin, paper_bgcolor: "white"};
-      save(named() + ".png", await Plotly.toImage({data: figure.data, layout}, {format: "png", scale: 2, ...size}));
+      const size = {width: Math.max(plot.clientWidth, 640), height: plot.clientHeight}, top = 40, scale = 2;
+      const {data, layout} = dressed(props.value, LIGHT, size.width);
+      const picture = new Image();
+      picture.src = await Plotly.toImage({data, layout: {...layout, ...size, autosize: false}}, {format: "png", scale, ...size});
+      await picture.decode();
+      const sheet = Object.assign(document.createElement("canvas"), {
+        width: scale * size.width, height: scale * (size.height + top),
+      });
+      const pen = sheet.getContext("2d");
+      pen.fillStyle = "white";
+      pen.fillRect(0, 0, sheet.width, sheet.height);
+      pen.fillStyle = LIGHT.text;
+      pen.font = `600 ${15 * scale}px system-ui, sans-serif`;
+      pen.fillText(props.heading ?? "", 12 * scale, 26 * scale);
+      pen.drawImage(picture, 0, scale * top);
+      save(named() + ".png", sheet.toDataURL("image/png"));
     };
 
     const clicked = event => {

@@ -85,6 +85,8 @@ def score(bench: Workbench, request: ScoreRequest) -> Found:
     costs = {label: bench.scoring(criterion, request.settings) for label, criterion in labels.items()}
     steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, **costs}), []
     lm = yield from steps.take("load", bench.variant_events())
+    for criterion in labels.values():
+        bench.check_memory(lm, criterion, request.settings)
     tokens = yield from steps.take("text", bench.text_events(lm))
     for label, criterion in labels.items():
         try:
@@ -107,6 +109,7 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     if missing or request.compensate:
         tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
+        bench.check_memory(lm, label, {})
         yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
     variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))
     found = {"variant": variant.name, **variant.details}

@@ -12,8 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, find
+from .device import free_memory
 from .evaluation.perplexity import perplexity_events
 from .events import RESULT, Event, Events, relay
+from .forecast import check_fits, forecast
 from .groups import CHANNELS, HEADS
 from .models import LoadedModel
 from .pool import Pool
@@ -71,6 +73,14 @@ class Workbench:
         rows = record.activations * self.recipe.samples
         rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples
         return max(LOADING / 3, rows * self.recipe.length)
+
+    def check_memory(self, lm: LoadedModel, criterion: str, settings: dict[str, Any]) -> None:
+        """Raise DoesNotFit where scoring is forecast to take more than the device has left beside the model."""
+        r, record, chosen = self.recipe, find(criterion), Settings.of(**settings)
+        wanted = forecast(lm.groups, record, r.samples, r.length, r.gradient_samples, lm.dtype.itemsize, chosen)
+        if wanted.above > free_memory(lm.device):
+            self.pool.clear()  # other models are kept only while there is room
+        check_fits(wanted, free_memory(lm.device) + wanted.weights, f"Scoring with {criterion}")
 
     def score_events(
         self, lm: LoadedModel, tokens: Tensor, label: str, criterion: str, settings: dict[str, Any]

@@ -116,6 +116,7 @@ class Estimate:
         """c of every probe, once its stream has walked. Raises NumericalFault where c is zero in a single probe."""
         found = []
         for probe in self.probes:
+            probe.made = {}
             plus, minus = tail_losses(lm, probe.stream)
             found.append(float((plus.mean() - minus.mean()) / (2 * self.settings.epsilon)))
         if self.single and found[0] == 0:

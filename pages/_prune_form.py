@@ -138,14 +138,11 @@ def _evaluate_controls() -> dict[str, Any]:
     )
     with gr.Accordion("Perplexity before and after", open=False, elem_id="prune-evaluate"):
         text = gr.Dropdown(
-            [
-                ("do not measure", ""),
-                *((f"{name}: {about}", name) for name, about in TEXTS.items() if name in MEASURED),
-            ],
+            [("do not measure", ""), *MEASURED],
             value="python-docs",
             allow_custom_value=True,
             label="Evaluation text",
-            info="Or file:PATH, or hub:NAME.",
+            info="A name, or file:PATH, or hub:NAME.",
             elem_id="evaluate-text",
         )
         with gr.Row():
@@ -193,7 +190,7 @@ def _recover_controls() -> dict[str, Any]:
             elem_id="recover-loss",
         )
         text = gr.Dropdown(
-            [(f"{name}: {about}", name) for name, about in TEXTS.items()],
+            list(TEXTS),
             value=standard["text"],
             allow_custom_value=True,
             label="Recovery text",

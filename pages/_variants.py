@@ -125,5 +125,10 @@ def curve_in_words(points: list[dict[str, Any]], live: bool) -> str:
     said = f"Perplexity on rows held out of the recovery text: {seen[0][0]:.2f} before training"
     if len(seen) == 1:
         return f"{said}."
-    found = "no step is better than none" if step == 0 else f"{best:.2f} at step {step}"
-    return f"{said}, best so far {found}." if live else f"{said}, best {found}, which is kept."
+    if step == 0:
+        return f"{said}; no step has been better{' so far' if live else ', so nothing was changed'}."
+    return (
+        f"{said}, best so far {best:.2f} at step {step}."
+        if live
+        else f"{said}, {best:.2f} at step {step}, which is kept."
+    )

@@ -38,7 +38,10 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
         """Drawn anew only where there are new scores or variants: a live job must not disturb who is choosing."""
         if not opened or opened == _state(store, run_id):
             return [gr.skip() for _ in whole]
-        return _whole(store, run_id, values)
+        *others, variant, text = values
+        newest = store.variants(run_id)[-1] if run_id else None
+        fresh = newest is not None and newest.kind == "pruned"
+        return _whole(store, run_id, [*others, None if fresh else variant, text])
 
     shell.live(looked, whole, [page.opened, *chosen])
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
@@ -87,6 +90,10 @@ def _state(store: Store, run_id: str) -> str:
     return ";".join([*store.score_labels(run_id), *(v.name for v in store.variants(run_id)), _known(store, run_id)])
 
 
+def _newest_pruned(store: Store, run_id: str) -> str | None:
+    return next((v.name for v in reversed(store.variants(run_id)) if v.kind == "pruned"), None)
+
+
 def _known(store: Store, run_id: str) -> str:
     return "known" if groups_of(store, run_id) else "unknown"
 
@@ -102,8 +109,8 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
     choices = _pruning.criteria_choices(store, run_id)
     criterion = _pruning.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
-    made = {v.name: v.kind for v in store.variants(run_id) if v.parent}
-    pruned = [name for name, kind in made.items() if kind == "pruned"]
+    made = [v.name for v in store.variants(run_id) if v.parent]
+    variant = variant if variant in made else _newest_pruned(store, run_id)
     return [
         state,
         "",
@@ -112,7 +119,7 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
         ratio,
         blocks,
         *_previewed(store, run_id, criterion, channels, ratio, blocks),
-        gr.Dropdown(choices=list(made), value=variant if variant in made else pruned[-1] if pruned else None),
+        gr.Dropdown(choices=made, value=variant),
         _pruning.warning(store, run_id, text),
     ]
 

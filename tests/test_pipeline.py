@@ -12,7 +12,7 @@ import torch
 
 import minillm
 from minillm import workbench
-from minillm.errors import BadInput, NumericalFault, UnknownName
+from minillm.errors import BadInput, DoesNotFit, NumericalFault, UnknownName
 from minillm.events import RESULT, Event, Events, finish
 from minillm.models import LoadedModel
 from minillm.pipeline import execute_events
@@ -135,6 +135,16 @@ def test_a_criterion_that_fails_does_not_take_the_others_with_it(
     with pytest.raises(NumericalFault, match="^wanda: The scores are not finite.$"):
         run(store, run_id, ScoreRequest(("random", "wanda", "magnitude-l1")), pool)
     assert store.score_labels(run_id) == ["magnitude-l1", "random"]
+
+
+def test_scoring_that_will_not_fit_is_refused_before_it_starts(
+    store: Store, run_id: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(workbench, "free_memory", lambda device: 1000)
+    events = execute_events(store, run_id, ScoreRequest(("magnitude-l1", "fms-bp")), pool)
+    with pytest.raises(DoesNotFit, match="Scoring with magnitude-l1 needs about .* GB are free; take a half-precision"):
+        assert [event.stage for event in events if event.stage.startswith("score")] == []
+    assert store.score_labels(run_id) == []
 
 
 def test_a_job_closed_in_its_midst_keeps_what_was_whole_and_changes_no_weight(store: Store, run_id: str, pool: Pool):

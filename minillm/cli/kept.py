@@ -1,4 +1,4 @@
-"""Verbs on what the app keeps: runs, and the sample run made from the embedded model."""
+"""Verbs on what the app keeps: runs, and the making of the sample run that comes with it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BadInput
-from ._shared import Json, megabytes, show
+from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
 
 runs_app = typer.Typer(help="Runs that the app keeps: list, show, delete.", no_args_is_help=True)
 
@@ -14,6 +14,7 @@ runs_app = typer.Typer(help="Runs that the app keeps: list, show, delete.", no_a
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.add_typer(runs_app, name="runs")
+    app.command()(sample)
 
 
 @runs_app.command("list")
@@ -68,3 +69,38 @@ def export(run: str, folder: Path) -> None:
     from ..store import Store
 
     print(export_run(Store(), run, folder))
+
+
+def sample(
+    model: Model = EMBEDDED,
+    out: Annotated[Path, typer.Option(help="Folder for the run, in place of an earlier one.")] = Path("sample_run"),
+    steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 120,
+    samples: Annotated[int, typer.Option(help="Rows of calibration text.")] = 128,
+    title: Annotated[str, typer.Option(help="Title of the run.")] = "Sample: SmolLM2-135M, every criterion",
+) -> None:
+    """Do the whole main job once, as the app would, and keep it as a folder: every criterion, two cuts, a recovery.
+
+    The bundled run is made by: python -m minillm sample --out assets/sample_run
+    """
+    from ..criteria import CRITERIA
+    from ..pipeline import execute_events
+    from ..pool import Pool
+    from ..recipe import GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, Request, RunRecipe, ScoreRequest
+    from ..sample import export_run
+    from ..store import Store
+    from ..text import paper_prompts
+
+    store, pool = Store(), Pool()
+    run = store.create_run(RunRecipe(model=model, samples=samples), title)
+    variants = ("original", "pruned-1", "pruned-2", "recovered-1")
+    requests: list[Request] = [
+        InspectRequest(),
+        ScoreRequest(criteria=tuple(CRITERIA)),
+        PruneRequest(criterion="fms-zo"),
+        PruneRequest(criterion="fms-bp", channels_from="wanda", compensate="least-squares"),
+        RecoverRequest(variant="pruned-2", steps=steps),
+        GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
+    ]
+    for request in requests:
+        follow(execute_events(store, run, request, pool), request.kind)
+    print(export_run(store, run, out))

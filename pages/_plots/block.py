@@ -11,7 +11,7 @@ from minillm.groups import HEADS
 from minillm.plan import Plan
 from minillm.scores import Scores
 
-from .style import CUT, GREY, LOOKS, axis, figure, remark, score_axis
+from .style import CUT, GREY, axis, figure, look_of, remark, score_axis
 
 EXACT = 4096
 """Up to so many groups a block is drawn point by point; above, every group near the cut and at the ends is."""
@@ -52,14 +52,14 @@ def drill_down(
     scale = _curve(fig, table, shown, ranked, (name, total))
     _shade(fig, cut, total)
     place = axis(f"rank in block {layer} under {shown}", range=[0.5, total + 0.5], dtick=1 if total <= 16 else None)
-    return fig.update_layout(xaxis=place, yaxis=scale, showlegend=False)
+    return fig.update_layout(xaxis=place, yaxis=scale, showlegend=False, hovermode="x")
 
 
 def _curve(
     fig: go.Figure, table: pd.DataFrame, shown: str, ranked: list[str], group: tuple[str, int]
 ) -> dict[str, Any]:
     """Draw the scores of a sorted table; return their axis. group: what one is called, how many the block has."""
-    (name, total), look = group, LOOKS.get(shown, LOOKS["wanda"])
+    (name, total), look = group, look_of(shown)
     drawn, scale = score_axis(table[f"{shown} score"].to_numpy())
     known = ["group", *(f"{criterion} rank" for criterion in ranked)]
     lines = "".join(f"<br>{criterion}: %{{customdata[{i + 1}]:,}}" for i, criterion in enumerate(ranked))

@@ -19,10 +19,10 @@ CAPTIONS: dict[str, str] = {
     "under every criterion; click for its exact scores.",
     "overlap_lines": "The dashed grey line is what two random choices of the same size would share. Only the distance "
     "above it says that two criteria agree.",
-    "overlap_counts": "Digits say how many of the head groups that the reference cuts in a block are cut by both. With "
+    "overlap_counts": "Digits say how many of the reference's head groups in a block the other chose as well. With "
     "so few a single block means little: compare the means with chance.",
-    "overlap_matrix": "Rows are the reference: of what the row cuts, how much the column cuts too, as a mean over the "
-    "blocks. Click a cell to see that pair block by block.",
+    "overlap_matrix": "Rows are the reference: of what the row chose, how much the column chose too, as a mean over "
+    "the blocks. Click a cell to see that pair block by block.",
     "rank_density": "A bright diagonal: the two rank alike. An even field: they know nothing of each other. What "
     "matters for cutting is the lower left corner.",
     "memory_timeline": "Each band is as high as the peak within its phase. Where it stands far above the measured "

@@ -19,29 +19,42 @@ from .style import GREY, SEQUENTIAL, Look, axis, block_axis, figure, looks, rema
 PER_CENT = {"colorscale": SEQUENTIAL, "zmin": 0, "zmax": 100, "showscale": False, "xgap": 2, "ygap": 2}
 """Cells that carry their number need no colour bar."""
 
+VERBS = {"pruned": "cut", "kept": "kept"}
 
-def overlap_lines(tables: Mapping[str, pd.DataFrame], kind: str, reference: str = "") -> go.Figure:
+
+def overlap_lines(
+    tables: Mapping[str, pd.DataFrame], kind: str, reference: str = "the reference", of: str = "pruned"
+) -> go.Figure:
     """Share of what the reference cuts that each other criterion cuts too, block by block.
 
-    tables: {label: `minillm.overlap(reference plan, that plan)`}; reference: its name. Blocks without a cut are gaps.
-    Where at most four head groups a block are cut, a grid of counts is drawn in place of lines.
+    tables: {label: `minillm.overlap(reference plan, that plan, of)`}; reference: its name. Blocks without a cut are
+    gaps. Where at most four head groups a block are chosen, a grid of counts is drawn in place of lines.
     """
-    parts = {label: t[t["kind"] == kind].reset_index(drop=True) for label, t in tables.items()}
+    parts = {label: _with_a_choice(t[t["kind"] == kind]) for label, t in tables.items()}
     most = max((int(t["size"].max()) for t in parts.values()), default=0)
     few = kind == HEADS and 0 < most <= FEW
-    alt, caption = _said(parts, kind, reference), CAPTIONS["overlap_counts"] if few else ""
-    fig = figure(f"overlap-{kind}-{reference}", alt, caption)
+    alt, caption = _said(parts, kind, reference, of), CAPTIONS["overlap_counts"] if few else ""
+    fig = figure(f"overlap-{kind}-{of}-{reference}", alt, caption)
     if few:
         return _counts(fig, parts)
     if not most:
-        remark(fig, f"{reference or 'The reference'} cuts no {kind} at this ratio." if parts else "Nothing to compare.")
+        remark(fig, f"No {kind} are cut at this ratio." if parts else "There is nothing to compare.")
     for label, look in looks(parts).items():
         _line(fig, label, look, parts[label])
     _chance(fig, parts)
     return fig.update_layout(
         xaxis=block_axis(max((len(t) for t in parts.values()), default=1)),
-        yaxis=share_axis(f"overlap with {reference or 'the reference'}"),
+        yaxis=share_axis(f"overlap with {reference}"),
         showlegend=True,
+    )
+
+
+def _with_a_choice(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with gaps where a block is kept whole: what everyone keeps says nothing of agreement."""
+    table = table.reset_index(drop=True)
+    whole = table["chance"] == 1
+    return table.assign(
+        share=table["share"].mask(whole), chance=table["chance"].mask(whole), size=table["size"].mask(whole, 0)
     )
 
 
@@ -56,15 +69,15 @@ def _line(fig: go.Figure, label: str, look: Look, table: pd.DataFrame) -> None:
         marker={"symbol": look.marker, "size": 7, "color": look.colour},
         hovertemplate=f"<b>{label}</b>, block %{{x}}: %{{y:.0f}} %<br>%{{customdata[0]:,}} of %{{customdata[1]:,}}"
         "<extra></extra>",
-        meta={"columns": {"x": "block", "y": "overlap, %", "customdata": ["common", "cut by the reference"]}},
+        meta={"columns": {"x": "block", "y": "overlap, %", "customdata": ["common", "of the reference"]}},
     )
 
 
-def _said(parts: Mapping[str, pd.DataFrame], kind: str, reference: str) -> str:
+def _said(parts: Mapping[str, pd.DataFrame], kind: str, reference: str, of: str) -> str:
     means = ", ".join(
         f"{label} {100 * t['share'].mean():.0f} %" for label, t in parts.items() if t["share"].notna().any()
     )
-    return f"Overlap of {kind} with those {reference or 'the reference'} cuts, mean over the blocks: {means or 'none'}"
+    return f"Overlap of the {kind} {VERBS[of]} with those of {reference}, mean over the blocks: {means or 'none'}"
 
 
 def _chance(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> None:
@@ -100,7 +113,9 @@ def _counts(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> go.Figure:
         texttemplate="%{text}",
         **PER_CENT,
         hovertemplate="%{y}<br>block %{x}: %{customdata[0]} of %{customdata[1]} in common<extra></extra>",
-        meta={"columns": {"x": "block", "y": "criterion", "z": "overlap, %", "customdata": ["common", "cut"]}},
+        meta={
+            "columns": {"x": "block", "y": "criterion", "z": "overlap, %", "customdata": ["common", "of the reference"]}
+        },
     )
     chance = np.nanmean(np.stack([t["chance"].to_numpy() for t in parts.values()]))
     labels = [f"<b>{label}</b><br>mean {_mean(t)}" for label, t in parts.items()]
@@ -115,28 +130,28 @@ def _mean(table: pd.DataFrame) -> str:
     return "–" if table["share"].isna().all() else f"{100 * table['share'].mean():.0f} %"
 
 
-def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None) -> go.Figure:
+def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None, of: str = "pruned") -> go.Figure:
     """Every criterion with every other (`minillm.overlap.matrix`): mean share over the blocks, rows are the reference.
 
-    chance: the share (0 to 1) that two random choices would have; written below.
+    chance: the share (0 to 1) that two random choices would have; written below. of: "pruned" or "kept".
     """
     names = [str(name) for name in table.index]
     z = (100 * table.to_numpy(float)).astype(np.float32)
     np.fill_diagonal(z, np.nan)
     against = "" if chance is None else f" (chance {100 * chance:.0f} %)"
-    alt = f"Mean overlap of the {kind} cut by {len(names)} criteria{against}"
-    fig = figure(f"overlap-matrix-{kind}", alt, height=150 + 32 * len(names))
+    alt = f"Mean overlap of the {kind} {VERBS[of]} by {len(names)} criteria{against}"
+    fig = figure(f"overlap-matrix-{kind}-{of}", alt, height=150 + 32 * len(names))
     fig.add_heatmap(
         z=z,
         x=names,
         y=names,
         **PER_CENT,
         texttemplate="%{z:.0f}",
-        hovertemplate="of what %{y} cuts, %{x} cuts %{z:.1f} % too<extra></extra>",
+        hovertemplate=f"{VERBS[of]} by %{{y}}: %{{z:.1f}} % {VERBS[of]} by %{{x}} too<extra></extra>",
         hoverongaps=False,
         meta={"columns": {"x": "other", "y": "reference", "z": "mean overlap, %"}},
     )
     return fig.update_layout(
-        xaxis=axis(f"cuts too, %{against}", showgrid=False, tickangle=-40),
-        yaxis=axis("of what this one cuts", showgrid=False, autorange="reversed"),
+        xaxis=axis(f"by this one too, %{against}", showgrid=False, tickangle=-40),
+        yaxis=axis(f"of those {VERBS[of]} by", showgrid=False, autorange="reversed"),
     )

@@ -16,22 +16,23 @@ def rank_density(
     layer: int | None = None,
     plan_a: Plan | None = None,
     plan_b: Plan | None = None,
+    names: tuple[str, str] | None = None,
 ) -> go.Figure:
     """Rank under A against rank under B, of one block or of all that the plans cut (without plans: all blocks).
 
     Colour is the number of groups in a cell divided by what independent ranks would put there: 1 is chance. With both
-    plans the four corners carry how many groups both keep, both cut, only A cuts, only B cuts.
+    plans the four corners carry how many groups both keep, both cut, only A cuts, only B cuts. names: what A and B
+    are called, where not by their criteria.
     """
+    names = names or (a.criterion, b.criterion)
     layers = _layers(a, kind, layer, plan_a, plan_b)
     pairs = [_percentiles(a, b, kind, i) for i in layers]
     known = [(i, pair) for i, pair in zip(layers, pairs, strict=True) if pair is not None]
     where = f"block {layer}" if layer is not None else f"{len(known)} blocks"
-    fig = figure(
-        f"ranks-{kind}-{a.criterion}-{b.criterion}", f"Ranks of {kind} under {a.criterion} and {b.criterion}, {where}"
-    )
+    fig = figure(f"ranks-{kind}-{'-'.join(names)}", f"Ranks of {kind} under {' and '.join(names)}, {where}")
     fig.update_layout(
-        xaxis=axis(f"rank under {a.criterion}, %", range=[0, 100], showgrid=False),
-        yaxis=axis(f"rank under {b.criterion}, %", range=[0, 100], showgrid=False),
+        xaxis=axis(f"rank under {names[0]}, %", range=[0, 100], showgrid=False),
+        yaxis=axis(f"rank under {names[1]}, %", range=[0, 100], showgrid=False),
         showlegend=False,
     )
     if not known:
@@ -39,7 +40,7 @@ def rank_density(
     else:
         _density(fig, [pair for _, pair in known])
     if plan_a and plan_b and known:
-        _corners(fig, (a.criterion, b.criterion), kind, [i for i, _ in known], plan_a, plan_b)
+        _corners(fig, names, kind, [i for i, _ in known], plan_a, plan_b)
     return fig
 
 

@@ -31,11 +31,12 @@ def sentence(table: pd.DataFrame, a: str, b: str, kind: str, of: str = "pruned")
 
     table: `minillm.overlap(plan of a, plan of b, of)`. Shares are pooled over the blocks: common groups by A's groups.
     """
-    part = table[table["kind"] == kind]
-    chosen = part[part["size"] > 0].sort_values("layer")
+    part = table[(table["kind"] == kind) & (table["size"] > 0)].sort_values("layer")
+    # What is kept whole is kept by everyone: such blocks say nothing of agreement.
+    chosen = part[part["chance"] < 1]
     words, verb = "head groups" if kind == "heads" else kind, "cut" if of == "pruned" else "keep"
     if chosen.empty:
-        return f"{a} {verb}s no {words} at this ratio: there is nothing to compare."
+        return f"{a} {verb}s {'no' if part.empty else 'all'} {words} at this ratio: there is nothing to compare."
     if (chosen["chance"] == 0).all():
         return f"{b} {verb}s no {words} at this ratio: it shares none of those {a} {verb}s."
     if chosen["size"].max() <= FEW:
@@ -74,8 +75,6 @@ def _agreement(chosen: pd.DataFrame) -> float:
 
 
 def _verdict(chosen: pd.DataFrame) -> str:
-    if _expected(chosen) == chosen["size"].sum():
-        return "{verb} all {words}, so they must agree"
     if abs(_beyond_chance(chosen)) <= LUCK:
         return "agree no more than chance on which {words} to {verb}"
     agreement = _agreement(chosen)
@@ -88,9 +87,9 @@ def _stretch(chosen: pd.DataFrame) -> str:
     A run is only told where its share lies three standard deviations under that of all blocks: among many blocks some
     few in a row lie low by luck.
     """
-    if (chosen["chance"] == 1).all() or _agreement(chosen) < 2 * LOW:
+    if _agreement(chosen) < 2 * LOW:
         return ""
-    near = ((chosen["share"] - chosen["chance"]) / (1 - chosen["chance"]).clip(lower=1e-9) < LOW).to_numpy()
+    near = ((chosen["share"] - chosen["chance"]) / (1 - chosen["chance"]) < LOW).to_numpy()
     # A new run starts where a block is missing or nearness changes.
     breaks = (np.diff(chosen["layer"].to_numpy()) != 1) | (np.diff(near.astype(int)) != 0)
     run = np.concatenate([[0], np.cumsum(breaks)])

@@ -14,7 +14,7 @@ from minillm.plan import Plan
 from minillm.scores import Scores
 
 from .captions import CAPTIONS
-from .style import CUT, LOOKS, Look, axis, block_axis, colour_bar, figure, remark, score_axis
+from .style import CUT, Look, axis, block_axis, colour_bar, figure, look_of, remark, score_axis
 
 QUANTILES = (5, 25, 50, 75, 95)
 COLUMNS = 256
@@ -31,7 +31,7 @@ def score_bands(scores: Scores | Live, kind: str, criterion: str = "", blocks: i
         criterion, blocks = criterion or scores.criterion, len(scores.groups)
     vectors = _vectors(scores, kind)
     blocks = blocks or max(vectors, default=-1) + 1
-    look = LOOKS.get(criterion, LOOKS["wanda"])
+    look = look_of(criterion)
     alt = f"{kind} scores under {criterion or 'one criterion'}, {len(vectors)} of {blocks} blocks known"
     fig = figure(f"score-bands-{kind}-{criterion}", alt, CAPTIONS["score_dots"] if kind == HEADS else "")
     fig.update_layout(xaxis=block_axis(blocks), showlegend=False)

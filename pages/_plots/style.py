@@ -57,14 +57,24 @@ VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "recovered": "#009E73"}
 KIND_COLOURS = {"heads": "#7B6FB0", "channels": "#B0A36F"}
 
 
+def look_of(label: str) -> Look:
+    """The look of a criterion, also under a label that adds its settings: "fms-zo (noise rademacher)"."""
+    return LOOKS.get(label) or LOOKS.get(label.partition(" ")[0]) or LOOKS["wanda"]
+
+
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """{label: look}. A label that is no criterion's name takes a look that no other label of the figure has."""
-    labels = list(dict.fromkeys(labels))
-    chosen = {label: LOOKS[label] for label in labels if label in LOOKS}
-    spare = [look for name, look in LOOKS.items() if name not in chosen and name != "random"]
-    others = [label for label in labels if label not in LOOKS]
-    chosen |= {label: (spare or list(LOOKS.values()))[i % len(spare or LOOKS)] for i, label in enumerate(others)}
-    return {label: chosen[label] for label in labels}
+    """{label: look}, no two the same. Settings of one criterion share its colour and differ in dash and marker; labels
+    that name no criterion take looks that are left."""
+    labels, taken = list(dict.fromkeys(labels)), [LOOKS[label] for label in set(labels) & set(LOOKS)]
+    chosen = {}
+    for label in labels:
+        own = look_of(label).colour
+        kin = [Look(own, look.dash, look.marker) for look in LOOKS.values()]
+        known = label.partition(" ")[0] in LOOKS
+        others = [look for look in (kin if known else LOOKS.values()) if look not in taken]
+        chosen[label] = LOOKS[label] if label in LOOKS else next(iter(others), look_of(label))
+        taken.append(chosen[label])
+    return chosen
 
 
 def figure(name: str, alt: str, caption: str = "", **layout: Any) -> go.Figure:

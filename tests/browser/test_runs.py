@@ -3,6 +3,7 @@
 import made_scores
 from playwright.sync_api import expect
 
+from minillm import jobs
 from minillm.recipe import RunRecipe, ScoreRequest
 
 
@@ -19,16 +20,16 @@ def tick(page, run_id: str) -> None:
     page.locator(f'tr[data-run="{run_id}"] input').check()
 
 
-def find(page, words: str) -> None:
+def find(page, words: str, count: int = 1) -> None:
     page.locator("#find-runs textarea, #find-runs input").fill(words)
+    expect(page.locator("#all-runs tbody tr")).to_have_count(count)
 
 
 def test_two_ticked_runs_are_compared_setting_by_setting(visit, app):
     one = finished_run(app, "twins first", 52.125, seed=1)
     other = finished_run(app, "twins second", 87.5, seed=2)
     page = visit("runs")
-    find(page, "twins")
-    expect(page.locator("#all-runs tbody tr")).to_have_count(2)
+    find(page, "twins", 2)
     tick(page, one)
     expect(page.locator("#rename-run")).to_be_visible()
     tick(page, other)
@@ -62,12 +63,13 @@ def test_a_run_is_renamed_and_deleted_only_after_asking(visit, app):
 
 
 def test_a_run_with_a_live_job_is_not_deleted(visit, app):
-    run_id = app.store.create_run(RunRecipe(device="cuda:7", model=app.models["quick"]), "busy")
-    job = app.store.add_job(run_id, ScoreRequest(criteria=("wanda",)))
+    recipe = RunRecipe(model=app.models["slow"], dtype="float32", samples=1500, length=64)
+    run_id = app.store.create_run(recipe, "busy")
+    job = jobs.submit(app.store, run_id, ScoreRequest(criteria=("wanda",)))
     page = visit("runs")
     find(page, "busy")
     tick(page, run_id)
     page.locator("#delete-run").click()
     page.locator("#delete-yes").click()
     expect(page.locator(".toast-body")).to_contain_text("is live; stop it before deleting")
-    app.store.request_cancel(job)
+    jobs.cancel(app.store, job)

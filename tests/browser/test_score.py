@@ -47,8 +47,9 @@ def drawn(page, plot: str) -> dict:
 
 
 def untick_all(page) -> None:
-    for box in page.locator("#criteria input:checked").all():
-        box.uncheck()
+    ticked = page.locator("#criteria input:checked")
+    while ticked.count():
+        ticked.first.uncheck()
 
 
 def test_scoring_draws_every_block_and_every_view(visit, app):
