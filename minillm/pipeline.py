@@ -27,11 +27,10 @@ from .recipe import (
     ScoreRequest,
 )
 from .records import ORIGINAL, PRUNED, RECOVERED, Variant
-from .recovery import RecoverySettings, recover_events
+from .recovery import RecoverySettings, recover_events, recovery_text_events
 from .steps import LOADING, Steps
 from .store import Store
 from .surgery import prune_events
-from .text import load_text_events, rows_available
 from .text.names import parse
 from .workbench import Workbench
 
@@ -157,7 +156,8 @@ def recover(bench: Workbench, request: RecoverRequest) -> Found:
     chosen = RecoverySettings(
         **{name: getattr(request, name) for name in RecoverySettings.__dataclass_fields__ if hasattr(request, name)}
     )
-    rows = yield from steps.take("text", _recovery_text_events(bench, request, original, chosen))
+    text = recovery_text_events(request.text, original, request.length, chosen, bench.pool.confined)
+    rows = yield from steps.take("text", text)
     teacher = original if request.loss == "distill" else None
     events = recover_events(small, rows, teacher, request.length, bench.stop, **asdict(chosen))
     fixed: LoadedModel = yield from steps.take("recover", _announced("recover", events))
@@ -168,17 +168,6 @@ def _announced(stage: str, events: Events) -> Events:
     """Events of a step whose first one takes a while (a measurement before training), with an empty one before it."""
     yield Event(stage)
     yield from events
-
-
-def _recovery_text_events(
-    bench: Workbench, request: RecoverRequest, lm: LoadedModel, chosen: RecoverySettings
-) -> Events:
-    """Token ids [rows, length]: as many as the updates need, or as the text has. A text that a model writes is
-    written by the original."""
-    confined, length = bench.pool.confined, request.length
-    most = rows_available(request.text, lm, length, "recovery", confined)
-    wanted = max(1, min(most, chosen.steps * chosen.batch + chosen.held_out))
-    return load_text_events(request.text, lm, wanted, length, chosen.seed, "recovery", confined)
 
 
 def _recovered_events(bench: Workbench, request: RecoverRequest, fixed: LoadedModel) -> Events:

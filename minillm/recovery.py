@@ -18,7 +18,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from .errors import BadInput, NumericalFault, UnknownName
 from .events import RESULT, Event, Events, finish, relay
-from .families import Family
+from .forward import hidden_states, logits, token_losses
 from .models import LoadedModel
 
 CHUNK = 128
@@ -93,8 +93,10 @@ def recover_events(
     chosen = _settings(given)
     if chosen.loss == "distill" and teacher is None:
         raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
-    rows = _rows(small, text, length, chosen)
-    training = _Training(small, teacher, rows, chosen)
+    rows = text
+    if isinstance(rows, str):
+        rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
+    training = _Training(small, teacher, _checked(rows, chosen), chosen)
     yield from relay(training.events(stop))
     yield Event(RESULT, 1, 1, training.merged())
 
@@ -107,29 +109,32 @@ def _settings(given: dict[str, Any]) -> RecoverySettings:
     return RecoverySettings(**given)
 
 
-def _rows(lm: LoadedModel, text: str | Tensor, length: int, chosen: RecoverySettings) -> Tensor:
-    """Token ids [rows, length]: as many as the updates need, or as the text has."""
-    if isinstance(text, Tensor):
-        if text.dim() != 2 or len(text) < chosen.held_out + chosen.batch:
-            raise BadInput(
-                f"Recovery text has shape {list(text.shape)}; give at least {chosen.held_out + chosen.batch} rows "
-                "of token ids: those held out and one batch."
-            )
-        return text
-    from .text import load_text, rows_available
+def recovery_text_events(
+    text: str, lm: LoadedModel, length: int, chosen: RecoverySettings, confined: bool = False
+) -> Events:
+    """Token ids [rows, length] of a text's recovery part: as many as the updates need, or as the text has.
 
-    most = rows_available(text, lm, length, part="recovery")
-    wanted = min(most, chosen.steps * chosen.batch + chosen.held_out) if most else chosen.held_out + chosen.batch
-    return load_text(text, lm, samples=wanted, length=length, seed=chosen.seed, part="recovery")
+    lm: writes the texts that a model writes; give the original. confined: read files only under MINILLM_HOME.
+    """
+    from .text import load_text_events, rows_available
+
+    most = rows_available(text, lm, length, "recovery", confined)
+    wanted = max(1, min(most, chosen.steps * chosen.batch + chosen.held_out))
+    yield from load_text_events(text, lm, wanted, length, chosen.seed, "recovery", confined)
 
 
-def _hidden(lm: LoadedModel, tokens: Tensor) -> Tensor:
+def _checked(rows: Tensor, chosen: RecoverySettings) -> Tensor:
+    if rows.dim() != 2 or len(rows) < chosen.held_out + chosen.batch:
+        raise BadInput(
+            f"Recovery text has shape {list(rows.shape)}; give at least {chosen.held_out + chosen.batch} rows "
+            "of token ids: those held out and one batch."
+        )
+    return rows
+
+
+def _predicting(lm: LoadedModel, tokens: Tensor) -> Tensor:
     """Final hidden states that predict the next token: [rows, length − 1, width]."""
-    return lm.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state[:, :-1]
-
-
-def _head(family: Family, model: nn.Module) -> nn.Module:
-    return list(family.tail_modules(model))[-1]
+    return hidden_states(lm, tokens).last_hidden_state[:, :-1]
 
 
 class _Training:
@@ -183,7 +188,7 @@ class _Training:
         total = 0.0
         for piece in batch.chunk(min(self.chosen.accumulate, len(batch))):
             with torch.enable_grad():
-                hidden = _hidden(self.lm, piece.to(self.lm.device))
+                hidden = _predicting(self.lm, piece)
                 loss, gradient = self._loss(hidden.detach(), piece.to(self.lm.device))
                 share = len(piece) / len(batch)
                 hidden.backward(gradient * share)
@@ -197,37 +202,31 @@ class _Training:
 
     def _loss(self, hidden: Tensor, tokens: Tensor) -> tuple[float, Tensor]:
         """Mean loss over the predicted tokens, and its gradient at the hidden states, chunk by chunk."""
-        head, flat, targets = _head(self.lm.family, self.inner), hidden.flatten(0, 1), tokens[:, 1:].flatten()
+        flat, targets = hidden.flatten(0, 1), tokens[:, 1:].flatten()
         taught = None
         if self.chosen.loss == "distill" and self.teacher is not None:
             with torch.no_grad():
-                taught = _hidden(self.teacher, tokens.to(self.teacher.device)).flatten(0, 1)
+                taught = _predicting(self.teacher, tokens).flatten(0, 1)
         total, pieces = 0.0, []
         for start in range(0, len(flat), CHUNK):
             where = slice(start, start + CHUNK)
             states = flat[where].detach().requires_grad_()
-            logits = head(states).float()
+            found = logits(self.lm, states)
             if taught is None or self.teacher is None:
-                loss = nn.functional.cross_entropy(logits, targets[where], reduction="sum")
+                loss = nn.functional.cross_entropy(found, targets[where], reduction="sum")
             else:
                 with torch.no_grad():
-                    wanted = _head(self.teacher.family, self.teacher.model)(taught[where]).float().log_softmax(-1)
-                found = logits.log_softmax(-1)
-                loss = nn.functional.kl_div(found, wanted.to(found.device), reduction="sum", log_target=True)
+                    wanted = logits(self.teacher, taught[where]).log_softmax(-1).to(found.device)
+                loss = nn.functional.kl_div(found.log_softmax(-1), wanted, reduction="sum", log_target=True)
             pieces.append(torch.autograd.grad(loss / len(flat), states)[0])
             total += loss.item() / len(flat)
         return total, torch.cat(pieces).view_as(hidden)
 
     def _measure(self, step: int) -> float:
         """Perplexity on the held-out rows; remembers the adapters if it is the lowest so far."""
-        losses = []
         with torch.no_grad():
-            for piece in self.held_out.split(self.chosen.batch):
-                tokens = piece.to(self.lm.device)
-                flat, targets = _hidden(self.lm, tokens).flatten(0, 1), tokens[:, 1:].flatten()
-                for states, words in zip(flat.split(CHUNK), targets.split(CHUNK), strict=True):
-                    logits = _head(self.lm.family, self.inner)(states).float()
-                    losses.append(nn.functional.cross_entropy(logits, words, reduction="none"))
+            pieces = [ids.to(self.lm.device) for ids in self.held_out.split(self.chosen.batch)]
+            losses = [token_losses(self.lm, hidden_states(self.lm, ids).last_hidden_state, ids) for ids in pieces]
         value = float(torch.cat(losses).mean().exp())
         if value < self.best[0]:
             state = {k: v.detach().clone() for k, v in get_peft_model_state_dict(self.adapted).items()}

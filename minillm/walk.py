@@ -187,9 +187,14 @@ def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) 
         single = _float32(block) if stream.float32 else {}
         watching = _watching(lm, block, stream, observed) if stream.observe else nullcontext()
         with watching:
-            for hidden, weights in zip(stream.hidden, stream.versions(layer, block), strict=True):
+            versions = stream.versions(layer, block)
+            for hidden in stream.hidden:
+                weights = {**single, **next(versions)}
                 for i, inputs in enumerate(hidden):
-                    hidden[i] = _run(block, inputs, stream.calls[len(inputs)][layer], {**single, **weights})
+                    hidden[i] = _run(block, inputs, stream.calls[len(inputs)][layer], weights)
+                # Dropped before the next version is made: each may be as large as the block.
+                del weights
+            assert next(versions, None) is None, "a stream has more versions than copies"
     return observed
 
 

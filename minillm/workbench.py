@@ -80,7 +80,7 @@ class Workbench:
         wanted = forecast(lm.groups, record, r.samples, r.length, r.gradient_samples, lm.dtype.itemsize, chosen)
         if wanted.above > free_memory(lm.device):
             self.pool.clear()  # other models are kept only while there is room
-        check_fits(wanted, free_memory(lm.device) + wanted.weights, f"Scoring with {criterion}")
+        check_fits(wanted, free_memory(lm.device), loaded=True)
 
     def score_events(
         self, lm: LoadedModel, tokens: Tensor, label: str, criterion: str, settings: dict[str, Any]

@@ -144,6 +144,6 @@ def perturbed(family: Family, block: nn.Module, z: dict[str, Tensor], scale: flo
     weights = {}
     for name, path in family.linears.items():
         weight = block.get_parameter(f"{path}.weight")
-        summed = torch.add(weight.float(), z[name], alpha=scale)
-        weights[f"{path}.weight"] = summed if float32 else summed.to(weight.dtype)
+        dtype = torch.float32 if float32 else weight.dtype
+        weights[f"{path}.weight"] = torch.add(weight.float(), z[name], alpha=scale).to(dtype)
     return weights

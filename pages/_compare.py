@@ -54,7 +54,8 @@ class Comparison:
             return table
         idle = table["size"] == self._groups(table)
         return table.assign(
-            share=table["share"].mask(idle), chance=table["chance"].mask(idle), size=table["size"].mask(idle, 0)
+            **{name: table[name].mask(idle) for name in ("share", "chance")},
+            **{name: table[name].mask(idle, 0) for name in ("count", "size")},
         )
 
     def _groups(self, table: pd.DataFrame) -> list[int]:
@@ -95,11 +96,7 @@ def compare(
 
 def lines(found: Comparison, kind: str) -> go.Figure:
     """Overlap with the reference, block by block."""
-    fig = overlap_lines(found.tables, kind, found.reference)
-    if found.of == KEPT:
-        fig.update_layout(yaxis_title_text="" if _is_grid(fig) else f"of what {found.reference} keeps, also kept")
-        _rename_bar(fig, "also kept")
-    return fig
+    return overlap_lines(found.tables, kind, found.reference, found.of)
 
 
 def pairs(found: Comparison, kind: str) -> go.Figure:
@@ -108,20 +105,7 @@ def pairs(found: Comparison, kind: str) -> go.Figure:
     if found.of == KEPT:
         idle = len(found.plans[found.reference].groups) - touched
         table = (table * (idle + touched) - idle) / touched if touched else table * float("nan")
-    fig = overlap_matrix(table, kind, _chance(found, kind))
-    if found.of == KEPT:
-        _rename_bar(fig, "also kept, mean of blocks")
-        fig.update_traces(hovertemplate="of what %{y} keeps, %{x} keeps %{z:.1f} % too<extra></extra>")
-    return fig
-
-
-def _is_grid(fig: go.Figure) -> bool:
-    return any(trace.type == "heatmap" for trace in fig.data)
-
-
-def _rename_bar(fig: go.Figure, title: str) -> None:
-    if fig.layout.coloraxis.colorbar.title.text:
-        fig.update_layout(coloraxis_colorbar_title_text=title)
+    return overlap_matrix(table, kind, _chance(found, kind), found.of)
 
 
 def _chance(found: Comparison, kind: str) -> float | None:

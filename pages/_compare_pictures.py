@@ -66,5 +66,7 @@ def _cut(found: Comparison, run_id: str, ratio: float, blocks: str) -> dict[str,
     return {
         "cut": partial(plan_bars, plan),
         "cut-table": lambda: html_table(head, really_cut(plan), caption),
-        "use": lambda: f'<a href="{escape(there)}">Prune with this plan of {escape(found.reference)} →</a>',
+        "use": lambda: (
+            f'<a class="onward" href="{escape(there)}">Prune with this plan of {escape(found.reference)} →</a>'
+        ),
     }

@@ -41,12 +41,10 @@ TEMPLATE = """
 </figure>
 """
 
-# Written so that Gradio finds the event's name here: it offers those that stand quoted in this text.
 ON_LOAD = """
-const send = (name, data) => { if (name === 'select') trigger('select', data); };
 (async () => {
   while (!window.MiniHost) await new Promise(done => setTimeout(done, 30));
-  window.MiniHost(element, props, send, watch);
+  window.MiniHost(element, props, trigger, watch);
 })();
 """
 

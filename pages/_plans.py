@@ -17,7 +17,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 LENGTH = 64
 """Tokens of the forward pass whose MACs are counted: those of the paper's Table 5."""
 
-RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
+RANGE = re.compile(r"([0-9]{1,4})(?:\s*[-–]\s*([0-9]{1,4}))?")
 
 
 def read_blocks(text: str, blocks: int) -> list[int] | None:

@@ -19,6 +19,8 @@ from ._plans import read_blocks
 from ._plots import CAPTIONS
 
 TITLE = "Compare"
+CLOSER = ("fms-zo", "fms-bp", "wanda")
+"""Which of these is looked at more closely, where nobody has chosen: the paper's own first."""
 MOST, STANDARD = 0.6, 0.2
 
 ABOUT = """
@@ -59,17 +61,17 @@ def build(ctx: Context) -> None:
 
 def _layout() -> Page:
     opened = gr.Textbox(visible=False, elem_id="compare-opened")
-    gr.Markdown("# Compare criteria", elem_classes="page-title")
-    with gr.Accordion("What am I looking at?", open=False, elem_id="compare-about"):
-        gr.Markdown(ABOUT)
+    gr.Markdown("# Compare criteria")
     empty = gr.HTML(elem_id="compare-empty")
     with gr.Column(visible="hidden", elem_id="compare-body") as body:
         controls = _controls()
         notice = gr.HTML(elem_id="compare-notice")
         shown = _overlaps() | _closer(controls) | _cut()
         with gr.Row():
-            csv = gr.Button("Save all overlaps (CSV)", elem_id="compare-csv", size="sm")
             shown["use"] = gr.HTML(elem_id="compare-use")
+            csv = gr.Button("Save all overlaps (CSV)", elem_id="compare-csv", size="sm", scale=0, min_width=220)
+    with gr.Accordion("What am I looking at?", open=False, elem_id="about-compare"):
+        gr.Markdown(ABOUT)
     text = gr.Textbox(visible=False, elem_id="compare-csv-text", label="CSV")
     return Page(opened, empty, body, controls, notice, shown, csv, text)
 
@@ -78,13 +80,18 @@ def _controls() -> dict[str, Any]:
     with gr.Group(elem_id="compare-controls"):
         with gr.Row():
             reference = gr.Dropdown(
-                [], label="Reference", info="All others are measured against its choice.", elem_id="compare-reference"
+                [],
+                label="Reference",
+                info="All others are measured against its choice.",
+                elem_id="compare-reference",
+                min_width=300,
             )
             of = gr.Radio(
                 [("what is pruned", PRUNED), ("what is kept", KEPT)],
                 value=PRUNED,
                 label="Compare",
                 elem_id="compare-of",
+                min_width=300,
             )
         others = gr.CheckboxGroup([], label="With", elem_id="compare-others")
         with gr.Row():
@@ -96,9 +103,14 @@ def _controls() -> dict[str, Any]:
                 label="Ratio",
                 elem_id="compare-ratio",
                 info="Share of all parameters cut.",
+                min_width=300,
             )
             blocks = gr.Textbox(
-                "", label="Blocks that give", elem_id="compare-blocks", info="Such as 3-27 or 0-5, 8; empty: default."
+                "",
+                label="Blocks that give",
+                elem_id="compare-blocks",
+                info="Such as 3-27 or 0-5, 8; empty: default.",
+                min_width=300,
             )
     return {"reference": reference, "others": others, "of": of, "ratio": ratio, "blocks": blocks}
 
@@ -239,7 +251,8 @@ def _settled(scores: Mapping[str, Scores], values: Sequence[Any]) -> list[Any]:
         reference = REFERENCE if REFERENCE in scores else in_order(scores)[0]
     rest = [name for name in in_order(scores) if name != reference]
     others = [name for name in others or [] if name in rest] or rest
-    return [reference, others, of, ratio, blocks, pair if pair in rest else others[0], kind]
+    closer = next((name for name in (pair, *CLOSER) if name in rest), others[0])
+    return [reference, others, of, ratio, blocks, closer, kind]
 
 
 def _csv(ctx: Context) -> Callable[..., str]:

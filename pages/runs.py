@@ -76,7 +76,7 @@ def listing(store: Store, words: str) -> str:
 def picked(store: Store, ids: str) -> list[Any]:
     """What the page shows for the ticked runs: values for chosen, hint, the row for one, its title, the question
     whether to delete, and two side by side."""
-    runs = [store.run(one) for one in ids.split()]
+    runs = sorted((store.run(one) for one in ids.split()), key=lambda run: run.created)
     hint = {
         0: "Tick one run to rename or delete it, two to compare them.",
         1: "Tick another one to compare the two.",

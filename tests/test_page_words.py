@@ -62,3 +62,11 @@ def test_marks_carry_no_tag_of_the_text_and_are_more_than_a_colour() -> None:
     assert "&lt;b&gt; " in html
     assert "differs from here" in html
     assert re.findall(r"<mark[^>]*>(.*?)</mark>", html) == ["&lt;i&gt;"]
+
+
+def test_while_the_original_is_being_written_words_beyond_it_are_not_judged() -> None:
+    pieces = compared("the cat", "the dog sat down", ended=False)
+    assert [piece.text for piece in pieces if piece.differs] == ["dog"]
+    assert parting_word("the cat", "the cat sat", ended=False) is None
+    assert parting_word("the cat", "the cat sat") == 2
+    assert not any(piece.differs or piece.parts for piece in compared("", "anything at all", ended=False))

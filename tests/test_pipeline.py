@@ -142,7 +142,7 @@ def test_scoring_that_will_not_fit_is_refused_before_it_starts(
 ):
     monkeypatch.setattr(workbench, "free_memory", lambda device: 1000)
     events = execute_events(store, run_id, ScoreRequest(("magnitude-l1", "fms-bp")), pool)
-    with pytest.raises(DoesNotFit, match="Scoring with magnitude-l1 needs about .* GB are free; take a half-precision"):
+    with pytest.raises(DoesNotFit, match="Scoring by magnitude-l1 would need .*, but 0 MB are free; "):
         assert [event.stage for event in events if event.stage.startswith("score")] == []
     assert store.score_labels(run_id) == []
 

@@ -78,8 +78,7 @@ def recover(
     from dataclasses import asdict
 
     from ..checkpoint import save_pruned
-    from ..recovery import PRESETS, recover_events
-    from ..text import load_text_events, rows_available
+    from ..recovery import PRESETS, RecoverySettings, recover_events, recovery_text_events
 
     if preset and preset not in PRESETS:
         raise BadInput(f"Unknown preset “{preset}”; choose {' or '.join(PRESETS)}.")
@@ -88,10 +87,7 @@ def recover(
     given.setdefault("loss", "distill" if teacher else "language-model")
     small = load(str(folder), dtype, device)
     original = load(teacher, dtype, device) if teacher and given["loss"] == "distill" else None
-    wanted = given["steps"] * given["batch"] + given.get("held_out", 16)
-    most = rows_available(text, original or small, length, "recovery")
-    rows = load_text_events(text, original or small, min(wanted, most or wanted), length, given["seed"], "recovery")
-    tokens = follow(rows, text)
+    tokens = follow(recovery_text_events(text, original or small, length, RecoverySettings(**given)), text)
     with stoppable() as stop:
         fixed = follow(recover_events(small, tokens, original, length, stop, **given), "recover")
     target, note = save_pruned(fixed, out), fixed.history[-1]

@@ -59,10 +59,12 @@ def _percentiles(a: Scores, b: Scores, kind: str, layer: int) -> tuple[np.ndarra
 
 def _density(fig: go.Figure, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     x, y = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    # About sixteen groups a cell on average, and no more cells a side than a block has ranks.
-    bins = int(np.clip(np.sqrt(len(x) / 16), 2, min(64, *(len(p) for p, _ in pairs))))
+    # About sixteen groups a cell on average; no more cells a side than a block has ranks; of few ranks each its own.
+    ranks = min(len(p) for p, _ in pairs)
+    bins = ranks if ranks <= 16 else int(np.clip(np.sqrt(len(x) / 16), 4, min(64, ranks)))
     cells = np.histogram2d(y, x, bins=bins, range=[[0, 1], [0, 1]])[0]
-    z = (cells * bins * bins / len(x)).astype(np.float32)
+    by_chance = np.outer(cells.sum(1), cells.sum(0)) / len(x)
+    z = (cells / by_chance).astype(np.float32)
     fig.add_heatmap(
         z=z,
         x0=50 / bins,

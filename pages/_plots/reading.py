@@ -78,7 +78,9 @@ def _verdict(chosen: pd.DataFrame) -> str:
     if abs(_beyond_chance(chosen)) <= LUCK:
         return "agree no more than chance on which {words} to {verb}"
     agreement = _agreement(chosen)
-    return next((words for least, words in STEPS if agreement >= least), "agree less than chance on {words} to {verb}")
+    return next(
+        (words for least, words in STEPS if agreement >= least), "agree less than chance on which {words} to {verb}"
+    )
 
 
 def _stretch(chosen: pd.DataFrame) -> str:

@@ -177,8 +177,10 @@ def in_bytes(amount: float) -> str:
 
 
 def blocks_in_words(layers: Iterable[int]) -> str:
-    """[0, 1, 2, 5] as “0–2 and 5”."""
+    """[0, 1, 2, 5] as “0–2 and 5”, no blocks as “none”."""
     layers = sorted(layers)
+    if not layers:
+        return "none"
     starts = [i for i, layer in enumerate(layers) if i == 0 or layer != layers[i - 1] + 1]
     runs = [layers[a:b] for a, b in zip(starts, [*starts[1:], len(layers)], strict=True)]
     words = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
