@@ -7,7 +7,7 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.panel import Panel
 
-from ._shared import EMBEDDED, Device, Dtype, Json, follow, load, show
+from ._shared import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, show
 
 Models = Annotated[list[str] | None, typer.Option("--model", help="A model, pruned folder or hub name; repeat it.")]
 
@@ -16,6 +16,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.command()(evaluate)
     app.command()(generate)
+    app.command()(bench)
 
 
 def evaluate(
@@ -83,3 +84,35 @@ def generate(
             for d in answers
         ]
         Console().print(f"\n[bold]{one}[/bold]", Columns(panels, equal=True, expand=True))
+
+
+def bench(
+    model: Model = EMBEDDED,
+    text: Text = "python-docs",
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows, once: under two minutes.")] = False,
+    repeats: Annotated[int, typer.Option(help="How often each side is measured; the fastest counts.")] = 3,
+    samples: Annotated[int, typer.Option(help="Rows for activations.")] = 128,
+    length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
+    gradient_samples: Annotated[int, typer.Option(help="Rows for gradients.")] = 10,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """What scoring costs, as ratios measured in one run, against the budgets and against the naive ways.
+
+    Example: python -m minillm bench --quick
+    """
+    from ..bench import as_json as plain
+    from ..bench import bench_events
+    from ..text import load_text_events
+
+    if quick:
+        samples, repeats = max(samples // 4, gradient_samples), 1
+    lm = load(model, dtype, device)
+    tokens = follow(load_text_events(text, lm, samples, length), text)
+    found = follow(bench_events(lm, tokens, gradient_samples, repeats))
+    rows = [
+        (r.what, r.ratio, r.budget, r.verdict, f"{r.measured:.4g} / {r.against:.4g} {r.unit}") for r in found["rows"]
+    ]
+    about = ", ".join(f"{name} {value}" for name, value in found["machine"].items())
+    show(as_json, plain(found), ("what", "ratio", "budget", "", "measured / against"), rows, about)
