@@ -1,7 +1,7 @@
 /* Draws figures inside PlotlyHost (pages/_host.py). Served from here, like plotly itself: nothing comes from outside.
 
-   MiniHost(element, props, trigger, watch) takes over one host. props: value (a figure as JSON, or null), heading,
-   caption, height, empty. A figure says in layout.meta what it is called as a file (name) and in words (alt), what to
+   MiniHost(element, props, trigger, watch) takes over one host. props.value: a figure as JSON, or null; the words around
+   it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as a file (name) and in words (alt), what to
    look for where that is not the host's caption, and in each trace's meta what its columns are called in a CSV file
    (columns; csv: false leaves the trace out). */
 (() => {
@@ -68,8 +68,8 @@
   const rows = trace => {
     const names = trace.meta?.columns ?? {}, custom = names.customdata ?? [], found = [];
     const along = (axis, i) => trace[axis] ? trace[axis][i] : (trace[axis + "0"] ?? 0) + i * (trace["d" + axis] ?? 1);
-    const add = (row, extra) => {
-      const values = extra == null ? [] : typeof extra === "object" ? Array.from(extra) : [extra];
+    const add = (row, more) => {
+      const values = more == null ? [] : typeof more === "object" ? Array.from(more) : [more];
       custom.forEach((name, k) => { row[name] = values[k]; });
       found.push(row);
     };
@@ -113,11 +113,11 @@
   window.MiniHost = async (element, props, trigger, watch) => {
     while (!window.MiniPlotly) await new Promise(done => setTimeout(done, 30));
     const Plotly = window.MiniPlotly, find = name => element.querySelector(".plot-" + name);
-    const plot = find("mount");
+    const plot = find("mount"), words = JSON.parse(decodeURIComponent(find("figure").dataset.words));
     let width = 0, drawn = null;
 
     const named = () => {
-      const name = JSON.parse(props.value).layout.meta?.name || props.heading || "figure";
+      const name = JSON.parse(props.value).layout.meta?.name || words.heading || "figure";
       return "minillm-" + name.toLowerCase().replace(/[^a-z0-9.]+/g, "-").replace(/^-|-$/g, "");
     };
 
@@ -142,7 +142,7 @@
       pen.fillRect(0, 0, sheet.width, sheet.height);
       pen.fillStyle = LIGHT.text;
       pen.font = `600 ${15 * scale}px system-ui, sans-serif`;
-      pen.fillText(props.heading ?? "", 12 * scale, 26 * scale);
+      pen.fillText(words.heading, 12 * scale, 26 * scale);
       pen.drawImage(picture, 0, scale * top);
       save(named() + ".png", sheet.toDataURL("image/png"));
     };
@@ -169,31 +169,31 @@
     const draw = () => drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
 
     /* plotly draws on several sheets: the first is the picture for screen readers, the others are silent. */
-    const spoken = words => plot.querySelectorAll(".main-svg").forEach((sheet, i) => {
+    const spoken = text => plot.querySelectorAll(".main-svg").forEach((sheet, i) => {
       if (i) return sheet.setAttribute("aria-hidden", "true");
       sheet.setAttribute("role", "img");
-      sheet.setAttribute("aria-label", words);
+      sheet.setAttribute("aria-label", text);
     });
 
     const drawing = async () => {
-      find("heading").textContent = props.heading ?? "";
-      find("caption").textContent = (props.value && JSON.parse(props.value).layout.meta?.caption) ?? props.caption ?? "";
-      find("empty").textContent = props.value ? "" : props.empty ?? "";
-      element.querySelector(".plot-figure").classList.toggle("plot-none", !props.value);
+      const given = props.value ? JSON.parse(props.value) : null, meta = given?.layout.meta ?? {};
+      find("heading").textContent = words.heading;
+      find("caption").textContent = meta.caption ?? words.caption;
+      find("empty").textContent = given ? "" : words.empty;
+      find("figure").classList.toggle("plot-none", !given);
       width = plot.clientWidth;
-      if (!props.value || !width) return;
-      const {layout, ...rest} = JSON.parse(props.value), height = layout.height ?? props.height;
-      plot.style.height = height + (width < NARROW ? extra({layout, ...rest}, width) : 0) + "px";
+      if (!given || !width) return;
+      plot.style.height = (given.layout.height ?? words.height) + (width < NARROW ? extra(given, width) : 0) + "px";
       const figure = dressed(props.value, theme(), width);
       await Plotly.react(plot, figure.data, figure.layout, config);
       if (drawn !== plot) plot.on("plotly_click", clicked);
       drawn = plot;
-      spoken([props.heading, layout.meta?.alt].filter(Boolean).join(". "));
+      spoken([words.heading, meta.alt].filter(Boolean).join(". "));
     };
 
     find("csv").addEventListener("click", saveCsv);
     find("png").addEventListener("click", savePng);
-    watch(["value", "heading", "caption"], draw);
+    watch("value", draw);
 
     const dark = new MutationObserver(() => element.isConnected ? draw() : dark.disconnect());
     dark.observe(document.body, {attributes: true, attributeFilter: ["class"]});

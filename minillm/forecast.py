@@ -1,14 +1,14 @@
-"""Will it fit? The peak memory of scoring, foretold from sizes alone, before anything is loaded.
+"""How much memory scoring will take, before a weight is loaded: arithmetic on what a walk holds at once.
 
-A criterion passes through phases (walk, losses, reverse walk); what is held in each follows from how the walk works:
+A criterion passes through phases (walk, losses, reverse walk); the largest is the forecast. What a phase holds:
 
-    streams          hidden states of all rows on their way, every copy of them
-    one batch        what a block makes of about 2,048 tokens: the FFN's three wide tensors, or attention's
-    block            W ± εz and z, or the gradients of one block, or what one linear's scores need
-    logits           128 tokens × vocabulary, with what the loss makes of them
+    streams        hidden states of all rows on their way, every copy of them
+    one batch      what a block makes of about 2,048 tokens: its wide FFN tensors, and what is noted of them
+    one block      W ± εz and z, or gradients, or scores of the weights of one linear
+    logits         128 tokens × vocabulary, and what the loss makes of them
 
-The largest phase is the forecast. It counts the allocator's bytes as `memory.MemoryMeter` does, and is meant to be
-within a quarter of them; libraries' own buffers and the process itself come on top.
+It counts what `memory.MemoryMeter` measures, held against it by a test: 0.8 to 1.25 of the measured peak. The process
+itself, libraries' buffers and what an allocator wastes come on top.
 """
 
 from collections.abc import Iterator
@@ -17,279 +17,294 @@ from dataclasses import dataclass, field, replace
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from .criteria.base import FLUCTUATION, MOMENTS
 from .errors import DoesNotFit
-from .groups import Groups
+from .groups import BlockGroups, Groups
 from .settings import Settings
 
 BATCH_TOKENS, TAIL_TOKENS, LOSS_TOKENS, AT_ONCE = 2048, 128, 32, 16
-"""As in `walk` and `group_masks`, which this module may not import: they need the tensor library."""
+"""As in `walk` and `group_masks`, which need the tensor library and are not imported here; a test compares them."""
 
-SINGLE = 4
-"""Bytes of a float32."""
-
-EAGER = ("bloom",)
-"""Families whose attention computes all its scores at once."""
-
-LEAST = 1 << 20
-"""Below this the small change (norms, positions, sums) counts as much as what is foretold; it is added once."""
+FLOAT32 = 4
 
 Parts = dict[str, int]
-Phases = dict[str, Parts]
+"""{what is held: bytes}, all at the same time."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a block of a family holds for one token at its widest: multiples of the FFN's, heads' and model's width.
+
+    wide, residual: forward, of FFN and model width; kept, norms: for a backward pass, of FFN width, and of model width
+    in float32; scores: attention scores of all heads and keys, where attention computes them all at once.
+    """
+
+    wide: int
+    residual: int
+    kept: int
+    norms: int
+    scores: int = 0
+
+
+FAMILIES = {
+    "llama": Tensors(wide=3, residual=2, kept=5, norms=3),
+    "opt": Tensors(wide=2, residual=1, kept=3, norms=0),
+    "bloom": Tensors(wide=6, residual=1, kept=6, norms=4, scores=3),
+}
 
 
 @dataclass(frozen=True)
 class Job:
-    """What would be scored: sizes of the model, criterion, rows × length, bytes of a weight, settings."""
+    """What would be scored: a model's sizes, a criterion, rows × length, bytes of a weight, settings."""
 
     groups: Groups
     criterion: Criterion
-    samples: int = 128
-    length: int = 128
-    gradient_samples: int = 10
-    bytes_each: int = 2
+    samples: int
+    length: int
+    gradient_samples: int
+    bytes_each: int
     settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Peak bytes of a job. weights: of the model; above: on top of them, at the end the sum of `parts`, which are those
-    of the largest phase; phases: bytes above the weights of every phase."""
+    """Bytes that scoring will take.
+
+    weights: the model; phases: {name: {part: bytes}}, above the weights; above: the largest phase; total: both.
+    """
 
     job: Job
     weights: int
-    phase: str
-    parts: Parts
-    phases: dict[str, int]
+    phases: dict[str, Parts]
+
+    @property
+    def peak(self) -> str:
+        """The name of the largest phase."""
+        return max(self.phases, key=lambda name: sum(self.phases[name].values()))
+
+    @property
+    def parts(self) -> Parts:
+        """What the largest phase holds."""
+        return {part: size for part, size in self.phases[self.peak].items() if size}
 
     @property
     def above(self) -> int:
-        """Peak bytes above the weights."""
+        """Peak above the weights."""
         return sum(self.parts.values())
 
     @property
     def total(self) -> int:
-        """Weights and what comes on top of them."""
+        """Peak with the weights."""
         return self.weights + self.above
 
 
 def forecast(
     groups: Groups,
-    criterion: str | Criterion,
+    criterion: Criterion,
     samples: int = 128,
     length: int = 128,
     gradient_samples: int = 10,
-    bytes_each: int = 2,
+    bytes_each: int = 4,
     settings: Settings | None = None,
 ) -> Forecast:
-    """The peak memory of scoring a model of these groups under a criterion.
+    """What scoring under a criterion will take.
 
-    samples, length, gradient_samples: as for `score`; bytes_each: of a weight (4 for float32). Raises UnknownName.
+    samples, length, gradient_samples: as for `score`; bytes_each: of a weight (4 for float32, 2 for half formats).
     """
-    chosen = find(criterion) if isinstance(criterion, str) else criterion
     rows = min(gradient_samples, samples)
-    return _forecast(Job(groups, chosen, samples, length, rows, bytes_each, settings or Settings()))
+    return _forecast(Job(groups, criterion, samples, length, rows, bytes_each, settings or Settings()))
 
 
 def _forecast(job: Job) -> Forecast:
-    phases = _PHASES.get(job.criterion.gradient or "", _forward)(job)
-    sums = {name: sum(parts.values()) for name, parts in phases.items()}
-    largest = max(sums, key=lambda name: sums[name])
-    parts = {name: size for name, size in phases[largest].items() if size}
-    return Forecast(job, job.groups.parameters * job.bytes_each, largest, parts, sums)
+    phases: dict[str, Parts] = {"weights": {"scores of one linear": _elements(job)}}
+    if job.criterion.activations:
+        phases["forward walk"] = _observing(job)
+    if job.criterion.gradient == BACKPROP:
+        phases |= _backprop(job)
+    elif job.criterion.gradient == SUBMODELS or job.settings.scope == "groups" and job.criterion.gradient:
+        phases |= _masked(job)
+    elif job.criterion.gradient == ZEROTH_ORDER:
+        phases |= _zeroth_order(job)
+    return Forecast(job, job.groups.parameters * job.bytes_each, phases)
 
 
-def check_fits(expected: Forecast, free: int, loaded: bool = False) -> None:
+def check_fits(wanted: Forecast, free: int, loaded: bool = False) -> None:
     """Raise DoesNotFit, with the numbers and a way out, where a job needs more than is free.
 
-    free: bytes to be had; loaded: whether the weights are in memory already (and so not free).
+    free: bytes to be had; loaded: whether the weights are in memory already, and so not among them.
     """
-    if _needs(expected, loaded) <= free:
+    have = free + loaded * wanted.weights
+    if wanted.total <= have:
         return
-    job, way = expected.job, "use a smaller model, shorter or fewer samples, or a machine with more memory"
-    for changed, words in _ways_out(job):
-        smaller = _forecast(changed)
-        # Another number format means other weights: they are loaded anew.
-        if _needs(smaller, loaded and changed.bytes_each == job.bytes_each) <= free:
-            way = f"{words}, which needs {_amount(_needs(smaller, loaded))}"
-            break
-    there = "" if loaded else f"{_amount(expected.weights)} of weights and "
+    way = next((words for smaller, words in _ways_out(wanted.job) if _forecast(smaller).total <= have), "")
+    needed = _amount(wanted.above) + " beside the weights" if loaded else _amount(wanted.total)
     raise DoesNotFit(
-        f"Scoring by {job.criterion.name} would need {_amount(_needs(expected, loaded))} ({there}"
-        f"{_amount(expected.above)} of work, most of it for {max(expected.parts, key=lambda p: expected.parts[p])}), "
-        f"but {_amount(free)} are free; {way}."
+        f"Scoring by {wanted.job.criterion.name} would need {needed} (at its largest for the {wanted.peak}), "
+        f"but {_amount(free)} are free; {way or 'take a smaller model, or a machine with more memory'}."
     )
-
-
-def _needs(expected: Forecast, loaded: bool) -> int:
-    return expected.above if loaded else expected.total
 
 
 def _ways_out(job: Job) -> Iterator[tuple[Job, str]]:
     """Smaller jobs, those that change the result least first."""
     if job.bytes_each > 2:
-        yield replace(job, bytes_each=2), "load the model in bfloat16"
+        yield replace(job, bytes_each=2), "a half-precision dtype would fit"
     for rows in (job.samples // 2, job.samples // 4, job.samples // 8):
-        if rows >= 1:
-            fewer = min(job.gradient_samples, rows)
-            yield replace(job, samples=rows, gradient_samples=fewer), f"give {rows} samples instead of {job.samples}"
+        if rows:
+            fewer = min(rows, job.gradient_samples)
+            yield (
+                replace(job, samples=rows, gradient_samples=fewer),
+                f"{rows} samples instead of {job.samples} would fit",
+            )
     for name in ("wanda", "magnitude-l1"):
-        yield replace(job, criterion=find(name)), f"score by {name}"
+        yield replace(job, criterion=find(name)), f"{name} would fit"
 
 
 def _amount(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
-def _forward(job: Job) -> Phases:
-    """Criteria that read weights, and perhaps inputs."""
-    if not job.criterion.activations:
-        return {"weights": {"scores of one linear": 2 * SINGLE * _linear(job)}}
-    return {"forward walk": _observing(job)}
-
-
 def _observing(job: Job) -> Parts:
     """The activation rows on their way, and what is noted of each linear's input."""
-    blocks = job.groups.blocks
-    wide = max(b.channels for b in blocks)
-    tokens, copies = _tokens(job, job.samples), {FLUCTUATION: 2}.get(job.criterion.observes or "", 1)
-    noting = tokens * wide * (job.bytes_each + copies * SINGLE) + _residual(job, tokens, job.bytes_each)
-    batch = max(_batch(job, job.samples, job.bytes_each), noting)
-    parts = {"streams": _hidden(job, job.samples, job.bytes_each), "one batch": batch}
+    block, tokens, width = _largest(job), _batch_tokens(job, job.samples), job.groups.width
+    # An observer works on a float32 copy of what goes into a linear; fluctuation subtracts the mean in another.
+    copies = 1 + (job.criterion.observes == FLUCTUATION and job.bytes_each < FLOAT32)
+    noting = tokens * (block.channels * (job.bytes_each + copies * FLOAT32) + _residual(job) * job.bytes_each)
+    parts = {
+        "streams": _hidden(job, job.samples, job.bytes_each),
+        "one batch": max(_inside(job, job.samples, job.bytes_each), noting),
+    }
     if job.criterion.observes == MOMENTS:
-        seen = (job.groups.width, job.groups.width, max(_attention(job)), wide)
-        kept, inverse = SINGLE * sum(n * n for n in seen), 4 * SINGLE * max(seen) ** 2
-        parts |= {"second moments": kept, "one batch": max(batch, inverse)}
+        features = (width, width, _queries(block), block.channels)
+        parts["second moments"] = FLOAT32 * sum(n * n for n in features)
+        # H is inverted when a block's batches are through.
+        parts["one batch"] = max(parts["one batch"], 4 * FLOAT32 * max(features) ** 2)
     return parts
 
 
-def _zeroth_order(job: Job) -> Phases:
+def _zeroth_order(job: Job) -> dict[str, Parts]:
     """W + εz and W − εz, beside the activation rows where they are read."""
-    if job.settings.scope == "groups":
-        probes = min(2 * job.settings.directions, AT_ONCE)
-        return {**_walked(job), "group masks": _masked(job, probes, SINGLE), "losses": _losses(job, probes, SINGLE)}
-    minibatch = job.settings.minibatch or job.gradient_samples
-    single = job.settings.directions == 1 and minibatch >= job.gradient_samples
-    number, copies = job.bytes_each if single else SINGLE, 2 * job.settings.directions
-    streams = _walked(job).get("forward walk", {}).get("streams", 0)
-    rows = min(minibatch, job.gradient_samples)
-    running = {
-        "streams": streams + _hidden(job, copies * job.gradient_samples, number),
-        "z of one block": _block(job) * SINGLE,
-        "W ± εz of one block": _block(job) * number,
-        "the block in float32": _block(job) * SINGLE if number != job.bytes_each else 0,
-        "one batch": _batch(job, rows, number),
+    minibatch = min(job.settings.minibatch or job.gradient_samples, job.gradient_samples)
+    many = job.settings.directions > 1 or minibatch < job.gradient_samples
+    each = FLOAT32 if many else job.bytes_each
+    probes = 2 * job.settings.directions * _hidden(job, job.gradient_samples, each)
+    observing = _observing(job) if job.criterion.activations else {"streams": 0}
+    streams = {"streams": observing["streams"] + probes}
+    weights = _weights(job)
+    perturbed = {
+        **streams,
+        "z of one block": FLOAT32 * weights,
+        "W ± εz of one block": each * weights,
+        "the block in float32": FLOAT32 * weights if each > job.bytes_each else 0,
+        "one batch": max(_inside(job, minibatch, each), _elements(job)),
     }
-    losses = _losses(job, copies, number)
-    losses["streams"] += streams
-    return {**_walked(job), "forward walk": _larger(running, _walked(job).get("forward walk", {})), "losses": losses}
+    phases = {"perturbed walk": perturbed, "losses": {**streams, **_losses(job, each)}}
+    return {**phases, "forward walk": {**observing, **streams}} if job.criterion.activations else phases
 
 
-def _backprop(job: Job) -> Phases:
+def _backprop(job: Job) -> dict[str, Parts]:
     """Block inputs kept on the way forward, one block with its gradients at a time on the way back."""
-    number, rows, blocks = job.bytes_each, job.gradient_samples, len(job.groups)
+    rows, each = job.gradient_samples, job.bytes_each
     second = job.settings.taylor in ("param_second", "param_mix")
     at_once = 1 if second else rows
-    kept = {"block inputs": blocks * _hidden(job, rows, number), "last hidden states": _hidden(job, rows, number)}
-    walked = _walked(job).get("forward walk", {})
-    forward = {
-        **kept,
-        "streams": walked.get("streams", 0),
-        "one batch": max(walked.get("one batch", 0), _batch(job, at_once, number)),
-    }
-    tail = {**kept, "gradient of the last hidden states": 2 * _hidden(job, rows, number)}
-    gradients = _block(job) * (number + SINGLE * second)
-    back = {
-        **kept,
-        "gradients of one block": gradients,
-        "gradients of hidden states": _hidden(job, rows, number),
-        "one batch": max(_recomputed(job, at_once), 3 * SINGLE * _linear(job)),
-    }
-    return {"forward walk": forward, "last logits": {**tail, "logits": 3 * SINGLE * _chunk(job)}, "reverse walk": back}
-
-
-def _submodels(job: Job) -> Phases:
-    """Masked models, sixteen at once."""
-    copies = min(job.settings.submodels, AT_ONCE)
-    masked = _masked(job, copies, job.bytes_each)
-    return {**_walked(job), "sub-models": masked, "losses": _losses(job, copies, job.bytes_each)}
-
-
-_PHASES = {BACKPROP: _backprop, ZEROTH_ORDER: _zeroth_order, SUBMODELS: _submodels}
-
-
-def _walked(job: Job) -> Phases:
-    return {"forward walk": _observing(job)} if job.criterion.activations else {}
-
-
-def _larger(a: Parts, b: Parts) -> Parts:
-    return a if sum(a.values()) >= sum(b.values()) else b
-
-
-def _masked(job: Job, copies: int, number: int) -> Parts:
-    columns = max(b.channels + max(_attention(job)) for b in job.groups.blocks) * job.groups.width
+    several = _batch_tokens(job, at_once) < rows * job.length
+    kept = {"block inputs": len(job.groups) * _hidden(job, rows, each), "hidden states": _hidden(job, rows, each)}
+    clean = _observing(job) if job.criterion.activations else {}
+    back = _weights(job) * (each * (1 + several) + FLOAT32 * second)
     return {
-        "streams": _hidden(job, copies * job.gradient_samples, number),
-        "the block in float32": _block(job) * SINGLE if number != job.bytes_each else 0,
-        "masked columns": columns * number + 2 * SINGLE * _linear(job),
-        "one batch": _batch(job, job.gradient_samples, number),
+        "forward walk": {**kept, **clean, "one batch": max(clean.get("one batch", 0), _inside(job, at_once, each))},
+        "loss": {**kept, "its gradient": 2 * _hidden(job, rows, each), "logits": 3 * FLOAT32 * _chunk(job)},
+        "reverse walk": {
+            **kept,
+            "gradients of hidden states": _hidden(job, rows, each),
+            "gradients of one block": back,
+            "one batch": max(_recomputed(job, at_once), _elements(job) + FLOAT32 * _linear(job)),
+        },
     }
 
 
-def _losses(job: Job, copies: int, number: int) -> Parts:
+def _masked(job: Job) -> dict[str, Parts]:
+    """Models with scaled groups, sixteen at once."""
+    submodels = job.criterion.gradient == SUBMODELS
+    copies = min(AT_ONCE, job.settings.submodels if submodels else 2 * job.settings.directions)
+    each = job.bytes_each if submodels else FLOAT32
+    streams = {"streams": copies * _hidden(job, job.gradient_samples, each)}
+    block = _largest(job)
+    walk = {
+        **streams,
+        "the block in float32": FLOAT32 * _weights(job) if each > job.bytes_each else 0,
+        "masked columns": each * job.groups.width * (block.channels + _queries(block)),
+        "one batch": max(_inside(job, job.gradient_samples, each), 2 * FLOAT32 * _linear(job)),
+    }
+    return {"masked walk": walk, "losses": {**streams, **_losses(job, each)}}
+
+
+def _losses(job: Job, each: int) -> Parts:
     """The output head on 128 tokens, the loss on 32 of them."""
-    vocabulary, width = job.groups.vocabulary, job.groups.width
-    return {
-        "streams": _hidden(job, copies * job.gradient_samples, number),
-        "the output head in float32": vocabulary * width * SINGLE if number != job.bytes_each else 0,
-        "logits": _chunk(job) * number + 2 * SINGLE * min(LOSS_TOKENS, job.length - 1) * vocabulary,
-    }
+    head = job.groups.output_macs * FLOAT32 if each > job.bytes_each else 0
+    some = min(LOSS_TOKENS, job.length - 1) * job.groups.vocabulary
+    rows = min(TAIL_TOKENS, job.length - 1) * job.groups.vocabulary
+    return {"the output head in float32": head, "logits": each * rows + 2 * FLOAT32 * some}
 
 
 def _chunk(job: Job) -> int:
-    """Logits of one chunk, a number."""
-    rows = min(job.gradient_samples, BATCH_TOKENS // job.length + 1)
+    """Numbers in a chunk of logits on the way back, where rows of a batch are taken together."""
+    rows = _batch_tokens(job, job.gradient_samples) // job.length
     return min(TAIL_TOKENS, rows * (job.length - 1)) * job.groups.vocabulary
 
 
-def _block(job: Job) -> int:
-    return max(b.parameters - b.fixed_parameters for b in job.groups.blocks)
+def _largest(job: Job) -> BlockGroups:
+    return max(job.groups.blocks, key=lambda b: b.parameters)
 
 
-def _attention(job: Job) -> tuple[int, int]:
-    """Width of all query heads, and of all key/value heads, of the largest block."""
-    largest = max(job.groups.blocks, key=lambda b: b.heads)
-    return largest.heads * largest.queries * largest.head_dim, largest.heads * largest.head_dim
+def _tensors(job: Job) -> Tensors:
+    return FAMILIES.get(job.groups.family, FAMILIES["llama"])
+
+
+def _queries(block: BlockGroups) -> int:
+    return block.heads * block.queries * block.head_dim
+
+
+def _weights(job: Job) -> int:
+    """Weights of a block's linears."""
+    block = _largest(job)
+    return block.heads * block.head_macs + block.channels * block.channel_macs
 
 
 def _linear(job: Job) -> int:
     """Weights of the largest linear."""
-    return job.groups.width * max(*(b.channels for b in job.groups.blocks), _attention(job)[0])
+    block = _largest(job)
+    return job.groups.width * max(block.channels, _queries(block))
 
 
-def _hidden(job: Job, rows: int, number: int) -> int:
-    return rows * job.length * job.groups.width * number
+def _elements(job: Job) -> int:
+    """Bytes of the scores of the largest linear's weights, and of its weights in float32."""
+    return (1 + (job.bytes_each < FLOAT32)) * FLOAT32 * _linear(job)
 
 
-def _tokens(job: Job, rows: int) -> int:
-    """Tokens of one batch."""
+def _hidden(job: Job, rows: int, each: int) -> int:
+    return rows * job.length * job.groups.width * each
+
+
+def _batch_tokens(job: Job, rows: int) -> int:
     return min(rows, max(1, BATCH_TOKENS // job.length)) * job.length
 
 
-def _residual(job: Job, tokens: int, number: int) -> int:
-    return 2 * tokens * job.groups.width * number
+def _residual(job: Job) -> int:
+    return _tensors(job).residual * job.groups.width
 
 
-def _batch(job: Job, rows: int, number: int) -> int:
-    """What a block makes of one batch: gate, up and their product; or queries, keys, values, turned ones and scores."""
-    tokens, (queries, values) = _tokens(job, rows), _attention(job)
-    scores = 3 * job.length * max(b.heads * b.queries for b in job.groups.blocks) if job.groups.family in EAGER else 0
-    wide = max(3 * max(b.channels for b in job.groups.blocks), 3 * queries + 3 * values + scores)
-    return tokens * wide * number + _residual(job, tokens, number)
+def _attention(job: Job) -> int:
+    """Numbers a token costs in attention: queries, keys and values, turned ones, and scores."""
+    block = _largest(job)
+    scores = _tensors(job).scores * block.heads * block.queries * job.length
+    return 3 * _queries(block) + 3 * block.heads * block.head_dim + scores
+
+
+def _inside(job: Job, rows: int, each: int) -> int:
+    """Bytes of one batch inside a block."""
+    wide = max(_tensors(job).wide * _largest(job).channels, _attention(job))
+    return _batch_tokens(job, rows) * (wide + _residual(job)) * each
 
 
 def _recomputed(job: Job, rows: int) -> int:
-    """What a block keeps of one batch for its backward pass, and the gradients of that."""
-    tokens, (queries, values) = _tokens(job, rows), _attention(job)
-    scores = 4 * job.length * max(b.heads * b.queries for b in job.groups.blocks) if job.groups.family in EAGER else 0
-    wide = 6 * max(b.channels for b in job.groups.blocks) + 3 * queries + 3 * values + scores
-    norms = 2 * job.groups.width * (2 * SINGLE + 2 * job.bytes_each)
-    return tokens * (wide * job.bytes_each + norms)
+    """Bytes a block keeps of one batch for its backward pass, and their gradients."""
+    kept = _tensors(job).kept * _largest(job).channels + _attention(job)
+    return _batch_tokens(job, rows) * (kept * job.bytes_each + _tensors(job).norms * job.groups.width * FLOAT32)

@@ -107,6 +107,8 @@ def forward_events(lm: LoadedModel, streams: list[Stream], visit: Visit | None =
             with torch.no_grad(), resident(blocks[layer]) as block:
                 observed = _pass(lm, layer, block, streams)
                 payload = visit(layer, block, observed) if visit else None
+            # Second moments are as large as a block; the next ones must not meet these.
+            del observed
             yield Event(stage, layer + 1, len(blocks), payload)
 
 
@@ -336,5 +338,7 @@ def _block_gradients(
                 own = piece.float().square().mul_(len(upstream))
                 squares[name] = squares[name].add_(own) if name in squares else own
             total[name] = total[name].add_(piece) if name in total else piece
+        # Gone before the next batch makes its own.
+        del first, rest, piece
     stream.inputs[layer] = []
     return total, squares, downstream

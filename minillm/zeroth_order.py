@@ -10,7 +10,7 @@ perturbs every parameter; embeddings and norms would add variance only).
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import torch
@@ -64,60 +64,61 @@ def _usable(z: Tensor, kind: str) -> Tensor:
 
 @dataclass
 class Probe:
-    """One z and the gradient rows that share it."""
+    """One z: W + εz and W − εz of a block, and z again when it is wanted.
 
+    float32: make the weights in float32 whatever their dtype; keep: hold the z of the block last walked.
+    """
+
+    family: Family
+    settings: Settings
     direction: int
     minibatch: int
-    stream: Stream
-    made: dict[str, Tensor]
+    float32: bool
+    keep: bool
+    made: dict[str, Tensor] = field(default_factory=dict)
+
+    def versions(self, layer: int, block: nn.Module) -> Iterator[Weights]:
+        """The parameters of both copies of this probe's stream."""
+        self.made = {}
+        weights = {name: linear.weight for name, linear in self.family.block_linears(block).items()}
+        made = noises(weights, self.settings.noise, lambda name: self._key(layer, name))
+        for sign in (1, -1):
+            yield perturbed(self.family, block, made, sign * self.settings.epsilon, self.float32)
+        self.made = made if self.keep else {}
+
+    def z(self, layer: int, name: str, weight: Tensor) -> Tensor:
+        """z of one linear, the caller's to change: what was kept is used up."""
+        kept = self.made.pop(name, None)
+        return noise(weight, self.settings.noise, *self._key(layer, name)) if kept is None else kept
+
+    def _key(self, layer: int, name: str) -> tuple:
+        return self.settings.seed, self.direction, self.minibatch, layer, name
 
 
 class Estimate:
     """All probes of a zeroth-order gradient on some rows.
 
-    tokens: the gradient rows [samples, length]. `streams` go into a forward walk; `coefficients` reads c off them
-    afterwards; `gradient` combines noise and coefficients for one linear.
+    tokens: the gradient rows [samples, length]. `streams` go into a forward walk, two copies for each probe;
+    `coefficients` reads c off them afterwards; `gradient` combines noise and coefficients for one linear.
     """
 
     def __init__(self, lm: LoadedModel, tokens: Tensor, settings: Settings) -> None:
-        self.settings, self.family = settings, lm.family
-        size = settings.minibatch or len(tokens)
-        rows = list(tokens.split(size))
+        self.settings = settings
+        rows = list(tokens.split(settings.minibatch or len(tokens)))
         self.single = settings.directions == 1 and len(rows) == 1
-        self.probes = [
-            self._probe(direction, minibatch, part)
-            for direction in range(settings.directions)
-            for minibatch, part in enumerate(rows)
-        ]
-
-    @property
-    def streams(self) -> list[Stream]:
-        """One stream of two copies (W + εz, W − εz) for each probe."""
-        return [probe.stream for probe in self.probes]
-
-    def _probe(self, direction: int, minibatch: int, rows: Tensor) -> Probe:
-        probe = Probe(direction, minibatch, Stream(rows, copies=2, float32=not self.single), {})
-
-        def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
-            probe.made = {}
-            weights = {name: linear.weight for name, linear in self.family.block_linears(block).items()}
-            made = noises(weights, self.settings.noise, lambda name: self._key(probe, layer, name))
-            for sign in (1, -1):
-                yield perturbed(self.family, block, made, sign * self.settings.epsilon, probe.stream.float32)
-            probe.made = made if self.single else {}
-
-        probe.stream.versions = versions
-        return probe
-
-    def _key(self, probe: Probe, layer: int, name: str) -> tuple:
-        return self.settings.seed, probe.direction, probe.minibatch, layer, name
+        self.probes: list[Probe] = []
+        self.streams: list[Stream] = []
+        for direction in range(settings.directions):
+            for minibatch, part in enumerate(rows):
+                probe = Probe(lm.family, settings, direction, minibatch, not self.single, self.single)
+                self.probes.append(probe)
+                self.streams.append(Stream(part, copies=2, versions=probe.versions, float32=not self.single))
 
     def coefficients(self, lm: LoadedModel) -> tuple[float, ...]:
         """c of every probe, once its stream has walked. Raises NumericalFault where c is zero in a single probe."""
         found = []
-        for probe in self.probes:
-            probe.made = {}
-            plus, minus = tail_losses(lm, probe.stream)
+        for stream in self.streams:
+            plus, minus = tail_losses(lm, stream)
             found.append(float((plus.mean() - minus.mean()) / (2 * self.settings.epsilon)))
         if self.single and found[0] == 0:
             raise NumericalFault(
@@ -127,11 +128,10 @@ class Estimate:
         return tuple(found)
 
     def gradient(self, layer: int, name: str, weight: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-        """ĝ of one linear: float32 [out, in]. Noise that a single probe kept from its walk is used up."""
+        """ĝ of one linear: float32 [out, in]."""
         total: Tensor | None = None
         for probe, c in zip(self.probes, coefficients, strict=True):
-            z = probe.made.pop(name, None)
-            z = noise(weight, self.settings.noise, *self._key(probe, layer, name)) if z is None else z
+            z = probe.z(layer, name, weight)
             part = z.reciprocal_() if self.settings.estimator == "divide" else z
             part.mul_(c / len(self.probes))
             total = part if total is None else total.add_(part)

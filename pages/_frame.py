@@ -269,6 +269,6 @@ def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
 
 def _bar() -> dict[str, Any]:
     with gr.Row(elem_id="title-row"):
-        bar = gr.HTML(elem_id="title-bar")
+        bar = gr.HTML('<p class="title-bar">Opening …</p>', elem_id="title-bar")
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", size="sm", scale=0, min_width=90)
     return {"bar": bar, "stop": stop}

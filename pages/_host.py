@@ -12,8 +12,10 @@ own; so a figure's JSON goes to assets/plots.js, which draws it in place. The pa
 A handler returns the figure itself, its JSON, or None for "nothing yet".
 """
 
+import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 import plotly
@@ -27,7 +29,7 @@ PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 HOST_JS = ASSETS / "plots.js"
 
 TEMPLATE = """
-<figure class="plot-figure plot-none" role="group">
+<figure class="plot-figure plot-none" role="group" data-words="WORDS">
   <div class="plot-head">
     <h3 class="plot-heading"></h3>
     <span class="plot-save">
@@ -73,6 +75,8 @@ class PlotlyHost(gr.HTML):
     value: a figure, its JSON, or None.
     """
 
+    # The words travel in the template: a component that got its value while it was hidden loses its other properties.
+
     def __init__(
         self,
         label: str = "",
@@ -82,8 +86,9 @@ class PlotlyHost(gr.HTML):
         empty: str = "Nothing to show yet.",
         **settings: Any,
     ) -> None:
-        props = {"heading": label, "caption": caption, "height": height, "empty": empty}
-        super().__init__(value, label=label, html_template=TEMPLATE, js_on_load=ON_LOAD, **{**props, **settings})
+        words = {"heading": label, "caption": caption, "height": height, "empty": empty}
+        template = TEMPLATE.replace("WORDS", quote(json.dumps(words)))
+        super().__init__(value, label=label, html_template=template, js_on_load=ON_LOAD, **settings)
 
     def postprocess(self, value: go.Figure | str | None) -> str | None:
         """A figure becomes its JSON."""

@@ -136,7 +136,7 @@ def table(rows: list[Part], noun: str) -> str:
     """Parts as a table: name, state with a progress bar, time left, seconds, peak. noun: what a part is called."""
     head = "".join(f'<th scope="col">{cell}</th>' for cell in (noun, "state", "left", "took", "peak"))
     return (
-        f'<div class="scroll-x"><table class="job-parts"><thead><tr>{head}</tr></thead><tbody>'
+        f'<div class="scroll-x"><table class="facts job-parts"><thead><tr>{head}</tr></thead><tbody>'
         f"{''.join(map(_row, rows))}</tbody></table></div>"
     )
 

@@ -3,12 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import plotly.graph_objects as go
+
 from minillm.catalogue import MODELS
+from minillm.criteria import CRITERIA
+from minillm.device import free_memory
+from minillm.forecast import Forecast, forecast
 from minillm.groups import BlockGroups, Groups
+from minillm.recipe import RunRecipe
 from minillm.store import Run, Store
 
 from ._phrases import count, escape, percent, size
 from ._plans import html_table
+from ._plots import peak_bars
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -76,6 +83,41 @@ def facts(known: Known) -> str:
     if known.chat is not None:
         rows.append(("chat template", "yes" if known.chat else "no"))
     return html_table(("what", "how much"), rows, "What it is made of")
+
+
+def forecasts(known: Known, recipe: RunRecipe) -> dict[str, Forecast]:
+    """{criterion: peak memory of scoring with a recipe's samples, lengths and default settings}."""
+    each = BYTES.get(known.dtype, 4)
+    asked = (recipe.samples, recipe.length, recipe.gradient_samples, each)
+    return {name: forecast(known.groups, criterion, *asked) for name, criterion in CRITERIA.items()}
+
+
+def memory_table(known: Known, expected: dict[str, Forecast], free: int | None) -> str:
+    """What each criterion needs at its peak and whether that fits. free: bytes to be had, None where not known here."""
+    rows = [
+        (CRITERIA[name].label, size(f.above), size(f.total), f.peak, _verdict(known, f, free))
+        for name, f in expected.items()
+    ]
+    room = "" if free is None else f"; {size(free)} are free"
+    caption = f"Peak memory of scoring, foretold: {size(known.weight_bytes)} of weights and what comes above them{room}"
+    return html_table(("criterion", "above the weights", "together", "peak in", "verdict"), rows, caption)
+
+
+def _verdict(known: Known, expected: Forecast, free: int | None) -> str:
+    """A model that was loaded here has taken its share of what was free."""
+    if free is None:
+        return "–"
+    return "fits" if (expected.above if known.device else expected.total) <= free else "does not fit"
+
+
+def peaks(known: Known, expected: dict[str, Forecast]) -> go.Figure:
+    """The forecasts as bars, as in the paper's Figure 1."""
+    return peak_bars({name: f.above for name, f in expected.items()}, known.weight_bytes)
+
+
+def free_for(known: Known, recipe: RunRecipe) -> int | None:
+    """Free memory where the model computes; None for a GPU, which this process does not see."""
+    return None if (known.device or recipe.device).startswith("cuda") else free_memory()
 
 
 def _span(values: Any) -> str:

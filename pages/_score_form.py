@@ -56,25 +56,30 @@ def lay_out_form() -> Form:
     )
     with gr.Accordion("What each criterion reads and costs", open=False, elem_id="criteria-table"):
         gr.HTML(criteria_table())
-    recipe = lay_out_recipe()
-    upload = gr.UploadButton("Upload a text", file_types=list(SUFFIXES), size="sm", elem_id="upload-text")
+    text, upload = lay_out_text()
+    recipe = {"text": text, **lay_out_recipe()}
     with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
         settings = lay_out_settings()
     button = gr.Button("Score", variant="primary", elem_id="score")
     return Form(criteria, recipe, settings, upload, button)
 
 
-def lay_out_recipe() -> dict[str, Any]:
-    """Controls of the part of a run's recipe that scoring reads, by field."""
-    default = RunRecipe()
+def lay_out_text() -> tuple[gr.Dropdown, gr.UploadButton]:
+    """The calibration text by name, and a way to bring one's own."""
     text = gr.Dropdown(
         [(f"{name}: {about}", name) for name, about in TEXTS.items()],
-        value=default.text,
+        value=RunRecipe().text,
         allow_custom_value=True,
         label="Calibration text",
         info="Or file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME.",
         elem_id="text",
     )
+    return text, gr.UploadButton("Upload a text", file_types=list(SUFFIXES), size="sm", elem_id="upload-text")
+
+
+def lay_out_recipe() -> dict[str, Any]:
+    """Controls of the numbers in a run's recipe that scoring reads, by field."""
+    default = RunRecipe()
     with gr.Row():
         samples = gr.Number(default.samples, label="Samples", precision=0, minimum=1, elem_id="samples", min_width=100)
         length = gr.Number(default.length, label="Tokens each", precision=0, minimum=2, elem_id="length", min_width=100)
@@ -91,7 +96,7 @@ def lay_out_recipe() -> dict[str, Any]:
         seed = gr.Number(
             default.seed, label="Seed", info="of choice and noise", precision=0, elem_id="seed", min_width=100
         )
-    return {"text": text, "samples": samples, "length": length, "gradient_samples": few, "seed": seed}
+    return {"samples": samples, "length": length, "gradient_samples": few, "seed": seed}
 
 
 def lay_out_settings() -> dict[str, Any]:

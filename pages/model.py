@@ -14,6 +14,8 @@ from . import _jobs, _models
 from ._address import opening
 from ._drawers import drawer
 from ._frame import Context, address, frame
+from ._host import PlotlyHost
+from ._plots import CAPTIONS
 
 TITLE = "Model"
 DEVICES = ("auto", "cpu", "cuda")
@@ -31,11 +33,14 @@ def build(ctx: Context) -> None:
                 onward = gr.HTML(elem_id="onward")
             with gr.Column(scale=3, min_width=320):
                 facts = gr.HTML(elem_id="model-facts")
+        gr.Markdown("## What scoring it would take")
+        forecast = gr.HTML(elem_id="forecast")
+        bars = PlotlyHost("Peak memory, foretold (as Figure 1)", CAPTIONS["peak_bars"], elem_id="plot-forecast")
         drawer("model")
 
         opening(ctx, partial(arrive, ctx.store), asked)
         shell.live(partial(progress, ctx.store, panel), [*panel.outputs, onward])
-        shell.live(partial(show, ctx.store), [facts], asked, without_run=True)
+        shell.live(partial(show, ctx.store), [facts, forecast, bars], asked, without_run=True)
         shell.starts(button.click, partial(begin, ctx), asked, api_name="inspect", without_run=True)
         shell.runs_again(panel)
 
@@ -87,14 +92,19 @@ def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
     return [*panel.show(job, _jobs.table(rows, "step") if rows else ""), link]
 
 
-def show(store: Store, run_id: str, model: str, dtype: str, device: str) -> str:
-    """What is known of the run's model, or of the built-in one chosen."""
+def show(store: Store, run_id: str, model: str, dtype: str, device: str) -> list[Any]:
+    """What is known of the run's model, or of the built-in one chosen: facts, the memory forecast, its picture."""
     run = store.run(run_id) if run_id else None
-    known = _models.inspected(store, run) if run else None
-    known = known or (
-        _models.beforehand(run.recipe.model, run.recipe.dtype) if run else _models.beforehand(model, dtype)
-    )
+    recipe = run.recipe if run else RunRecipe(model=model or EMBEDDED, dtype=dtype, device=device)
+    known = (_models.inspected(store, run) if run else None) or _models.beforehand(recipe.model, recipe.dtype)
     if known is None:
-        return '<p class="notice">Inspect the model to see what it is made of and what scoring it takes.</p>'
-    costs = f"<p>{_models.group_costs(known.groups.blocks[0])}</p>"
-    return _models.facts(known) + costs + _models.block_table(known.groups) + _models.provenance(known)
+        return [
+            '<p class="notice">Inspect the model to see what it is made of and what scoring it takes.</p>',
+            "",
+            None,
+        ]
+    expected = _models.forecasts(known, recipe)
+    facts = [_models.facts(known), f"<p>{_models.group_costs(known.groups.blocks[0])}</p>"]
+    facts += [_models.block_table(known.groups), _models.provenance(known)]
+    table = _models.memory_table(known, expected, _models.free_for(known, recipe))
+    return ["".join(facts), table, _models.peaks(known, expected)]

@@ -16,6 +16,13 @@ from ._runs import NONE_YET, side_by_side, summary, table
 TITLE = "Runs"
 MOST = 100
 
+HINTS = {
+    0: "Tick one run to rename or delete it, two to compare them.",
+    1: "Tick another one to compare the two.",
+    2: "",
+}
+"""What stands below the table, by how many runs are ticked."""
+
 ON_LOAD = """
 element.addEventListener('change', event => {
   if (event.target.type === 'checkbox')
@@ -32,7 +39,7 @@ def build(ctx: Context) -> None:
         search = gr.Textbox(label="Find", placeholder="a word of the title, model or text", elem_id="find-runs")
         listed = gr.HTML(elem_id="all-runs", js_on_load=ON_LOAD)
         chosen = gr.Textbox(visible=False, label="Runs")
-        hint = gr.Markdown("Tick one run to rename or delete it, two to compare them.", elem_id="runs-hint")
+        hint = gr.Markdown(HINTS[0], elem_id="runs-hint")
         with gr.Row(visible=False, elem_id="one-run") as one:
             title = gr.Textbox(label="Title", elem_id="run-name", scale=3)
             rename = gr.Button("Rename", elem_id="rename-run", scale=0, min_width=110)
@@ -44,44 +51,45 @@ def build(ctx: Context) -> None:
         compared = gr.HTML(elem_id="compared-runs")
         drawer("runs")
 
-        store, parts = ctx.store, [chosen, hint, one, title, really, compared]
-        shell.live(lambda run_id, words: listing(store, words), [listed], [search], without_run=True)
-        search.change(partial(listing, store), search, listed, **QUIET).then(
-            lambda: picked(store, ""), None, parts, **QUIET
-        )
-
-        def ticked(event: gr.EventData) -> list[Any]:
-            return picked(store, " ".join(event.ids))
-
-        listed.select(guarded(ticked), None, parts, api_visibility="private", **ACT)
-        delete.click(guarded(partial(ask, store)), chosen, [really, warning], api_visibility="private", **ACT)
+        shell.live(partial(listing, ctx.store), [listed], [search], without_run=True)
+        parts = [chosen, hint, one, title, really, compared]
+        wire_choice(ctx.store, search, listed, parts)
+        delete.click(guarded(partial(ask, ctx.store)), chosen, [really, warning], api_visibility="private", **ACT)
         no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
-        for button, act, inputs, name in (
-            (rename, rename_run, [chosen, title], "rename_run"),
-            (yes, delete_run, [chosen], "delete_run"),
-        ):
-            done = button.click(guarded(partial(act, store)), inputs, None, api_name=name, **ACT)
-            done.success(partial(listing, store), search, listed, **QUIET)
-            done.success(lambda: picked(store, ""), None, parts, **QUIET)
+        again = {"fn": partial(anew, ctx.store), "inputs": search, "outputs": [listed, *parts], **QUIET}
+        renamed = rename.click(guarded(partial(rename_run, ctx.store)), [chosen, title], api_name="rename_run", **ACT)
+        renamed.success(**again)
+        yes.click(guarded(partial(delete_run, ctx.store)), chosen, api_name="delete_run", **ACT).success(**again)
 
 
-def listing(store: Store, words: str) -> str:
-    """The table of runs in which every word is found; says so where there are none."""
+def wire_choice(store: Store, search: gr.Textbox, listed: gr.HTML, parts: list[Any]) -> None:
+    """Finding runs and ticking them."""
+
+    def ticked(event: gr.EventData) -> list[Any]:
+        return picked(store, " ".join(event.ids))
+
+    search.change(partial(anew, store), search, [listed, *parts], **QUIET)
+    listed.select(guarded(ticked), None, parts, api_visibility="private", **ACT)
+
+
+def listing(store: Store, run_id: str, words: str) -> str:
+    """The table of all runs (whichever is open) in which every word is found; says so where there are none."""
     found = store.runs(words or "", MOST)
     if not found:
         return f'<p class="notice">No run has “{escape(words)}” in its title, model or text.</p>' if words else NONE_YET
     return table([summary(store, run) for run in found], tick=True)
 
 
+def anew(store: Store, words: str) -> list[Any]:
+    """The table, and nothing ticked: in one answer, so that nobody ticks a box in between."""
+    return [listing(store, "", words), *picked(store, "")]
+
+
 def picked(store: Store, ids: str) -> list[Any]:
     """What the page shows for the ticked runs: values for chosen, hint, the row for one, its title, the question
     whether to delete, and two side by side."""
     runs = sorted((store.run(one) for one in ids.split()), key=lambda run: run.created)
-    hint = {
-        0: "Tick one run to rename or delete it, two to compare them.",
-        1: "Tick another one to compare the two.",
-        2: "",
-    }.get(len(runs), f"{len(runs)} runs are ticked; two can be compared.")
+    hint = HINTS.get(len(runs), f"{len(runs)} runs are ticked; two can be compared.")
     compared = side_by_side(store, runs[0].id, runs[1].id) if len(runs) == 2 else ""
     title = runs[0].title if len(runs) == 1 else ""
     return [ids, hint, gr.Row(visible=len(runs) == 1), title, gr.Row(visible=False), compared]

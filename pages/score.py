@@ -23,6 +23,18 @@ CUTTING = ("sorted", "kept", "block")
 
 SCORED_FIRST = "Shown as soon as a criterion has been scored."
 
+PLOTS = {
+    "bands": {"bands": ("Scores by block", "score_bands", "The first picture comes with the first scored block.")},
+    "sorted": {"sorted": ("Every block, lowest score first", "sorted_map", SCORED_FIRST)},
+    "kept": {"kept": ("What stays at this ratio", "kept_map", SCORED_FIRST)},
+    "block": {"block": ("Every group of one block", "drill_down", SCORED_FIRST)},
+    "memory": {
+        "peaks": ("Peak memory by criterion (Figure 1)", "peak_bars", SCORED_FIRST),
+        "timeline": ("Memory while scoring", "memory_timeline", SCORED_FIRST),
+    },
+}
+"""{view: {figure: (heading, caption, what stands there before it)}}, in the order of `Pictures.hosts`."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -99,50 +111,37 @@ def lay_out_pictures() -> Pictures:
 
 def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
     """The figures of a view, by name."""
-    places = {
-        "bands": [("bands", "Scores by block", "score_bands", "The first picture comes with the first scored block.")],
-        "sorted": [("sorted", "Every block, lowest score first", "sorted_map", SCORED_FIRST)],
-        "kept": [("kept", "What stays at this ratio", "kept_map", SCORED_FIRST)],
-        "block": [("block", "Every group of one block", "drill_down", SCORED_FIRST)],
-        "memory": [
-            ("peaks", "Peak memory by criterion (Figure 1)", "peak_bars", SCORED_FIRST),
-            ("timeline", "Memory while scoring", "memory_timeline", SCORED_FIRST),
-        ],
-    }
     return {
         name: PlotlyHost(label, CAPTIONS[caption], empty=empty, elem_id=f"plot-{name}")
-        for name, label, caption, empty in places[view]
+        for name, (label, caption, empty) in PLOTS[view].items()
     }
 
 
 def wire_pictures(shell: Shell, on: Pictures) -> None:
-    """What the reader does with the pictures; each redraws only the view that is open."""
-    store = shell.ctx.store
-    redraw: dict[str, Any] = {
-        "fn": partial(draw, store),
-        "inputs": [shell.run, *on.inputs],
-        "outputs": on.outputs,
-        **QUIET,
-    }
+    """What the reader chooses to see; each choice redraws only the view that is open."""
+    inputs, fn = [shell.run, *on.inputs], partial(draw, shell.ctx.store)
+    redraw: dict[str, Any] = {"fn": fn, "inputs": inputs, "outputs": on.outputs, **QUIET}
     on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw)
     on.kind.change(**redraw)
     on.ratio.change(**redraw)
     on.block.input(trigger_mode="always_last", **redraw)
     for name, tab in on.tab.items():
         tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw)
-
-    def to_block(event: gr.EventData) -> list[Any]:
-        return [round(float(event.x)), "block", gr.Tabs(selected="block")]
-
-    on.hosts["bands"].select(guarded(to_block), None, [on.block, on.view, on.tabs], **QUIET).success(**redraw)
+    block_view = [on.block, on.view, on.tabs]
+    on.hosts["bands"].select(column_of, None, block_view, **QUIET).success(**redraw)
     for name in ("sorted", "kept"):
-        on.hosts[name].select(guarded(row_of), None, [on.block, on.view, on.tabs], **QUIET).success(**redraw)
+        on.hosts[name].select(row_of, None, block_view, **QUIET).success(**redraw)
 
     def facts(run_id: str, kind: str, block: float, event: gr.EventData) -> str:
         group = event.customdata[0] if isinstance(event.customdata, list) else event.customdata
-        return _scoring.group_facts(store.scores(run_id), int(block), kind, int(group))
+        return _scoring.group_facts(shell.ctx.store.scores(run_id), int(block), kind, int(group))
 
-    on.hosts["block"].select(guarded(facts), [shell.run, on.kind, on.block], on.group, **QUIET)
+    on.hosts["block"].select(guarded(facts), [shell.run, on.kind, on.block], on.group, api_visibility="private", **ACT)
+
+
+def column_of(event: gr.EventData) -> list[Any]:
+    """The block of a clicked column, and the view that shows it."""
+    return [round(float(event.x)), "block", gr.Tabs(selected="block")]
 
 
 def row_of(event: gr.EventData) -> list[Any]:
@@ -160,27 +159,20 @@ def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
 def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float) -> list[Any]:
     """Values for `Pictures.outputs`: the open view drawn, the others left as they are."""
     if not run_id:
-        return [gr.skip()] * (4 + 6)
+        return [gr.skip()] * (4 + sum(map(len, PLOTS.values())))
     look = _scoring.board(store, run_id)
-    label = look.shown(picked) or ""
-    scores = look.scores.get(label)
+    label, blocks = look.shown(picked) or "", look.known_blocks or 32
+    layer, scores = min(int(block or 0), blocks - 1), look.scores.get(label)
     plan, note = _scoring.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
-    blocks = look.known_blocks or 32
-    layer = min(int(block or 0), blocks - 1)
-    makers: dict[str, dict[str, Callable[[], Any]]] = {
-        "bands": {"bands": lambda: _scoring.bands(look, label, kind)},
-        "sorted": {"sorted": lambda: _scoring.in_order(look, label, kind, plan)},
-        "kept": {"kept": lambda: _scoring.kept(look, label, kind, plan)},
-        "block": {"block": lambda: _scoring.one_block(look, label, kind, plan, layer)},
-        "memory": {"peaks": lambda: _scoring.peaks(look), "timeline": lambda: _scoring.timeline(look, label)},
+    makers: dict[str, Callable[[], Any]] = {
+        "bands": lambda: _scoring.bands(look, label, kind),
+        "sorted": lambda: _scoring.in_order(look, label, kind, plan),
+        "kept": lambda: _scoring.kept(look, label, kind, plan),
+        "block": lambda: _scoring.one_block(look, label, kind, plan, layer),
+        "peaks": lambda: _scoring.peaks(look),
+        "timeline": lambda: _scoring.timeline(look, label),
     }
-    places = [name for named in makers.values() for name in named]
-    drawn = {name: make() for name, make in makers.get(view, {}).items()}
+    drawn = [make() if name in PLOTS[view] else gr.skip() for name, make in makers.items()]
     choices = [(_scoring.shown_name(one), one) for one in look.labels]
-    return [
-        gr.Radio(choices=choices, value=label or None),
-        gr.Slider(visible=view in CUTTING),
-        gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
-        note,
-        *(drawn.get(name, gr.skip()) for name in places),
-    ]
+    sliders = [gr.Slider(visible=view in CUTTING), gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block")]
+    return [gr.Radio(choices=choices, value=label or None), *sliders, note, *drawn]

@@ -34,8 +34,9 @@ FLAGS = [
 ]
 
 
-def line(values: list[float], name: str = "a-line") -> go.Figure:
-    fig = go.Figure(layout={"template": "none", "uirevision": name, "meta": {"name": name, "alt": "goes up"}})
+def line(values: list[float], name: str = "a-line", **layout: Any) -> go.Figure:
+    meta = {"name": name, "alt": "goes up"}
+    fig = go.Figure(layout={"template": "none", "uirevision": name, "meta": meta, **layout})
     return fig.add_scatter(
         x=np.arange(len(values), dtype=np.int16),
         y=np.array(values, np.float32),
@@ -53,8 +54,7 @@ def test_a_figure_travels_as_json_and_json_as_it_is():
     assert json.loads(sent)["data"][0]["y"]["dtype"] == "f4"
     assert host.postprocess(sent) == sent
     assert host.postprocess(None) is None
-    config = host.get_config()
-    assert (config["props"]["heading"], config["props"]["caption"], config["elem_id"]) == ("Loss", "Falls.", "loss")
+    assert host.get_config()["elem_id"] == "loss"
 
 
 def test_everything_is_served_from_here():
@@ -72,15 +72,19 @@ def test_the_theme_asks_for_no_font_from_outside():
 
 
 def app() -> gr.Blocks:
-    """Three hosts: a line that can be replaced, a grid, and one without a figure."""
+    """A line that can be replaced, a grid, one without a figure, and one in a tab that is not open."""
     model = scores(shape())
     with gr.Blocks() as blocks:
         first = _host.PlotlyHost("Loss <b>now</b>", "What to look for.", line([3, 2, 1]), elem_id="line")
         grid = _host.PlotlyHost("Heads", value=_plots.heads_grid(model, make_plan(model, 0.3)), elem_id="grid")
         later = _host.PlotlyHost("Later", elem_id="later", empty="Not yet.")
+        with gr.Tabs():
+            gr.Tab("First")
+            with gr.Tab("Second"):
+                _host.PlotlyHost("Hidden", value=line([1, 2]), elem_id="hidden")
         picked = gr.Textbox(elem_id="picked")
         more = gr.Button("More", elem_id="more")
-        more.click(lambda: (line([3, 2, 1, 5]), line([1, 2], "second")), None, [first, later])
+        more.click(lambda: (line([3, 2, 1, 5], height=500), line([1, 2], "second")), None, [first, later])
 
         def told(event: gr.EventData) -> str:
             return json.dumps([event.curve, event.name, event.point, event.x, event.y, event.z, event.customdata])
@@ -162,7 +166,16 @@ def test_an_update_keeps_the_zoom_and_fills_what_was_empty(opened):
     page.locator("#later .scatterlayer .point").first.wait_for()
     page.wait_for_function("document.querySelector('#line .plot-mount')._fullData[0].y.length === 4")
     assert plot(page, "line", "plot._fullLayout.xaxis.range") == [0.5, 1.5]
+    assert plot(page, "line", "[plot.clientHeight, plot._fullLayout.height]") == [500, 500]
     assert page.locator("#later .plot-empty").inner_text() == ""
+
+
+def test_a_figure_in_a_closed_tab_is_drawn_when_it_opens(opened):
+    page = opened.visit()
+    assert page.locator("#hidden .main-svg").count() == 0
+    page.get_by_role("tab", name="Second").click()
+    page.locator("#hidden .scatterlayer .point").first.wait_for()
+    assert plot(page, "hidden", "plot.clientWidth > 500 && Math.abs(plot._fullLayout.width - plot.clientWidth) < 1")
 
 
 def test_a_click_reaches_python(opened):

@@ -155,8 +155,8 @@ def test_exports_hold_every_text(store: Store, run_id: str) -> None:
 
 
 def test_asking_puts_the_request_in_line_or_says_what_is_missing(store: Store, run_id: str) -> None:
-    given = dict(prompts=["Why?"], own="  How?\n", variants=["original", "pruned-1"], max_new_tokens=8.0)
-    more = dict(temperature=0, top_p=1, seed=1, chat=False)
+    given = {"prompts": ["Why?"], "own": "  How?\n", "variants": ["original", "pruned-1"], "max_new_tokens": 8.0}
+    more = {"temperature": 0, "top_p": 1, "seed": 1, "chat": False}
     for wrong, kind, said in (
         ({"prompts": [], "own": " "}, BadInput, "No instruction"),
         ({"variants": []}, BadInput, "No variant"),

@@ -73,7 +73,7 @@ def test_a_criterion_without_scores_has_a_plan_of_the_same_size(store: Store, ru
 
 def test_the_preview_is_a_sentence_costs_a_figure_and_a_table(store: Store, run_id: str) -> None:
     sentence, costs, figure, table = _pruning.preview(store, run_id, Cut("wanda", "", 0.2, ""))
-    assert "20.0" in sentence and "at most" in sentence
+    assert "19.96 % of all parameters" in sentence and "at most" in sentence
     assert "weights in bfloat16" in costs
     assert len(figure.data) == 2 and table.count('scope="row"') == 6
 
@@ -97,8 +97,8 @@ def test_the_model_is_known_from_its_inspection_too(store: Store) -> None:
 
 
 def test_pruning_puts_the_request_in_line_and_refuses_the_first_wrong_field(store: Store, run_id: str) -> None:
-    given = dict(criterion="wanda", channels_from="", ratio=0.2, blocks="1-4", compensate="bias")
-    text = dict(evaluate_text="python-docs", evaluate_tokens=None, evaluate_length=64.0)
+    given = {"criterion": "wanda", "channels_from": "", "ratio": 0.2, "blocks": "1-4", "compensate": "bias"}
+    text = {"evaluate_text": "python-docs", "evaluate_tokens": None, "evaluate_length": 64.0}
     job = store.job(begin_prune(store, run_id, **given, **text))
     assert job.request == PruneRequest(
         "wanda", ratio=0.2, layers=(1, 2, 3, 4), compensate="bias", evaluate_tokens=None, evaluate_length=64
@@ -161,8 +161,16 @@ def test_the_table_of_variants_has_a_column_for_each_way_of_measuring(store: Sto
 
 
 def test_recovery_and_measuring_are_put_in_line_or_refused(store: Store, run_id: str) -> None:
-    given = dict(variant="", loss="distill", text="python-docs", steps=40.0, batch=2, length=32, learning_rate=1e-3)
-    more = dict(rank=8, alpha=16, evaluate_every=5, seed=0)
+    given = {
+        "variant": "",
+        "loss": "distill",
+        "text": "python-docs",
+        "steps": 40.0,
+        "batch": 2,
+        "length": 32,
+        "learning_rate": 1e-3,
+    }
+    more = {"rank": 8, "alpha": 16, "evaluate_every": 5, "seed": 0}
     with pytest.raises(BadInput, match="prune the model first"):
         begin_recover(store, run_id, **given, **more)
     with pytest.raises(BadInput, match="nothing to recover from"):

@@ -14,7 +14,7 @@ from .overlap import overlap_lines, overlap_matrix
 from .ranks import rank_density
 from .reading import sentence
 from .scores import score_bands, sorted_map
-from .style import LOOKS, VARIANTS, blocks_in_words, byte_unit, in_bytes, looks
+from .style import LOOKS, VARIANTS, blocks_in_words, in_bytes, looks
 
 __all__ = [
     "CAPTIONS",
@@ -23,7 +23,6 @@ __all__ = [
     "VARIANTS",
     "as_json",
     "blocks_in_words",
-    "byte_unit",
     "drill_down",
     "group_table",
     "heads_grid",

@@ -35,13 +35,13 @@ def begun(page) -> None:
 
 
 def drawn(page, plot: str) -> dict:
-    """What a drawn figure holds: how many traces, its second axis, points of the first trace."""
-    mount = page.locator(f"#plot-{plot} .js-plotly-plot .plot")
-    mount.first.wait_for(state="attached")
+    """What a drawn figure holds: x of the first trace, and its number of rows."""
+    page.locator(f"#plot-{plot} .nsewdrag").first.wait_for(state="attached")
     return page.evaluate(
-        """name => { const plot = document.querySelector(`#plot-${name} .js-plotly-plot`), first = plot._fullData[0];
-        return {traces: plot._fullData.length, x: first.x ? Array.from(first.x) : [], type: first.type,
-                rows: first.z ? first.z.length : 0}; }""",
+        """name => {
+            const first = document.querySelector(`#plot-${name} .js-plotly-plot`)._fullData[0];
+            return {x: Array.from(first.x ?? []), rows: first.z?.length ?? 0};
+        }""",
         plot,
     )
 

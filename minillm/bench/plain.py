@@ -1,0 +1,76 @@
+"""Plain work to compare with: what anyone would write with transformers, and no cleverer.
+
+Batches are those of the walk (about 2,048 tokens), so that a ratio compares what is done and not how it is cut up.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..forward import hidden_states, token_losses
+from ..models import LoadedModel
+from ..walk import BATCH_TOKENS, frozen
+
+
+def forward(lm: LoadedModel, tokens: Tensor) -> None:
+    """Tokens [rows, length] through the blocks, no output head: all that input norms need."""
+    with frozen(lm.model), torch.inference_mode():
+        for batch in tokens.split(max(1, BATCH_TOKENS // tokens.shape[1])):
+            hidden_states(lm, batch)
+
+
+def losses(lm: LoadedModel, tokens: Tensor) -> float:
+    """The mean loss of tokens [rows, length]: blocks, output head, cross-entropy."""
+    found = []
+    with frozen(lm.model), torch.inference_mode():
+        for batch in tokens.split(max(1, BATCH_TOKENS // tokens.shape[1])):
+            found.append(token_losses(lm, hidden_states(lm, batch).last_hidden_state, batch))
+    return float(torch.cat(found).mean())
+
+
+def backward(lm: LoadedModel, tokens: Tensor) -> None:
+    """Forward and backward over tokens [rows, length] in one batch, the gradients of all parameters kept to the end:
+    LLM-Pruner's way (Ma et al. 2023). They are dropped afterwards."""
+    with frozen(lm.model), _trainable(lm.model):
+        lm.model(input_ids=tokens.to(lm.device), labels=tokens.to(lm.device), use_cache=False).loss.backward()
+
+
+@contextmanager
+def _trainable(model: nn.Module) -> Iterator[None]:
+    before = {p: p.requires_grad for p in model.parameters()}
+    model.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter, required in before.items():
+            parameter.requires_grad_(required)
+            parameter.grad = None
+
+
+def in_place(lm: LoadedModel, tokens: Tensor, epsilon: float = 1e-3, seed: int = 0) -> float:
+    """MeZO's estimate of c (Malladi et al. 2023, Algorithm 1): W += εz, loss, W −= 2εz, loss, W += εz.
+
+    Changes every parameter of `lm` and brings it back only nearly: give a copy (`apart`).
+    """
+
+    def perturb(scale: float) -> None:
+        source = torch.Generator(lm.device).manual_seed(seed)
+        for parameter in lm.model.parameters():
+            z = torch.randn(parameter.shape, generator=source, device=lm.device, dtype=parameter.dtype)
+            parameter.data.add_(z, alpha=scale)
+
+    perturb(epsilon)
+    plus = losses(lm, tokens)
+    perturb(-2 * epsilon)
+    minus = losses(lm, tokens)
+    perturb(epsilon)
+    return (plus - minus) / (2 * epsilon)
+
+
+def apart(lm: LoadedModel, dtype: torch.dtype | None = None) -> LoadedModel:
+    """A copy with weights of its own, in another number format where one is named."""
+    model = copy.deepcopy(lm.model)
+    return LoadedModel(model.to(dtype) if dtype else model, lm.tokenizer, lm.family, lm.source)

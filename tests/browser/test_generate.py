@@ -1,0 +1,98 @@
+"""Generate: prompts answered side by side, kept with the run, marked where they differ, and saved."""
+
+import json
+
+from playwright.sync_api import expect
+
+from minillm import jobs
+from minillm.recipe import GenerateRequest, PruneRequest, RunRecipe
+
+SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
+
+
+def pruned(visit, app, model: str = "quick") -> str:
+    """A run with a pruned variant, cut by the worker."""
+    run_id = app.store.create_run(RunRecipe(model=app.models[model], dtype="float32", **SHORT), f"To ask, {model}")
+    jobs.submit(app.store, run_id, PruneRequest("magnitude-l1", ratio=0.3, evaluate_text=""))
+    expect(visit(f"prune?run={run_id}").locator("#variants")).to_contain_text("pruned-1")
+    return run_id
+
+
+def ask(page, own: str, tokens: int) -> None:
+    page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
+    page.locator("#generate-own textarea").fill(own)
+    page.locator("#generate-settings button").first.click()
+    page.locator("#generate-tokens input").fill(str(tokens))
+    page.keyboard.press("Tab")
+    page.locator("button#generate").click()
+
+
+def test_answers_stand_side_by_side_and_are_there_after_a_reload(visit, app):
+    page = visit(f"generate?run={pruned(visit, app)}")
+    ask(page, "Is <b>this</b> so?", 12)
+    expect(page.locator("#written section")).to_have_count(2)
+    expect(page.locator('#written article[data-variant="pruned-1"]')).to_have_count(2)
+    for variant in ("original", "pruned-1"):
+        column = page.locator(f'#written section:has-text("Is <b>this</b> so?") article[data-variant="{variant}"]')
+        expect(column).to_contain_text("perplexity of the prompt")
+        expect(column).to_contain_text("12 tokens")
+    expect(column.locator("mark").first).to_be_visible()
+    expect(column).to_contain_text("differs")
+    written = page.locator("#written").inner_text()
+    page.reload(wait_until="domcontentloaded")
+    expect(page.locator("#written section")).to_have_count(2)
+    assert page.locator("#written").inner_text() == written
+
+
+def test_nothing_to_ask_and_nobody_to_answer_is_said_and_nothing_is_lost(visit, app):
+    run_id = pruned(visit, app)
+    page = visit(f"generate?run={run_id}")
+    page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
+    page.locator("#save-json").click()
+    expect(page.locator(".toast-body").last).to_contain_text("press Generate first")
+    page.locator("#generate-prompts input:checked").uncheck()
+    page.locator("button#generate").click()
+    expect(page.locator(".toast-body").last).to_contain_text("No instruction is chosen")
+    page.locator("#generate-own textarea").fill("Kept?")
+    for name in ("original", "pruned-1"):
+        page.locator("#generate-variants").get_by_label(name).uncheck()
+    page.locator("button#generate").click()
+    expect(page.locator(".toast-body").last).to_contain_text("No variant is chosen")
+    expect(page.locator("#generate-own textarea")).to_have_value("Kept?")
+    assert [job.kind for job in app.store.jobs(run_id)] == ["prune"]
+
+
+def test_a_text_grows_while_it_is_written_and_a_stop_keeps_what_there_is(visit, app):
+    page = visit(f"generate?run={pruned(visit, app, 'slow')}")
+    ask(page, "", 200)
+    writing = page.locator('#written article[aria-busy="true"] .text').first
+    expect(writing).not_to_have_text("")
+    page.locator("#stop").click()
+    expect(page.locator(".job-chip")).to_contain_text("stopped")
+    expect(page.locator("#written article").first).to_contain_text("stopped before its end")
+    expect(page.locator("#generate-again")).to_be_visible()
+
+
+def test_everything_written_can_be_saved(visit, app):
+    run_id = pruned(visit, app)
+    request = GenerateRequest(("One?", "Two?"), ("original", "pruned-1"), max_new_tokens=4)
+    jobs.submit(app.store, run_id, request)
+    page = visit(f"generate?run={run_id}")
+    expect(page.locator(".job-chip")).to_contain_text("done")
+    with page.expect_download() as saved:
+        page.locator("#save-json").click()
+    entries = json.loads(saved.value.path().read_text())
+    assert [(e["prompt"], [t["variant"] for t in e["texts"]]) for e in entries] == [
+        ("One?", ["original", "pruned-1"]),
+        ("Two?", ["original", "pruned-1"]),
+    ]
+    with page.expect_download() as saved:
+        page.locator("#save-markdown").click()
+    text = saved.value.path().read_text()
+    assert "## One?" in text and "### pruned-1" in text
+
+
+def test_nothing_hangs_over_the_edge_of_a_telephone(visit, app):
+    page = visit(f"generate?run={pruned(visit, app)}", width=390)
+    page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,35 @@
+"""The README says what is: its table of criteria is the code's table, its verbs and files exist."""
+
+import re
+from pathlib import Path
+
+from minillm.cli import app
+from minillm.criteria import CRITERIA
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_criteria_is_the_codes():
+    for c in CRITERIA.values():
+        assert f"| `{c.name}` | {c.equation} | {c.needs} | {c.paper} |" in README.replace("\\|", "|"), c.name
+    assert len(re.findall(r"^\| `[a-z0-9-]+` \|", README, re.M)) == len(CRITERIA)
+
+
+def test_every_verb_it_names_exists():
+    known = {c.name or c.callback.__name__ for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    named = set(re.findall(r"python -m minillm ([a-z]+)", README))
+    assert named and named <= known
+
+
+def test_every_picture_and_file_it_links_exists():
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_tree_names_modules_that_exist():
+    tree = README.split("### The tree")[1].split("Imports run one way")[0]
+    inside = tree.split("minillm/             the engine")[1].split("tests/")[0]
+    names = [word.rstrip("/") for line in inside.splitlines() for word in line.strip().split("   ")[0].split()]
+    for name in filter(None, names):
+        assert (ROOT / "minillm" / f"{name}.py").exists() or (ROOT / "minillm" / name).is_dir(), name
