@@ -1,9 +1,9 @@
 /* Draws figures inside PlotlyHost (pages/_host.py). Served from here, like plotly itself: nothing comes from outside.
 
    MiniHost(element, props, trigger, watch) takes over one host. props.value: a figure as JSON, or null; the words around
-   it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as a file (name) and in words (alt), what to
-   look for where that is not the host's caption, and in each trace's meta what its columns are called in a CSV file
-   (columns; csv: false leaves the trace out). */
+   it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as
+   a file (name) and in words (alt), and what to look for where that is not the host's caption; each trace says in its
+   meta what its columns are called in a CSV file (columns; csv: false leaves the trace out). */
 (() => {
   const NARROW = 560;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};

@@ -98,7 +98,7 @@ def versions() -> dict[str, str]:
 
 
 def _block_row(family: Family, block: nn.Module, groups: BlockGroups) -> dict[str, Any]:
-    """Kept head groups by their number in the uncut model, and [rows, columns, whether it has a bias] of each linear."""
+    """Kept head groups by their number in the uncut model, and [rows, columns, has a bias] of each linear."""
     linears = family.block_linears(block)
     shapes = {name: [*linear.weight.shape, linear.bias is not None] for name, linear in linears.items()}
     return {"heads": heads_of(block, groups), "linears": shapes}

@@ -1,14 +1,14 @@
 """What can go wrong, as a small tree. The engine raises; the edge (a page, the command line) translates.
 
-    MiniLLMError                one sentence: what was given, what was expected, what to try
-    ├── BadInput                the caller can mend it
-    │   ├── UnknownName         a model, criterion, text or setting that does not exist (names near ones)
-    │   ├── UnsupportedModel    an architecture or file format that is not handled
-    │   ├── TextTooShort        fewer tokens than samples × length
-    │   └── UnreachableRatio    more than the chosen blocks can give up
-    ├── NumericalFault          a loss that is NaN, an estimate that is zero, a matrix that is singular
-    ├── DoesNotFit              memory: with the numbers and a way out
-    └── OutOfReach              the hub, or a data set on it
+MiniLLMError                one sentence: what was given, what was expected, what to try
+├── BadInput                the caller can mend it
+│   ├── UnknownName         a model, criterion, text or setting that does not exist (names near ones)
+│   ├── UnsupportedModel    an architecture or file format that is not handled
+│   ├── TextTooShort        fewer tokens than samples × length
+│   └── UnreachableRatio    more than the chosen blocks can give up
+├── NumericalFault          a loss that is NaN, an estimate that is zero, a matrix that is singular
+├── DoesNotFit              memory: with the numbers and a way out
+└── OutOfReach              the hub, or a data set on it
 """
 
 from collections.abc import Iterable

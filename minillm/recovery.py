@@ -7,6 +7,7 @@ held out of the recovery text is measured as training goes; stopping keeps the b
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -149,7 +150,10 @@ class _Training:
         config = LoraConfig(
             r=chosen.rank, lora_alpha=chosen.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
         )
-        self.adapted = get_peft_model(self.inner, config)
+        with warnings.catch_warnings():
+            # peft reads an attribute that transformers has renamed; nothing here can change that.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.adapted = get_peft_model(self.inner, config)
         self.lm = LoadedModel(self.inner, small.tokenizer, small.family, small.source)
         self.best: tuple[float, int, dict[str, Tensor]] = (math.inf, 0, {})
         self.curve: list[dict[str, float]] = []

@@ -25,9 +25,6 @@ curve against the grey **chance line**; `random` lies on it by construction.
 merely cuts more.
 """
 
-AWAY = "<style>#compare-body { display: none; }</style>"
-"""Hides the body as long as it stands on the page. (Figures in a column that Gradio shows only later lack headings.)"""
-
 
 @dataclass(frozen=True)
 class Page:
@@ -35,6 +32,7 @@ class Page:
 
     opened: gr.Textbox
     empty: gr.HTML
+    body: gr.Column
     controls: dict[str, Any]
     notice: gr.HTML
     shown: dict[str, Any]
@@ -44,14 +42,14 @@ class Page:
     @property
     def whole(self) -> list[Any]:
         """What `_whole` gives values for."""
-        return [self.opened, self.empty, *self.controls.values(), self.notice, *self.shown.values()]
+        return [self.opened, self.empty, self.body, *self.controls.values(), self.notice, *self.shown.values()]
 
 
 def layout() -> Page:
     opened = gr.Textbox(visible=False, elem_id="compare-opened")
     gr.Markdown("# Compare criteria")
-    empty = gr.HTML(AWAY, elem_id="compare-empty")
-    with gr.Column(elem_id="compare-body"):
+    empty = gr.HTML(elem_id="compare-empty")
+    with gr.Column(visible=False, elem_id="compare-body") as body:
         controls = _controls()
         notice = gr.HTML(elem_id="compare-notice")
         shown = _overlaps() | _closer(controls) | _cut()
@@ -61,7 +59,7 @@ def layout() -> Page:
     with gr.Accordion("What am I looking at?", open=False, elem_id="about-compare"):
         gr.Markdown(ABOUT)
     text = gr.Textbox(visible=False, elem_id="compare-csv-text", label="CSV")
-    return Page(opened, empty, controls, notice, shown, csv, text)
+    return Page(opened, empty, body, controls, notice, shown, csv, text)
 
 
 def _controls() -> dict[str, Any]:

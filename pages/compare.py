@@ -12,7 +12,7 @@ from minillm.scores import Scores
 
 from ._address import link, opening, remembered, saved
 from ._compare import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
-from ._compare_form import AWAY, MOST, STANDARD, Page, layout
+from ._compare_form import MOST, STANDARD, Page, layout
 from ._compare_pictures import pictures
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._plans import read_blocks
@@ -92,11 +92,11 @@ def _state(ctx: Context, run_id: str) -> str:
 
 
 def _whole(ctx: Context, names: list[str], run_id: str, *values: Any) -> list[Any]:
-    """State, empty state, controls, notice and pictures."""
+    """State, empty state, body, controls, notice and pictures."""
     scores = ctx.store.scores(run_id) if run_id else {}
     if len(scores) < 2:
         missing = [gr.skip() for _ in range(len(values) + 1 + len(names))]
-        return [_state(ctx, run_id), _nothing_yet(run_id), *missing]
+        return [_state(ctx, run_id), _nothing_yet(run_id), gr.Column(visible=False), *missing]
     reference, others, of, ratio, blocks, pair, kind = _settled(scores, values)
     labels = in_order(scores)
     rest = [name for name in labels if name != reference]
@@ -110,13 +110,13 @@ def _whole(ctx: Context, names: list[str], run_id: str, *values: Any) -> list[An
         kind,
     ]
     drawn = pictures(ctx.store, run_id, names, [reference, others, of, ratio, blocks, pair, kind])
-    return [_state(ctx, run_id), "", *controls, *drawn]
+    return [_state(ctx, run_id), "", gr.Column(visible=True), *controls, *drawn]
 
 
 def _nothing_yet(run_id: str) -> str:
     """What stands in place of the body."""
     there = link("score", run=run_id)
-    return AWAY + (f'<p class="notice">{FEW} <a href="{there}">Go to the Score page</a></p>' if run_id else "")
+    return f'<p class="notice">{FEW} <a href="{there}">Go to the Score page</a></p>' if run_id else ""
 
 
 def _settled(scores: Mapping[str, Scores], values: Sequence[Any]) -> list[Any]:

@@ -24,12 +24,21 @@ HINTS = {
 """What stands below the table, by how many runs are ticked."""
 
 ON_LOAD = """
+const chosen = new Set(), boxes = () => [...element.querySelectorAll('input[type=checkbox]')];
+const tell = () => trigger('select', {ids: [...chosen]});
 element.addEventListener('change', event => {
-  if (event.target.type === 'checkbox')
-    trigger('select', {ids: [...element.querySelectorAll('input:checked')].map(box => box.value)});
+  event.target.checked ? chosen.add(event.target.value) : chosen.delete(event.target.value);
+  tell();
+});
+watch('value', () => {
+  const there = boxes().map(box => box.value), gone = [...chosen].filter(id => !there.includes(id));
+  gone.forEach(id => chosen.delete(id));
+  boxes().forEach(box => { box.checked = chosen.has(box.value); });
+  if (gone.length) tell();
 });
 """
-"""Tells Python which boxes are ticked. (Gradio finds the event's name because it stands quoted here.)"""
+"""Tells Python which runs are ticked; a new table keeps the ticks of the runs that are still in it, and of no others.
+(Gradio finds the event's name because it stands quoted here.)"""
 
 
 def build(ctx: Context) -> None:
@@ -52,23 +61,22 @@ def build(ctx: Context) -> None:
         drawer("runs")
 
         shell.live(partial(listing, ctx.store), [listed], [search], without_run=True)
-        parts = [chosen, hint, one, title, really, compared]
-        wire_choice(ctx.store, search, listed, parts)
+        wire_choice(ctx.store, listed, [chosen, hint, one, title, really, compared])
+        again: dict[str, Any] = {"fn": partial(listing, ctx.store, ""), "inputs": search, "outputs": listed, **QUIET}
+        search.change(**again)
         delete.click(guarded(partial(ask, ctx.store)), chosen, [really, warning], api_visibility="private", **ACT)
         no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
-        again = {"fn": partial(anew, ctx.store), "inputs": search, "outputs": [listed, *parts], **QUIET}
         renamed = rename.click(guarded(partial(rename_run, ctx.store)), [chosen, title], api_name="rename_run", **ACT)
         renamed.success(**again)
         yes.click(guarded(partial(delete_run, ctx.store)), chosen, api_name="delete_run", **ACT).success(**again)
 
 
-def wire_choice(store: Store, search: gr.Textbox, listed: gr.HTML, parts: list[Any]) -> None:
-    """Finding runs and ticking them."""
+def wire_choice(store: Store, listed: gr.HTML, parts: list[Any]) -> None:
+    """Ticking runs."""
 
     def ticked(event: gr.EventData) -> list[Any]:
         return picked(store, " ".join(event.ids))
 
-    search.change(partial(anew, store), search, [listed, *parts], **QUIET)
     listed.select(guarded(ticked), None, parts, api_visibility="private", **ACT)
 
 
@@ -78,11 +86,6 @@ def listing(store: Store, run_id: str, words: str) -> str:
     if not found:
         return f'<p class="notice">No run has “{escape(words)}” in its title, model or text.</p>' if words else NONE_YET
     return table([summary(store, run) for run in found], tick=True)
-
-
-def anew(store: Store, words: str) -> list[Any]:
-    """The table, and nothing ticked: in one answer, so that nobody ticks a box in between."""
-    return [listing(store, "", words), *picked(store, "")]
 
 
 def picked(store: Store, ids: str) -> list[Any]:

@@ -72,7 +72,7 @@ def test_the_theme_asks_for_no_font_from_outside():
 
 
 def app() -> gr.Blocks:
-    """A line that can be replaced, a grid, one without a figure, and one in a tab that is not open."""
+    """A line that can be replaced, a grid, one without a figure, one in a closed tab, one in a hidden column."""
     model = scores(shape())
     with gr.Blocks() as blocks:
         first = _host.PlotlyHost("Loss <b>now</b>", "What to look for.", line([3, 2, 1]), elem_id="line")
@@ -83,8 +83,16 @@ def app() -> gr.Blocks:
             with gr.Tab("Second"):
                 _host.PlotlyHost("Hidden", value=line([1, 2]), elem_id="hidden")
         picked = gr.Textbox(elem_id="picked")
+        with gr.Column(visible=False) as column:
+            shy = _host.PlotlyHost("Shy", "Shown late.", elem_id="shy", height=222)
         more = gr.Button("More", elem_id="more")
         more.click(lambda: (line([3, 2, 1, 5], height=500), line([1, 2], "second")), None, [first, later])
+        early = gr.Button("Early", elem_id="early")
+        early.click(lambda: line([1, 2], "shy"), None, shy)
+        show = gr.Button("Show", elem_id="show")
+        show.click(lambda: gr.Column(visible=True), None, column)
+        again = gr.Button("Again", elem_id="again")
+        again.click(lambda: line([1, 2, 3, 4, 5], "shy"), None, shy)
 
         def told(event: gr.EventData) -> str:
             return json.dumps([event.curve, event.name, event.point, event.x, event.y, event.z, event.customdata])
@@ -176,6 +184,19 @@ def test_a_figure_in_a_closed_tab_is_drawn_when_it_opens(opened):
     page.get_by_role("tab", name="Second").click()
     page.locator("#hidden .scatterlayer .point").first.wait_for()
     assert plot(page, "hidden", "plot.clientWidth > 500 && Math.abs(plot._fullLayout.width - plot.clientWidth) < 1")
+
+
+def test_a_figure_that_came_while_hidden_has_its_words(opened):
+    page = opened.visit()
+    page.click("#early")
+    page.wait_for_timeout(500)
+    page.click("#show")
+    page.locator("#shy .scatterlayer .point").first.wait_for()
+    assert page.locator("#shy .plot-heading").inner_text() == "Shy"
+    assert page.locator("#shy .plot-caption").inner_text() == "Shown late."
+    assert plot(page, "shy", "plot.clientHeight") == 222
+    page.click("#again")
+    page.wait_for_function("document.querySelector('#shy .plot-mount')._fullData[0].y.length === 5")
 
 
 def test_a_click_reaches_python(opened):

@@ -1,4 +1,4 @@
-"""From seconds and peaks to the table of budgets. Plain data: what was measured goes in, rows come out."""
+"""From seconds and peaks to the table of budgets: what was measured goes in, rows come out."""
 
 import os
 import platform
@@ -11,27 +11,36 @@ import torch
 
 from ..groups import Groups
 from ..models import LoadedModel
+from ..walk import TAIL_TOKENS
 
 BUDGETS = {"forward": 1.25, "moments": 2.2, "backprop": 1.4, "sub-model": 1.1, "peak": 1.25, "total": 1.35}
 """At most these ratios; "total" for the embedded model and its like (a model of 7B keeps within 1.15)."""
 
 OF_WEIGHTS, OF_ROWS, OF_PROBES = ("magnitude-l1",), ("wanda", "wanda-sp", "flap"), ("zo", "fms-zo")
 OF_GRADIENTS = ("llm-pruner", "fms-bp")
+MOMENTS, SUBMODELS = ("forward in float32", "sparsegpt"), 16
 FORWARD_ONLY = (*OF_WEIGHTS, *OF_ROWS, *OF_PROBES)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One ratio. what: measured ÷ with what; measured: the ratio; budget: the most it may be (None: for comparison)."""
+    """One line of the table: a ratio, the most it may be (None: a comparison), and the two figures it is made of."""
 
     what: str
     measured: float
+    against: float
+    unit: str
     budget: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Measured ÷ against."""
+        return self.measured / self.against
 
     @property
     def verdict(self) -> str:
         """ "ok", "over", or "" where there is no budget."""
-        return "" if self.budget is None else "ok" if self.measured <= self.budget else "over"
+        return "" if self.budget is None else "ok" if self.ratio <= self.budget else "over"
 
 
 @dataclass(frozen=True)
@@ -64,67 +73,66 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold."""
-        rows = [{**asdict(row), "verdict": row.verdict} for row in self.rows]
-        return {"kept": self.kept, "rows": rows, "measured": asdict(self.measured), "machine": self.machine}
+        rows = [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in self.rows]
+        return {"kept": self.kept, "machine": self.machine, "rows": rows, "measured": asdict(self.measured)}
 
 
 def rows_of(m: Measured, reference_peak: int) -> list[Row]:
-    """The budgets' rows for what was measured; what was not measured has none.
+    """The table for what was measured.
 
     reference_peak: largest block in float32 + streams + one chunk of logits, in bytes (`reference_bytes`).
     """
-    t, activations = m.seconds, m.seconds["forward"]
-    base = {name: activations for name in (*OF_WEIGHTS, *OF_ROWS)}
-    base |= {"zo": t["two losses"], "fms-zo": activations + t["two losses"]}
-    base |= {"llm-pruner": t["backward"], "fms-bp": activations + t["backward"]}
+    t, forward = m.seconds, m.seconds["forward"]
+    plain = dict.fromkeys((*OF_WEIGHTS, *OF_ROWS), forward)
+    plain |= {"zo": 2 * t["losses"], "fms-zo": forward + 2 * t["losses"]}
+    plain |= {"llm-pruner": t["backward"], "fms-bp": forward + t["backward"]}
+    budgets = {**dict.fromkeys(FORWARD_ONLY, BUDGETS["forward"]), **dict.fromkeys(OF_GRADIENTS, BUDGETS["backprop"])}
+    words = "time ÷ plain passes over the same tokens"
     rows = [
-        Row(f"{name}: time ÷ plain forward", t[name] / base[name], BUDGETS["forward"])
-        for name in FORWARD_ONLY
-        if name in t
+        Row(f"{name}: {words}", t[name], plain[name], "s", budgets[name]) for name in (*FORWARD_ONLY, *OF_GRADIENTS)
     ]
-    if "sparsegpt" in t:
-        ratio = t["sparsegpt"] / t["forward in float32"]
-        rows.append(Row("sparsegpt in float32: time ÷ plain forward", ratio, BUDGETS["moments"]))
-    rows += [
-        Row(f"{name}: time ÷ plain forward, and backward over its rows", t[name] / base[name], BUDGETS["backprop"])
-        for name in OF_GRADIENTS
-        if name in t
-    ]
-    if "sub-model" in t:
-        rows.append(Row("bonsai: time a sub-model ÷ plain forward", t["sub-model"] / t["losses"], BUDGETS["sub-model"]))
+    single, moments = MOMENTS
+    if moments in t:
+        rows.append(Row(f"{moments} in float32: {words}", t[moments], t[single], "s", BUDGETS["moments"]))
+    each = t["sub-models"] / SUBMODELS
+    rows.append(Row("bonsai: time a sub-model ÷ a plain pass", each, t["losses"], "s", BUDGETS["sub-model"]))
     return rows + _peak_rows(m, reference_peak) + _baseline_rows(m)
 
 
 def _peak_rows(m: Measured, reference_peak: int) -> list[Row]:
-    worst = max((name for name in FORWARD_ONLY if name in m.peaks), key=lambda name: m.peaks[name])
-    what = f"peak above the weights, forward only ({worst}) ÷ block in float32 + streams + chunk of logits"
-    rows = [Row(what, m.peaks[worst] / reference_peak, BUDGETS["peak"])]
-    if "fms-bp" in m.peaks:
-        ratio = (m.weights + m.peaks["fms-bp"]) / (m.weights + m.peaks["fms-zo"])
-        rows.append(Row("total peak, fms-bp ÷ fms-zo", ratio, BUDGETS["total"]))
-    return rows
+    worst = max(FORWARD_ONLY, key=lambda name: m.peaks[name])
+    back, forth = (_megabytes(m.weights + m.peaks[name]) for name in ("fms-bp", "fms-zo"))
+    what = f"{worst} (the most of those without backprop): peak above the weights ÷ block in float32 + streams + logits"
+    return [
+        Row(what, _megabytes(m.peaks[worst]), _megabytes(reference_peak), "MB", BUDGETS["peak"]),
+        Row("fms-bp: total peak ÷ that of fms-zo", back, forth, "MB", BUDGETS["total"]),
+    ]
 
 
 def _baseline_rows(m: Measured) -> list[Row]:
-    """The two baselines, against ours. Above 1: ours is cheaper."""
+    """The naive ways against ours: above 1, ours is cheaper."""
     rows = []
     for baseline, ours, words in (
-        ("backward", "llm-pruner", "backprop keeping all gradients ÷ llm-pruner here"),
-        ("in place", "zo", "zeroth order in place (MeZO) ÷ zo here"),
+        ("backward", "llm-pruner", "whole-model backward ÷ llm-pruner"),
+        ("in place", "zo", "in-place MeZO ÷ zo"),
     ):
-        if baseline in m.seconds and ours in m.seconds:
-            rows.append(Row(f"{words}: time", m.seconds[baseline] / m.seconds[ours]))
-        if baseline in m.peaks and ours in m.peaks:
-            ratio = (m.weights + m.peaks[baseline]) / (m.weights + m.peaks[ours])
-            rows.append(Row(f"{words}: total peak", ratio))
+        theirs, own = (_megabytes(m.weights + m.peaks[name]) for name in (baseline, ours))
+        rows += [
+            Row(f"{words}: time", m.seconds[baseline], m.seconds[ours], "s"),
+            Row(f"{words}: total peak", theirs, own, "MB"),
+        ]
     return rows
 
 
-def reference_bytes(groups: Groups, rows: int, gradient_rows: int, length: int, bytes_each: int) -> int:
-    """Largest block in float32 + streams (activation rows, and gradient rows twice) + one chunk of logits in float32."""
+def _megabytes(size: int) -> float:
+    return size / 1e6
+
+
+def reference_bytes(groups: Groups, rows: int, length: int, gradient_rows: int, bytes_each: int) -> int:
+    """Largest block in float32 + streams (activation rows, gradient rows twice) + one chunk of logits in float32."""
     block = 4 * max(block.parameters for block in groups.blocks)
     streams = (rows + 2 * gradient_rows) * length * groups.width * bytes_each
-    return block + streams + 4 * min(128, length) * groups.vocabulary
+    return block + streams + 4 * min(TAIL_TOKENS, length - 1) * groups.vocabulary
 
 
 def machine(lm: LoadedModel) -> dict[str, Any]:
@@ -136,6 +144,7 @@ def machine(lm: LoadedModel) -> dict[str, Any]:
         "dtype": str(lm.dtype).removeprefix("torch."),
         "device": device,
         "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

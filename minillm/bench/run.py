@@ -1,10 +1,16 @@
-"""Measure: each thing in turn, several rounds, so that a busy minute hits all of them alike."""
+"""Measure: each thing in turn, several rounds, so that a busy minute hits all of them alike.
+
+Two clocks. "wall" is what a person waits, and needs a quiet machine; "cpu" is what this process computed on all its
+threads, which others on the machine do not add to, and which does not see a thread that waits for another.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 
+from ..errors import UnknownName
 from ..events import RESULT, Event, Events, finish
 from ..group_masks import Mask, masked_losses_events
 from ..groups import KINDS
@@ -12,88 +18,89 @@ from ..memory import MemoryMeter
 from ..models import LoadedModel
 from ..scoring import score
 from . import plain
-from .report import FORWARD_ONLY, OF_GRADIENTS, Measured, Report, machine, reference_bytes, rows_of
+from .report import (
+    FORWARD_ONLY,
+    MOMENTS,
+    OF_GRADIENTS,
+    SUBMODELS,
+    Measured,
+    Report,
+    machine,
+    reference_bytes,
+    rows_of,
+)
 
 STAGE = "bench"
-SUBMODELS, DROPPED = 16, 0.2
+DROPPED = 0.2
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
-Measurement = Callable[[], int | None]
-"""Does the work; returns the peak where it measured one."""
-
-
-def bench(
-    lm: LoadedModel, rows: int = 128, length: int = 128, gradient_rows: int = 10, repeats: int = 3, full: bool = True
-) -> Report:
-    """Measure the budgets on a model. full: also what needs the weights in float32 (second moments)."""
-    return finish(bench_events(lm, rows, length, gradient_rows, repeats, full))
+Measurement = Callable[[], object]
+"""Does the work; returns the peak, a whole number, where it measured one."""
 
 
 def bench_events(
-    lm: LoadedModel, rows: int = 128, length: int = 128, gradient_rows: int = 10, repeats: int = 3, full: bool = True
+    lm: LoadedModel,
+    tokens: Tensor,
+    gradient_samples: int = 10,
+    repeats: int = 3,
+    full: bool = True,
+    clock: str = "wall",
 ) -> Events:
-    """`bench` as events: Event("bench", done, measurements, {"what", "seconds"}). The result is a `Report`."""
+    """Measure every row of the table.
+
+    tokens: [samples, length], gradient_samples: as for `score`; repeats: rounds, the least of which counts; full: also
+    second moments, which need the weights in float32; clock: "wall" or "cpu".
+    Yields Event("bench", done, measurements, {"what", "seconds"}); the result is a `Report`.
+    Raises UnknownName for a clock, and what `score` raises.
+    """
+    if clock not in CLOCKS:
+        raise UnknownName("clock", clock, CLOCKS)
     measured = Measured(sum(p.numel() * p.element_size() for p in lm.model.parameters()))
-    source = torch.Generator().manual_seed(0)
-    tokens = torch.randint(lm.groups.vocabulary, (rows, length), generator=source)
-    work = {**_work(lm, tokens, gradient_rows)}
-    total = repeats * (len(work) + 2 * full)
-    for done, (name, seconds) in enumerate(_rounds(lm, tokens, work, repeats, full, measured), 1):
-        yield Event(STAGE, done, total, {"what": name, "seconds": seconds})
-    reference = reference_bytes(lm.groups, rows, gradient_rows, length, lm.dtype.itemsize)
-    sizes = {"rows": rows, "length": length, "gradient_rows": gradient_rows, "repeats": repeats}
-    yield Event(RESULT, 1, 1, Report(rows_of(measured, reference), measured, {**machine(lm), **sizes}))
+    work, done = _work(lm, tokens, gradient_samples), 0
+    total = repeats * (len(work) + len(MOMENTS) * full)
+    for measurements in (lambda: work, lambda: _moments(lm, tokens))[: 1 + full]:
+        # Second moments last: with a float32 copy of the weights in memory the others might not fit.
+        for name, seconds in _rounds(measurements(), repeats, measured, CLOCKS[clock]):
+            done += 1
+            yield Event(STAGE, done, total, {"what": name, "seconds": seconds})
+    rows, length = tokens.shape
+    reference = reference_bytes(lm.groups, rows, length, gradient_samples, lm.dtype.itemsize)
+    asked = {"tokens": list(tokens.shape), "gradient_samples": gradient_samples, "repeats": repeats, "clock": clock}
+    yield Event(RESULT, 1, 1, Report(rows_of(measured, reference), measured, {**machine(lm), **asked}))
 
 
 def _rounds(
-    lm: LoadedModel, tokens: torch.Tensor, work: dict[str, Measurement], repeats: int, full: bool, measured: Measured
+    work: dict[str, Measurement], repeats: int, measured: Measured, now: Callable[[], float]
 ) -> Iterator[tuple[str, float]]:
-    for _ in range(repeats):
-        yield from _timed(work, measured)
-    if full:
-        # Last and by themselves: with both copies of the weights in memory the others might not fit.
-        single = lm if lm.dtype == torch.float32 else plain.apart(lm, torch.float32)
-        moments: dict[str, Measurement] = {
-            "forward in float32": lambda: plain.forward(single, tokens),
-            "sparsegpt": lambda: score(single, "sparsegpt", tokens, 1).peak_bytes,
-        }
-        for _ in range(repeats):
-            yield from _timed(moments, measured)
-
-
-def _timed(work: dict[str, Measurement], measured: Measured) -> Iterator[tuple[str, float]]:
-    for name, measurement in work.items():
-        started = time.perf_counter()
-        peak = measurement()
-        seconds = time.perf_counter() - started
-        measured.note(name, seconds, peak)
+    for name, measurement in list(work.items()) * repeats:
+        started = now()
+        found = measurement()
+        seconds = now() - started
+        measured.note(name, seconds, found if isinstance(found, int) else None)
         yield name, seconds
 
 
-def _work(lm: LoadedModel, tokens: torch.Tensor, gradient_rows: int) -> dict[str, Measurement]:
-    """Everything that is measured in the model's own number format, in the order of a round."""
-    few = tokens[:gradient_rows]
-    copy = plain.apart(lm)
-
-    def scored(criterion: str) -> Measurement:
-        return lambda: score(lm, criterion, tokens, gradient_rows).peak_bytes
-
-    def two_losses() -> None:
-        plain.losses(lm, few)
-        plain.losses(lm, few)
-
-    return {
+def _work(lm: LoadedModel, tokens: Tensor, gradient_rows: int) -> dict[str, Measurement]:
+    """What is measured in the model's own number format, in the order of a round."""
+    few, copy, masks = tokens[:gradient_rows], plain.apart(lm), _masks(lm)
+    baselines: dict[str, Measurement] = {
         "forward": lambda: plain.forward(lm, tokens),
-        "losses": lambda: _nothing(plain.losses(lm, few)),
-        "two losses": two_losses,
+        "losses": lambda: plain.losses(lm, few),
         "backward": lambda: _peak(lm, lambda: plain.backward(lm, few)),
         "in place": lambda: _peak(copy, lambda: plain.in_place(copy, few)),
-        **{name: scored(name) for name in (*FORWARD_ONLY, *OF_GRADIENTS)},
-        "sub-model": lambda: None,
+        "sub-models": lambda: finish(masked_losses_events(lm, few, masks)),
     }
+    return baselines | {name: _scored(lm, name, tokens, gradient_rows) for name in (*FORWARD_ONLY, *OF_GRADIENTS)}
 
 
-def _nothing(result: object) -> None:
-    return None
+def _moments(lm: LoadedModel, tokens: Tensor) -> dict[str, Measurement]:
+    single = lm if lm.dtype == torch.float32 else plain.apart(lm, torch.float32)
+    forward, moments = MOMENTS
+    return {forward: lambda: plain.forward(single, tokens), moments: _scored(single, moments, tokens, 1)}
+
+
+def _scored(lm: LoadedModel, criterion: str, tokens: Tensor, gradient_rows: int) -> Measurement:
+    return lambda: score(lm, criterion, tokens, gradient_rows).peak_bytes
 
 
 def _peak(lm: LoadedModel, work: Callable[[], object]) -> int:
@@ -103,7 +110,7 @@ def _peak(lm: LoadedModel, work: Callable[[], object]) -> int:
 
 
 def _masks(lm: LoadedModel) -> list[Mask]:
-    """Random sub-models, a fifth of the groups of each block gone."""
+    """Random sub-models, about a fifth of the groups of each block gone."""
     source = torch.Generator().manual_seed(0)
 
     def mask() -> Mask:

@@ -50,7 +50,9 @@ def show_run(run: str, as_json: Json = False) -> None:
 
 
 @runs_app.command("delete")
-def delete_run(run: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+def delete_run(
+    run: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: Json = False
+) -> None:
     """Delete a run with everything it found."""
     from ..store import Store
 
@@ -59,22 +61,23 @@ def delete_run(run: str, yes: Annotated[bool, typer.Option("--yes", help="Do not
     if not yes and not typer.confirm(f"Delete run {run} ({found.title}) with its scores and variants?"):
         raise BadInput("Nothing was deleted.")
     store.delete_run(run)
-    print(f"Deleted {run}.")
+    show(as_json, {"deleted": run}, ("deleted", "title"), [(run, found.title)])
 
 
 @runs_app.command("export")
-def export(run: str, folder: Path) -> None:
+def export(run: str, folder: Path, as_json: Json = False) -> None:
     """Write a run as a folder of plain files (scores, plans, results; no weights)."""
     from ..sample import export_run
     from ..store import Store
 
-    print(export_run(Store(), run, folder))
+    written = str(export_run(Store(), run, folder))
+    show(as_json, {"run": run, "folder": written}, ("run", "folder"), [(run, written)])
 
 
 def sample(
     model: Model = EMBEDDED,
     out: Annotated[Path, typer.Option(help="Folder for the run, in place of an earlier one.")] = Path("sample_run"),
-    steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 120,
+    steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 40,
     samples: Annotated[int, typer.Option(help="Rows of calibration text.")] = 128,
     title: Annotated[str, typer.Option(help="Title of the run.")] = "Sample: SmolLM2-135M, every criterion",
 ) -> None:

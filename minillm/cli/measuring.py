@@ -1,13 +1,22 @@
-"""Verbs that look at models at work: evaluate, generate."""
+"""Verbs that look at models at work: evaluate, generate, bench."""
 
-from typing import Annotated, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.columns import Columns
 from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
+from rich.text import Text as Words
 
+from ..errors import BadInput
+from ..events import RESULT, Events
 from ._shared import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, show
+
+if TYPE_CHECKING:
+    from ..generation import Generation
 
 Models = Annotated[list[str] | None, typer.Option("--model", help="A model, pruned folder or hub name; repeat it.")]
 
@@ -63,37 +72,54 @@ def generate(
     """
     from ..generation import compare_events
 
-    settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    settings["chat"] = not raw
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+    settings |= {"seed": seed, "chat": not raw}
     lms = {name: load(name, dtype, device) for name in model or [EMBEDDED]}
     data: list[dict[str, Any]] = []
     for one in prompt:
-        found = follow(compare_events(lms, one, **settings), "generate")
+        events = compare_events(lms, one, **settings)
+        found = follow(events, "generate") if as_json else _streamed(events, one, list(lms))
         data += [{"prompt": one, "model": name, **written.to_json()} for name, written in found.items()]
     if as_json:
         show(True, data, (), ())
-        return
-    for one in prompt:
-        answers = [d for d in data if d["prompt"] == one]
-        panels = [
-            Panel(
-                d["text"],
-                title=d["model"],
-                subtitle=f"{d['tokens_per_second']:.1f} tokens/s, prompt perplexity {d['prompt_perplexity']:.1f}",
-            )
-            for d in answers
-        ]
-        Console().print(f"\n[bold]{one}[/bold]", Columns(panels, equal=True, expand=True))
+
+
+def _streamed(events: Events, prompt: str, names: list[str]) -> Any:
+    """Show answers side by side: word by word on a terminal, once they are whole elsewhere. Returns the result."""
+    console = Console()
+    console.print(f"\n[bold]{escape(prompt)}[/bold]", highlight=False)
+    texts, result = dict.fromkeys(names, ""), None
+    with closing(events), Live(console=console, auto_refresh=False) as live:
+        for event in events:
+            if event.stage == RESULT:
+                result = event.payload
+                live.update(Columns([_panel(n, w.text, _facts(w)) for n, w in result.items()], equal=True, expand=True))
+            elif console.is_terminal:
+                texts[event.payload["variant"]] = event.payload["text"]
+                live.update(Columns([_panel(n, text, "…") for n, text in texts.items()], equal=True, expand=True))
+            live.refresh()
+    return result
+
+
+def _panel(name: str, text: str, facts: str) -> Panel:
+    return Panel(Words(text), title=escape(name), subtitle=facts)
+
+
+def _facts(written: "Generation") -> str:
+    """Speed, and how the prompt surprised the model where that is known."""
+    surprise = f", prompt perplexity {written.prompt_perplexity:.1f}" if written.prompt_perplexity else ""
+    return f"{written.tokens} tokens, {written.tokens_per_second:.1f} a second{surprise}"
 
 
 def bench(
     model: Model = EMBEDDED,
     text: Text = "python-docs",
-    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows, once: under two minutes.")] = False,
-    repeats: Annotated[int, typer.Option(help="How often each side is measured; the fastest counts.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows, once: about a minute.")] = False,
+    repeats: Annotated[int, typer.Option(help="Rounds; the least of each counts.")] = 3,
     samples: Annotated[int, typer.Option(help="Rows for activations.")] = 128,
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     gradient_samples: Annotated[int, typer.Option(help="Rows for gradients.")] = 10,
+    clock: Annotated[str, typer.Option(help="wall, or cpu: what this process computes, on a busy machine.")] = "wall",
     dtype: Dtype = "auto",
     device: Device = "auto",
     as_json: Json = False,
@@ -102,17 +128,16 @@ def bench(
 
     Example: python -m minillm bench --quick
     """
-    from ..bench import as_json as plain
     from ..bench import bench_events
     from ..text import load_text_events
 
     if quick:
         samples, repeats = max(samples // 4, gradient_samples), 1
+    if repeats < 1:
+        raise BadInput(f"repeats is {repeats}; give a whole number from 1 up.")
     lm = load(model, dtype, device)
     tokens = follow(load_text_events(text, lm, samples, length), text)
-    found = follow(bench_events(lm, tokens, gradient_samples, repeats))
-    rows = [
-        (r.what, r.ratio, r.budget, r.verdict, f"{r.measured:.4g} / {r.against:.4g} {r.unit}") for r in found["rows"]
-    ]
-    about = ", ".join(f"{name} {value}" for name, value in found["machine"].items())
-    show(as_json, plain(found), ("what", "ratio", "budget", "", "measured / against"), rows, about)
+    found = follow(bench_events(lm, tokens, gradient_samples, repeats, not quick, clock))
+    rows = [(r.what, r.ratio, r.budget, r.verdict, f"{r.measured:.4g} / {r.against:.4g} {r.unit}") for r in found.rows]
+    about = ", ".join(f"{name} {value}" for name, value in found.machine.items())
+    show(as_json, found.to_json(), ("what", "ratio", "budget", "", "measured / against"), rows, about)

@@ -67,6 +67,8 @@ def score(
     Example: python -m minillm score wanda llm-pruner fms-bp fms-zo --out scores
     """
     from ..criteria import find_all
+    from ..device import free_memory
+    from ..forecast import check_fits, forecast
     from ..scoring import score_events
     from ..settings import Settings
     from ..text import load_text_events
@@ -75,6 +77,9 @@ def score(
     names = Settings.__dataclass_fields__.keys() - {"seed"}
     settings = {name: value for name, value in locals().items() if name in names}
     lm = load(model, dtype, device)
+    for record in wanted:
+        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(seed=seed, **settings))
+        check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
     tokens = follow(load_text_events(text, lm, samples, length, seed), text)
     rows, data = [], []
     for record in wanted:

@@ -49,8 +49,6 @@ def test_a_run_is_renamed_and_deleted_only_after_asking(visit, app):
     page.locator("#run-name textarea, #run-name input").fill("doomed <b>still</b>")
     page.locator("#rename-run").click()
     expect(page.locator("#all-runs")).to_contain_text("doomed <b>still</b>")
-
-    tick(page, run_id)
     page.locator("#delete-run").click()
     expect(page.locator("#delete-warning")).to_contain_text("Delete doomed <b>still</b> with its 1 sets of scores")
     page.locator("#delete-no").click()
@@ -60,6 +58,17 @@ def test_a_run_is_renamed_and_deleted_only_after_asking(visit, app):
     page.locator("#delete-yes").click()
     expect(page.locator("#all-runs")).to_contain_text("No run has “doomed”")
     assert run_id not in [run.id for run in app.store.runs()]
+
+
+def test_ticks_stay_with_their_runs_when_the_table_changes(visit, app):
+    older, newer = finished_run(app, "apples ripe", 10), finished_run(app, "apples green", 10)
+    page = visit("runs")
+    find(page, "apples", 2)
+    tick(page, newer)
+    expect(page.locator("#run-name textarea, #run-name input")).to_have_value("apples green")
+    find(page, "apples ripe")
+    expect(page.locator(f'tr[data-run="{older}"] input')).not_to_be_checked()
+    expect(page.locator("#rename-run")).to_be_hidden()
 
 
 def test_a_run_with_a_live_job_is_not_deleted(visit, app):

@@ -46,6 +46,13 @@ def drawn(page, plot: str) -> dict:
     )
 
 
+def click_block(page, layer: int) -> None:
+    """Click the bar of one of the four blocks; the axis runs from -0.6 to 3.4."""
+    area = page.locator("#plot-bands .nsewdrag")
+    box = area.bounding_box()
+    area.click(position={"x": box["width"] * (layer + 0.6) / 4, "y": box["height"] / 2})
+
+
 def untick_all(page) -> None:
     ticked = page.locator("#criteria input:checked")
     while ticked.count():
@@ -69,9 +76,10 @@ def test_scoring_draws_every_block_and_every_view(visit, app):
         page.get_by_role("tab", name=view).click()
         assert drawn(page, plot)["rows"] == rows
     page.get_by_role("tab", name="Bands").click()
-    page.locator("#plot-bands .nsewdrag").click()
+    click_block(page, 2)
     expect(page.get_by_role("tab", name="One block")).to_have_attribute("aria-selected", "true")
     assert len(drawn(page, "block")["x"]) == 32
+    expect(page.locator("#shown-block input[type=number]")).to_have_value("2")
     page.locator("#plot-block .nsewdrag").click()
     expect(page.locator("#one-group")).to_contain_text("of 32")
     expect(page.locator("#one-group")).to_contain_text("LLM-Pruner")
