@@ -167,3 +167,120 @@ def test_a_fault_is_exit_1_and_says_how_to_see_more(run, folder, monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", broken)
     code, _, err = run("score", "wanda", "--model", folder, *SMALL, "--gradient-samples", 3)
     assert code == 1 and "boom" in err and "MINILLM_DEBUG=1" in err and "Traceback" not in err
+
+
+def test_bench_prints_every_ratio_with_its_budget(run, folder):
+    few = ("--samples", 8, "--length", 12, "--gradient-samples", 3)
+    code, out, err = run("bench", "--model", folder, "--text", "file:text.txt", *few, "--quick", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["machine"]["tokens"] == [3, 12] and found["machine"]["repeats"] == 1, err
+    assert all(row["verdict"] in ("ok", "over") for row in found["rows"] if row["budget"])
+
+
+def test_scoring_that_will_not_fit_is_refused_before_it_starts(run, folder, monkeypatch):
+    monkeypatch.setattr("minillm.device.free_memory", lambda device: 1000)
+    code, out, err = run("score", "fms-bp", "--model", folder, *SMALL, "--gradient-samples", 3)
+    assert code == 2 and out == "" and "Scoring by fms-bp would need" in err and "are free" in err
+    assert not Path("scores").exists()
+
+
+def test_answers_stand_side_by_side_also_to_a_prompt_of_one_token(run, folder):
+    code, out, err = run("generate", "a", "--model", folder, "--max-new-tokens", 3, "--raw")
+    assert code == 0 and "3 tokens" in out and str(folder.name) in out, err
+
+
+def test_words_appear_as_they_are_written_on_a_terminal(folder, monkeypatch):
+    from rich.console import Console
+
+    from minillm.cli import measuring
+    from minillm.events import RESULT, Event
+    from minillm.generation import Generation
+
+    console = Console(force_terminal=True, width=80, record=True)
+    monkeypatch.setattr(measuring, "Console", lambda: console)
+    seen = []
+
+    def events():
+        yield Event("generate", 1, 4, {"variant": "a", "text": "once [b]"})
+        with console.capture() as shown:
+            console.print("")
+        seen.append(shown.get())
+        yield Event(RESULT, 1, 1, {"a": Generation("once [b] upon", 2, 3, "length", 1.0, 0.5, 2.0, None)})
+
+    assert measuring._streamed(events(), "Tell [x]", ["a"])["a"].tokens == 2
+    text = console.export_text()
+    assert "Tell [x]" in text and "once [b] upon" in text and "2 tokens, 2.0 a second" in text
+
+
+def test_runs_are_listed_shown_exported_and_deleted(run, tmp_path):
+    from minillm.recipe import RunRecipe
+    from minillm.store import Store
+
+    kept = Store().create_run(RunRecipe(samples=7), "first of all")
+    code, out, _ = run("runs", "list", "--json")
+    assert code == 0 and [(r["id"], r["recipe"]["samples"]) for r in json.loads(out)] == [(kept, 7)]
+    code, out, _ = run("runs", "show", kept, "--json")
+    assert code == 0 and json.loads(out)["title"] == "first of all"
+    code, out, err = run("runs", "export", kept, "there", "--json")
+    assert code == 0 and Path(json.loads(out)["folder"]).is_dir(), err
+    code, out, _ = run("runs", "delete", kept, "--yes", "--json")
+    assert code == 0 and json.loads(out) == {"deleted": kept} and Store().runs() == []
+
+
+def test_the_first_ctrl_c_asks_to_stop_and_the_second_interrupts(capsys):
+    import os
+    import signal
+
+    from minillm.cli._shared import stoppable
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), stoppable() as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop() and "the best so far is kept" in capsys.readouterr().err
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_recovery_stopped_by_ctrl_c_is_saved(run, folder, monkeypatch):
+    from contextlib import contextmanager
+
+    from minillm.cli import cutting
+
+    @contextmanager
+    def at_the_third_question():
+        asked = []
+        yield lambda: asked.append(1) or len(asked) > 2
+
+    scored(run, folder, "wanda")
+    assert run("prune", "scores/wanda", "--model", folder, "--ratio", "0.2")[0] == 0
+    monkeypatch.setattr(cutting, "stoppable", at_the_third_question)
+    words = ("recover", "pruned", "--teacher", "", "--text", "file:text.txt", "--length", "16", "--steps", "50")
+    code, out, err = run(*words, "--batch", "4", "--evaluate-every", "1", "--json")
+    assert code == 0 and json.loads(out)["curve"][-1]["step"] == 2, err
+    assert load_pruned("recovered").history[-1]["step"] == "recover"
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then_and_never_on_stdout(capsys, monkeypatch):
+    from minillm.cli import _shared
+    from minillm.events import RESULT, Event
+
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(_shared.time, "monotonic", lambda: float(next(clock)))
+
+    def events():
+        for done in range(1, 9):
+            yield Event("score", done, 8)
+        yield Event(RESULT, 1, 1, "found")
+
+    assert _shared.follow(events(), "wanda") == "found"
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == "" and 1 <= len(lines) < 8
+    assert all(line.startswith("wanda score: ") and "of 8, ETA" in line for line in lines)
+
+
+def test_output_cut_off_by_its_reader_is_no_fault():
+    words = f"{sys.executable} -m minillm criteria --json | head -c 10"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert done.stdout and done.stderr == ""
