@@ -127,7 +127,8 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"},
+                # threads that wait by spinning would take the cores from the page that shows the progress
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
 

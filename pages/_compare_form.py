@@ -12,6 +12,9 @@ from ._host import PlotlyHost
 from ._plots import CAPTIONS
 
 MOST, STANDARD = 0.6, 0.2
+WIDE: dict[str, Any] = {"min_width": 300}
+RATIO: dict[str, Any] = {"label": "Ratio", "info": "Share of all parameters cut."}
+BLOCKS: dict[str, Any] = {"label": "Blocks that give", "info": "Such as 3-27 or 0-5, 8; empty: default."}
 
 ABOUT = """
 Every criterion ranks the head groups and the channels **inside each block** and cuts the lowest. How often do two of
@@ -63,41 +66,18 @@ def layout() -> Page:
 
 
 def _controls() -> dict[str, Any]:
+    """What is compared with what, and how it is cut."""
+    sides = [("what is pruned", PRUNED), ("what is kept", KEPT)]
     with gr.Group(elem_id="compare-controls"):
         with gr.Row():
             reference = gr.Dropdown(
-                [],
-                label="Reference",
-                info="All others are measured against its choice.",
-                elem_id="compare-reference",
-                min_width=300,
+                [], label="Reference", info="All others are measured against it.", elem_id="compare-reference", **WIDE
             )
-            of = gr.Radio(
-                [("what is pruned", PRUNED), ("what is kept", KEPT)],
-                value=PRUNED,
-                label="Compare",
-                elem_id="compare-of",
-                min_width=300,
-            )
+            of = gr.Radio(sides, value=PRUNED, label="Compare", elem_id="compare-of", **WIDE)
         others = gr.CheckboxGroup([], label="With", elem_id="compare-others")
         with gr.Row():
-            ratio = gr.Slider(
-                0,
-                MOST,
-                STANDARD,
-                step=0.01,
-                label="Ratio",
-                elem_id="compare-ratio",
-                info="Share of all parameters cut.",
-                min_width=300,
-            )
-            blocks = gr.Textbox(
-                "",
-                label="Blocks that give",
-                elem_id="compare-blocks",
-                info="Such as 3-27 or 0-5, 8; empty: default.",
-                min_width=300,
-            )
+            ratio = gr.Slider(0, MOST, STANDARD, step=0.01, elem_id="compare-ratio", **RATIO, **WIDE)
+            blocks = gr.Textbox("", elem_id="compare-blocks", **BLOCKS, **WIDE)
     return {"reference": reference, "others": others, "of": of, "ratio": ratio, "blocks": blocks}
 
 

@@ -64,9 +64,21 @@ class Page:
 
 
 def layout() -> Page:
+    """Lay the page out here."""
     opened = gr.Textbox(visible=False, elem_id="prune-opened")
     gr.Markdown("# Prune and recover")
     empty = gr.HTML(elem_id="prune-empty")
+    parts = _cut_part()
+    gr.Markdown("## Variants")
+    parts |= _variants_part()
+    gr.Markdown("## Recover")
+    parts |= _recover_part()
+    with gr.Accordion("What am I looking at?", open=False, elem_id="about-prune"):
+        gr.Markdown(ABOUT)
+    return Page(opened, empty, **parts)
+
+
+def _cut_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             cut, evaluate = _cut_controls(), _evaluate_controls()
@@ -74,36 +86,24 @@ def layout() -> Page:
         with gr.Column(scale=3, min_width=320):
             preview = _preview()
             pruning = _jobs.panel("prune")
-    gr.Markdown("## Variants")
+    return {"cut": cut, "evaluate": evaluate, "prune": prune, "preview": preview, "pruning": pruning}
+
+
+def _variants_part() -> dict[str, Any]:
     variants = gr.HTML(elem_id="variants", css_template=TABLES)
     with gr.Row():
         measure = gr.Button("Measure perplexity of every variant", elem_id="measure", size="sm", scale=0, min_width=300)
-    measuring = _jobs.panel("evaluate")
-    gr.Markdown("## Recover")
+    return {"variants": variants, "measure": measure, "measuring": _jobs.panel("evaluate")}
+
+
+def _recover_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             recover = _recover_controls()
             start = gr.Button("Recover", variant="primary", elem_id="recover")
         with gr.Column(scale=3, min_width=320):
             shown, recovering = _recover_pictures(), _jobs.panel("recover")
-    with gr.Accordion("What am I looking at?", open=False, elem_id="about-prune"):
-        gr.Markdown(ABOUT)
-    return Page(
-        opened,
-        empty,
-        cut,
-        evaluate,
-        prune,
-        preview,
-        pruning,
-        variants,
-        measure,
-        measuring,
-        recover,
-        start,
-        recovering,
-        shown,
-    )
+    return {"recover": recover, "start": start, "recovering": recovering, "curve": shown}
 
 
 def _cut_controls() -> dict[str, Any]:
@@ -146,19 +146,14 @@ def _evaluate_controls() -> dict[str, Any]:
             elem_id="evaluate-text",
         )
         with gr.Row():
-            tokens = gr.Number(
-                4096,
-                label="Tokens",
-                info="the first so many; empty: all",
-                precision=0,
-                elem_id="evaluate-tokens",
-                min_width=120,
-            )
-            length = gr.Number(
-                128, label="Window", info="tokens each", precision=0, elem_id="evaluate-length", min_width=120
-            )
+            tokens = _number("tokens", 4096, "Tokens", "the first so many; empty: all")
+            length = _number("length", 128, "Window", "tokens each")
         warning = gr.HTML(elem_id="evaluate-warning")
     return {"compensate": compensate, "text": text, "tokens": tokens, "length": length, "warning": warning}
+
+
+def _number(name: str, value: int, label: str, info: str) -> gr.Number:
+    return gr.Number(value, label=label, info=info, precision=0, elem_id=f"evaluate-{name}", min_width=120)
 
 
 def _preview() -> list[Any]:
@@ -171,34 +166,34 @@ def _preview() -> list[Any]:
 
 
 def _recover_controls() -> dict[str, Any]:
-    standard = PRESETS["embedded"]
     variant = gr.Dropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
     preset = gr.Radio(
-        [
-            ("embedded model: 10 minutes on two cores", "embedded"),
-            ("the paper's: hours on a GPU", "paper"),
-        ],
+        [("embedded model: 10 minutes on two cores", "embedded"), ("the paper's: hours on a GPU", "paper")],
         value="embedded",
         label="Settings",
         elem_id="recover-preset",
     )
     with gr.Accordion("All settings", open=False, elem_id="recover-settings"):
-        loss = gr.Radio(
-            [("distillation from the original", "distill"), ("language model (the paper)", "language-model")],
-            value=standard["loss"],
-            label="Loss",
-            elem_id="recover-loss",
-        )
-        text = gr.Dropdown(
-            list(TEXTS),
-            value=standard["text"],
-            allow_custom_value=True,
-            label="Recovery text",
-            info="Its recovery part, which is neither calibrated nor evaluated on.",
-            elem_id="recover-text",
-        )
-        numbers = _recover_numbers(standard)
-    return {"variant": variant, "preset": preset, "loss": loss, "text": text, **numbers}
+        settings = _recover_words(PRESETS["embedded"]) | _recover_numbers(PRESETS["embedded"])
+    return {"variant": variant, "preset": preset, **settings}
+
+
+def _recover_words(standard: dict[str, Any]) -> dict[str, Any]:
+    loss = gr.Radio(
+        [("distillation from the original", "distill"), ("language model (the paper)", "language-model")],
+        value=standard["loss"],
+        label="Loss",
+        elem_id="recover-loss",
+    )
+    text = gr.Dropdown(
+        list(TEXTS),
+        value=standard["text"],
+        allow_custom_value=True,
+        label="Recovery text",
+        info="Its recovery part, which is neither calibrated nor evaluated on. Or file:PATH, or hub:NAME.",
+        elem_id="recover-text",
+    )
+    return {"loss": loss, "text": text}
 
 
 def _recover_numbers(standard: dict[str, Any]) -> dict[str, Any]:

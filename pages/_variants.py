@@ -17,6 +17,7 @@ from ._plans import BYTES, html_table
 from ._plots import recovery_curve
 
 MOST_WAYS = 3
+MOST_POINTS = 2000
 HOW = {"": "", "bias": "bias compensation", "least-squares": "least squares"}
 
 
@@ -105,9 +106,15 @@ def what_was_done(variant: Variant) -> str:
 def curve_points(store: Store, run_id: str, job: Job | None) -> list[dict[str, Any]]:
     """[{"step", "loss" and/or "perplexity"}] of the live recovery, else of the latest one that ended."""
     if job is not None and job.live:
-        return [event.payload for event in store.events(job.id, stages=["recover"]) if event.payload]
+        return _thinned([event.payload for event in store.events(job.id, stages=["recover"]) if event.payload])
     kept = store.results(run_id, "curve")
-    return kept[-1].data["points"] if kept else []
+    return _thinned(kept[-1].data["points"]) if kept else []
+
+
+def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most about `MOST_POINTS` losses; every perplexity stays."""
+    step = -(-len(points) // MOST_POINTS) or 1
+    return [p for i, p in enumerate(points) if i % step == 0 or p.get("perplexity") is not None]
 
 
 def curve(points: list[dict[str, Any]], job: Job | None) -> go.Figure | None:

@@ -79,6 +79,7 @@ def _layout() -> Page:
 
 
 def _controls() -> dict[str, Any]:
+    """Who is asked what, and how."""
     prompts = paper_prompts()
     with gr.Group():
         chosen = gr.CheckboxGroup(
@@ -93,33 +94,23 @@ def _controls() -> dict[str, Any]:
             info="Make variants on the page Prune & recover.",
         )
     with gr.Accordion("How", open=False, elem_id="generate-settings"):
-        with gr.Row():
-            tokens = gr.Number(64, label="New tokens at most", precision=0, elem_id="generate-tokens", min_width=140)
-            seed = gr.Number(
-                0, label="Seed", info="the same for all", precision=0, elem_id="generate-seed", min_width=140
-            )
-        with gr.Row():
-            temperature = gr.Slider(
-                0, 2, 0, step=0.1, label="Temperature", info="0: greedy.", elem_id="generate-temperature", min_width=240
-            )
-            top_p = gr.Slider(
-                0.05,
-                1,
-                1,
-                step=0.05,
-                label="Top-p",
-                info="With a temperature only.",
-                elem_id="generate-top-p",
-                min_width=240,
-            )
-        chat = gr.Radio(
-            [("chat format, where the model has one", True), ("as it stands, to be continued", False)],
-            value=True,
-            label="The prompt",
-            elem_id="generate-chat",
+        return {"prompts": chosen, "own": own, "variants": variants, **_settings()}
+
+
+def _settings() -> dict[str, Any]:
+    with gr.Row():
+        tokens = gr.Number(64, label="New tokens at most", precision=0, elem_id="generate-tokens", min_width=140)
+        seed = gr.Number(0, label="Seed, the same for all", precision=0, elem_id="generate-seed", min_width=140)
+    with gr.Row():
+        temperature = gr.Slider(
+            0, 2, 0, step=0.1, label="Temperature", info="0: greedy.", elem_id="generate-temperature", min_width=240
         )
-    numbers = {"max_new_tokens": tokens, "temperature": temperature, "top_p": top_p, "seed": seed, "chat": chat}
-    return {"prompts": chosen, "own": own, "variants": variants, **numbers}
+        top_p = gr.Slider(
+            0.05, 1, 1, step=0.05, label="Top-p", info="With a temperature.", elem_id="generate-top-p", min_width=240
+        )
+    forms = [("chat format, where the model has one", True), ("as it stands, to be continued", False)]
+    chat = gr.Radio(forms, value=True, label="The prompt", elem_id="generate-chat")
+    return {"max_new_tokens": tokens, "temperature": temperature, "top_p": top_p, "seed": seed, "chat": chat}
 
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
@@ -192,15 +183,8 @@ def begin(
         raise BadInput("No instruction is chosen; tick one of the paper's, or write your own.")
     if not variants:
         raise BadInput("No variant is chosen; tick who is to answer.")
-    request = {
-        "prompts": asked,
-        "variants": variants,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "seed": seed,
-        "chat": chat,
-    }
+    drawing = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    request = {"prompts": asked, "variants": variants, "max_new_tokens": max_new_tokens, "chat": chat, **drawing}
     return jobs.submit(store, run_id, GenerateRequest.from_json(request))
 
 

@@ -19,6 +19,8 @@ from ._pruning import PRESETS, SAME, Cut
 from ._variants import curve, curve_in_words, curve_points, groups_of, variants_table
 
 TITLE = "Prune & recover"
+CHOSEN = ("variant", "preset")
+"""Controls of a recovery that no preset sets."""
 
 
 def build(ctx: Context) -> None:
@@ -46,23 +48,31 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.live(looked, whole, [page.opened, *chosen])
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
     opening(ctx, lambda run_id, options: _whole(store, run_id, _from_address(options)), whole)
-    for name, control in page.cut.items():
-        for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
-            trigger(partial(_previewed, store), [shell.run, *cut], page.preview, trigger_mode="always_last", **QUIET)
-            remembered(control.release if name == "ratio" else trigger, page.cut)
-    page.evaluate["text"].input(
-        partial(_pruning.warning, store), [shell.run, page.evaluate["text"]], page.evaluate["warning"], **QUIET
-    )
-    settings = [control for name, control in page.recover.items() if name not in ("variant", "preset")]
-    names = [name for name in page.recover if name not in ("variant", "preset")]
-    page.recover["preset"].input(
-        lambda preset: [PRESETS[preset][name] for name in names], page.recover["preset"], settings, **QUIET
-    )
+    _wire_controls(store, shell, page)
+    settings = _settings(page)
     shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
     shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
     shell.starts(page.start.click, partial(begin_recover, store), [page.recover["variant"], *settings], "recover")
     for panel in (page.pruning, page.measuring, page.recovering):
         shell.runs_again(panel)
+
+
+def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
+    """What follows from moving a control, without a job: the preview, a warning, the values of a preset."""
+    cut, text = list(page.cut.values()), page.evaluate["text"]
+    for name, control in page.cut.items():
+        for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
+            trigger(partial(_previewed, store), [shell.run, *cut], page.preview, trigger_mode="always_last", **QUIET)
+            remembered(control.release if name == "ratio" else trigger, page.cut)
+    text.input(partial(_pruning.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
+    names = [name for name in page.recover if name not in CHOSEN]
+    preset = page.recover["preset"]
+    preset.input(lambda given: [PRESETS[given][name] for name in names], preset, _settings(page), **QUIET)
+
+
+def _settings(page: Page) -> list[Any]:
+    """The controls of a recovery that a preset sets."""
+    return [control for name, control in page.recover.items() if name not in CHOSEN]
 
 
 def _live_outputs(page: Page) -> list[Any]:
@@ -193,17 +203,7 @@ def begin_recover(
     far."""
     if not variant:
         raise BadInput("No variant is chosen; prune the model first, then choose what is to be recovered.")
-    asked = {
-        "variant": variant,
-        "loss": loss,
-        "text": text,
-        "steps": steps,
-        "batch": batch,
-        "length": length,
-        "learning_rate": learning_rate,
-        "rank": rank,
-        "alpha": alpha,
-        "evaluate_every": evaluate_every,
-        "seed": seed,
-    }
-    return jobs.submit(store, run_id, RecoverRequest.from_json(asked))
+    what = {"variant": variant, "loss": loss, "text": text, "seed": seed, "evaluate_every": evaluate_every}
+    size = {"steps": steps, "batch": batch, "length": length}
+    adapters = {"rank": rank, "alpha": alpha, "learning_rate": learning_rate}
+    return jobs.submit(store, run_id, RecoverRequest.from_json(what | size | adapters))

@@ -43,32 +43,45 @@ watch('value', () => {
 
 def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
+    store = ctx.store
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown("# Runs")
         search = gr.Textbox(label="Find", placeholder="a word of the title, model or text", elem_id="find-runs")
         listed = gr.HTML(elem_id="all-runs", js_on_load=ON_LOAD)
         chosen = gr.Textbox(visible=False, label="Runs")
         hint = gr.Markdown(HINTS[0], elem_id="runs-hint")
-        with gr.Row(visible=False, elem_id="one-run") as one:
-            title = gr.Textbox(label="Title", elem_id="run-name", scale=3)
-            rename = gr.Button("Rename", elem_id="rename-run", scale=0, min_width=110)
-            delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", scale=0, min_width=110)
-        with gr.Row(visible=False, elem_id="really") as really:
-            warning = gr.HTML(elem_id="delete-warning")
-            yes = gr.Button("Delete for good", variant="stop", elem_id="delete-yes", scale=0, min_width=150)
-            no = gr.Button("Keep it", elem_id="delete-no", scale=0, min_width=110)
+        one, title, rename, delete = lay_out_one()
+        really, warning, yes, no = lay_out_question()
         compared = gr.HTML(elem_id="compared-runs")
         drawer("runs")
 
-        shell.live(partial(listing, ctx.store), [listed], [search], without_run=True)
-        wire_choice(ctx.store, listed, [chosen, hint, one, title, really, compared])
-        again: dict[str, Any] = {"fn": partial(listing, ctx.store, ""), "inputs": search, "outputs": listed, **QUIET}
+        shell.live(partial(listing, store), [listed], [search], without_run=True)
+        again: dict[str, Any] = {"fn": partial(listing, store, ""), "inputs": search, "outputs": listed, **QUIET}
         search.change(**again)
-        delete.click(guarded(partial(ask, ctx.store)), chosen, [really, warning], api_visibility="private", **ACT)
+        wire_choice(store, listed, [chosen, hint, one, title, really, compared])
+        delete.click(guarded(partial(ask, store)), chosen, [really, warning], api_visibility="private", **ACT)
         no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
-        renamed = rename.click(guarded(partial(rename_run, ctx.store)), [chosen, title], api_name="rename_run", **ACT)
+        renamed = rename.click(guarded(partial(rename_run, store)), [chosen, title], api_name="rename_run", **ACT)
         renamed.success(**again)
-        yes.click(guarded(partial(delete_run, ctx.store)), chosen, api_name="delete_run", **ACT).success(**again)
+        yes.click(guarded(partial(delete_run, store)), chosen, api_name="delete_run", **ACT).success(**again)
+
+
+def lay_out_one() -> tuple[gr.Row, gr.Textbox, gr.Button, gr.Button]:
+    """What can be done with one run: the row, its title, rename, delete."""
+    with gr.Row(visible=False, elem_id="one-run") as row:
+        title = gr.Textbox(label="Title", elem_id="run-name", scale=3)
+        rename = gr.Button("Rename", elem_id="rename-run", scale=0, min_width=110)
+        delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", scale=0, min_width=110)
+    return row, title, rename, delete
+
+
+def lay_out_question() -> tuple[gr.Row, gr.HTML, gr.Button, gr.Button]:
+    """Asking before a run is deleted: the row, what would be lost, yes, no."""
+    with gr.Row(visible=False, elem_id="really") as row:
+        warning = gr.HTML(elem_id="delete-warning")
+        yes = gr.Button("Delete for good", variant="stop", elem_id="delete-yes", scale=0, min_width=150)
+        no = gr.Button("Keep it", elem_id="delete-no", scale=0, min_width=110)
+    return row, warning, yes, no
 
 
 def wire_choice(store: Store, listed: gr.HTML, parts: list[Any]) -> None:

@@ -136,7 +136,7 @@ def opened(window: Any, address: str) -> Iterator[SimpleNamespace]:
     def visit(width: int = 1280) -> Any:
         page = window.new_page()
         page.set_viewport_size({"width": width, "height": 900})
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(90_000)
         page.on("pageerror", lambda fault: wrong.append(str(fault)))
         page.on(
             "request",

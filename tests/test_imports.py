@@ -18,6 +18,7 @@ HEAVY = ("torch", "transformers")
 FOR_PAGES = (
     "catalogue",
     "criteria",
+    "device",
     "errors",
     "events",
     "forecast",
@@ -27,8 +28,11 @@ FOR_PAGES = (
     "paths",
     "plan",
     "recipe",
+    "sample",
     "scores",
+    "settings",
     "store",
+    "text",
 )
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("[!_]*.py"))
 LIGHT = (

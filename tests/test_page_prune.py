@@ -232,3 +232,11 @@ def test_the_rows_of_a_job_name_its_steps_in_words(store: Store, run_id: str) ->
     assert "load the model" in html and "score under random" in html and "perplexity of original" in html
     assert "result" not in html
     assert _pruning.rows(store.job(number), []) == ""
+
+
+def test_a_long_curve_is_thinned_and_keeps_every_measurement(store: Store, run_id: str) -> None:
+    points = [{"step": i, "loss": 1.0, **({"perplexity": 9.0} if i % 100 == 7 else {})} for i in range(9000)]
+    store.add_result(run_id, "curve", {"variant": "recovered-1", "points": points})
+    shown = curve_points(store, run_id, None)
+    assert len(shown) < 2500
+    assert sum("perplexity" in point for point in shown) == 90

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.columns import Columns
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
@@ -87,22 +87,24 @@ def generate(
 def _streamed(events: Events, prompt: str, names: list[str]) -> Any:
     """Show answers side by side: word by word on a terminal, once they are whole elsewhere. Returns the result."""
     console = Console()
-    console.print(f"\n[bold]{escape(prompt)}[/bold]", highlight=False)
     texts, result = dict.fromkeys(names, ""), None
     with closing(events), Live(console=console, auto_refresh=False) as live:
         for event in events:
             if event.stage == RESULT:
                 result = event.payload
-                live.update(Columns([_panel(n, w.text, _facts(w)) for n, w in result.items()], equal=True, expand=True))
+                live.update(_side_by_side(console, prompt, {name: (w.text, _facts(w)) for name, w in result.items()}))
             elif console.is_terminal:
                 texts[event.payload["variant"]] = event.payload["text"]
-                live.update(Columns([_panel(n, text, "…") for n, text in texts.items()], equal=True, expand=True))
+                live.update(_side_by_side(console, prompt, {name: (text, "…") for name, text in texts.items()}))
             live.refresh()
     return result
 
 
-def _panel(name: str, text: str, facts: str) -> Panel:
-    return Panel(Words(text), title=escape(name), subtitle=facts)
+def _side_by_side(console: Console, prompt: str, answers: dict[str, tuple[str, str]]) -> Group:
+    """The prompt, and under it a column for each answer: {model: (text, what is known of it)}."""
+    width = max(40, console.width // len(answers) - 1)
+    panels = [Panel(Words(text), title=escape(name), subtitle=facts) for name, (text, facts) in answers.items()]
+    return Group(Words(f"\n{prompt}", style="bold"), Columns(panels, width=width))
 
 
 def _facts(written: "Generation") -> str:

@@ -1,0 +1,480 @@
+"""The pages without a browser: what they say, what they ask the engine for, and how the app is wired."""
+
+import inspect
+from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import made_scores
+import pytest
+
+import app as app_module
+from minillm import jobs
+from minillm.catalogue import MODELS
+from minillm.errors import BadInput, UnknownName
+from minillm.events import Event
+from minillm.recipe import InspectRequest, RunRecipe, ScoreRequest
+from minillm.store import Store
+from pages import NAMES, _jobs, _models, _runs, _score_form, _scoring, _title_bar, model, runs, start
+from pages._frame import Context, _run_in_address, address, guarded
+from pages._phrases import ago, count, percent, seconds, size
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def run_id(store: Store) -> str:
+    return store.create_run(RunRecipe(samples=4, length=16), "A <b>run</b>")
+
+
+def context(store: Store, confined: bool = False) -> Context:
+    return Context(store, SimpleNamespace(problem=""), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
+
+
+def score_job(store: Store, run_id: str, *criteria: str, **settings: Any) -> int:
+    return jobs.submit(store, run_id, ScoreRequest(criteria=criteria or ("wanda",), settings=settings))
+
+
+def block(layer: int) -> dict[str, Any]:
+    return {"layer": layer, "heads": [1.0, 2.0], "channel_quantiles": [1.0, 2.0, 3.0, 4.0, 5.0]}
+
+
+# Phrases
+
+
+def test_numbers_are_said_as_people_say_them():
+    assert [seconds(s) for s in (None, 0.44, 12.4, 59.7, 3 * 60 + 20, 7500)] == [
+        "–",
+        "0.4 s",
+        "12 s",
+        "1 min",
+        "3 min 20 s",
+        "2 h 5 min",
+    ]
+    assert [size(b) for b in (None, 12, 1500, 540_000_000, 1_400_000_000)] == [
+        "–",
+        "12 B",
+        "1.5 kB",
+        "540 MB",
+        "1.4 GB",
+    ]
+    assert [count(n) for n in (1536, 134_515_008, 6_738_415_616)] == ["1,536", "134.5 M", "6.74 B"]
+    assert [percent(s) for s in (0, 0.999, 1)] == ["0 %", "99 %", "100 %"]
+    assert [ago(1000, now) for now in (1010, 1000 + 300, 1000 + 7200)] == ["just now", "5 min ago", "2 h ago"]
+
+
+# Errors at the edge
+
+
+def test_an_engines_error_is_shown_as_its_sentence():
+    def fails() -> None:
+        raise BadInput("Give a number.")
+
+    with pytest.raises(gr.Error) as shown:
+        guarded(fails)()
+    assert shown.value.message == "Give a number."
+
+
+def test_any_other_error_is_one_sentence_and_a_log_entry(caplog: pytest.LogCaptureFixture):
+    with pytest.raises(gr.Error) as shown:
+        guarded(lambda: {}["secret path"])()
+    assert "secret path" not in shown.value.message
+    assert "KeyError" in shown.value.message
+    assert "secret path" in caplog.text
+
+
+def test_a_guarded_function_keeps_the_names_of_its_parameters():
+    def handler(store: Store, run_id: str, event: gr.EventData) -> None: ...
+
+    called = guarded(partial(handler, None))
+    assert list(inspect.signature(called).parameters) == ["run_id", "event"]
+    assert called.__annotations__["event"] is gr.EventData
+
+
+# The run in the address
+
+
+def request(**query: str) -> Any:
+    return SimpleNamespace(query_params=query)
+
+
+def test_the_run_comes_from_the_address(store: Store, run_id: str):
+    assert _run_in_address(store, request(run=run_id)) == (run_id, "")
+    assert _run_in_address(store, request()) == ("", "")
+    found, problem = _run_in_address(store, request(run="../secret"))
+    assert found == "" and "There is no run" in problem
+
+
+def test_addresses_carry_the_run():
+    assert address("score", "abc") == "score?run=abc"
+    assert address("", "abc") == "?run=abc"
+    assert address("score") == "score"
+
+
+def test_the_title_bar_names_run_model_and_job_and_escapes_what_people_typed(store: Store, run_id: str):
+    job = store.job(score_job(store, run_id))
+    bar = _title_bar.title_bar(store, run_id, job, "A problem & more")
+    assert "A &lt;b&gt;run&lt;/b&gt;" in bar and "<b>run</b>" not in bar
+    assert "smollm2-135m" in bar and "score" in bar and "A problem &amp; more" in bar
+    assert _title_bar.title_bar(store, "", None) == ""
+
+
+# Jobs
+
+
+def test_a_queued_job_says_its_place(store: Store, run_id: str):
+    other = store.create_run(RunRecipe())
+    first, second = score_job(store, run_id), score_job(store, other)
+    assert "next in line" in _jobs.chip(store, store.job(first))
+    assert "1 job ahead" in _jobs.chip(store, store.job(second))
+
+
+def test_a_jobs_chip_says_how_it_gets_on_and_how_it_ended(store: Store, run_id: str):
+    job = score_job(store, run_id)
+    store.claim_next("auto/1")
+    store.append_event(job, Event("score:wanda", 1, 4), 0.25)
+    assert "running" in _jobs.chip(store, store.job(job)) and "25 %" in _jobs.chip(store, store.job(job))
+    store.request_cancel(job)
+    assert "stopping" in _jobs.chip(store, store.job(job))
+    store.finish_job(job, "failed", "It broke.")
+    assert "failed" in _jobs.chip(store, store.job(job)) and "<progress" not in _jobs.chip(store, store.job(job))
+    assert "The score job failed. It broke." in _jobs.ending(store.job(job))
+    assert _jobs.chip(store, None) == "" and _jobs.ending(None) == ""
+
+
+def test_the_job_that_matters_is_the_running_one_then_the_first_in_line_then_the_last(store: Store, run_id: str):
+    inspect_job = jobs.submit(store, run_id, InspectRequest())
+    score = score_job(store, run_id)
+    assert _jobs.current(store, run_id).id == inspect_job  # type: ignore[union-attr]
+    assert _jobs.current(store, run_id, "score").id == score  # type: ignore[union-attr]
+    store.request_cancel(inspect_job)
+    assert _jobs.current(store, run_id).id == score  # type: ignore[union-attr]
+    store.request_cancel(score)
+    assert _jobs.current(store, run_id).id == score  # type: ignore[union-attr]
+    assert _jobs.current(store, store.create_run(RunRecipe())) is None
+
+
+def test_the_stamp_changes_with_every_step_and_not_otherwise(store: Store, run_id: str):
+    seen = [_jobs.stamp(store, run_id)]
+    job = score_job(store, run_id)
+    seen.append(_jobs.stamp(store, run_id))
+    store.claim_next("auto/1")
+    seen.append(_jobs.stamp(store, run_id))
+    store.append_event(job, Event("load", 0, 1), 0.1)
+    seen.append(_jobs.stamp(store, run_id))
+    assert _jobs.stamp(store, run_id) == seen[-1]
+    store.finish_job(job, "done")
+    seen.append(_jobs.stamp(store, run_id))
+    assert len(set(seen)) == len(seen)
+
+
+def stored(seq: int, stage: str, done: int, total: int, when: float) -> Any:
+    return SimpleNamespace(seq=seq, time=when, stage=stage, done=done, total=total, payload=None)
+
+
+def job_in(state: str) -> Any:
+    return SimpleNamespace(state=state, live=state in ("queued", "running"), started=100.0)
+
+
+NAMED = {"a": "A", "b": "B", "c": "C"}
+
+
+def test_the_parts_of_a_running_job():
+    events = [
+        stored(1, "load", 0, 1, 101.0),
+        stored(2, "score:a", 2, 2, 103.0),
+        stored(3, "score:b", 1, 4, 105.0),
+    ]
+    a, b, c = _jobs.parts(job_in("running"), events, NAMED, "score:", 106.0)
+    assert (a.state, a.seconds, a.left) == ("done", 2.0, None)
+    assert (b.state, b.seconds) == ("running", 3.0)
+    assert b.left == 5.0  # three more steps of two seconds, one second of them gone
+    assert (c.state, c.seconds) == ("waiting", None)
+
+
+@pytest.mark.parametrize(("state", "said"), [("failed", "failed"), ("cancelled", "stopped"), ("interrupted",) * 2])
+def test_the_parts_of_a_job_that_ended_early(state: str, said: str):
+    events = [stored(1, "score:a", 2, 2, 101.0), stored(2, "score:b", 1, 4, 105.0)]
+    rows = _jobs.parts(job_in(state), events, NAMED, "score:", 500.0)
+    assert [row.state for row in rows] == ["done", said, "not begun"]
+    assert rows[1].seconds == 4.0
+
+
+def test_a_row_is_safe_to_show():
+    row = _jobs.table([_jobs.Part("<x>", "<script>", "running", 1, 2)], "part")
+    assert "<script>" not in row and "&lt;script&gt;" in row and 'value="0.500"' in row
+
+
+# Score
+
+
+def test_scores_on_their_way_are_drawn_block_by_block(store: Store, run_id: str):
+    job = score_job(store, run_id, "wanda", "magnitude-l1")
+    store.claim_next("auto/1")
+    assert _scoring.bands(_scoring.board(store, run_id), "wanda", "channels") is None
+    for layer in range(3):
+        store.append_event(job, Event("score:wanda", layer + 1, 30, block(layer)), 0.1)
+    look = _scoring.board(store, run_id)
+    assert look.shown("") == look.running == "wanda"
+    assert look.labels == ["wanda"]
+    picture = _scoring.bands(look, "wanda", "channels")
+    assert picture is not None
+    assert list(picture.data[0].x) == [0, 1, 2]
+    assert picture.layout.xaxis.range[1] == pytest.approx(29.6)  # the embedded model's 30 blocks, drawn or not
+
+
+def test_a_finished_criterion_is_drawn_from_its_scores_with_exact_seconds_and_peak(store: Store, run_id: str):
+    job = score_job(store, run_id, "wanda")
+    store.claim_next("auto/1")
+    store.append_event(job, Event("score:wanda", 6, 6, block(5)), 1.0)
+    scores = made_scores.scores(made_scores.shape(), "wanda")
+    object.__setattr__(scores, "seconds", 12.5)
+    object.__setattr__(scores, "peak_bytes", 2_000_000)
+    store.save_scores(run_id, scores)
+    store.finish_job(job, "done")
+    look = _scoring.board(store, run_id)
+    assert [(row.state, row.seconds, row.peak) for row in look.rows] == [("done", 12.5, 2_000_000)]
+    assert look.running is None and look.shown("") == "wanda"
+    assert len(_scoring.bands(look, "wanda", "channels").data[0].x) == 6  # type: ignore[union-attr]
+
+
+def test_a_criterion_that_the_job_gave_up_on_has_failed(store: Store, run_id: str):
+    job = score_job(store, run_id, "zo", "wanda")
+    store.claim_next("auto/1")
+    store.append_event(job, Event("score:zo", 2, 6, block(1)), 0.2)
+    store.append_event(job, Event("score:wanda", 1, 6, block(0)), 0.6)
+    assert [row.state for row in _scoring.board(store, run_id).rows] == ["failed", "running"]
+
+
+def test_a_label_is_read_as_its_criterion_with_its_settings():
+    assert _scoring.shown_name("fms-zo") == "MINI-LLM (FMS, ZO)"
+    assert _scoring.shown_name("zo (directions 4)") == "ZO (directions 4)"
+    assert _scoring.shown_name("my own") == "my own"
+
+
+def test_a_ratio_that_cannot_be_reached_is_said_and_not_raised():
+    plan, note = _scoring.plan_at(made_scores.scores(made_scores.shape()), 0.9)
+    assert plan is None and "largest" in note
+
+
+def test_a_group_is_ranked_under_every_criterion():
+    every = made_scores.several(made_scores.shape(), ("wanda", "zo"))
+    table = _scoring.group_facts(every, 2, "channels", 7)
+    rank = int((every["wanda"].channels[2] < every["wanda"].channels[2][7]).sum()) + 1
+    assert "Channel 7 of block 2" in table and f"{rank} of 96" in table and "ZO" in table
+    assert _scoring.group_facts(every, 2, "channels", 4000) == ""
+
+
+DEFAULTS = ("max", "gaussian", "divide", 1, 0, 1e-3)
+
+
+def begin(
+    store: Store, run_id: str, criteria: list[str], *settings: Any, text: str = "python-docs", seed: int = 0
+) -> int:
+    return _score_form.begin(context(store), run_id, criteria, text, 4, 16, 10, seed, *(settings or DEFAULTS))
+
+
+def test_scoring_with_the_runs_own_recipe_stays_in_the_run(store: Store, run_id: str):
+    job = store.job(begin(store, run_id, ["wanda", "zo"]))
+    assert job.run_id == run_id
+    assert job.request == ScoreRequest(criteria=("wanda", "zo"))
+
+
+def test_settings_become_part_of_the_label_only_where_they_differ(store: Store, run_id: str):
+    job = store.job(begin(store, run_id, ["zo"], "max", "rademacher", "divide", 4.0, 0, 1e-3))
+    assert job.request.settings == {"noise": "rademacher", "directions": 4}
+
+
+def test_another_seed_makes_another_run_and_a_run_without_scores_gives_way(store: Store, run_id: str):
+    store.add_result(run_id, "inspect", {"groups": {}})
+    job = store.job(begin(store, run_id, ["wanda"], seed=7))
+    assert job.run_id != run_id
+    assert store.run(job.run_id).recipe.seed == 7
+    assert store.run(job.run_id).title == "A <b>run</b>"
+    assert [run.id for run in store.runs()] == [job.run_id]
+    assert [result.kind for result in store.results(job.run_id)] == ["inspect"]
+
+
+def test_a_run_with_scores_stays_beside_the_new_one(store: Store, run_id: str):
+    store.save_scores(run_id, made_scores.scores(made_scores.shape()))
+    job = store.job(begin(store, run_id, ["wanda"], seed=7))
+    assert {run.id for run in store.runs()} == {run_id, job.run_id}
+    assert store.run(job.run_id).title.endswith("· seed 7")
+
+
+def test_what_cannot_be_scored_is_refused_and_leaves_nothing(store: Store, run_id: str):
+    with pytest.raises(BadInput, match="No criterion is ticked"):
+        begin(store, run_id, [])
+    with pytest.raises(UnknownName, match="python-docs"):
+        begin(store, run_id, ["wanda"], text="python-doc")
+    with pytest.raises(BadInput, match="There is no file"):
+        begin(store, run_id, ["wanda"], text="file:/nowhere/a.txt")
+    with pytest.raises(BadInput, match="directions"):
+        begin(store, run_id, ["zo"], "max", "gaussian", "divide", 0, 0, 1e-3)
+    assert [run.id for run in store.runs()] == [run_id] and store.jobs() == []
+
+
+def test_an_open_app_reads_text_only_from_its_home(store: Store, tmp_path: Any):
+    outside = tmp_path / "secret.txt"
+    outside.write_text("secret")
+    with pytest.raises(BadInput, match="may not be read"):
+        _score_form.checked_text(f"file:{outside}", confined=True)
+    name = _score_form.kept_upload(store, str(outside))
+    assert _score_form.checked_text(name, confined=True) == name
+    assert _score_form.kept_upload(store, str(outside)) == name
+
+
+def test_an_upload_that_is_no_text_is_refused(store: Store, tmp_path: Any):
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    with pytest.raises(BadInput, match="is no text file"):
+        _score_form.kept_upload(store, str(tmp_path / "weights.bin"))
+
+
+# Model
+
+
+def test_what_is_said_of_the_built_in_model_before_it_is_loaded_is_what_loading_finds():
+    from minillm.families import groups_from_config
+    from minillm.weights import config_from_dict
+
+    for entry in MODELS.values():
+        assert entry.groups == groups_from_config(config_from_dict(entry.config))
+        assert entry.groups.parameters == entry.parameters
+
+
+def test_inspecting_another_model_makes_a_run_and_the_same_one_does_not(store: Store):
+    ctx = context(store)
+    first = store.job(model.begin(ctx, "", "smollm2-135m", "auto", "auto"))
+    assert first.kind == "inspect" and store.run(first.run_id).title == "SmolLM2-135M-Instruct"
+    store.request_cancel(first.id)
+    again = store.job(model.begin(ctx, first.run_id, "smollm2-135m", "auto", "auto"))
+    assert again.run_id == first.run_id
+    other = store.job(model.begin(ctx, first.run_id, "someone/other-1b", "auto", "auto"))
+    assert other.run_id != first.run_id and store.run(other.run_id).title == "other-1b"
+
+
+def test_no_run_is_made_of_what_is_no_model(store: Store, tmp_path: Any):
+    with pytest.raises(UnknownName, match="smollm2-135m"):
+        model.begin(context(store), "", "smollm2-153m", "auto", "auto")
+    with pytest.raises(UnknownName):
+        model.begin(context(store, confined=True), "", str(tmp_path), "auto", "auto")
+    assert store.runs() == []
+
+
+def test_the_memory_verdict_counts_weights_that_are_in_memory_once():
+    known = _models.Known(made_scores.smollm2(), "float32")
+    expected = _models.forecasts(known, RunRecipe())
+    wanda = expected["wanda"]
+    assert "does not fit" in _models.memory_table(known, {"wanda": wanda}, wanda.total - 1)
+    assert "does not fit" not in _models.memory_table(known, {"wanda": wanda}, wanda.total)
+    loaded = _models.Known(made_scores.smollm2(), "float32", "cpu")
+    assert "does not fit" not in _models.memory_table(loaded, {"wanda": wanda}, wanda.above)
+    assert "–" in _models.memory_table(known, {"wanda": wanda}, None)
+
+
+# Runs and Start
+
+
+def test_a_run_in_a_line_says_what_came_of_it(store: Store, run_id: str):
+    store.save_scores(run_id, made_scores.scores(made_scores.shape(), "wanda"))
+    store.add_result(run_id, "perplexity", {"variant": "original", "value": 52.0})
+    store.add_result(run_id, "perplexity", {"variant": "original", "value": 52.14})
+    line = _runs.table([_runs.summary(store, store.run(run_id))], tick=True)
+    assert "wanda" in line and "original 52.1" in line and f'value="{run_id}"' in line
+    assert f'href="compare?run={run_id}"' in line and "<b>run</b>" not in line
+
+
+def test_two_runs_side_by_side_show_only_settings_that_differ(store: Store, run_id: str):
+    other = store.create_run(RunRecipe(samples=8, length=16), "Other")
+    told = _runs.side_by_side(store, run_id, other)
+    assert "samples" in told and "length" not in told
+    assert "same settings" in _runs.side_by_side(store, run_id, run_id)
+
+
+def test_perplexities_measured_differently_are_never_in_one_row(store: Store, run_id: str):
+    other = store.create_run(RunRecipe(), "Other")
+    facts = {
+        "variant": "original",
+        "value": 50.0,
+        "text": "wikitext2",
+        "length": 128,
+        "tokens": 4096,
+        "dtype": "float32",
+    }
+    store.add_result(run_id, "perplexity", facts)
+    store.add_result(other, "perplexity", {**facts, "length": 2048, "value": 40.0})
+    told = _runs.side_by_side(store, run_id, other)
+    assert told.count("<td>–</td>") == 2
+
+
+def test_deleting_asks_with_what_would_be_lost_and_renaming_needs_a_title(store: Store, run_id: str):
+    store.save_scores(run_id, made_scores.scores(made_scores.shape()))
+    assert "A &lt;b&gt;run&lt;/b&gt;" in runs.ask(store, run_id)[1] and "1 sets of scores" in runs.ask(store, run_id)[1]
+    with pytest.raises(BadInput, match="title is empty"):
+        runs.rename_run(store, run_id, "  ")
+    assert store.run(run_id).title == "A <b>run</b>"
+
+
+def test_an_empty_list_says_what_to_do(store: Store):
+    assert "Begin one" in runs.listing(store, "", "")
+    store.create_run(RunRecipe(), "here")
+    assert "No run has “&lt;x&gt;”" in runs.listing(store, "", "<x>")
+    assert "here" in runs.listing(store, "", "")
+
+
+def test_beginning_makes_a_run_of_the_embedded_model(store: Store):
+    assert store.run(start.begin_embedded(store)).recipe == RunRecipe()
+
+
+# The app as a whole
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
+    supervisor: Any = SimpleNamespace(problem="")
+    yield app_module.build(Store(tmp_path_factory.mktemp("home")), supervisor, confined=False)
+
+
+def events_of(built: gr.Blocks) -> list[Any]:
+    return list(built.fns.values())
+
+
+def test_every_page_has_its_place(built: gr.Blocks):
+    assert [path for path, *_ in built.pages] == ["", *NAMES[1:]]
+
+
+def test_public_events_have_names_of_their_own_and_say_what_they_do(built: gr.Blocks):
+    public = [fn for fn in events_of(built) if fn.api_visibility == "public"]
+    names = [str(fn.api_name) for fn in public]
+    assert {"score", "inspect", "open_sample", "begin", "rename_run", "delete_run"} <= set(names)
+    assert not [name for name in names if "lambda" in name or name.startswith("_")]
+    doubled = {name for name in names if name[-2:-1] == "_" and name[-1].isdigit()}
+    assert {name[:-2] for name in doubled} <= {"stop"}  # every page has the one that stops its run's job
+    undocumented = [fn.api_name for fn in public if fn.fn is not None and not inspect.getdoc(fn.fn)]
+    assert undocumented == []
+
+
+def test_events_that_only_look_wait_for_nothing(built: gr.Blocks):
+    ticks = [fn for fn in events_of(built) if any(event == "tick" for _, event in fn.targets)]
+    assert len(ticks) == len(NAMES)
+    assert all(not fn.queue and fn.api_visibility == "private" and fn.show_progress == "hidden" for fn in ticks)
+
+
+def test_events_that_may_be_refused_are_queued_so_that_the_reason_is_shown(built: gr.Blocks):
+    refused = [fn for fn in events_of(built) if fn.api_visibility == "public"]
+    assert all(fn.queue and fn.concurrency_limit is None for fn in refused)
+
+
+def test_every_control_has_an_id(built: gr.Blocks):
+    controls = (gr.Button, gr.Slider, gr.Dropdown, gr.Number, gr.CheckboxGroup, gr.Radio, gr.UploadButton)
+    nameless = [
+        f"{type(block).__name__} {getattr(block, 'label', '')}{getattr(block, 'value', '')}"
+        for block in built.blocks.values()
+        if isinstance(block, controls) and not block.elem_id and block.visible
+    ]
+    assert nameless == []
