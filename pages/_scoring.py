@@ -35,6 +35,7 @@ from ._plots import (
 )
 
 PREFIX = "score:"
+PAPERS_OWN = "fms-zo"
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 PAPER_PARAMETERS = range(6_600_000_000, 6_900_000_000)
 """A model of this size is taken for the paper's LLaMA-7B, whose printed peaks are then shown beside."""
@@ -65,7 +66,8 @@ class Board:
         """A row for each criterion of the job and for each that was scored before."""
         names = {label: shown_name(label, criterion) for label, criterion in self.asked.items()}
         found = _jobs.parts(self.job, self.events, names, PREFIX, time.time()) if self.job else []
-        found += [_jobs.Part(label, shown_name(label), "done") for label in self.scores if label not in self.asked]
+        before = sorted((label for label in self.scores if label not in self.asked), key=_place)
+        found += [_jobs.Part(label, shown_name(label), "done") for label in before]
         return [self._measured(row) for row in found]
 
     def _measured(self, row: _jobs.Part) -> _jobs.Part:
@@ -88,15 +90,21 @@ class Board:
         return [row.name for row in self.rows if row.name in self.scores or row.state == "running"]
 
     def shown(self, picked: str) -> str | None:
-        """The label whose pictures are shown: the one picked, else the one being scored, else the last one done."""
-        if picked in self.labels:
-            return picked
-        return self.running or next((label for label in reversed(self.labels)), None)
+        """The label whose pictures are shown: the one picked, else the one being scored, else the paper's own, else the
+        last one."""
+        likely = [picked, self.running, PAPERS_OWN, *reversed(self.labels)]
+        return next((label for label in likely if label in self.labels), None)
 
     def blocks_of(self, label: str) -> dict[int, dict[str, Any]]:
         """{layer: what is known of it} from the job's events: heads, and quantiles of the channels."""
         payloads = (event.payload for event in self.events if event.stage == f"{PREFIX}{label}")
         return {int(p["layer"]): p for p in payloads if p and "layer" in p}
+
+
+def _place(label: str) -> tuple[int, str]:
+    """Where a label comes in the table of criteria."""
+    names, name = list(CRITERIA), label.partition(" (")[0]
+    return (names.index(name) if name in names else len(names), label)
 
 
 def board(store: Store, run_id: str) -> Board:
@@ -194,7 +202,8 @@ def peaks(look: Board) -> go.Figure | None:
     first = next(iter(look.scores.values()))
     weights = first.groups.parameters * BYTES.get(first.recipe.get("dtype", ""), 4)
     reference = PAPER_GPU_BYTES if first.groups.parameters in PAPER_PARAMETERS else None
-    return peak_bars({label: scores.peak_bytes for label, scores in look.scores.items()}, weights, reference)
+    every = {label: look.scores[label].peak_bytes for label in sorted(look.scores, key=_place)}
+    return peak_bars(every, weights, reference)
 
 
 KINDS = ((CHANNELS, "Channels"), (HEADS, "Heads"))

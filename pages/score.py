@@ -96,7 +96,7 @@ def lay_out_pictures() -> Pictures:
         ratio = gr.Slider(
             0.01, 0.6, 0.2, step=0.01, label="Ratio at which they would be cut", elem_id="shown-ratio", visible=False
         )
-        block = gr.Slider(0, 31, 0, step=1, label="Block", elem_id="shown-block", buttons=[], visible=False)
+        block = gr.Slider(0, 31, 8, step=1, label="Block", elem_id="shown-block", buttons=[], visible=False)
     note = gr.Markdown(elem_id="shown-note")
     tab: dict[str, gr.Tab] = {}
     hosts: dict[str, PlotlyHost] = {}

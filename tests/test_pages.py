@@ -251,6 +251,16 @@ def test_a_criterion_that_the_job_gave_up_on_has_failed(store: Store, run_id: st
     assert [row.state for row in _scoring.board(store, run_id).rows] == ["failed", "running"]
 
 
+def test_without_a_choice_the_papers_own_criterion_is_shown_and_rows_come_in_the_tables_order(
+    store: Store, run_id: str
+):
+    for name in ("zo", "wanda", "fms-zo", "magnitude-l1"):
+        store.save_scores(run_id, made_scores.scores(made_scores.shape(), name))
+    look = _scoring.board(store, run_id)
+    assert look.labels == ["magnitude-l1", "wanda", "zo", "fms-zo"]
+    assert look.shown("") == "fms-zo" and look.shown("wanda") == "wanda" and look.shown("gone") == "fms-zo"
+
+
 def test_a_label_is_read_as_its_criterion_with_its_settings():
     assert _scoring.shown_name("fms-zo") == "MINI-LLM (FMS, ZO)"
     assert _scoring.shown_name("zo (directions 4)") == "ZO (directions 4)"

@@ -23,6 +23,18 @@ def test_starting_with_the_embedded_model_opens_its_run_on_the_score_page(visit,
     expect(page.locator("#title-bar")).to_contain_text("SmolLM2-135M-Instruct")
 
 
+def test_the_sample_run_shows_its_pictures_without_a_model(visit, app):
+    page = visit()
+    page.locator("#open-sample").click()
+    page.wait_for_url("**/compare?run=*")
+    page.locator(".plot-mount .main-svg").first.wait_for(state="attached")
+    run_id = page.url.partition("run=")[2][:8]
+    page.get_by_role("link", name="Score", exact=True).click()
+    page.locator("#plot-bands .bars .point").first.wait_for(state="attached")
+    expect(page.locator("#shown-criterion input:checked")).to_have_value("fms-zo")
+    assert app.store.jobs(run_id) == []
+
+
 def test_links_carry_the_run_and_the_latest_runs_open_it(visit, app):
     run_id = app.store.create_run(RunRecipe(), "A run to <i>find</i> & open")
     page = visit(f"?run={run_id}")
