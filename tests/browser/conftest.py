@@ -77,7 +77,7 @@ class App:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(self._answers, "the app answers")
+        until(self._answers, "the app answers", seconds=180)
         return self
 
     def _answers(self) -> bool:
