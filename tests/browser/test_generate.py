@@ -22,8 +22,14 @@ def ask(page, own: str, tokens: int) -> None:
     page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
     page.locator("#generate-own textarea").fill(own)
     page.locator("#generate-settings button").first.click()
-    page.locator("#generate-tokens input").fill(str(tokens))
+    box = page.locator("#generate-tokens input")
+    expect(box).to_be_visible()
+    # an accordion that is still opening may put its fields in place once more, with their first values
+    page.wait_for_timeout(1000)
+    box.fill(str(tokens))
     page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
+    expect(box).to_have_value(str(tokens))
     page.locator("button#generate").click()
 
 
