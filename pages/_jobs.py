@@ -135,10 +135,13 @@ def _still_running(row: Part, events: list[StoredEvent], stage: str, now: float)
 def table(rows: list[Part], noun: str) -> str:
     """Parts as a table: name, state with a progress bar, time left, seconds, peak. noun: what a part is called."""
     head = "".join(f'<th scope="col">{cell}</th>' for cell in (noun, "state", "left", "took", "peak"))
-    return (
-        f'<div class="scroll-x"><table class="facts job-parts"><thead><tr>{head}</tr></thead><tbody>'
-        f"{''.join(map(_row, rows))}</tbody></table></div>"
-    )
+    return grid("progress", "job-parts", head, "".join(map(_row, rows)))
+
+
+def grid(name: str, kind: str, head: str, body: str) -> str:
+    """A table of rows already written, that scrolls where it is too large, also by keyboard. name: read aloud."""
+    rows = f'<table class="facts {kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll-x" tabindex="0" role="region" aria-label="{name}">{rows}</div>'
 
 
 def _row(part: Part) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from minillm.store import Run, Store
 
 from ._frame import address
-from ._jobs import WORDS, current
+from ._jobs import WORDS, current, grid
 from ._phrases import ago, count, escape, seconds, size
 from ._plans import html_table
 
@@ -54,13 +54,7 @@ def table(rows: list[Summary], tick: bool = False) -> str:
     cells = [f'<th scope="col">{name}</th>' for name in head]
     if tick:
         cells.insert(0, '<th scope="col"><span class="unseen">chosen</span></th>')
-    return _grid("facts runs", "".join(cells), "".join(_row(row, tick) for row in rows))
-
-
-def _grid(kind: str, head: str, body: str) -> str:
-    """A table that scrolls sideways where it is too wide."""
-    rows = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll-x"><table class="{kind}">{rows}</table></div>'
+    return grid("runs", "runs", "".join(cells), "".join(_row(row, tick) for row in rows))
 
 
 def _row(row: Summary, tick: bool) -> str:

@@ -6,6 +6,8 @@ from minillm.recipe import RunRecipe
 
 CRITERIA = ("Magnitude L1", "Wanda", "LLM-Pruner", "MINI-LLM (FMS, ZO)")
 LABELS = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
+SETTLED = 1000
+"""Milliseconds until an opening accordion has put its fields in place, with their first values."""
 PATIENT = 300_000
 """Milliseconds for a job of a real model on a busy machine."""
 
@@ -41,6 +43,7 @@ def test_from_four_criteria_to_three_answers(visit, app, embedded, shared_home):
     page = visit(f"prune?run={run_id}&criterion=fms-zo&ratio=0.2")
     expect(page.locator("#plan-sentence")).to_contain_text("20.00 % of all parameters go")
     page.get_by_role("button", name="Perplexity before and after").click()
+    page.wait_for_timeout(SETTLED)
     write(page, "evaluate-tokens", "256")
     page.locator("button#prune").click()
     expect(page.locator("#variants")).to_contain_text("pruned-1", timeout=PATIENT)
@@ -49,6 +52,7 @@ def test_from_four_criteria_to_three_answers(visit, app, embedded, shared_home):
     assert 5 < measured["original"] < measured["pruned-1"]
 
     page.get_by_role("button", name="All settings").click()
+    page.wait_for_timeout(SETTLED)
     for field, value in (("steps", "2"), ("batch", "2"), ("length", "32"), ("evaluate_every", "1")):
         write(page, f"recover-{field}", value)
     page.locator("button#recover").click()
@@ -58,6 +62,7 @@ def test_from_four_criteria_to_three_answers(visit, app, embedded, shared_home):
     page = visit(f"generate?run={run_id}")
     page.locator("#generate-variants").get_by_label("recovered-1").wait_for()
     page.locator("#generate-settings button").first.click()
+    page.wait_for_timeout(SETTLED)
     page.locator("#generate-tokens input").fill("8")
     page.keyboard.press("Tab")
     page.locator("button#generate").click()

@@ -5,6 +5,8 @@ from playwright.sync_api import expect
 from minillm.recipe import RunRecipe
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
+SETTLED = 1000
+"""Milliseconds until an opening accordion has put its fields in place, with their first values."""
 
 
 def run_of(app, model: str) -> str:
@@ -33,6 +35,7 @@ def write(page, field: str, value: str) -> None:
 def prune(page) -> None:
     choose(page, "prune-criterion", "wanda (scored first)")
     page.get_by_role("button", name="Perplexity before and after").click()
+    page.wait_for_timeout(SETTLED)
     write(page, "evaluate-tokens", "256")
     write(page, "evaluate-length", "32")
     page.locator("button#prune").click()
@@ -66,6 +69,7 @@ def test_a_cut_is_measured_recovered_and_everything_is_there_after_a_reload(visi
     expect(page.locator("#variants")).to_contain_text("window 32, 256 tokens, float32")
     expect(page.locator("#recover-variant input")).to_have_value("pruned-1")
     page.get_by_role("button", name="All settings").click()
+    page.wait_for_timeout(SETTLED)
     for field, value in (("steps", "4"), ("batch", "2"), ("length", "16"), ("evaluate_every", "2")):
         write(page, f"recover-{field}", value)
     page.locator("button#recover").click()
@@ -84,6 +88,7 @@ def test_a_stopped_recovery_keeps_its_best(visit, app):
     page, run_id = inspected(visit, app, "quick")
     prune(page)
     page.get_by_role("button", name="All settings").click()
+    page.wait_for_timeout(SETTLED)
     for field, value in (("steps", "100000"), ("batch", "1"), ("length", "16"), ("evaluate_every", "2")):
         write(page, f"recover-{field}", value)
     page.locator("button#recover").click()
