@@ -24,7 +24,7 @@ import gradio as gr
 from minillm import jobs
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs import Supervisor
-from minillm.store import Store
+from minillm.store import Job, Store
 
 from . import _jobs
 from ._title_bar import title_bar
@@ -192,21 +192,29 @@ class Shell:
         return self._looked(run_id, seen, values)
 
     def _looked(self, run_id: str, seen: str, values: tuple[Any, ...], problem: str = "") -> list[Any]:
-        """Values for `_outputs`. The title bar is always new; the page's own only where something has changed."""
+        """Values for `_outputs`. The title bar is always new; the page's own only where something has changed.
+
+        Never raises. A view that cannot be drawn says why in the title bar, and is tried again at the next look.
+        """
         store, job, stamp, drawn = self.ctx.store, None, "", None
         try:
-            stamp = _jobs.stamp(store, run_id) if run_id else ""
+            if run_id:
+                stamp, job = _jobs.stamp(store, run_id), _jobs.current(store, run_id)
             if not seen or stamp != seen:
                 drawn = self._drawn(run_id, values)
-            job = _jobs.current(store, run_id) if run_id else None
-            bar = title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
         except MiniLLMError as fault:
-            bar, run_id = title_bar(self.ctx.store, "", None, str(fault)), ""
+            problem, stamp = problem or str(fault), ""
         except Exception as fault:
-            bar = title_bar(self.ctx.store, "", None, _unexpected(fault))
+            problem, job = _unexpected(fault), None
         live, stopping = (job.live, job.stopping) if job else (False, False)
-        own = [stamp, bar, gr.Button(visible=live, interactive=not stopping), gr.Timer(active=live)]
-        return own + (drawn or [gr.skip() for view in self.views for _ in view.outputs])
+        own = [stamp, self._bar(run_id, job, problem), gr.Button(visible=live, interactive=not stopping)]
+        return [*own, gr.Timer(active=live), *(drawn or [gr.skip() for view in self.views for _ in view.outputs])]
+
+    def _bar(self, run_id: str, job: Job | None, problem: str) -> str:
+        try:
+            return title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
+        except MiniLLMError as fault:
+            return title_bar(self.ctx.store, "", None, str(fault))
 
     def _drawn(self, run_id: str, values: tuple[Any, ...]) -> list[Any]:
         found: list[Any] = []

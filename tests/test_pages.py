@@ -18,7 +18,7 @@ from minillm.events import Event
 from minillm.recipe import InspectRequest, RunRecipe, ScoreRequest
 from minillm.store import Store
 from pages import NAMES, _jobs, _models, _runs, _score_form, _scoring, _title_bar, model, runs, start
-from pages._frame import Context, _run_in_address, address, guarded
+from pages._frame import Context, Shell, _run_in_address, address, guarded
 from pages._phrases import ago, count, percent, seconds, size
 
 
@@ -122,6 +122,53 @@ def test_the_title_bar_names_run_model_and_job_and_escapes_what_people_typed(sto
     assert "A &lt;b&gt;run&lt;/b&gt;" in bar and "<b>run</b>" not in bar
     assert "smollm2-135m" in bar and "score" in bar and "A problem &amp; more" in bar
     assert _title_bar.title_bar(store, "", None) == ""
+
+
+# Looking
+
+
+def shell(store: Store, *views: Any) -> Shell:
+    nothing: Any = None
+    made = Shell(context(store), True, *[nothing] * 7)
+    for draw in views:
+        made.live(draw, ["one output"])
+    return made
+
+
+def test_a_look_draws_only_where_something_has_changed(store: Store, run_id: str):
+    drawn: list[str] = []
+    on = shell(store, lambda run: drawn.append(run) or "picture")
+    job = score_job(store, run_id)
+    stamp, bar, stop, timer, picture = on._look(run_id, "")
+    assert picture == "picture" and "waiting" in bar and stop.visible and timer.active
+    assert on._look(run_id, stamp)[4] == gr.skip() and drawn == [run_id]
+    store.request_cancel(job)
+    again, bar, stop, timer, picture = on._look(run_id, stamp)
+    assert picture == "picture" and "stopped" in bar and not stop.visible and not timer.active
+    assert on._look(run_id, again)[4] == gr.skip()
+
+
+def test_a_view_that_cannot_be_drawn_says_why_and_is_tried_again(store: Store, run_id: str):
+    def fails(run: str) -> str:
+        raise BadInput("Not yet.")
+
+    score_job(store, run_id)
+    stamp, bar, _, timer, picture = shell(store, fails)._look(run_id, "")
+    assert "Not yet." in bar and "A &lt;b&gt;run" in bar and picture == gr.skip()
+    assert timer.active and stamp == ""
+
+
+def test_a_fault_in_a_view_is_one_sentence_and_ends_the_looking(store: Store, run_id: str):
+    score_job(store, run_id)
+    _, bar, _, timer, _ = shell(store, lambda run: 1 / 0)._look(run_id, "")
+    assert "ZeroDivisionError" in bar and not timer.active
+
+
+def test_a_run_deleted_meanwhile_is_said(store: Store, run_id: str):
+    on = shell(store, lambda run: store.run(run).title)
+    store.delete_run(run_id)
+    _, bar, _, timer, _ = on._look(run_id, "seen before")
+    assert "There is no run" in bar and not timer.active
 
 
 # Jobs

@@ -89,7 +89,7 @@ def test_a_stopped_recovery_keeps_its_best(visit, app):
     prune(page)
     page.get_by_role("button", name="All settings").click()
     page.wait_for_timeout(SETTLED)
-    for field, value in (("steps", "100000"), ("batch", "1"), ("length", "16"), ("evaluate_every", "2")):
+    for field, value in (("steps", "100000"), ("batch", "1"), ("length", "16"), ("evaluate_every", "20")):
         write(page, f"recover-{field}", value)
     page.locator("button#recover").click()
     expect(page.locator("#recover-reading")).to_contain_text("so far")
