@@ -6,6 +6,7 @@ This process shows what the store holds and loads no model; a worker process bes
 
 import argparse
 import os
+import sys
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -33,12 +34,12 @@ def arguments() -> argparse.Namespace:
 
 def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     """Every page of the table, at its path."""
-    (first, start), *others = pages.modules().items()
-    titles = tuple((page.TITLE, path) for path, page in pages.modules().items())
+    table = pages.modules()
+    titles = tuple((page.TITLE, path) for path, page in table.items())
     with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False) as app:
         context = _frame.Context(store, supervisor, app, titles, confined)
-        start.build(context)
-    for path, page in others:
+        table.pop("").build(context)
+    for path, page in table.items():
         with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
             page.build(context)
     return app
@@ -50,18 +51,15 @@ def main() -> None:
     store, confined = Store(), given.host not in LOCAL
     supervisor = Supervisor(store, confined=confined).start()
     gr.set_static_paths(_host.static_paths())
-    build(store, supervisor, confined).launch(
-        server_name=given.host,
-        server_port=given.port,
-        theme=_theme.theme(),
-        css_paths=[_host.STYLE, _frame.STYLE],
-        head=_host.head_html(),
-        footer_links=["api", "settings"],
-        ssr_mode=False,
-        enable_monitoring=False,
-        run_history=False,
-        max_file_size="64mb",
-    )
+    look = {"theme": _theme.theme(), "css_paths": [_host.STYLE, _frame.STYLE], "head": _host.head_html()}
+    quiet = {"ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": ["api", "settings"]}
+    try:
+        app = build(store, supervisor, confined)
+        app.launch(server_name=given.host, server_port=given.port, max_file_size="64mb", **look, **quiet)
+    except OSError as fault:
+        sys.exit(f"The app cannot listen on {given.host}:{given.port} ({fault}); give another --port.")
+    finally:
+        supervisor.stop()
 
 
 if __name__ == "__main__":

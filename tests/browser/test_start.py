@@ -1,8 +1,15 @@
 """Start: what a newcomer sees first, and the ways in."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 from playwright.sync_api import expect
 
 from minillm.recipe import RunRecipe
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_newcomer_sees_what_this_is_and_the_way_through_it(visit):
@@ -59,3 +66,18 @@ def test_it_fits_a_telephone(visit):
         page = visit(path, width=390)
         page.locator("#page button").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(app, tmp_path):
+    command = [sys.executable, "app.py", "--port", str(app.port)]
+    second = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "MINILLM_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert second.returncode == 1
+    assert second.stderr.strip().splitlines()[-1].startswith(f"The app cannot listen on 127.0.0.1:{app.port}")
+    assert "Traceback" not in second.stderr
