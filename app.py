@@ -7,6 +7,7 @@ This process shows what the store holds and loads no model; a worker process bes
 import argparse
 import os
 import sys
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -51,8 +52,17 @@ def main() -> None:
     store, confined = Store(), given.host not in LOCAL
     supervisor = Supervisor(store, confined=confined).start()
     gr.set_static_paths(_host.static_paths())
-    look = {"theme": _theme.theme(), "css_paths": [_host.STYLE, _frame.STYLE], "head": _host.head_html()}
-    quiet = {"ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": ["api", "settings"]}
+    look: dict[str, Any] = {
+        "theme": _theme.theme(),
+        "css_paths": [_host.STYLE, _frame.STYLE],
+        "head": _host.head_html(),
+    }
+    quiet: dict[str, Any] = {
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "footer_links": ["api", "settings"],
+    }
     try:
         app = build(store, supervisor, confined)
         app.launch(server_name=given.host, server_port=given.port, max_file_size="64mb", **look, **quiet)
