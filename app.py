@@ -19,16 +19,14 @@ from minillm.store import Store
 from pages import _frame, _host, _theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
+FOOTER: Any = ["api", "settings"]
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(
-        prog="python app.py", description="MINI-LLM Explorer; MINILLM_HOME keeps its runs."
-    )
-    parser.add_argument(
-        "--host", default=LOCAL[0], help="address to listen on (default: reached from this machine only)"
-    )
+    parser = argparse.ArgumentParser(prog="python app.py", description="MINI-LLM Explorer; MINILLM_HOME keeps runs.")
+    parser.add_argument("--host", default=LOCAL[0], help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=7860)
     return parser.parse_args()
 
@@ -52,20 +50,10 @@ def main() -> None:
     store, confined = Store(), given.host not in LOCAL
     supervisor = Supervisor(store, confined=confined).start()
     gr.set_static_paths(_host.static_paths())
-    look: dict[str, Any] = {
-        "theme": _theme.theme(),
-        "css_paths": [_host.STYLE, _frame.STYLE],
-        "head": _host.head_html(),
-    }
-    quiet: dict[str, Any] = {
-        "ssr_mode": False,
-        "enable_monitoring": False,
-        "run_history": False,
-        "footer_links": ["api", "settings"],
-    }
     try:
         app = build(store, supervisor, confined)
-        app.launch(server_name=given.host, server_port=given.port, max_file_size="64mb", **look, **quiet)
+        styles: Any = {"theme": _theme.theme(), "css_paths": [_host.STYLE, _frame.STYLE], "head": _host.head_html()}
+        app.launch(server_name=given.host, server_port=given.port, footer_links=FOOTER, **styles, **QUIET)
     except OSError as fault:
         sys.exit(f"The app cannot listen on {given.host}:{given.port} ({fault}); give another --port.")
     finally:

@@ -56,8 +56,9 @@ def lay_out_form() -> Form:
     )
     with gr.Accordion("What each criterion reads and costs", open=False, elem_id="criteria-table"):
         gr.HTML(criteria_table())
-    text, upload = lay_out_text()
-    recipe = {"text": text, **lay_out_recipe()}
+    with gr.Accordion("Calibration text, samples, seed", open=False, elem_id="calibration"):
+        text, upload = lay_out_text()
+        recipe = {"text": text, **lay_out_recipe()}
     with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
         settings = lay_out_settings()
     button = gr.Button("Score", variant="primary", elem_id="score")

@@ -61,6 +61,7 @@ def untick_all(page) -> None:
 
 def test_scoring_draws_every_block_and_every_view(visit, app):
     page = visit(f"score?run={run_of(app, 'quick', 'Quick', **SHORT)}")
+    page.get_by_role("button", name="Calibration text, samples, seed").click()
     expect(page.locator("#samples input")).to_have_value("4")
     untick_all(page)
     page.locator("button#score").click()
@@ -90,6 +91,7 @@ def test_other_samples_make_a_run_of_their_own(visit, app):
     jobs.submit(app.store, first, ScoreRequest(criteria=("wanda",)))
     page = visit(f"score?run={first}")
     expect(page.locator('tr[data-part="wanda"]')).to_contain_text("done")
+    page.get_by_role("button", name="Calibration text, samples, seed").click()
     page.locator("#samples input").fill("5")
     page.locator("#samples input").press("Tab")
     page.locator("button#score").click()
