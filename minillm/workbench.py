@@ -3,7 +3,7 @@
 Each leaves what it found in the store as soon as it is whole, so that it stays where a later step fails.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +26,9 @@ from .settings import Settings
 from .steps import LOADING
 from .store import Store
 from .text import load_text_events
+
+Found = Generator[Event, None, dict[str, Any]]
+"""What a kind of job is: events, and at the end what it found, as JSON can hold it."""
 
 QUANTILES = (5, 25, 50, 75, 95)
 

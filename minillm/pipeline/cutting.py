@@ -1,0 +1,107 @@
+"""Jobs that leave a variant: pruning and recovery."""
+
+from dataclasses import asdict
+from typing import Any
+
+from ..checkpoint import save_pruned
+from ..events import RESULT, Event, Events, relay
+from ..models import LoadedModel
+from ..plan import cut_counts, make_plan
+from ..recipe import PruneRequest, RecoverRequest
+from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
+from ..recovery import RecoverySettings, recover_events, recovery_text_events
+from ..steps import LOADING, Steps
+from ..surgery import prune_events
+from ..workbench import Found, Workbench
+
+
+def prune(bench: Workbench, request: PruneRequest) -> Found:
+    """Score what has not been, plan, cut, keep the variant, and measure perplexity before and after."""
+    wanted = dict.fromkeys([request.criterion, request.channels_from or request.criterion])
+    missing = [label for label in wanted if label not in bench.store.score_labels(bench.run_id)]
+    steps = Steps(_pruning_costs(bench, request, missing))
+    tokens: Any = None
+    lm = yield from steps.take("load", bench.variant_events())
+    cut_counts(lm.groups, request.ratio, request.layers, request.allocation)  # what cannot be is said before scoring
+    if missing or request.compensate:
+        tokens = yield from steps.take("text", bench.text_events(lm))
+    for label in missing:
+        bench.check_memory(lm, label, {})
+        yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
+    variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))
+    found = {"variant": variant.name, **variant.details}
+    if request.evaluate_text:
+        asked = (request.evaluate_text, request.evaluate_length, request.evaluate_tokens)
+        before = yield from steps.take("before", bench.perplexity_events(ORIGINAL, *asked))
+        after = yield from steps.take("after", bench.perplexity_events(variant.name, *asked))
+        found |= {"perplexity_before": before["value"], "perplexity": after["value"]}
+    return found
+
+
+def _pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) -> dict[str, float]:
+    text = 0.02 * bench.calibration if missing or request.compensate else 0.0
+    cutting = LOADING / 3 + (2.5 * bench.calibration if request.compensate else 0.0)
+    measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
+    scoring = {label: bench.scoring(label, {}) for label in missing}
+    return {"load": LOADING, "text": text, **scoring, "cut": cutting, "before": measuring, "after": measuring}
+
+
+def _cut_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
+    """Plan, cut, and keep the variant, which is the result; its weights too where a plan does not say them all."""
+    store, run_id = bench.store, bench.run_id
+    scores = store.scores(run_id)
+    channels = scores[request.channels_from or request.criterion]
+    plan = make_plan(
+        scores[request.criterion], request.ratio, request.layers, request.allocation, channels_from=channels
+    )
+    small = yield from relay(prune_events(lm, plan, request.compensate or None, tokens))
+    name = store.free_name(run_id, PRUNED)
+    if request.compensate:
+        yield Event("save", 0, 1)
+        save_pruned(small, store.weights_folder(run_id, name))
+    details = {"parameters": plan.parameters, "removed": plan.removed, "ratio": plan.ratio}
+    variant = store.add_variant(run_id, Variant(name, PRUNED, ORIGINAL, request.to_json(), details), plan)
+    bench.pool.keep((run_id, name), small)
+    yield Event(RESULT, 1, 1, variant)
+
+
+def recover(bench: Workbench, request: RecoverRequest) -> Found:
+    """Train LoRA on a pruned variant, merge it, and keep the recovered variant. Stopped early, it keeps the best."""
+    training = request.steps * request.batch * request.length * (4 if request.loss == "distill" else 3)
+    steps = Steps({"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3})
+    original = yield from steps.take("load", bench.variant_events())
+    small = yield from steps.take("cut", bench.variant_events(request.variant))
+    chosen = RecoverySettings(
+        **{name: getattr(request, name) for name in RecoverySettings.__dataclass_fields__ if hasattr(request, name)}
+    )
+    text = recovery_text_events(request.text, original, request.length, chosen, bench.pool.confined)
+    rows = yield from steps.take("text", text)
+    teacher = original if request.loss == "distill" else None
+    events = recover_events(small, rows, teacher, request.length, bench.stop, **asdict(chosen))
+    fixed: LoadedModel = yield from steps.take("recover", _announced("recover", events))
+    return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
+
+
+def _announced(stage: str, events: Events) -> Events:
+    """Events of a step whose first one takes a while (a measurement before training), with an empty one before it."""
+    yield Event(stage)
+    yield from events
+
+
+def _recovered_events(bench: Workbench, request: RecoverRequest, fixed: LoadedModel) -> Events:
+    """Keep a recovered variant and its learning curve; the result says where the best was, and whether it was
+    stopped (before the first step there is nothing to keep)."""
+    store, run_id, training = bench.store, bench.run_id, fixed.history[-1]
+    curve, stopped = training["curve"], training["curve"][-1]["step"] < request.steps
+    facts = {"stopped": stopped, "best_step": training["best_step"], "steps": curve[-1]["step"]}
+    if not facts["steps"]:
+        yield Event(RESULT, 1, 1, {"variant": "", **facts})
+        return
+    name = store.free_name(run_id, RECOVERED)
+    yield Event("save", 0, 1)
+    save_pruned(fixed, store.weights_folder(run_id, name))
+    details = {**facts, "parameters": fixed.parameters, "held_out_perplexity": training["held_out_perplexity"]}
+    store.add_variant(run_id, Variant(name, RECOVERED, request.variant, request.to_json(), details))
+    bench.pool.keep((run_id, name), fixed)
+    bench.keep("curve", {"variant": name, "points": curve, **facts})
+    yield Event(RESULT, 1, 1, {"variant": name, **details})
