@@ -61,7 +61,12 @@ def compensation_events(
 def _patch(weight: Tensor, kept: Tensor, gone: Tensor, seen: InputMean | InputMoments, where: str) -> Patch:
     weight = weight.float()
     if isinstance(seen, InputMean):
-        return Patch(bias=weight[:, gone] @ seen.mean[gone])
+        bias = weight[:, gone] @ seen.mean[gone]
+        if not bias.isfinite().all():
+            raise NumericalFault(
+                f"At {where}: the mean of the inputs is not finite; load the model in float32, or give another text."
+            )
+        return Patch(bias=bias)
     assert seen.moments is not None
     return Patch(columns=weight[:, kept] + taken_over(weight[:, gone], seen.moments, kept, gone, where))
 

@@ -1,10 +1,13 @@
-"""Where things are kept: `MINILLM_HOME`, or a folder in the user's cache."""
+"""Where things are kept: `MINILLM_HOME`, or a folder in the user's cache; and what comes with the project."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+
+ASSETS = Path(__file__).parents[1] / "assets"
+"""What comes with the project."""
 
 
 def home() -> Path:

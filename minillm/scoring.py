@@ -88,6 +88,14 @@ def _checked(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
     return tokens
 
 
+def _finite(seen: Tensor) -> Tensor:
+    if not seen.isfinite().all():
+        raise NumericalFault(
+            "The inputs are not finite numbers on this text; load the model in float32, or give another text."
+        )
+    return seen
+
+
 def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
     """Steps that find nothing for a block by themselves; returns what they come to."""
     while True:
@@ -244,7 +252,7 @@ class _Scoring:
         for name, observer in observed.items():
             if id(observer) not in known:
                 try:
-                    known[id(observer)] = observer.result()
+                    known[id(observer)] = _finite(observer.result())
                 except NumericalFault as fault:
                     raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
         return {name: known[id(observer)] for name, observer in observed.items()}

@@ -6,6 +6,7 @@ no head or channel is idle and cutting any of them moves the logits.
 """
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 VOCABULARY = 320
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -28,16 +30,16 @@ SENTENCES = (
 
 
 def _built(model_class: str, config_class: str, seed: int, dtype: torch.dtype, **config: Any) -> PreTrainedModel:
-    settings = {
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": 256,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
+    settings = {**SPECIAL, "vocab_size": VOCABULARY, "max_position_embeddings": 256, **config}
+    made = getattr(transformers, config_class)(**settings)
+    return widened(lambda: getattr(transformers, model_class)(made), seed, dtype)
+
+
+def widened(make: Callable[[], PreTrainedModel], seed: int, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """What `make` builds, with wide random weights, in eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = getattr(transformers, model_class)(getattr(transformers, config_class)(**{**settings, **config}))
+        model = make()
         for parameter in model.parameters():
             spread = torch.randn_like(parameter)
             parameter.data = 1 + 0.2 * spread if _is_norm(model, parameter) else 0.2 * spread

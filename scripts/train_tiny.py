@@ -1,0 +1,190 @@
+"""Train the tiny OPT and BLOOM that come with the project: from scratch, on text that needs no network.
+
+    python -m scripts.train_tiny opt        # about ten minutes of one core each, and eight once for the text
+    python -m scripts.train_tiny bloom
+
+They are there so that every family can be scored, cut and compared offline. They learn from two parts of python-docs
+and from what the embedded model writes (kept under MINILLM_HOME); the third part is held out. A bigram model with the
+same words, fitted to the same text, says what counting neighbours alone would reach on it.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+import minillm
+from minillm.catalogue import EMBEDDED
+from minillm.checkpoint import versions
+from minillm.models import LoadedModel
+from minillm.paths import ASSETS, home, written_whole
+from minillm.text.documents import JOINT, python_docs
+from minillm.text.tokens import in_order, tokenised
+
+VOCABULARY, WINDOW, HELD_OUT_WINDOW = 2048, 512, 128
+ROWS, ROW_TOKENS = 640, 128
+BATCH, WARMUP, REPORT = 4, 60, 100
+LICENCE = "Apache-2.0; learned from Python's documentation (PSF licence) and from what SmolLM2 writes"
+NAMES = {"opt": "OPT", "bloom": "Bloom"}
+KINDS: dict[str, dict[str, Any]] = {
+    "opt": {
+        "hidden_size": 128,
+        "word_embed_proj_dim": 128,
+        "ffn_dim": 512,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "max_position_embeddings": WINDOW,
+        "dropout": 0.1,
+    },
+    # Six heads: ALiBi gives heads beyond a power of two slopes of another series.
+    "bloom": {
+        "hidden_size": 144,
+        "n_layer": 8,
+        "n_head": 6,
+        "hidden_dropout": 0.1,
+        "attention_dropout": 0.1,
+    },
+}
+
+
+def written() -> str:
+    """What the embedded model writes at temperature 1: about 82,000 of its tokens, made once."""
+    kept = home() / "tiny" / f"written-{ROWS}x{ROW_TOKENS}.txt"
+    if not kept.is_file():
+        lm = minillm.load_model(EMBEDDED, dtype="bfloat16", device="cpu")
+        rows = minillm.load_text("self", lm, samples=ROWS, length=ROW_TOKENS, part="recovery")
+        texts = lm.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        with written_whole(kept) as scratch:
+            scratch.write_text(JOINT.join(texts), encoding="utf-8")
+    return kept.read_text(encoding="utf-8")
+
+
+def made_tokenizer(texts: list[str]) -> transformers.PreTrainedTokenizerFast:
+    """A byte-level BPE of `VOCABULARY` words: any text survives a round trip."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|pad|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet)
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token=special[0], bos_token=special[0], pad_token=special[1]
+    )
+
+
+def bigram_perplexity(ids: Tensor, rows: Tensor, words: int) -> float:
+    """Perplexity of an interpolated Kneser-Ney bigram (Kneser, Ney 1995), fitted to ids [n], on rows [windows, length].
+
+    Of each window all tokens but the first are predicted, as in `minillm.perplexity`. Discounts by Ney, Essen and
+    Kneser (1994): n₁ / (n₁ + 2 n₂), n₁ and n₂ the numbers of pairs seen once and twice.
+    """
+    counts = np.zeros((words, words))
+    np.add.at(counts, (ids[:-1].numpy(), ids[1:].numpy()), 1)
+    kinds = (counts > 0).sum(0).astype(float)
+    base = _discounted(kinds[None], np.full(words, 1 / words))
+    table = _discounted(counts, base[0])
+    before, after = rows[:, :-1].flatten().numpy(), rows[:, 1:].flatten().numpy()
+    return float(np.exp(-np.log(table[before, after]).mean()))
+
+
+def _discounted(counts: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Shares [contexts, words] of counts less a discount, which goes to the lower order [words]."""
+    once, twice = (counts == 1).sum(), (counts == 2).sum()
+    discount = once / max(once + 2 * twice, 1)
+    total = counts.sum(1, keepdims=True)
+    kept = np.maximum(counts - discount, 0) / np.maximum(total, 1)
+    return kept + (1 - kept.sum(1, keepdims=True)) * lower
+
+
+def fresh(kind: str, tokenizer: Any, seed: int) -> transformers.PreTrainedModel:
+    """A model with random weights."""
+    torch.manual_seed(seed)
+    name = NAMES[kind]
+    special = {part: getattr(tokenizer, part) for part in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    config = getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), **special, **KINDS[kind])
+    return getattr(transformers, f"{name}ForCausalLM")(config)
+
+
+def train(model: transformers.PreTrainedModel, texts: list[Tensor], steps: int, rate: float, seed: int) -> None:
+    """AdamW with a cosine; each batch holds as many windows of one text as of the other, from random places."""
+    source = torch.Generator().manual_seed(seed)
+    adam = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.1)
+    cosine = torch.optim.lr_scheduler.LambdaLR(
+        adam, lambda i: min(1, (i + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * i / steps))
+    )
+    started, losses = time.perf_counter(), []
+    model.train()
+    for step in range(1, steps + 1):
+        rows = torch.cat([_windows(ids, BATCH // len(texts), source) for ids in texts])
+        loss = model(input_ids=rows, labels=rows, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step(), adam.zero_grad(), cosine.step()
+        losses.append(loss.item())
+        if step % REPORT == 0:
+            mean = sum(losses[-REPORT:]) / REPORT
+            print(f"step {step} of {steps}: loss {mean:.3f}, {time.perf_counter() - started:.0f} s", flush=True)
+    model.eval().requires_grad_(False)
+
+
+def _windows(ids: Tensor, count: int, source: torch.Generator) -> Tensor:
+    starts = torch.randint(len(ids) - WINDOW, (count,), generator=source)
+    return torch.stack([ids[i : i + WINDOW] for i in starts.tolist()])
+
+
+def save(lm: LoadedModel, label: str, note: str, folder: Path) -> None:
+    """Write the model in half precision, with what the catalogue tells of it in `about.json`."""
+    about = {"label": label, "licence": LICENCE, "note": note, "versions": versions(), "groups": lm.groups.to_json()}
+    with written_whole(folder) as scratch:
+        lm.model.half().save_pretrained(scratch)
+        lm.tokenizer.save_pretrained(scratch)
+        (scratch / "about.json").write_text(json.dumps(about, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=list(KINDS))
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=None, help="default: its place in assets/models")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train one of them, measure it and the bigram on the held-out text, and write it."""
+    given = arguments()
+    started = time.perf_counter()
+    texts = [JOINT.join(python_docs(part) for part in ("calibration", "recovery")), written()]
+    tokenizer = made_tokenizer(texts)
+    ids = [tokenised(text, tokenizer) for text in texts]
+    held_out = in_order(tokenised(python_docs("evaluation"), tokenizer), HELD_OUT_WINDOW)
+    model = fresh(given.kind, tokenizer, given.seed)
+    print(f"{model.num_parameters():,} parameters; {len(ids[0]):,} + {len(ids[1]):,} tokens", flush=True)
+    bigram = min(bigram_perplexity(some, held_out, len(tokenizer)) for some in (torch.cat(ids), ids[0]))
+    print(f"bigram: {bigram:.1f} on {held_out.numel():,} held-out tokens", flush=True)
+    train(model, ids, given.steps, given.rate, given.seed)
+    lm = minillm.wrap(model, tokenizer)
+    found = minillm.perplexity(lm, held_out, HELD_OUT_WINDOW)
+    print(f"{given.kind}: {found:.1f} on held-out text; {time.perf_counter() - started:.0f} s in all")
+    note = (
+        f"Trained here from scratch, only to show the family: its text is poor. Perplexity on the held-out part of "
+        f"python-docs (window {HELD_OUT_WINDOW}): {found:.0f}; a bigram model reaches {bigram:.0f}."
+    )
+    label = f"{NAMES[given.kind]} of {lm.parameters / 1e6:.1f} M parameters"
+    save(lm, label, note, given.out or ASSETS / "models" / f"{given.kind}-tiny")
+
+
+if __name__ == "__main__":
+    main()
