@@ -44,7 +44,8 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
     with written_whole(folder) as scratch:
         scratch.mkdir()
         with quiet():
-            lm.model.save_pretrained(scratch)
+            # By the names weights have in memory, as they are read: on the hub some families have others.
+            lm.model.save_pretrained(scratch, save_original_format=False)
         blocks = zip(lm.family.block_list(lm.model), lm.groups.blocks, strict=True)
         _add_table(scratch / "config.json", [_block_row(lm.family, block, groups) for block, groups in blocks])
         if lm.tokenizer is not None:

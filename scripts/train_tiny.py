@@ -28,18 +28,19 @@ from minillm.paths import ASSETS, home, written_whole
 from minillm.text.documents import JOINT, python_docs
 from minillm.text.tokens import in_order, tokenised
 
-VOCABULARY, WINDOW, HELD_OUT_WINDOW = 2048, 256, 128
+VOCABULARY, WINDOW, HELD_OUT_WINDOW = 512, 256, 128
 ROWS, ROW_TOKENS = 640, 128
-SHARES, WARMUP, REPORT = (3, 1), 40, 50
-"""Windows in a batch: of python-docs, of what the embedded model wrote."""
+SHARES = (0.75, 0.25)
+"""How often a window is of python-docs, and of what the embedded model wrote."""
+BATCH, WARMUP, REPORT = 2, 40, 50
 LICENCE = "Apache-2.0; learned from Python's documentation (PSF licence) and from what SmolLM2 writes"
 NAMES = {"opt": "OPT", "bloom": "Bloom"}
 KINDS: dict[str, dict[str, Any]] = {
     "opt": {
-        "hidden_size": 128,
-        "word_embed_proj_dim": 128,
-        "ffn_dim": 512,
-        "num_hidden_layers": 8,
+        "hidden_size": 144,
+        "word_embed_proj_dim": 144,
+        "ffn_dim": 576,
+        "num_hidden_layers": 6,
         "num_attention_heads": 8,
         "max_position_embeddings": WINDOW,
         "dropout": 0.1,
@@ -47,7 +48,7 @@ KINDS: dict[str, dict[str, Any]] = {
     # Six heads: ALiBi gives heads beyond a power of two slopes of another series.
     "bloom": {
         "hidden_size": 144,
-        "n_layer": 8,
+        "n_layer": 6,
         "n_head": 6,
         "hidden_dropout": 0.1,
     },
@@ -115,14 +116,14 @@ def fresh(kind: str, tokenizer: Any, seed: int) -> transformers.PreTrainedModel:
 
 
 def train(model: transformers.PreTrainedModel, texts: list[Tensor], steps: int, rate: float, seed: int) -> None:
-    """AdamW with a cosine, in bfloat16 where that is as good; a batch holds `SHARES` windows from random places."""
+    """AdamW with a cosine, in bfloat16 where that is as good."""
     source = torch.Generator().manual_seed(seed)
     adam = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     schedule = transformers.get_cosine_schedule_with_warmup(adam, WARMUP, steps)
     started, losses = time.perf_counter(), []
     model.train()
     for step in range(1, steps + 1):
-        rows = torch.cat([_windows(ids, count, source) for ids, count in zip(texts, SHARES, strict=True)])
+        rows = _windows(texts, source)
         with torch.autocast("cpu", torch.bfloat16):
             loss = model(input_ids=rows, labels=rows, use_cache=False).loss
         loss.backward()
@@ -135,9 +136,13 @@ def train(model: transformers.PreTrainedModel, texts: list[Tensor], steps: int, 
     model.eval().requires_grad_(False)
 
 
-def _windows(ids: Tensor, count: int, source: torch.Generator) -> Tensor:
-    starts = torch.randint(len(ids) - WINDOW, (count,), generator=source)
-    return torch.stack([ids[i : i + WINDOW] for i in starts.tolist()])
+def _windows(texts: list[Tensor], source: torch.Generator) -> Tensor:
+    """A batch from random places of the texts: [BATCH, WINDOW]."""
+    rows = []
+    for which in torch.multinomial(torch.tensor(SHARES), BATCH, replacement=True, generator=source).tolist():
+        start = int(torch.randint(len(texts[which]) - WINDOW, (1,), generator=source))
+        rows.append(texts[which][start : start + WINDOW])
+    return torch.stack(rows)
 
 
 def save(lm: LoadedModel, label: str, note: str, folder: Path) -> None:

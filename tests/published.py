@@ -82,15 +82,27 @@ MODELS = {
         {"model_type": "bloom", "hidden_size": 14336, "n_layer": 70, "n_head": 112, "vocab_size": 250880},
         176_247_271_424,
     ),
+    "pythia-160m": Published(
+        {
+            "model_type": "gpt_neox",
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "vocab_size": 50304,
+            "rotary_pct": 0.25,
+        },
+        162_322_944,
+    ),
 }
 
 
-def shrunk(name: str, seed: int = 0) -> PreTrainedModel:
-    """A published model with three small blocks, wide random weights and `tiny.VOCABULARY` words."""
+def shrunk(name: str, seed: int = 0, **more: Any) -> PreTrainedModel:
+    """A published model with three small blocks, wide random weights and few words; more: of its config."""
     config = MODELS[name].config
-    smaller = {"opt": _small_opt, "bloom": _small_bloom}.get(config["model_type"], _small_llama)(config)
+    smaller = SHRINK.get(config["model_type"], _small_llama)(config)
     general = {**tiny.SPECIAL, "vocab_size": tiny.VOCABULARY, "max_position_embeddings": 256}
-    made = AutoConfig.for_model(**{**config, **smaller, **general})
+    made = AutoConfig.for_model(**{**config, **smaller, **general, **more})
     return tiny.widened(lambda: AutoModelForCausalLM.from_config(made), seed)
 
 
@@ -119,6 +131,11 @@ def _small_bloom(config: dict[str, Any]) -> dict[str, Any]:
     return {"hidden_size": 4 * heads, "n_layer": 3, "n_head": heads}
 
 
+def _small_neox(config: dict[str, Any]) -> dict[str, Any]:
+    return {"hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4}
+
+
+SHRINK = {"opt": _small_opt, "bloom": _small_bloom, "gpt_neox": _small_neox}
 EVERY = {
     **{name: partial(shrunk, name) for name in MODELS},
     "odd_head_dim": tiny.odd_head_dim,
