@@ -43,14 +43,15 @@ KINDS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 6,
         "num_attention_heads": 8,
         "max_position_embeddings": WINDOW,
-        "dropout": 0.1,
+        "init_std": 0.06,
+        "dropout": 0.0,
     },
     # Six heads: ALiBi gives heads beyond a power of two slopes of another series.
     "bloom": {
         "hidden_size": 144,
         "n_layer": 6,
         "n_head": 6,
-        "hidden_dropout": 0.1,
+        "initializer_range": 0.06,
     },
 }
 
@@ -112,13 +113,18 @@ def fresh(kind: str, tokenizer: Any, seed: int) -> transformers.PreTrainedModel:
     name = NAMES[kind]
     special = {part: getattr(tokenizer, part) for part in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), **special, **KINDS[kind])
-    return getattr(transformers, f"{name}ForCausalLM")(config)
+    model = getattr(transformers, f"{name}ForCausalLM")(config)
+    for part, weight in model.named_parameters():
+        if "embed_positions" in part:
+            # As large as the words' own vectors they would be noise to learn against.
+            weight.data *= 0.1
+    return model
 
 
 def train(model: transformers.PreTrainedModel, texts: list[Tensor], steps: int, rate: float, seed: int) -> None:
     """AdamW with a cosine, in bfloat16 where that is as good."""
     source = torch.Generator().manual_seed(seed)
-    adam = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    adam = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.1, fused=True)
     schedule = transformers.get_cosine_schedule_with_warmup(adam, WARMUP, steps)
     started, losses = time.perf_counter(), []
     model.train()
@@ -158,8 +164,8 @@ def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=list(KINDS))
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None, help="default: its place in assets/models")
     return parser.parse_args()
