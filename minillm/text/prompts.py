@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from ..paths import ASSETS
-from .names import PARTS
+from ..texts import PARTS
 
 FILE = ASSETS / "prompts.json"
 TURNS = ("recovery", "recovery", "calibration", "recovery", "recovery", "evaluation")
