@@ -16,6 +16,7 @@ from ..store import Store
 from ..text.names import parse
 from ..workbench import Found, Workbench
 from .cutting import prune, recover
+from .gradients import fidelity
 from .measuring import evaluate, inspect, score
 from .writing import generate
 
@@ -26,6 +27,7 @@ KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "recover": recover,
     "evaluate": evaluate,
     "generate": generate,
+    "fidelity": fidelity,
 }
 
 
