@@ -110,7 +110,7 @@ def table(measurements: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def over_seeds(trials: pd.DataFrame, share: float) -> pd.DataFrame:
     """Trials summed up over their seeds: one row for each label, directions, against and kind.
 
-    share: one of `SHARES`. Columns: seeds, and for "spearman" and "overlap" the median, and _low and _high of the range.
+    share: one of `SHARES`. Columns: seeds; the median "spearman" and "overlap"; their ranges, "_low" and "_high" each.
     """
     place = SHARES.index(share)
     flat = trials.assign(overlap=[values[place] for values in trials["overlap"]])
@@ -133,7 +133,8 @@ def derivative_error(pairs: Iterable[Sequence[float]]) -> float:
     found = np.array(list(pairs), float).reshape(-1, 2)
     if not len(found):
         return float("nan")
-    return float(np.linalg.norm(found[:, 0] - found[:, 1]) / max(np.linalg.norm(found[:, 1]), 1e-30))
+    error, truth = (float(np.linalg.norm(values)) for values in (found[:, 0] - found[:, 1], found[:, 1]))
+    return error / truth if truth else float("inf")
 
 
 def _cut(block: BlockGroups, kind: str, share: float) -> int:

@@ -83,9 +83,7 @@ class GroupProbes:
     def gradient(self, coefficients: Sequence[float]) -> dict[Place, np.ndarray]:
         """∂L/∂m estimated from the first directions, as many as coefficients are given: float64 [groups] each."""
         pairs = list(zip(coefficients, self.drawn, strict=False))
-        return {
-            place: np.mean([c * z[place].double().numpy() for c, z in pairs], axis=0) for place in self.drawn[0]
-        }
+        return {place: np.mean([c * z[place].double().numpy() for c, z in pairs], axis=0) for place in self.drawn[0]}
 
 
 def group_probe_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Events:

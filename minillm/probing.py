@@ -75,7 +75,7 @@ class Study:
         return self.tokens[: self.gradient_samples]
 
     def exact_events(self) -> Events:
-        """Score by Wanda and by backprop, and measure how far these agree: Event("exact", block visits done, visits)."""
+        """Score by Wanda and by backprop, and measure how far these agree: Event("exact", visits done, visits)."""
         made = {name: _Vectors(self, find(name)) for name in ("wanda", "fms-bp", "llm-pruner")}
         rows = Stream(self._rows, keep_inputs=True)
 

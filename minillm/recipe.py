@@ -43,6 +43,15 @@ DRAWS: dict[str, dict[str, Any]] = {
 """What a fidelity job draws z for, with the settings of scoring that say so: every weight (N(0, 1) or ±1), every weight
 anew for each gradient row, the mask of every group."""
 
+ALLOCATIONS = {"uniform": "Every block of the range gives up the same share of its heads and of its channels."}
+COMPENSATIONS = {
+    "": "Nothing: what is cut is gone (the paper).",
+    "bias": "What the cut columns of o and down contributed on average is added to their bias (FLAP).",
+    "least-squares": "The columns of o and down that stay take over what the cut ones did, by least squares on the "
+    "second moments of their inputs.",
+}
+"""How much each block gives up, and what makes up for the cut without training: {name: what it means}."""
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -135,8 +144,8 @@ class PruneRequest(Checked):
     channels_from: str = _kept(line(empty=True), default="")
     ratio: float = _kept(number(0, 0.99), default=0.2)
     layers: tuple[int, ...] | None = _kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    allocation: str = _kept(one_of("uniform"), default="uniform")
-    compensate: str = _kept(one_of("", "bias", "least-squares"), default="")
+    allocation: str = _kept(one_of(*ALLOCATIONS), default="uniform")
+    compensate: str = _kept(one_of(*COMPENSATIONS), default="")
     evaluate_text: str = _kept(line(empty=True), default="python-docs")
     evaluate_tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
     evaluate_length: int = _kept(whole(2, 131_072), default=128)
@@ -217,13 +226,7 @@ class FidelityRequest(Checked):
 
 
 Request = (
-    InspectRequest
-    | ScoreRequest
-    | PruneRequest
-    | RecoverRequest
-    | GenerateRequest
-    | EvaluateRequest
-    | FidelityRequest
+    InspectRequest | ScoreRequest | PruneRequest | RecoverRequest | GenerateRequest | EvaluateRequest | FidelityRequest
 )
 
 REQUESTS: dict[str, type[Request]] = {
