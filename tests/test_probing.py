@@ -109,10 +109,10 @@ def test_groups_are_held_against_the_derivative_of_their_masks(build: str) -> No
 def test_more_directions_over_groups_come_nearer_and_their_control_does_not() -> None:
     small = Study(wrap(tiny.llama(layers=2, ffn=8)), tiny.tokens(4, 16), 4)
     finish(small.exact_events())
-    few, many = (one["against"] for one in finish(small.trial_events("groups", 0, (2, 128)))["trials"])
+    few, many = (one["against"] for one in finish(small.trial_events("groups", 0, (2, 400)))["trials"])
     for kind in ("heads", "channels"):
-        assert many[EXACT][kind]["spearman"] > 0.8 > few[EXACT][kind]["spearman"]
-        assert many[CONTROL][kind]["spearman"] < 0.5
+        assert many[EXACT][kind]["spearman"] > 0.7 > few[EXACT][kind]["spearman"]
+        assert many[CONTROL][kind]["spearman"] < many[EXACT][kind]["spearman"]
 
 
 @pytest.mark.parametrize("draw", ["gaussian", "rademacher", "groups"])
