@@ -26,6 +26,11 @@ In the formulas W is a weight [out, in], X the norm of each input feature over t
 gradient of the mean token loss, ĝ its estimate from forward passes, H = Σ x xᵀ.
 """
 
+WRAPPED = """
+.facts :is(th, td) { white-space: normal; text-align: left; vertical-align: top; min-width: 7rem; }
+.facts :is(th, td):nth-child(2) { min-width: 11rem; }
+"""
+
 HEAD = ("criterion", "score of a weight", "reads", "costs", "source")
 
 PAPER: tuple[tuple[str, str, str], ...] = (
@@ -87,15 +92,17 @@ def build(ctx: Context) -> None:
     """Lay the page out; it needs no run."""
     with frame(ctx, needs_run=False):
         gr.Markdown(INTRO, elem_id="methods-intro")
-        gr.HTML(criteria(), elem_id="methods-criteria")
+        gr.HTML(criteria(), elem_id="methods-criteria", css_template=WRAPPED)
         gr.Markdown("## One by one")
         gr.HTML(one_by_one(), elem_id="methods-each")
         gr.Markdown("## Settings of scoring")
-        gr.HTML(settings(), elem_id="methods-settings")
+        gr.HTML(settings(), elem_id="methods-settings", css_template=WRAPPED)
         gr.Markdown("## From scores to a smaller model")
-        gr.HTML(cutting(), elem_id="methods-cutting")
+        gr.HTML(cutting(), elem_id="methods-cutting", css_template=WRAPPED)
         gr.Markdown("## What does not add up in the paper")
-        gr.HTML(html_table(("what", "where", "here"), PAPER, name="paper"), elem_id="methods-paper")
+        gr.HTML(
+            html_table(("what", "where", "here"), PAPER, name="paper"), elem_id="methods-paper", css_template=WRAPPED
+        )
         drawer("methods")
 
 

@@ -1,7 +1,6 @@
-"""The fidelity job: it keeps each draw and seed as it is found, goes on where it was stopped, and leaves scores alone."""
+"""The fidelity job: it keeps each draw and seed as it is found, goes on where it was stopped, adds no scores."""
 
 import json
-from pathlib import Path
 
 import pytest
 import tiny

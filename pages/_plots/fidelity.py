@@ -18,7 +18,7 @@ SETTINGS: dict[str, Look] = {
     "fms-zo (estimator multiply)": Look("#E69F00", "solid", "circle"),
     "fms-zo (noise rademacher)": Look("#56B4E9", "solid", "diamond"),
     "fms-zo (minibatch 1)": Look("#CC79A7", "solid", "pentagon"),
-    "zo": LOOKS["zo"],
+    "zo": Look("#7B6FB0", "dash", "triangle-down-open"),
     "zo (noise rademacher, scope groups)": Look("#D55E00", "solid", "hexagon"),
 }
 """Settings of one estimate, apart by colour too: here they are the subject, elsewhere they share their criterion's."""
@@ -140,6 +140,7 @@ def fidelity_dots(
         fig.add_vline(x=100 * chance, line={"color": GREY, "dash": "dash", "width": 2})
         fig.add_annotation(x=100 * chance, y=1, yref="paper", text="chance", showarrow=False, yanchor="bottom")
     return fig.update_layout(
+        legend={"y": 1.06},
         xaxis=share_axis(f"overlap at {100 * share:.0f} % of each block"),
         yaxis=axis("", categoryorder="array", categoryarray=names[::-1], showgrid=True, tickfont={"size": 12}),
     )
