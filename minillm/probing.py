@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .criteria import Criterion, Evidence, find
+from .errors import NumericalFault
 from .events import RESULT, Event, Events, relay
 from .fidelity import EXACT, NOISE, PRUNER, WANDA, measurement, trial
 from .group_masks import GroupProbes, Place, group_probe_events
@@ -181,7 +182,13 @@ class Study:
         return self.scores({place: np.abs(g).astype(np.float32) for place, g in gradient.items()})
 
     def scores(self, vectors: dict[Place, np.ndarray]) -> Scores:
-        """Vectors of all groups as scores."""
+        """Vectors of all groups as scores. Raises NumericalFault where one is not finite."""
+        for (layer, kind), values in vectors.items():
+            if not np.isfinite(values).all():
+                raise NumericalFault(
+                    f"Scores of the {kind} of block {layer} are not finite; load the model in float32, or give another "
+                    "text."
+                )
         made = {kind: {i: vectors[i, kind] for i in range(len(self.lm.groups))} for kind in KINDS}
         return Scores(made[HEADS], made[CHANNELS], self.lm.groups, {"criterion": ""})
 

@@ -317,6 +317,26 @@ def test_what_fidelity_cannot_do_is_refused_before_a_model_is_loaded(run, words,
     assert code == 2 and said in err and err.count("\n") == 1
 
 
+def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, folder, monkeypatch, tmp_path):
+    from minillm import recipe
+    from minillm.sample import export_run, import_run
+    from minillm.store import Store
+
+    few = recipe.FidelityRequest(("rademacher",), seeds=1, directions=(1,), samples=2)
+    monkeypatch.setattr(recipe, "FidelityRequest", lambda: few)
+    elsewhere = Store(tmp_path / "elsewhere")
+    known = recipe.RunRecipe(str(folder), "float32", samples=4, length=16, text=f"file:{tmp_path / 'text.txt'}")
+    run_id = elsewhere.create_run(known, "Sample")
+    elsewhere.add_result(run_id, "perplexity", {"variant": "original", "value": 12.5})
+    export_run(elsewhere, run_id, tmp_path / "sample")
+    code, out, err = run("sample", "--out", "sample", "--only", "fidelity")
+    assert code == 0, err
+    again = Store(tmp_path / "again")
+    assert import_run(again, tmp_path / "sample") == run_id and again.run(run_id).title == "Sample"
+    kinds = [(r.kind, r.data.get("draw")) for r in again.results(run_id)]
+    assert kinds == [("perplexity", None), ("fidelity", "exact"), ("fidelity", "rademacher")]
+
+
 def test_a_kind_of_job_that_the_sample_lacks_is_named_with_those_it_has(run):
     code, _, err = run("sample", "--only", "fidelty")
     assert code == 2 and "Did you mean fidelity?" in err

@@ -155,6 +155,13 @@ def test_progress_goes_through_the_blocks_twice() -> None:
     assert isinstance(events[0], Event)
 
 
+def test_a_model_that_overflows_is_an_error_and_no_ranking() -> None:
+    model = tiny.llama()
+    model.model.layers[2].mlp.up_proj.weight.data[0, 0] = 3e38
+    with pytest.raises(NumericalFault, match="not finite|not a finite"):
+        finish(Study(wrap(model), tiny.tokens(), 2).exact_events())
+
+
 def test_a_loss_that_no_mask_moves_is_an_error() -> None:
     model = tiny.llama()
     model.lm_head.weight.data.zero_()

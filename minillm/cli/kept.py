@@ -121,5 +121,5 @@ def _sample_requests(steps: int) -> "list[Request]":
         PruneRequest(criterion="fms-bp", channels_from="wanda", compensate="least-squares"),
         RecoverRequest(variant="pruned-2", steps=steps),
         GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
-        FidelityRequest(directions=(1, 4, 16), group_directions=(16, 64)),
+        FidelityRequest(),
     ]
