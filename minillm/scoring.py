@@ -24,7 +24,7 @@ from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence, fi
 from .criteria.base import FLUCTUATION, MOMENTS, NORM
 from .errors import BadInput, NumericalFault, TextTooShort
 from .events import RESULT, Event, Events, finish, relay
-from .group_masks import AT_ONCE, group_gradient_events
+from .group_masks import AT_ONCE, Place, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
@@ -33,7 +33,7 @@ from .residence import resident
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputFluctuation, InputMoments, InputNorm
-from .submodels import Place, submodel_scores_events
+from .submodels import submodel_scores_events
 from .walk import Observed, Stream, Weights, forward_events, reverse_events
 from .zeroth_order import Estimate, generator
 

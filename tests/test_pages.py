@@ -16,6 +16,7 @@ from minillm.catalogue import MODELS
 from minillm.errors import BadInput, UnknownName
 from minillm.events import Event
 from minillm.recipe import InspectRequest, RunRecipe, ScoreRequest
+from minillm.settings import Settings
 from minillm.store import Store
 from pages import NAMES, _jobs, _models, _runs, _score_form, _scoring, _title_bar, model, runs, start
 from pages._frame import Context, Shell, _run_in_address, address, guarded
@@ -345,6 +346,15 @@ def test_scoring_with_the_runs_own_recipe_stays_in_the_run(store: Store, run_id:
 def test_settings_become_part_of_the_label_only_where_they_differ(store: Store, run_id: str):
     job = store.job(begin(store, run_id, ["zo"], "max", "rademacher", "divide", 4.0, 0, 1e-3))
     assert job.request.settings == {"noise": "rademacher", "directions": 4}
+
+
+def test_every_setting_of_scoring_can_be_chosen_and_comes_in_the_order_it_is_taken(store: Store, run_id: str):
+    names = list(inspect.signature(_score_form.begin).parameters)[-len(_score_form.LABELS) :]
+    assert names == list(_score_form.LABELS)
+    assert set(names) == set(Settings().to_json()) - {"seed"}
+    job = store.job(begin(store, run_id, ["llm-pruner", "bonsai"], *DEFAULTS, "groups", "vectorize", 16.0, 0.3, 2.0))
+    wanted = {"scope": "groups", "taylor": "vectorize", "submodels": 16, "drop": 0.3, "rounds": 2}
+    assert job.request.settings == wanted
 
 
 def test_another_seed_makes_another_run_and_a_run_without_scores_gives_way(store: Store, run_id: str):
