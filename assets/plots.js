@@ -3,7 +3,8 @@
    MiniHost(element, props, trigger, watch) takes over one host. props.value: a figure as JSON, or null; the words around
    it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as
    a file (name) and in words (alt), and what to look for where that is not the host's caption; each trace says in its
-   meta what its columns are called in a CSV file (columns; csv: false leaves the trace out). */
+   meta what its columns are called in a CSV file (columns, "" for a place that means nothing; csv: false leaves the
+   trace out). */
 (() => {
   const NARROW = 560;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
@@ -76,7 +77,10 @@
     const started = /^trace \d+$/.test(trace.name) ? {} : {series: trace.name};
     if (trace.z) {
       for (let j = 0; j < trace.z.length; j++) for (let i = 0; i < trace.z[j].length; i++) {
-        const row = {[names.x ?? "x"]: along("x", i), [names.y ?? "y"]: along("y", j), [names.z ?? "z"]: trace.z[j][i]};
+        const row = {...started};
+        if (names.x !== "") row[names.x ?? "x"] = along("x", i);
+        if (names.y !== "") row[names.y ?? "y"] = along("y", j);
+        row[names.z ?? "z"] = trace.z[j][i];
         add(row, trace.customdata?.[j]?.[i]);
       }
       return found;

@@ -21,6 +21,7 @@ FOR_PAGES = (
     "device",
     "errors",
     "events",
+    "families",
     "forecast",
     "groups",
     "jobs",
