@@ -172,12 +172,11 @@
 
     const draw = () => drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
 
-    /* plotly draws on several sheets: the first is the picture for screen readers, the others are silent. */
-    const spoken = text => plot.querySelectorAll(".main-svg").forEach((sheet, i) => {
-      if (i) return sheet.setAttribute("aria-hidden", "true");
-      sheet.setAttribute("role", "img");
-      sheet.setAttribute("aria-label", text);
-    });
+    /* What a screen reader says when the picture gets the focus; plotly's sheets are silent. */
+    const spoken = text => {
+      plot.setAttribute("aria-label", text);
+      for (const sheet of plot.querySelectorAll(".main-svg")) sheet.setAttribute("aria-hidden", "true");
+    };
 
     const drawing = async () => {
       const given = props.value ? JSON.parse(props.value) : null, meta = given?.layout.meta ?? {};
@@ -192,7 +191,7 @@
       await Plotly.react(plot, figure.data, figure.layout, config);
       if (drawn !== plot) plot.on("plotly_click", clicked);
       drawn = plot;
-      spoken([words.heading, meta.alt].filter(Boolean).join(". "));
+      spoken([words.heading, meta.alt, find("caption").textContent].filter(Boolean).join(". "));
     };
 
     find("csv").addEventListener("click", saveCsv);

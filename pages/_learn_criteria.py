@@ -13,7 +13,7 @@ from ._host import PlotlyHost
 from ._learn_formulas import ELEMENTS, FOUR, LINEARS, STRUCTURES, Change, Facts, channel_scores, sheet, structure_sums
 from ._learn_matrices import Matrix, matrices
 from ._phrases import escape
-from ._plots.style import CUT, SEQUENTIAL, axis, figure
+from ._plots.style import CUT, SEQUENTIAL, axis, figure, hatched
 
 ABOUT = """
 A criterion scores every **weight**; the scores are **summed** over each slice of a group; the **largest** sum is the
@@ -25,7 +25,7 @@ SUMS_CAPTION = (
     "Each bar is the sum over one slice. The diamond is the larger of them, the channel's score; the lowest goes."
 )
 LOOKS = {"up": ("#0072B2", ""), "down": ("#56B4E9", "/")}
-STEPS = {"weight": (-2.5, 2.5), "norm": (0.1, 5.0), "gradient": (-1.0, 1.0)}
+STEPS = {"weight": (-3.0, 3.0), "norm": (0.1, 5.0), "gradient": (-1.0, 1.0)}
 PLACES = [(linear, row, column) for linear in LINEARS for row in range(FOUR) for column in range(FOUR)]
 
 REMARKS = {
@@ -60,12 +60,11 @@ def sums(criterion: str, known: dict[str, Facts]) -> go.Figure:
     alt = f"Sums over the slices of four channels under {criterion}; the lowest largest sum has channel {goes}"
     fig = figure(f"sums-{criterion}", alt, barmode="group", bargap=0.35, showlegend=True)
     for name, values in parts.items():
-        colour, pattern = LOOKS[name]
         fig.add_bar(
             x=channels,
             y=values.astype(np.float32),
             name=f"sum over {name}",
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 6}},
+            marker=hatched(*LOOKS[name]),
             hovertemplate=f"channel %{{x}}<br>sum over {name}: %{{y:.3g}}<extra></extra>",
             meta={"columns": {"x": "channel", "y": "score"}},
         )

@@ -106,7 +106,8 @@ def sheet(change: Change | None = None, seed: int = 3) -> dict[str, Facts]:
 def _drawn(draw: np.random.Generator) -> Facts:
     weight, gradient, z = (draw.normal(size=(FOUR, FOUR)) for _ in range(3))
     inputs = draw.normal(0.2, 1, (TOKENS, FOUR)) * draw.uniform(0.2, 0.9, FOUR)
-    return Facts(np.round(weight, 2), np.round(gradient / 4, 2), z, draw.uniform(size=(FOUR, FOUR)), inputs)
+    weight, gradient = np.round(weight.clip(-2.5, 2.5), 2), np.round(gradient / 4, 2)
+    return Facts(weight, gradient, z, draw.uniform(size=(FOUR, FOUR)), inputs)
 
 
 def _changed(facts: Facts, change: Change) -> Facts:

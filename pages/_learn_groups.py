@@ -165,12 +165,12 @@ def section() -> None:
         family = gr.Radio(choices, value=first, label="Block of", elem_id="groups-family", min_width=300, scale=3)
         kind = gr.Radio(kinds, value=HEADS, label="Groups", elem_id="groups-kind", min_width=200)
         group = gr.Slider(0, 1, 0, step=1, label="Group", elem_id="groups-group", buttons=[], min_width=200)
-    _, fig, words = drawn(first, HEADS, 0)
+    shown = EXAMPLES[first], HEADS, 0
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=340):
-            host = PlotlyHost("One block, every weight", CAPTION, fig, 400, elem_id="groups-picture")
+            host = PlotlyHost("One block, every weight", CAPTION, picture(*shown), 400, elem_id="groups-picture")
         with gr.Column(scale=2, min_width=300):
-            table = gr.HTML(words, elem_id="groups-table")
+            table = gr.HTML(told(*shown), elem_id="groups-table")
     _wire([family, kind, group], host, table)
 
 

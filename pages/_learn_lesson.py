@@ -30,6 +30,7 @@ class Lesson:
     step: gr.Number
     told: gr.Markdown
     path: gr.Textbox
+    opened: gr.Button
     choices: gr.Radio
     verdict: gr.HTML
     back: gr.Button
@@ -38,7 +39,7 @@ class Lesson:
     @property
     def shown(self) -> list[Any]:
         """What `show` gives values for."""
-        return [self.step, self.told, self.path, self.choices, self.verdict, self.back, self.onward]
+        return [self.step, self.told, self.path, self.opened, self.choices, self.verdict, self.back, self.onward]
 
 
 @cache
@@ -61,7 +62,8 @@ def show(step: Any) -> list[Any]:
     asked = question(step)
     told = f"### Step {step + 1} of {len(QUESTIONS)}: {asked.title}\n\n{asked.text}\n\n**{asked.asked}**"
     ends = [gr.Button(interactive=step > 0), gr.Button(interactive=step < len(QUESTIONS) - 1)]
-    return [step, told, asked.page, gr.Radio(choices=list(asked.choices), value=None), "", *ends]
+    opens = f"Open the sample run on its {asked.place.capitalize()} page"
+    return [step, told, asked.page, opens, gr.Radio(choices=list(asked.choices), value=None), "", *ends]
 
 
 def judged(step: float, chosen: str | None) -> str:
@@ -87,14 +89,14 @@ def section(store: Store) -> Lesson | None:
     step = gr.Number(0, visible=False, precision=0, label="Step")
     path, run = gr.Textbox(visible=False), gr.Textbox(visible=False, label="Run")
     told = gr.Markdown(elem_id="lesson-told")
-    opened = gr.Button("Open this page of the sample run", elem_id="lesson-open", size="sm")
+    opened = gr.Button("Open the sample run", elem_id="lesson-open", size="sm")
     choices = gr.Radio([], label="Your answer", elem_id="lesson-choices")
     verdict = gr.HTML(elem_id="lesson-verdict")
     with gr.Row():
         back = gr.Button("Back", elem_id="lesson-back", size="sm", min_width=90)
         reveal = gr.Button("Show the answer", elem_id="lesson-reveal", size="sm", min_width=90)
         onward = gr.Button("Next", variant="primary", elem_id="lesson-next", size="sm", min_width=90)
-    lesson = Lesson(step, told, path, choices, verdict, back, onward)
+    lesson = Lesson(step, told, path, opened, choices, verdict, back, onward)
     choices.input(judged, [step, choices], verdict, **QUIET)
     reveal.click(answered, step, verdict, **QUIET)
     found = opened.click(guarded(partial(open_sample, store)), None, run, api_visibility="private", **ACT)

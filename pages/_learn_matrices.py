@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 
 from ._plots.style import CUT, SIZE, figure
 
-GAP, LABEL = 2.5, 2.2
-"""Cells between two matrices of a line, and above a line for its names."""
+GAP = 2.5
+"""Cells between two matrices of a line."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,16 @@ class Matrix:
 def matrices(name: str, alt: str, lines: Sequence[Sequence[Matrix]], value: str, **colours: Any) -> go.Figure:
     """Draw lines of matrices. value: what the colour is called; colours: of the shared colour axis."""
     fig = figure(name, alt, hovermode="closest", showlegend=False)
+    heights = [max(matrix.size[0] for matrix in line) for line in lines]
+    # Room for the names above a line: the more cells, the smaller they are.
+    label = max(0.7, sum(heights) / 10)
     top, widest = 0.0, 0.0
-    for line in lines:
-        left, top = 0.0, top + LABEL
+    for line, height in zip(lines, heights, strict=True):
+        left, top = 0.0, top + label
         for matrix in line:
             _place(fig, matrix, left, top, value)
             left += matrix.size[1] + GAP
-        top += max(matrix.size[0] for matrix in line)
+        top += height
         widest = max(widest, left - GAP)
     hidden: dict[str, Any] = {"visible": False, "constrain": "domain", "title": {"text": ""}}
     return fig.update_layout(

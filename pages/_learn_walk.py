@@ -21,7 +21,7 @@ from minillm.forecast import FLOAT32, Parts, forecast
 from ._frame import QUIET
 from ._host import PlotlyHost
 from ._plots import in_bytes
-from ._plots.style import CUT, axis, byte_unit, figure
+from ._plots.style import CUT, axis, byte_unit, figure, hatched
 
 BLOCKS = 4
 SHOWN = ("wanda", "fms-zo", "fms-bp")
@@ -40,8 +40,10 @@ HELD = {
     "logits": ("logits", "the output head in float32"),
 }
 """What is held in memory, in few words: {words: parts of the forecast}."""
-COLOURS = dict(zip(HELD, ("#56B4E9", "#CC79A7", "#E69F00", "#808080", "#009E73"), strict=True))
-PATTERNS = dict(zip(HELD, ("", "/", "", "x", "."), strict=True))
+DRESS = dict(
+    zip(HELD, (("#56B4E9", ""), ("#CC79A7", "/"), ("#E69F00", ""), ("#808080", "x"), ("#009E73", ".")), strict=True)
+)
+"""{words: colour and pattern}."""
 
 ABOUT = """
 Every criterion here is a visitor of **one loop over the blocks**. A walk reads a block once, pushes all token streams
@@ -145,14 +147,14 @@ def memory(criterion: str, number: int) -> go.Figure:
     alt = f"Memory of a walk under {criterion}: the peak of {in_bytes(peak.total)} comes at “{peak.title}”"
     fig = figure(f"walk-{criterion}", alt, barmode="stack", bargap=0.25, showlegend=True)
     places = np.arange(len(every), dtype=np.int16)
-    for words, colour in COLOURS.items():
+    for words in HELD:
         amounts = np.array([(step.held or {}).get(words, 0) / size for step in every], np.float32)
         if amounts.any():
             fig.add_bar(
                 x=places,
                 y=amounts,
                 name=words,
-                marker={"color": colour, "pattern": {"shape": PATTERNS[words], "fgcolor": "white", "size": 5}},
+                marker=hatched(*DRESS[words]),
                 hovertemplate=f"step %{{x}}<br>{words}: %{{y:.3g}} {unit}<extra></extra>",
                 meta={"columns": {"x": "step", "y": unit}},
             )
@@ -209,9 +211,8 @@ def section() -> None:
         criterion = gr.Radio(choices, value=first, label="Criterion", elem_id="walk-criterion", min_width=300)
         last = len(steps(first)) - 1
         number = gr.Slider(0, last, 1, step=1, label="Step", elem_id="walk-step", buttons=[], min_width=280)
-    _, row, fig = drawn(first, 1)
-    place = gr.HTML(row, elem_id="walk-strip")
-    host = PlotlyHost("In memory, step by step", CAPTION, fig, 340, elem_id="walk-memory")
+    place = gr.HTML(strip(first, 1), elem_id="walk-strip")
+    host = PlotlyHost("In memory, step by step", CAPTION, memory(first, 1), 340, elem_id="walk-memory")
     gr.Markdown(whole_against_walk())
     for control in (criterion, number):
         control.input(drawn, [criterion, number], [number, place, host], trigger_mode="always_last", **QUIET)
