@@ -2,9 +2,9 @@
 
    MiniHost(element, props, trigger, watch) takes over one host. props.value: a figure as JSON, or null; the words around
    it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as
-   a file (name) and in words (alt), and what to look for where that is not the host's caption; each trace says in its
-   meta what its columns are called in a CSV file (columns, "" for a place that means nothing; csv: false leaves the
-   trace out). */
+   a file (name) and in words (alt), what to look for where that is not the host's caption, and how high it is at most
+   for its width (aspect, where cells are square); each trace says in its meta what its columns are called in a CSV file
+   (columns, "" for a place that means nothing; csv: false leaves the trace out). */
 (() => {
   const NARROW = 560;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
@@ -40,7 +40,7 @@
   const extra = (figure, width) => {
     const longest = Math.max(0, ...entries(figure).map(trace => (trace.name ?? "").length));
     const columns = Math.max(1, Math.floor((width - 70) / (6.3 * longest + 45)));
-    return 19 * Math.max(0, Math.ceil(entries(figure).length / columns) - 1) + (figure.layout.coloraxis ? 40 : 0);
+    return 19 * Math.max(0, Math.ceil(entries(figure).length / columns) - 1) + (figure.layout.coloraxis && figure.layout.coloraxis.showscale !== false ? 40 : 0);
   };
 
   /* The figure in the colours and for the width of where it stands. */
@@ -178,6 +178,20 @@
       for (const sheet of plot.querySelectorAll(".main-svg")) sheet.setAttribute("aria-hidden", "true");
     };
 
+    /* plotly links parts of a picture (clips, patterns) by the page's address as it was at first; such links are dead once
+       a page has put its options into the address. */
+    const relinked = () => {
+      const before = plot._context?._baseUrl, now = location.href.split("#")[0];
+      if (!before || before === now) return;
+      plot._context._baseUrl = now;
+      for (const part of plot.querySelectorAll('[clip-path*="url("], [style*="url("]')) {
+        for (const name of ["clip-path", "style"]) {
+          const value = part.getAttribute(name);
+          if (value?.includes(before)) part.setAttribute(name, value.replaceAll(before + "#", now + "#"));
+        }
+      }
+    };
+
     const drawing = async () => {
       const given = props.value ? JSON.parse(props.value) : null, meta = given?.layout.meta ?? {};
       find("heading").textContent = words.heading;
@@ -186,7 +200,9 @@
       find("figure").classList.toggle("plot-none", !given);
       width = plot.clientWidth;
       if (!given || !width) return;
-      plot.style.height = (given.layout.height ?? words.height) + (width < NARROW ? extra(given, width) : 0) + "px";
+      const height = Math.min(given.layout.height ?? words.height, (meta.aspect ?? Infinity) * width);
+      plot.style.height = height + (width < NARROW ? extra(given, width) : 0) + "px";
+      relinked();
       const figure = dressed(props.value, theme(), width);
       await Plotly.react(plot, figure.data, figure.layout, config);
       if (drawn !== plot) plot.on("plotly_click", clicked);
@@ -198,6 +214,7 @@
     find("png").addEventListener("click", savePng);
     watch("value", draw);
 
+    window.addEventListener("readdressed", relinked);
     const dark = new MutationObserver(() => element.isConnected ? draw() : dark.disconnect());
     dark.observe(document.body, {attributes: true, attributeFilter: ["class"]});
     /* A plot in a tab that is not open has no width: it is drawn when it gets one. */

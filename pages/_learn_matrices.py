@@ -46,7 +46,7 @@ def matrices(name: str, alt: str, lines: Sequence[Sequence[Matrix]], value: str,
     fig = figure(name, alt, hovermode="closest", showlegend=False)
     heights = [max(matrix.size[0] for matrix in line) for line in lines]
     # Room for the names above a line: the more cells, the smaller they are.
-    label = max(0.7, sum(heights) / 10)
+    label = max(0.7, sum(heights) / 8)
     top, widest = 0.0, 0.0
     for line, height in zip(lines, heights, strict=True):
         left, top = 0.0, top + label
@@ -55,6 +55,7 @@ def matrices(name: str, alt: str, lines: Sequence[Sequence[Matrix]], value: str,
             left += matrix.size[1] + GAP
         top += height
         widest = max(widest, left - GAP)
+    fig.update_layout(meta={**fig.layout.meta, "aspect": (top + 0.7) / (widest + 1)})
     hidden: dict[str, Any] = {"visible": False, "constrain": "domain", "title": {"text": ""}}
     return fig.update_layout(
         xaxis={**hidden, "range": [-0.5, widest + 0.5]},

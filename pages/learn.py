@@ -39,34 +39,36 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx, needs_run=False):
         gr.Markdown(WHAT)
-        topic = gr.Textbox(next(iter(TOPICS)), visible=False, label="Topic")
-        tabs: dict[str, gr.Tab] = {}
-        with gr.Tabs(elem_id="topics") as topics:
-            for name, (title, section) in TOPICS.items():
-                with gr.Tab(title, id=name, elem_id=f"topic-{name}") as tabs[name]:
-                    section()
-            with gr.Tab("Lesson", id=LESSON, elem_id="topic-lesson") as tabs[LESSON]:
-                lesson = _learn_lesson.section(ctx.store)
-            with gr.Tab("Glossary", id=GLOSSARY, elem_id="topic-glossary") as tabs[GLOSSARY]:
-                _learn_glossary.section()
-        _wire(ctx, topics, topic, tabs, lesson)
+        choices = [*((title, name) for name, (title, _) in TOPICS.items()), ("Lesson", LESSON), ("Glossary", GLOSSARY)]
+        first = choices[0][1]
+        topic = gr.Radio(choices, value=first, show_label=False, container=False, elem_id="topics", label="Topic")
+        parts = {name: gr.Column(visible=name == first, elem_id=f"topic-{name}") for _, name in choices}
+        for name, (_, section) in TOPICS.items():
+            with parts[name]:
+                section()
+        with parts[LESSON]:
+            lesson = _learn_lesson.section(ctx.store)
+        with parts[GLOSSARY]:
+            _learn_glossary.section()
+        _wire(ctx, topic, parts, lesson)
 
 
-def _wire(
-    ctx: Context, topics: gr.Tabs, topic: gr.Textbox, tabs: dict[str, gr.Tab], lesson: _learn_lesson.Lesson | None
-) -> None:
-    """The address remembers the topic and the lesson's step."""
+def _wire(ctx: Context, topic: gr.Radio, parts: dict[str, gr.Column], lesson: _learn_lesson.Lesson | None) -> None:
+    """One topic is shown at a time; the address remembers it, and the lesson's step."""
     kept: dict[str, Any] = {"topic": topic} | ({"step": lesson.step} if lesson else {})
     shown = lesson.shown if lesson else []
 
+    def only(name: str) -> list[Any]:
+        return [gr.Column(visible=one == name) for one in parts]
+
     def arrive(run_id: str, options: dict[str, str]) -> list[Any]:
         name = options.get("topic", "")
-        name = name if name in tabs else next(iter(tabs))
-        return [gr.Tabs(selected=name), name, *(_learn_lesson.show(options.get("step")) if lesson else [])]
+        name = name if name in parts else next(iter(parts))
+        return [name, *only(name), *(_learn_lesson.show(options.get("step")) if lesson else [])]
 
-    opening(ctx, arrive, [topics, topic, *shown])
-    for name, tab in tabs.items():
-        remembered(tab.select(None, None, topic, js=f"() => '{name}'", **QUIET).then, kept)
+    opening(ctx, arrive, [topic, *parts.values(), *shown])
+    topic.input(only, topic, list(parts.values()), **QUIET)
+    remembered(topic.input, kept)
     if lesson:
         for button, by in ((lesson.back, -1), (lesson.onward, 1)):
             moved = button.click(lambda step, by=by: _learn_lesson.show(step + by), lesson.step, shown, **QUIET)

@@ -117,9 +117,8 @@ def _until_it_answers() -> None:
 
 
 def _say(what: str, times: list[float]) -> None:
-    print(
-        f"{what}: median {median(times):.0f} ms, fastest {min(times):.0f} ms, slowest {max(times):.0f} ms, {len(times)} times"
-    )
+    low, high = min(times), max(times)
+    print(f"{what}: median {median(times):.0f} ms, from {low:.0f} to {high:.0f} ms in {len(times)} moves")
 
 
 if __name__ == "__main__":
