@@ -135,8 +135,9 @@ def test_a_picture_stays_whole_when_the_address_changes(visit, app):
     page.wait_for_url(lambda url: url != before)
     page.wait_for_function(
         """() => {
-        const clipped = [...document.querySelectorAll('#overlap-channels [clip-path]')].map(p => p.getAttribute('clip-path'));
-        return clipped.length && clipped.every(clip => clip.includes(location.href.split('#')[0] + '#'));
+        const parts = [...document.querySelectorAll('#overlap-channels [clip-path]')];
+        const here = location.href.split('#')[0];
+        return parts.length && parts.every(part => part.getAttribute('clip-path').includes(here + '#'));
         }"""
     )
 

@@ -1,4 +1,4 @@
-"""Learn: everything on it answers at once, with no model, no run and no worker; the lesson leads into the app and back."""
+"""Learn: everything on it answers at once, with no model, no run, no worker; the lesson leads into the app and back."""
 
 from playwright.sync_api import expect
 
