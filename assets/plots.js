@@ -170,7 +170,17 @@
       ],
     };
 
-    const draw = () => drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
+    /* One drawing at a time, for plotly mixes up two that overlap; what comes meanwhile is drawn once, as it then is. */
+    let busy = false, again = false;
+    const draw = async () => {
+      again = true;
+      if (busy) return;
+      for (busy = true; again;) {
+        again = false;
+        await drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
+      }
+      busy = false;
+    };
 
     /* What a screen reader says when the picture gets the focus; plotly's sheets are silent. */
     const spoken = text => {
@@ -221,7 +231,7 @@
     const resized = new ResizeObserver(() => {
       const now = plot.clientWidth;
       if (!now || now === width) return;
-      const redraw = drawn !== plot || (now < NARROW) !== (width < NARROW);
+      const redraw = busy || drawn !== plot || (now < NARROW) !== (width < NARROW);
       width = now;
       redraw ? draw() : Plotly.Plots.resize(plot);
     });

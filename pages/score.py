@@ -25,7 +25,7 @@ SCORED_FIRST = "Shown as soon as a criterion has been scored."
 
 PLOTS = {
     "bands": {"bands": ("Scores by block", "score_bands", "The first picture comes with the first scored block.")},
-    "sorted": {"sorted": ("Every block, lowest score first", "sorted_map", SCORED_FIRST)},
+    "sorted": {"sorted": ("Every block in the order of its scores", "sorted_map", SCORED_FIRST)},
     "kept": {"kept": ("What stays at this ratio", "kept_map", SCORED_FIRST)},
     "block": {"block": ("Every group of one block", "drill_down", SCORED_FIRST)},
     "memory": {

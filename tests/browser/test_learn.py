@@ -21,6 +21,20 @@ def marked(page) -> dict:
     )
 
 
+def click_cell(page, linear: str, row: int, column: int) -> None:
+    """Click a weight in the picture of the block."""
+    x, y = page.evaluate(
+        """([linear, row, column]) => {
+        const plot = document.querySelector('#groups-picture .js-plotly-plot'), {xaxis, yaxis} = plot._fullLayout;
+        const trace = plot._fullData.find(one => one.name === linear), box = plot.getBoundingClientRect();
+        return [box.x + xaxis._offset + xaxis.l2p(trace.x[column]), box.y + yaxis._offset + yaxis.l2p(trace.y[row])];
+        }""",
+        [linear, row, column],
+    )
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+
+
 def test_groups_criteria_estimate_and_walk_answer_at_once(visit, app):
     page = visit("learn")
     picture = page.locator("#groups-picture .js-plotly-plot")
@@ -28,9 +42,9 @@ def test_groups_criteria_estimate_and_walk_answer_at_once(visit, app):
     assert marked(page) == {"q": 32, "k": 16, "v": 16, "o": 32, "gate": 0, "up": 0, "down": 0}
     page.locator("#groups-family").get_by_label("BLOOM").check()
     expect(page.locator("#groups-table")).to_contain_text("rows 4–5 of qkv")
-    box = page.locator("#groups-picture .nsewdrag").bounding_box()
-    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"])
-    page.locator("#groups-kind").get_by_label("channels").check()
+    click_cell(page, "down", 3, 7)
+    expect(page.locator("#groups-table")).to_contain_text("column 7 of down")
+    expect(page.locator("#groups-kind").get_by_label("channels")).to_be_checked()
     press(page, "#groups-group", "End")
     expect(page.locator("#groups-table")).to_contain_text("column 11 of down")
 
