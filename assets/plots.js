@@ -4,7 +4,7 @@
    it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as
    a file (name) and in words (alt), what to look for where that is not the host's caption, and how high it is at most
    for its width (aspect, where cells are square); each trace says in its meta what its columns are called in a CSV file
-   (columns, "" for a place that means nothing; csv: false leaves the trace out). */
+   (columns, "" for one that means nothing; csv: false leaves the trace out). */
 (() => {
   const NARROW = 560;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
@@ -80,7 +80,7 @@
         const row = {...started};
         if (names.x !== "") row[names.x ?? "x"] = along("x", i);
         if (names.y !== "") row[names.y ?? "y"] = along("y", j);
-        row[names.z ?? "z"] = trace.z[j][i];
+        if (names.z !== "") row[names.z ?? "z"] = trace.z[j][i];
         add(row, trace.customdata?.[j]?.[i]);
       }
       return found;

@@ -120,7 +120,7 @@ def picture(example: Example, kind: str, group: int) -> go.Figure:
     lines = [[_drawn(example, linear, kind, group) for linear in _linears(example, of)] for of in (HEADS, CHANNELS)]
     slabs = "; ".join(f"{name}: {where}" for name, where, _ in slices(example, kind, group))
     alt = f"{example.label}. {WORDS[kind].capitalize()} {group} goes with {slabs}"
-    return matrices("groups", alt, lines, "marked", cmin=0, cmax=2, colorscale=TONES)
+    return matrices("groups", alt, lines, "", cmin=0, cmax=2, colorscale=TONES)
 
 
 def _linears(example: Example, kind: str) -> list[str]:
@@ -131,7 +131,7 @@ def _drawn(example: Example, linear: str, kind: str, group: int) -> Matrix:
     owner = owners(example, linear)
     chosen = (owner == group) & (kind_of(example, linear) == kind)
     word = WORDS[kind_of(example, linear)]
-    return Matrix(linear, np.where(chosen, 2, owner % 2), owner[..., None], (word,))
+    return Matrix(linear, np.where(chosen, 2, owner % 2), np.stack([owner, chosen], -1), (word, "chosen"))
 
 
 def told(example: Example, kind: str, group: int) -> str:
@@ -152,7 +152,7 @@ def drawn(name: str, kind: str, group: float) -> list[Any]:
 
 def clicked(name: str, event: gr.EventData) -> list[Any]:
     """Kind and group of a clicked cell."""
-    _, _, group = event.customdata
+    _, _, group, _ = event.customdata
     return [kind_of(EXAMPLES[name], event.name), int(group)]
 
 

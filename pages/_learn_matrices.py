@@ -42,7 +42,7 @@ class Matrix:
 
 
 def matrices(name: str, alt: str, lines: Sequence[Sequence[Matrix]], value: str, **colours: Any) -> go.Figure:
-    """Draw lines of matrices. value: what the colour is called; colours: of the shared colour axis."""
+    """Draw lines of matrices. value: what the colour is called, "" for a mere tone; colours: of the shared axis."""
     fig = figure(name, alt, hovermode="closest", showlegend=False)
     heights = [max(matrix.size[0] for matrix in line) for line in lines]
     # Room for the names above a line: the more cells, the smaller they are.

@@ -81,7 +81,8 @@ def test_the_picture_marks_exactly_the_group(name: str, kind: str) -> None:
     marked = sum(int((trace.z == 2).sum()) for trace in fig.data)
     assert marked == sum(int(weights) for _, _, weights in slices(example, kind, last))
     for trace in fig.data:
-        row, column, group = trace.customdata[-1, -1]
+        row, column, group, chosen = trace.customdata[-1, -1]
+        assert chosen == (trace.z[-1, -1] == 2)
         assert (row + 1, column + 1) == shape_of(example, trace.name)
         assert group == owners(example, trace.name)[-1, -1]
     assert all(where in fig.layout.meta["alt"] for _, where, _ in slices(example, kind, last))
@@ -90,7 +91,7 @@ def test_the_picture_marks_exactly_the_group(name: str, kind: str) -> None:
 def test_a_group_the_block_lacks_becomes_its_last_and_a_click_chooses_kind_and_group() -> None:
     slider, _, words = drawn("llama-gqa", "heads", 11)
     assert (slider.maximum, slider.value) == (1, 1) and "Head group 1 of 2" in words
-    event: Any = SimpleNamespace(name="down", customdata=[3, 7, 7])
+    event: Any = SimpleNamespace(name="down", customdata=[3, 7, 7, 0])
     assert _learn_groups.clicked("opt", event) == ["channels", 7]
 
 

@@ -249,7 +249,9 @@ def test_kept_shares_add_up_to_the_plan(channels):
 def test_crosses_stand_on_the_heads_that_go():
     made = scores(shape())
     plan = make_plan(made, 0.4)
-    grid, crosses = _plots.heads_grid(made, plan).data
+    fig = _plots.heads_grid(made, plan)
+    grid, crosses = fig.data
+    assert fig.layout.meta["caption"] == _plots.CAPTIONS["heads_grid"]
     gone = {(h, i) for i, kept in plan.kept_heads.items() for h in range(4) if h not in kept}
     assert set(zip(crosses.x.tolist(), crosses.y.tolist(), strict=True)) == gone != set()
     for i, vector in made.heads.items():

@@ -1,5 +1,7 @@
 """Learn: everything on it answers at once, with no model, no run, no worker; the lesson leads into the app and back."""
 
+import csv
+
 from playwright.sync_api import expect
 
 from pages._learn_lesson import AGAIN, question
@@ -40,6 +42,11 @@ def test_groups_criteria_estimate_and_walk_answer_at_once(visit, app):
     picture = page.locator("#groups-picture .js-plotly-plot")
     picture.locator(".heatmaplayer image").first.wait_for(state="attached")
     assert marked(page) == {"q": 32, "k": 16, "v": 16, "o": 32, "gate": 0, "up": 0, "down": 0}
+    with page.expect_download() as download:
+        page.locator("#groups-picture").get_by_role("button", name="CSV", exact=True).click()
+    rows = list(csv.DictReader(download.value.path().read_text("utf-8-sig").splitlines()))
+    chosen = [(row["series"], row["row"], row["head group"]) for row in rows if row["chosen"] == "1"]
+    assert set(chosen) >= {("q", "3", "0"), ("k", "1", "0")} and len(chosen) == 96
     page.locator("#groups-family").get_by_label("BLOOM").check()
     expect(page.locator("#groups-table")).to_contain_text("rows 4–5 of qkv")
     click_cell(page, "down", 3, 7)
