@@ -40,7 +40,8 @@
   const extra = (figure, width) => {
     const longest = Math.max(0, ...entries(figure).map(trace => (trace.name ?? "").length));
     const columns = Math.max(1, Math.floor((width - 70) / (6.3 * longest + 45)));
-    return 19 * Math.max(0, Math.ceil(entries(figure).length / columns) - 1) + (figure.layout.coloraxis && figure.layout.coloraxis.showscale !== false ? 40 : 0);
+    const bar = figure.layout.coloraxis && figure.layout.coloraxis.showscale !== false;
+    return 19 * Math.max(0, Math.ceil(entries(figure).length / columns) - 1) + (bar ? 40 : 0);
   };
 
   /* The figure in the colours and for the width of where it stands. */
@@ -224,7 +225,8 @@
     find("png").addEventListener("click", savePng);
     watch("value", draw);
 
-    window.addEventListener("readdressed", relinked);
+    const readdressed = () => element.isConnected ? relinked() : window.removeEventListener("readdressed", readdressed);
+    window.addEventListener("readdressed", readdressed);
     const dark = new MutationObserver(() => element.isConnected ? draw() : dark.disconnect());
     dark.observe(document.body, {attributes: true, attributeFilter: ["class"]});
     /* A plot in a tab that is not open has no width: it is drawn when it gets one. */

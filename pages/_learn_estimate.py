@@ -42,7 +42,7 @@ TAIL_CAPTION = (
 
 def loss(w: np.ndarray) -> np.ndarray:
     """L(w) of weights [..., 2]."""
-    return 0.5 * np.einsum("...i,ij,...j->...", w, A, w)
+    return 0.5 * ((w @ A) * w).sum(-1)
 
 
 def gradient(w: np.ndarray = WEIGHTS) -> np.ndarray:
@@ -65,6 +65,10 @@ def estimates(z: np.ndarray, estimator: str) -> np.ndarray:
     """ĝ averaged over the n directions: [count, 2]."""
     c = slopes(z)[..., None]
     return (c / z if estimator == "divide" else c * z).mean(1)
+
+
+Found = dict[str, np.ndarray]
+"""{estimator: ĝ of many z, [count, 2]}."""
 
 
 def plane(z: np.ndarray) -> go.Figure:
@@ -114,14 +118,15 @@ def _way(fig: go.Figure, name: str, points: Any, line: dict[str, Any], mode: str
     )
 
 
-def tails(z: np.ndarray) -> go.Figure:
-    """How ĝ₁ spreads over many z under both estimators, and Cauchy's curve. z: [count, n, 2]."""
+def tails(found: Found) -> go.Figure:
+    """How ĝ₁ spreads over many z under both estimators."""
+    total = len(found["divide"])
     true = float(gradient()[0])
     edges = np.linspace(true - REACH, true + REACH, BINS + 1)
     middles = ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
-    fig = figure("tails", f"Estimates of the first gradient, which is {true:.2f}; {_beyond(z)}", showlegend=True)
+    fig = figure("tails", f"Estimates of the first gradient, which is {true:.2f}; {_beyond(found)}", showlegend=True)
     for name, (label, colour, dash) in ESTIMATORS.items():
-        counts = np.histogram(estimates(z, name)[:, 0], edges)[0].astype(np.float32)
+        counts = np.histogram(found[name][:, 0], edges)[0].astype(np.float32)
         fig.add_scatter(
             x=middles,
             y=np.where(counts > 0, counts, np.nan).astype(np.float32),
@@ -129,7 +134,7 @@ def tails(z: np.ndarray) -> go.Figure:
             mode="lines",
             connectgaps=False,
             line={"color": colour, "width": 2.5, "shape": "hvh", "dash": dash},
-            hovertemplate=f"{label}<br>around %{{x:.2f}}: %{{y}} of {len(z):,}<extra></extra>",
+            hovertemplate=f"{label}<br>around %{{x:.2f}}: %{{y}} of {total:,}<extra></extra>",
             meta={"columns": {"x": "estimate, middle of the bin", "y": "how often"}},
         )
     fig.add_vline(x=true, line={"color": GREY, "width": 2, "dash": "dot"})
@@ -138,33 +143,32 @@ def tails(z: np.ndarray) -> go.Figure:
     )
     return fig.update_layout(
         xaxis=axis("estimate of the first weight's gradient", range=[edges[0], edges[-1]], showgrid=False),
-        yaxis=axis(f"of {len(z):,} estimates (log)", type="log", dtick=1),
+        yaxis=axis(f"of {total:,} estimates (log)", type="log", dtick=1),
     )
 
 
-def _beyond(z: np.ndarray) -> str:
-    shares = {n: float((np.abs(estimates(z, n)[:, 0] - gradient()[0]) > REACH).mean()) for n in ESTIMATORS}
+def _beyond(found: Found) -> str:
+    shares = {name: float((np.abs(g[:, 0] - gradient()[0]) > REACH).mean()) for name, g in found.items()}
     return ", ".join(f"{100 * share:.1f} % of {name} lie beyond ± {REACH:g}" for name, share in shares.items())
 
 
-def told(z: np.ndarray) -> str:
-    """Both estimators in numbers."""
+def told(found: Found, n: int) -> str:
+    """Both estimators in numbers. n: directions averaged in each estimate."""
     rows = []
-    for name, (label, _, _) in ESTIMATORS.items():
-        found = estimates(z, name)
-        off = np.abs(found[:, 0] - gradient()[0])
-        cosine = found @ gradient() / np.linalg.norm(found, axis=1).clip(1e-12) / np.linalg.norm(gradient())
+    for name, g in found.items():
+        off = np.abs(g[:, 0] - gradient()[0])
+        cosine = g @ gradient() / np.linalg.norm(g, axis=1).clip(1e-12) / np.linalg.norm(gradient())
         numbers = np.median(off), np.quantile(off, 0.99), off.max()
-        rows.append((label, *(f"{number:,.2f}" for number in numbers), f"{cosine.mean():.2f}"))
+        rows.append((ESTIMATORS[name][0], *(f"{number:,.2f}" for number in numbers), f"{cosine.mean():.2f}"))
     head = ("estimator", "median error", "99 % below", "largest error", "mean cosine with g")
-    n = z.shape[1]
-    return html_table(head, rows, f"{len(z):,} estimates, each the mean over n = {n} direction{'s' * (n > 1)}")
+    return html_table(head, rows, f"{DRAWS:,} estimates, each the mean over n = {n} direction{'s' * (n > 1)}")
 
 
 def drawn(kind: str, n: float, seed: float) -> list[Any]:
     """Values for both pictures and the table."""
     z = noise(kind, int(n or 1), DRAWS, int(seed or 0))
-    return [plane(z[0]), tails(z), told(z)]
+    found = {name: estimates(z, name) for name in ESTIMATORS}
+    return [plane(z[0]), tails(found), told(found, z.shape[1])]
 
 
 def section() -> None:

@@ -24,7 +24,7 @@ class Matrix:
     name: what it is called above it and in a file; values: [rows, columns], what the colour says;
     known: [rows, columns, k] of what else a cell knows, with `columns` for its k names;
     text: how a cell's number is written, as in “%{z:.2f}”, or "" for none;
-    rows, columns: those framed as one that goes.
+    marked: rows and columns framed as ones that go, (“rows” or “columns”, which).
     """
 
     name: str

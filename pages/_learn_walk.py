@@ -58,7 +58,7 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Step:
-    """One step. way: forward, reverse or ""; layer: the block at hand; kept: blocks whose inputs are kept;
+    """One step. way: forward, reverse, loss or ""; layer: the block at hand; kept: blocks whose inputs are kept;
     held: {what: bytes above the weights}."""
 
     title: str
@@ -177,7 +177,7 @@ def strip(criterion: str, number: int) -> str:
     arrow = {"forward": "→", "reverse": "←"}.get(step.way, "·")
     said = f"Step {number} of {len(every) - 1}. {step.title}. {step.told}"
     held = f" Held above the weights: <b>{in_bytes(step.total)}</b>." if step.held else ""
-    return f'<div class="walk" aria-hidden="true"><b>{arrow}</b>{chips}{tail}</div><p class="reading">{said}{held}</p>'
+    return f'<div class="walk" aria-hidden="true"><b>{arrow}</b>{chips}{tail}</div><p class="reading" role="status">{said}{held}</p>'
 
 
 def _chip(name: str, now: bool, kept: bool) -> str:

@@ -5,14 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import (
-    _learn_criteria,
-    _learn_estimate,
-    _learn_glossary,
-    _learn_groups,
-    _learn_lesson,
-    _learn_walk,
-)
+from . import _learn_criteria, _learn_estimate, _learn_glossary, _learn_groups, _learn_lesson, _learn_walk
 from ._address import opening, remembered
 from ._frame import QUIET, Context, frame
 
@@ -23,14 +16,15 @@ TOPICS: dict[str, tuple[str, Callable[[], None]]] = {
     "criteria": ("Criteria", _learn_criteria.section),
     "estimate": ("Estimated gradient", _learn_estimate.section),
     "walk": ("The walk", _learn_walk.section),
+    "glossary": ("Glossary", _learn_glossary.section),
 }
 """{name in the address: (title, what lays it out and wires it)}: topics that stand for themselves."""
 
-LESSON, GLOSSARY = "lesson", "glossary"
+LESSON = "lesson"
 WHAT = """
 # Learn
 
-Four things to try by hand, a lesson of ten questions on a finished run, and the words. No model is needed for any of
+Four things to try by hand, the words, and a lesson of ten questions on a finished run. No model is needed for any of
 it.
 """
 
@@ -39,7 +33,7 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx, needs_run=False):
         gr.Markdown(WHAT)
-        choices = [*((title, name) for name, (title, _) in TOPICS.items()), ("Lesson", LESSON), ("Glossary", GLOSSARY)]
+        choices = [*((title, name) for name, (title, _) in TOPICS.items()), ("Lesson", LESSON)]
         first = choices[0][1]
         topic = gr.Radio(choices, value=first, show_label=False, container=False, elem_id="topics", label="Topic")
         parts = {name: gr.Column(visible=name == first, elem_id=f"topic-{name}") for _, name in choices}
@@ -48,8 +42,6 @@ def build(ctx: Context) -> None:
                 section()
         with parts[LESSON]:
             lesson = _learn_lesson.section(ctx.store)
-        with parts[GLOSSARY]:
-            _learn_glossary.section()
         _wire(ctx, topic, parts, lesson)
 
 

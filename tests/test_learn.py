@@ -128,13 +128,13 @@ def test_with_signs_for_noise_the_two_are_one() -> None:
 def test_the_curves_count_what_they_say_and_a_seed_repeats() -> None:
     z = noise("gaussian", 4, 1000, 7)
     assert (z == noise("gaussian", 4, 1000, 7)).all() and (z != noise("gaussian", 4, 1000, 8)).any()
-    fig, true = _learn_estimate.tails(z), gradient()[0]
-    for trace, name in zip(fig.data, ESTIMATORS, strict=True):
-        within = (np.abs(estimates(z, name)[:, 0] - true) <= _learn_estimate.REACH).sum()
+    found, true = {name: estimates(z, name) for name in ESTIMATORS}, gradient()[0]
+    for trace, name in zip(_learn_estimate.tails(found).data, ESTIMATORS, strict=True):
+        within = (np.abs(found[name][:, 0] - true) <= _learn_estimate.REACH).sum()
         assert np.nansum(trace.y) == within
     ends = {trace.name: (trace.x[-1], trace.y[-1]) for trace in _learn_estimate.plane(z[0]).data[2:]}
     assert ends["true gradient g"] == pytest.approx(tuple(WEIGHTS + gradient()), rel=1e-5)
-    told = _learn_estimate.told(z)
+    told = _learn_estimate.told(found, 4)
     assert "n = 4 directions" in told and all(label in told for label, _, _ in ESTIMATORS.values())
 
 
@@ -191,9 +191,9 @@ def test_the_glossary_has_the_words_of_the_app() -> None:
 
 
 def test_every_picture_is_small_told_in_words_and_names_its_numbers() -> None:
-    z = noise("gaussian", 1, 500, 0)
+    estimated = _learn_estimate.drawn("gaussian", 1, 0)[:2]
     pictures = [picture(example, kind, 0) for example in EXAMPLES.values() for kind in KINDS]
-    pictures += [_learn_estimate.plane(z[0]), _learn_estimate.tails(z)]
+    pictures += estimated
     pictures += [_learn_walk.memory(name, 1) for name in _learn_walk.SHOWN]
     for fig in pictures:
         assert len(_plots.as_json(fig)) <= 50_000
