@@ -177,7 +177,8 @@ def strip(criterion: str, number: int) -> str:
     arrow = {"forward": "→", "reverse": "←"}.get(step.way, "·")
     said = f"Step {number} of {len(every) - 1}. {step.title}. {step.told}"
     held = f" Held above the weights: <b>{in_bytes(step.total)}</b>." if step.held else ""
-    return f'<div class="walk" aria-hidden="true"><b>{arrow}</b>{chips}{tail}</div><p class="reading" role="status">{said}{held}</p>'
+    row = f'<div class="walk" aria-hidden="true"><b>{arrow}</b>{chips}{tail}</div>'
+    return f'{row}<p class="reading" role="status">{said}{held}</p>'
 
 
 def _chip(name: str, now: bool, kept: bool) -> str:
