@@ -151,9 +151,10 @@ def drawn(name: str, kind: str, group: float) -> list[Any]:
 
 
 def clicked(name: str, event: gr.EventData) -> list[Any]:
-    """Kind and group of a clicked cell."""
+    """The kind of a clicked cell's group, and that group drawn: at once, for the slider may not reach it yet."""
     _, _, group, _ = event.customdata
-    return [kind_of(EXAMPLES[name], event.name), int(group)]
+    kind = kind_of(EXAMPLES[name], event.name)
+    return [kind, *drawn(name, kind, group)]
 
 
 def section() -> None:
@@ -179,4 +180,4 @@ def _wire(controls: Sequence[Any], host: PlotlyHost, table: gr.HTML) -> None:
     redraw: dict[str, Any] = {"fn": drawn, "inputs": list(controls), "outputs": [group, host, table], **QUIET}
     for control in controls:
         control.input(trigger_mode="always_last", **redraw)
-    host.select(guarded(clicked), family, [kind, group], **QUIET).success(**redraw)
+    host.select(guarded(clicked), family, [kind, group, host, table], **QUIET)

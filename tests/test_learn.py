@@ -92,7 +92,8 @@ def test_a_group_the_block_lacks_becomes_its_last_and_a_click_chooses_kind_and_g
     slider, _, words = drawn("llama-gqa", "heads", 11)
     assert (slider.maximum, slider.value) == (1, 1) and "Head group 1 of 2" in words
     event: Any = SimpleNamespace(name="down", customdata=[3, 7, 7, 0])
-    assert _learn_groups.clicked("opt", event) == ["channels", 7]
+    kind, slider, _, words = _learn_groups.clicked("opt", event)
+    assert (kind, slider.value, slider.maximum) == ("channels", 7, 11) and "column 7 of down" in words
 
 
 # The estimated gradient
