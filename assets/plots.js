@@ -195,7 +195,7 @@
       const before = plot._context?._baseUrl, now = location.href.split("#")[0];
       if (!before || before === now) return;
       plot._context._baseUrl = now;
-      for (const part of plot.querySelectorAll('[clip-path*="url("], [style*="url("]')) {
+      for (const part of plot.querySelectorAll("[clip-path], [style]")) {
         for (const name of ["clip-path", "style"]) {
           const value = part.getAttribute(name);
           if (value?.includes(before)) part.setAttribute(name, value.replaceAll(before + "#", now + "#"));
