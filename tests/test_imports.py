@@ -21,6 +21,7 @@ FOR_PAGES = (
     "device",
     "errors",
     "events",
+    "families",
     "fidelity",
     "forecast",
     "groups",
