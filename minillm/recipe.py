@@ -156,7 +156,10 @@ class RecoverRequest(Checked):
 
 @dataclass(frozen=True)
 class GenerateRequest(Checked):
-    """Continue some prompts with some variants. temperature 0: always the likeliest word."""
+    """Continue some prompts with some variants. temperature 0: always the likeliest word.
+
+    variants: of this run by name, of another as RUN/NAME; blind: who wrote what is shown only once a reader has voted.
+    """
 
     kind: ClassVar[str] = "generate"
     prompts: tuple[str, ...] = _kept(several(line(LONGEST_PROMPT, strip=False), 50))
@@ -166,6 +169,13 @@ class GenerateRequest(Checked):
     top_p: float = _kept(number(0.01, 1), default=1.0)
     seed: int = _kept(whole(0, 2**31 - 1), default=0)
     chat: bool = _kept(yes_or_no, default=True)
+    blind: bool = _kept(yes_or_no, default=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `generation.generate` takes: the same for every variant and prompt."""
+        names = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
