@@ -146,7 +146,7 @@ class Shell:
         event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=api_name, **ACT)
         moved = event.success(self._run_of, [self.started], self.run, **QUIET)
         arrived = moved.success(None, [self.run], self.run, js=FOLLOW, **QUIET)
-        arrived.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+        self.looks_again(arrived)
         return event
 
     def _run_of(self, job_id: int) -> str:
@@ -176,7 +176,11 @@ class Shell:
         self.ctx.app.load(self._open, self._inputs(), [self.run, self.navbar, *self._outputs()], **QUIET)
         self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
         stopped = self.stop.click(guarded(self._stop), [self.run], None, api_name="stop", **ACT)
-        stopped.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+        self.looks_again(stopped)
+
+    def looks_again(self, event: Any) -> None:
+        """After an event that has changed the run: draw everything anew. Call it after all `live`."""
+        event.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
 
     def _open(self, request: gr.Request, *values: Any) -> list[Any]:
         """The page as it opens: which run, and everything drawn."""
