@@ -20,7 +20,8 @@ words are drawn, and one early difference changes all that follows.
 
 Words that the original did not write are underlined, and a bar stands where the two first part. The **shading** says
 how much each token surprises the original, −log p in nats: a pruned model may differ at once and still say what the
-original holds likely, or go on fluently with what it would never say. **Perplexity of the prompt** says how surprised a
+original holds likely, or go on fluently with what it would never say. (Low is not good: what goes round in circles
+surprises nobody.) **Perplexity of the prompt** says how surprised a
 variant is by the question itself: it rises with the cut before the answers fall apart.
 
 **Blind**, answers come shuffled and unnamed. Say which is best, and which you take for the pruned one; the tally sets

@@ -29,7 +29,8 @@ STYLE = """
 .exhibit .text { border-radius: var(--radius-sm); flex: 1; line-height: 1.7; min-height: 3.2em; overflow-wrap: anywhere;
   white-space: pre-wrap; }
 .exhibit .differs { background: color-mix(in srgb, #e69f00 16%, transparent); }
-.exhibit .token { background: rgb(0 114 178 / calc(var(--s) * 55%)); border-radius: 2px; padding-block: .15em; }
+.shade { background: color-mix(in srgb, var(--link-text-color) calc(var(--s) * 45%), transparent); border-radius: 2px; }
+.exhibit .token { padding-block: .15em; }
 .exhibit .token .differs { background: none; }
 .exhibit .token:hover, .exhibit .token:focus { outline: 2px solid currentcolor; outline-offset: 1px; }
 .exhibit .facts { border-top: 1px solid var(--border-color-primary); margin: .6rem 0 0; padding-top: .45rem; }
@@ -37,8 +38,8 @@ STYLE = """
 .exhibit .quiet:empty { min-height: 1.2em; }
 .legend { align-items: center; color: var(--body-text-color-subdued); display: flex; flex-wrap: wrap;
   font-size: var(--text-sm); gap: .15rem .9rem; margin: 0 0 .8rem; }
-.legend .swatch { background: rgb(0 114 178 / calc(var(--s) * 55%)); border: 1px solid var(--border-color-primary);
-  border-radius: 2px; display: inline-block; height: .9em; margin-right: .3em; vertical-align: -.1em; width: 1.6em; }
+.legend .swatch { border: 1px solid var(--border-color-primary); display: inline-block; height: .9em;
+  margin-right: .3em; vertical-align: -.1em; width: 1.6em; }
 """
 """Of the exhibits alone; what marks words is in assets/style.css."""
 
@@ -79,7 +80,7 @@ def facts_in_words(column: Column) -> str:
     if found.get("tokens_per_second"):
         parts.append(f"{found['tokens_per_second']:.1f} tokens/s")
     if found.get("prompt_perplexity") is not None:
-        parts.append(f"perplexity of the prompt {found['prompt_perplexity']:.1f}")
+        parts.append(f"perplexity of the prompt {found['prompt_perplexity']:,.1f}")
     if column.surprise is not None:
         parts.append(f"surprises the original by {column.surprise:.2f} nats a token")
     parts.append("ended by itself" if found.get("stopped") == "eos" else "cut at the limit")
@@ -97,7 +98,8 @@ def _legend() -> str:
     levels = [(nats, f"{nats:g} nats (p = {math.exp(-nats):.2g})") for nats in (0.0, 2.0, 4.0, 6.0)]
     levels.append((MOST_SURPRISE, f"{MOST_SURPRISE:g} and more (p ≤ {math.exp(-MOST_SURPRISE):.1g})"))
     swatches = "".join(
-        f'<span><span class="swatch" style="--s:{nats / MOST_SURPRISE:g}"></span>{said}</span>' for nats, said in levels
+        f'<span><span class="swatch shade" style="--s:{nats / MOST_SURPRISE:g}"></span>{said}</span>'
+        for nats, said in levels
     )
     return f'<p class="legend"><span>Surprise of the original, −log p:</span>{swatches}</p>'
 
@@ -154,7 +156,7 @@ def _whole(column: Column) -> list[tuple[str, float]]:
 
 def _token(text: str, log_prob: float, run: list[Piece]) -> str:
     shade, said = min(-log_prob / MOST_SURPRISE, 1.0), escape(_said(text, log_prob))
-    return f'<span class="token" tabindex="-1" data-said="{said}" style="--s:{shade:.2f}">{marked(run)}</span>'
+    return f'<span class="token shade" tabindex="-1" data-said="{said}" style="--s:{shade:.2f}">{marked(run)}</span>'
 
 
 def _said(text: str, log_prob: float) -> str:

@@ -46,14 +46,23 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
             return [gr.skip() for _ in choices]
         return _choices(store, run_id, [*(chosen or []), *(others or [])])
 
+    def drawn(run_id: str, opened: str, shaded: bool) -> list[Any]:
+        """Not before the address has said whether texts are shaded."""
+        return _shown(store, page, run_id, shaded) if opened else [gr.skip() for _ in texts]
+
+    def arrived(run_id: str, options: dict[str, str]) -> list[Any]:
+        chosen, shaded = options.get("variants", "").split("|"), options.get("shaded") != "false"
+        shown = _shown(store, page, run_id, shaded) if run_id else [gr.skip() for _ in texts]
+        return [*_choices(store, run_id, chosen), shaded, *shown]
+
+    texts = [*page.panel.outputs, page.now, page.tally, page.earlier]
     shell.live(looked, choices, choices)
-    drawn = [*page.panel.outputs, page.now, page.tally, page.earlier]
-    shell.live(partial(_shown, store, page), drawn, [page.shaded])
+    shell.live(drawn, texts, [page.opened, page.shaded])
     shell.live(partial(_balloted, store), poll.outputs, [poll.name])
-    opening(ctx, partial(_arrived, store), [*choices, page.shaded])
+    opening(ctx, arrived, [*choices, page.shaded, *texts])
     shell.starts(page.button.click, partial(begin, store), list(page.controls.values()), "generate")
     shell.runs_again(page.panel)
-    page.shaded.input(partial(_shown, store, page), [shell.run, page.shaded], drawn, **QUIET)
+    page.shaded.input(drawn, [shell.run, page.opened, page.shaded], texts, **QUIET)
     remembered(page.shaded.input, {"shaded": page.shaded})
     cast = guarded(partial(vote, store))
     voted = poll.button.click(cast, [shell.run, poll.name, poll.best, poll.pruned], None, api_name="vote", **ACT)
@@ -71,11 +80,6 @@ def _wire_exports(store: Store, shell: Shell, page: Page) -> None:
     markdown = guarded(partial(markdown_of, store))
     copied = page.exports["copy"].click(markdown, shell.run, page.text, api_visibility="private", **ACT)
     copied.success(None, page.text, None, js=COPY, api_visibility="private")
-
-
-def _arrived(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
-    """Choices and shading as the address has them."""
-    return [*_choices(store, run_id, options.get("variants", "").split("|")), options.get("shaded") != "false"]
 
 
 def _state(store: Store, run_id: str) -> str:
@@ -98,7 +102,7 @@ def _choices(store: Store, run_id: str, chosen: list[str]) -> list[Any]:
     return [
         _state(store, run_id),
         gr.CheckboxGroup(choices=list(made), value=[ORIGINAL, *kept] if kept or others else list(latest.values())),
-        gr.Dropdown(choices=elsewhere, value=others),
+        gr.Dropdown(choices=elsewhere, value=others, multiselect=True),
     ]
 
 

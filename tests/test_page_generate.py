@@ -96,7 +96,7 @@ def test_every_token_is_shaded_by_its_surprise_and_the_text_and_its_marks_stay(s
     )
     html = as_html(exhibits(store, run_id))
     column = html[html.index('data-variant="pruned-1"') :]
-    shades = re.findall(r'class="token" tabindex="-1" data-said="([^"]*)" style="--s:([0-9.]+)"', column)
+    shades = re.findall(r'class="token shade" tabindex="-1" data-said="([^"]*)" style="--s:([0-9.]+)"', column)
     assert [shade for _, shade in shades] == ["0.06", "0.50", "1.00", "0.25"]
     assert shades[1][0] == "“&lt;d”: 4.00 nats, p = 0.018 under the original"
     text = re.sub(r'<span class="unseen">.*?</span>', "", column[column.index('class="text"') : column.index("</div>")])
