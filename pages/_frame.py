@@ -133,7 +133,7 @@ class Shell:
         """Wire a control that starts a job: begin(run id, *values of inputs) -> its number. The page then follows it,
         to the address of another run where `begin` made one for it (without_run: `begin` takes "" for the run id).
 
-        The number is what the API's `api_name` returns; its parameters are named like `begin`'s, and `begin`'s
+        The number is what the API's start_`api_name` returns; its parameters are named like `begin`'s, and `begin`'s
         docstring describes it there. Call it after all `live`.
         """
 
@@ -143,7 +143,7 @@ class Shell:
                 raise BadInput(NO_RUN)
             return begin(run_id, *values)
 
-        event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=api_name, **ACT)
+        event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=f"start_{api_name}", **ACT)
         moved = event.success(self._run_of, [self.started], self.run, **QUIET)
         arrived = moved.success(None, [self.run], self.run, js=FOLLOW, **QUIET)
         self.looks_again(arrived)
@@ -175,7 +175,9 @@ class Shell:
         """The events of the frame itself: opening the page, looking again, stopping."""
         self.ctx.app.load(self._open, self._inputs(), [self.run, self.navbar, *self._outputs()], **QUIET)
         self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
-        stopped = self.stop.click(guarded(self._stop), [self.run], None, api_name="stop", **ACT)
+        stopped = self.stop.click(
+            guarded(partial(_jobs.stop, self.ctx.store)), [self.run], None, api_visibility="private", **ACT
+        )
         self.looks_again(stopped)
 
     def looks_again(self, event: Any) -> None:
@@ -231,13 +233,6 @@ class Shell:
             else:
                 found += [gr.skip() for _ in view.outputs]
         return found
-
-    def _stop(self, run_id: str) -> None:
-        """Ask the live job of a run to stop."""
-        job = _jobs.current(self.ctx.store, run_id) if run_id else None
-        if job is None or not job.live:
-            raise BadInput("No job of this run is live; there is nothing to stop.")
-        jobs.cancel(self.ctx.store, job.id)
 
 
 def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:
