@@ -53,7 +53,11 @@ def main() -> None:
     gr.set_static_paths(_host.static_paths())
     try:
         app = build(store, supervisor, confined)
-        styles: Any = {"theme": _theme.theme(), "css_paths": [_host.STYLE, _frame.STYLE], "head": _host.head_html()}
+        styles: Any = {
+            "theme": _theme.theme(),
+            "css_paths": [_host.STYLE, _frame.STYLE],
+            "head": _host.head_html() + _frame.SKIP,
+        }
         app.launch(server_name=given.host, server_port=given.port, footer_links=FOOTER, **styles, **QUIET)
     except OSError as fault:
         sys.exit(f"The app cannot listen on {given.host}:{given.port} ({fault}); give another --port.")

@@ -43,6 +43,13 @@ ACT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 
 NO_RUN = "No run is open. Begin one on the Start or Model page, or open one from Runs."
 
+SKIP = """<script>
+const add = () => document.querySelector('a.skip') || document.body.prepend(
+  Object.assign(document.createElement('a'), {href: '#page', className: 'skip', textContent: 'Skip to the page'}));
+document.body ? add() : addEventListener('DOMContentLoaded', add);
+</script>"""
+"""The first stop of the Tab key: past the navigation. For `launch(head=…)`."""
+
 FOLLOW = """(run) => {
     const here = new URL(window.location);
     if (run && here.searchParams.get('run') !== run) { here.searchParams.set('run', run); window.location = here; }

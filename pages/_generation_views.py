@@ -25,7 +25,7 @@ STYLE = """
 .exhibit .column.is-original { border-top-color: #0072b2; }
 .exhibit .column.is-recovered { border-top-color: #009e73; }
 .exhibit .column.is-veiled { border-top-color: var(--body-text-color-subdued); }
-.exhibit h4 { font-size: var(--text-md); margin: 0; overflow-wrap: anywhere; }
+.exhibit h3 { font-size: var(--text-md); margin: 0; overflow-wrap: anywhere; }
 .exhibit .text { border-radius: var(--radius-sm); flex: 1; line-height: 1.7; min-height: 3.2em; overflow-wrap: anywhere;
   white-space: pre-wrap; }
 .exhibit .differs { background: color-mix(in srgb, #e69f00 16%, transparent); }
@@ -108,7 +108,7 @@ def _exhibit(one: Exhibit, shaded: bool) -> str:
     columns = "".join(_column(one, column, shaded) for column in one.columns)
     blind = ", blind until voted on" if one.veiled else ""
     return (
-        f'<section class="exhibit" aria-label="{escape(one.prompt[:80])}"><h3 class="prompt">{escape(one.prompt)}</h3>'
+        f'<section class="exhibit" aria-label="{escape(one.prompt[:80])}"><h2 class="prompt">{escape(one.prompt)}</h2>'
         f'<p class="quiet">{escape(settings_in_words(one.settings))}{blind}</p>'
         f'<div class="columns">{columns}</div></section>'
     )
@@ -125,7 +125,7 @@ def _column(one: Exhibit, column: Column, shaded: bool) -> str:
     text = _shaded(column, pieces) if shaded and column.log_probs else f'<div class="text">{marked(pieces)}</div>'
     return (
         f'<article class="column is-{column.kind}" data-variant="{escape(column.variant)}"{busy}>'
-        f'<h4>{escape(column.label)}</h4><p class="quiet">{escape(said)}</p>{text}'
+        f'<h3>{escape(column.label)}</h3><p class="quiet">{escape(said)}</p>{text}'
         f'<p class="quiet facts">{escape(facts_in_words(column))}</p></article>'
     )
 

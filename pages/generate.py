@@ -15,7 +15,7 @@ from . import _jobs
 from ._address import opening, remembered, saved
 from ._blind import NONE, UNKNOWN, ballot, tally_html, vote
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
-from ._generate_form import Page, layout
+from ._generate_form import Page, Poll, layout
 from ._generation_views import as_csv, as_html, as_json, as_markdown
 from ._generations import Exhibit, exhibits
 from ._phrases import escape
@@ -37,8 +37,9 @@ def build(ctx: Context) -> None:
 
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
-    store, poll = ctx.store, page.poll
-    choices = [page.opened, page.controls["variants"], page.controls["others"]]
+    store, controls = ctx.store, page.controls
+    choices = [page.opened, controls["variants"], controls["others"]]
+    texts = [*page.panel.outputs, page.now, page.tally, page.earlier]
 
     def looked(run_id: str, opened: str, chosen: list[str], others: list[str]) -> list[Any]:
         """New choices only where there are other variants: a live job must not disturb who is choosing."""
@@ -48,26 +49,28 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
     def drawn(run_id: str, opened: str, shaded: bool) -> list[Any]:
         """Not before the address has said whether texts are shaded."""
-        return _shown(store, page, run_id, shaded) if opened else [gr.skip() for _ in texts]
+        return _shown(store, page, run_id, shaded) if run_id and opened else [gr.skip() for _ in texts]
 
     def arrived(run_id: str, options: dict[str, str]) -> list[Any]:
         chosen, shaded = options.get("variants", "").split("|"), options.get("shaded") != "false"
-        shown = _shown(store, page, run_id, shaded) if run_id else [gr.skip() for _ in texts]
-        return [*_choices(store, run_id, chosen), shaded, *shown]
+        return [*_choices(store, run_id, chosen), shaded, *drawn(run_id, "opened", shaded)]
 
-    texts = [*page.panel.outputs, page.now, page.tally, page.earlier]
     shell.live(looked, choices, choices)
     shell.live(drawn, texts, [page.opened, page.shaded])
-    shell.live(partial(_balloted, store), poll.outputs, [poll.name])
     opening(ctx, arrived, [*choices, page.shaded, *texts])
-    shell.starts(page.button.click, partial(begin, store), list(page.controls.values()), "generate")
-    shell.runs_again(page.panel)
     page.shaded.input(drawn, [shell.run, page.opened, page.shaded], texts, **QUIET)
     remembered(page.shaded.input, {"shaded": page.shaded})
-    cast = guarded(partial(vote, store))
-    voted = poll.button.click(cast, [shell.run, poll.name, poll.best, poll.pruned], None, api_name="vote", **ACT)
-    shell.looks_again(voted)
+    _wire_poll(store, shell, page.poll)
+    shell.starts(page.button.click, partial(begin, store), list(controls.values()), "generate")
+    shell.runs_again(page.panel)
     _wire_exports(store, shell, page)
+
+
+def _wire_poll(store: Store, shell: Shell, poll: Poll) -> None:
+    shell.live(partial(_balloted, store), poll.outputs, [poll.name])
+    answers = [shell.run, poll.name, poll.best, poll.pruned]
+    voted = poll.button.click(guarded(partial(vote, store)), answers, None, api_name="vote", **ACT)
+    shell.looks_again(voted)
 
 
 def _wire_exports(store: Store, shell: Shell, page: Page) -> None:

@@ -117,7 +117,7 @@ def test_variants_of_another_run_answer_beside_this_ones(visit, app):
     ask(page, "", 6)
     column = page.locator(f'#written article[data-variant="{there}/pruned-1"]')
     expect(column).to_contain_text("surprises the original")
-    expect(column.locator("h4")).to_have_text("pruned-1 of The other one")
+    expect(column.locator("h3")).to_have_text("pruned-1 of The other one")
     expect(page.locator("#written article")).to_have_count(3)
 
 
@@ -127,14 +127,14 @@ def test_blind_answers_are_named_after_the_vote(visit, app):
     ask(page, "", 6)
     ballot = page.locator("#ballot")
     expect(ballot.get_by_role("button")).to_be_visible()
-    assert page.locator("#written h4").all_inner_texts() == ["A", "B"]
+    assert page.locator("#written h3").all_inner_texts() == ["A", "B"]
     text = page.locator("#written").inner_text()
     assert "pruned" not in text and "original" not in text
     ballot.locator("#vote-best").get_by_label("A").check()
     ballot.locator("#vote-pruned").get_by_label("B").check()
     ballot.get_by_role("button").click()
     expect(ballot).to_be_hidden()
-    assert sorted(page.locator("#written h4").all_inner_texts()) == ["original", "pruned-1"]
+    assert sorted(page.locator("#written h3").all_inner_texts()) == ["original", "pruned-1"]
     expect(page.locator("#votes")).to_contain_text("1 blind vote in this run")
     page.reload(wait_until="domcontentloaded")
     expect(page.locator("#votes")).to_contain_text("guessing gives 0.5")
