@@ -18,7 +18,7 @@ from .errors import BadInput, UnknownName
 from .jobtable import IS_LIVE, JobTable
 from .plan import Plan
 from .recipe import RunRecipe
-from .records import LIVE, ORIGINAL, PRUNED, STATES, Job, Result, Run, StoredEvent, Variant
+from .records import DONE, LIVE, ORIGINAL, PRUNED, STATES, Job, Result, Run, StoredEvent, Variant
 from .scores import Scores
 
 RUN_ID = re.compile(r"[0-9a-f]{8}")
@@ -32,7 +32,7 @@ SELECT * FROM runs WHERE NOT EXISTS (
 ORDER BY created DESC, rowid DESC LIMIT ?
 """
 
-__all__ = ["LIVE", "STATES", "Job", "Result", "Run", "Store", "StoredEvent", "Variant"]
+__all__ = ["DONE", "LIVE", "ORIGINAL", "PRUNED", "STATES", "Job", "Result", "Run", "Store", "StoredEvent", "Variant"]
 
 
 class Store(JobTable):

@@ -16,9 +16,8 @@ from minillm.groups import KINDS
 from minillm.overlap import overlap
 from minillm.plan import Plan, make_plan
 from minillm.recipe import GenerateRequest, Request, RunRecipe, ScoreRequest
-from minillm.records import DONE
 from minillm.scores import Scores
-from minillm.store import Store
+from minillm.store import DONE, Store
 
 from . import _jobs
 from ._frame import Context, guarded

@@ -7,8 +7,7 @@ looks at the run. Whether pruned answers are told apart is then a count, beside 
 from dataclasses import dataclass
 
 from minillm.errors import BadInput
-from minillm.records import PRUNED
-from minillm.store import Store
+from minillm.store import PRUNED, Store
 
 from ._generations import LETTERS, Exhibit, Names, shuffled, unveiled
 from ._plans import html_table

@@ -44,9 +44,12 @@ ACT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 NO_RUN = "No run is open. Begin one on the Start or Model page, or open one from Runs."
 
 SKIP = """<script>
-const add = () => document.querySelector('a.skip') || document.body.prepend(
-  Object.assign(document.createElement('a'), {href: '#page', className: 'skip', textContent: 'Skip to the page'}));
-document.body ? add() : addEventListener('DOMContentLoaded', add);
+{
+  const words = {href: '#page', className: 'skip', textContent: 'Skip to the page'};
+  const add = () => document.querySelector('a.skip') ||
+    document.body.prepend(Object.assign(document.createElement('a'), words));
+  document.body ? add() : addEventListener('DOMContentLoaded', add);
+}
 </script>"""
 """The first stop of the Tab key: past the navigation. For `launch(head=…)`."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.records import ORIGINAL
+from minillm.store import ORIGINAL
 from minillm.text import paper_prompts
 
 from . import _jobs

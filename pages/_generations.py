@@ -11,8 +11,7 @@ from typing import Any
 
 from minillm.errors import BadInput
 from minillm.recipe import GenerateRequest
-from minillm.records import ORIGINAL, PRUNED
-from minillm.store import Job, Result, Store
+from minillm.store import ORIGINAL, PRUNED, Job, Result, Store
 
 WAITING, WRITING, DONE, CUT_OFF = "waiting", "writing", "done", "cut off"
 FACTS = ("tokens", "prompt_tokens", "stopped", "seconds", "tokens_per_second", "prompt_perplexity")

@@ -8,8 +8,7 @@ import gradio as gr
 from minillm import jobs
 from minillm.errors import BadInput
 from minillm.recipe import GenerateRequest
-from minillm.records import ORIGINAL
-from minillm.store import Store
+from minillm.store import ORIGINAL, Store
 
 from . import _jobs
 from ._address import opening, remembered, saved
