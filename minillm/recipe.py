@@ -167,7 +167,10 @@ class RecoverRequest(Checked):
 
 @dataclass(frozen=True)
 class GenerateRequest(Checked):
-    """Continue some prompts with some variants. temperature 0: always the likeliest word."""
+    """Continue some prompts with some variants. temperature 0: always the likeliest word.
+
+    variants: of this run by name, of another as RUN/NAME; blind: who wrote what is shown only once a reader has voted.
+    """
 
     kind: ClassVar[str] = "generate"
     prompts: tuple[str, ...] = kept(several(line(LONGEST_PROMPT, strip=False), 50))
@@ -177,6 +180,13 @@ class GenerateRequest(Checked):
     top_p: float = kept(number(0.01, 1), default=1.0)
     seed: int = kept(whole(0, 2**31 - 1), default=0)
     chat: bool = kept(yes_or_no, default=True)
+    blind: bool = kept(yes_or_no, default=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `generation.generate` takes: the same for every variant and prompt."""
+        names = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
