@@ -221,7 +221,7 @@ def test_runs_are_listed_shown_exported_and_deleted(run, tmp_path):
     code, out, _ = run("runs", "show", kept, "--json")
     assert code == 0 and json.loads(out)["title"] == "first of all"
     code, out, err = run("runs", "export", kept, "there", "--json")
-    assert code == 0 and Path(json.loads(out)["folder"]).is_dir(), err
+    assert code == 0 and Path(json.loads(out)["out"]).is_dir(), err
     code, out, _ = run("runs", "delete", kept, "--yes", "--json")
     assert code == 0 and json.loads(out) == {"deleted": kept} and Store().runs() == []
 
