@@ -283,3 +283,59 @@ def test_output_cut_off_by_its_reader_is_no_fault():
     words = f"{sys.executable} -m minillm criteria --json | head -c 10"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
     assert done.stdout and done.stderr == ""
+
+
+def kept_run() -> str:
+    import made_scores
+
+    from minillm.recipe import RunRecipe
+    from minillm.store import Store
+
+    run_id = Store().create_run(RunRecipe(), "kept")
+    Store().save_scores(run_id, made_scores.scores(made_scores.shape(), "wanda"))
+    return run_id
+
+
+def test_runs_are_described_repeated_and_exported(run):
+    from minillm.store import Store
+
+    kept = kept_run()
+    code, out, _ = run("runs", "describe", kept, "--tag", "one", "--tag", "two", "--note", "hm", "--json")
+    assert code == 0 and json.loads(out) == {"id": kept, "title": "kept", "note": "hm", "tags": ["one", "two"]}
+    assert Store().runs("two hm")[0].id == kept
+    code, out, _ = run("runs", "repeat", kept)
+    assert code == 0 and "python -m minillm score wanda --model smollm2-135m" in out
+    code, out, _ = run("runs", "repeat", kept, "--python")
+    assert code == 0 and 'scores["wanda"] = minillm.score(lm, "wanda", calibration' in out
+    code, out, err = run("runs", "export", kept, "tables.zip", "--json")
+    assert code == 0 and Path(json.loads(out)["out"]).stat().st_size > 500, err
+
+
+def test_storage_is_freed_only_above_its_bound(run):
+    from test_storage import weighty
+
+    from minillm.store import Store
+
+    kept = kept_run()
+    weighty(Store(), kept, "pruned-1", size=20_000_000)
+    code, out, _ = run("runs", "free", "--yes", "--json")
+    assert code == 0 and json.loads(out) == {"dropped": [], "bytes": 0}
+    code, out, _ = run("runs", "free", "--bound", "0.01", "--yes", "--json")
+    assert code == 0 and json.loads(out) == {"dropped": [{"run": kept, "variant": "pruned-1"}], "bytes": 20_000_000}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("runs", "describe", "00000000", "--note", "x"), "There is no run"),
+        (("runs", "describe", "KEPT", "--tag", ""), "Tag is “”"),
+        (("runs", "describe", "KEPT", "--note", "x" * 2001), "at most 2,000"),
+        (("runs", "export", "KEPT", "report.html"), "on the page Runs"),
+        (("runs", "repeat", "00000000"), "There is no run"),
+        (("runs", "free", "--bound", "0"), "Storage bound"),
+    ],
+)
+def test_bad_input_on_runs_is_one_sentence(run, words, says):
+    kept = kept_run()
+    code, out, err = run(*(kept if word == "KEPT" else word for word in words))
+    assert code == 2 and says in err and len(err.strip().splitlines()) == 1

@@ -374,3 +374,76 @@ def test_the_store_needs_no_tensor_library():
     code = f"import sys, json\nfrom minillm import {', '.join(modules)}\nprint(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True))
     assert not {"torch", "transformers", "gradio"} & set(loaded)
+
+
+# Notes and tags
+
+
+def test_runs_are_noted_tagged_and_found_by_both(store: Store, run_id: str):
+    other = store.create_run(RunRecipe(), "other")
+    store.note_run(run_id, "  Table 3,\nwith 50% noise ")
+    store.tag_run(run_id, ["thesis", " two  words ", "thesis"])
+    store.tag_run(other, ["Alpha"])
+    found = Store().run(run_id)
+    assert (found.note, found.tags) == ("Table 3,\nwith 50% noise", ("thesis", "two words"))
+    for words in ("table 50%", "THESIS", "two words thesis", f"{run_id} thesis"):
+        assert [run.id for run in store.runs(words)] == [run_id]
+    assert store.runs("thesis alpha") == []
+    assert store.tags() == ["Alpha", "thesis", "two words"]
+    store.tag_run(run_id, [])
+    store.note_run(run_id, "")
+    assert (store.run(run_id).note, store.run(run_id).tags, store.tags()) == ("", (), ["Alpha"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [([""], "Tag is “”"), ([" \n"], "give some text"), (["x" * 41], "at most 40"), (map(str, range(21)), "at most 20")],
+)
+def test_bad_tags_change_nothing(store: Store, run_id: str, tags: Any, says: str):
+    store.tag_run(run_id, ["kept"])
+    with pytest.raises(BadInput, match=says):
+        store.tag_run(run_id, tags)
+    assert store.run(run_id).tags == ("kept",)
+
+
+def test_a_note_has_its_limit_and_needs_a_run(store: Store, run_id: str):
+    with pytest.raises(BadInput, match="Note has 2,001 characters; give at most 2,000"):
+        store.note_run(run_id, "x" * 2001)
+    for call in (store.note_run, store.tag_run):
+        with pytest.raises(BadInput, match="There is no run"):
+            call("00000000", "x")
+
+
+def test_options_are_kept_for_the_whole_store(store: Store):
+    assert store.option("any") is None
+    store.set_option("any", [1, "two"])
+    store.set_option("any", {"now": 3.5})
+    assert Store().option("any") == {"now": 3.5}
+
+
+def test_a_store_of_the_first_version_loses_nothing(tmp_path: Path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    db = sqlite3.connect(folder / "store.sqlite")
+    for statement in migrations.MIGRATIONS[0][2]:
+        db.execute(statement)
+    recipe = json.dumps(RunRecipe(samples=5).to_json())
+    db.execute("INSERT INTO runs VALUES ('0123abcd', 'Old', ?, 100.5)", (recipe,))
+    row = ("0123abcd", "inspect", "{}", "done", 1.0)
+    db.execute("INSERT INTO jobs (run_id, kind, request, state, created) VALUES (?, ?, ?, ?, ?)", row)
+    db.execute("INSERT INTO events VALUES (1, 1, 2.0, 'load', 1, 1, NULL)")
+    db.execute("INSERT INTO variants VALUES ('0123abcd', 'pruned-1', 'pruned', 'original', '{}', '{}', 3.0)")
+    db.execute(
+        "INSERT INTO results (run_id, kind, data, created) VALUES ('0123abcd', 'perplexity', '{\"value\": 9}', 4)"
+    )
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    store = Store(folder)
+    run = store.run("0123abcd")
+    assert (run.title, run.recipe.samples, run.created, run.note, run.tags) == ("Old", 5, 100.5, "", ())
+    assert [job.kind for job in store.jobs()] == ["inspect"] and len(store.events(1)) == 1
+    assert store.variants(run.id)[1].name == "pruned-1" and store.results(run.id)[0].data == {"value": 9}
+    store.tag_run(run.id, ["kept"])
+    assert Store(folder).runs("kept")[0].id == run.id
+    assert store.create_run(RunRecipe()) in [run.id for run in store.runs()]
