@@ -28,10 +28,13 @@ FOR_PAGES = (
     "paths",
     "plan",
     "recipe",
+    "repeat",
     "sample",
     "scores",
     "settings",
+    "storage",
     "store",
+    "tables",
     "text",
 )
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("[!_]*.py"))
