@@ -507,7 +507,7 @@ def test_every_page_has_its_place(built: gr.Blocks):
 def test_public_events_have_names_of_their_own_and_say_what_they_do(built: gr.Blocks):
     public = [fn for fn in events_of(built) if fn.api_visibility == "public"]
     names = [str(fn.api_name) for fn in public]
-    assert {"score", "inspect", "open_sample", "begin", "rename_run", "delete_run"} <= set(names)
+    assert {"score", "inspect", "open_sample", "begin", "describe_run", "save_report", "delete_run"} <= set(names)
     assert not [name for name in names if "lambda" in name or name.startswith("_")]
     doubled = {name for name in names if name[-2:-1] == "_" and name[-1].isdigit()}
     assert {name[:-2] for name in doubled} <= {"stop"}  # every page has the one that stops its run's job
