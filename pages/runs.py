@@ -119,7 +119,7 @@ def build(ctx: Context) -> None:
         shell.live(lambda run_id: room_taken(store), room.outputs, without_run=True)
         opening(ctx, partial(arrive, store), [opened, search, listed])
         again: dict[str, Any] = {"fn": partial(listing, store), "inputs": search, "outputs": listed, **QUIET}
-        remembered(search.input(trigger_mode="always_last", **again).then, {"find": search})
+        remembered(search.change(trigger_mode="always_last", **again).then, {"find": search})
         shown = [chosen, hint, one.row, one.title, one.tags, one.note, one.code, really, two, compared, both]
         wire_choice(store, listed, chosen, shown)
         wire_one(store, one, chosen, again)
