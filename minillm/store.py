@@ -68,27 +68,23 @@ class Store(JobTable):
         found = self.reading().execute(SEARCH, (json.dumps(words), limit))
         return [_run(row) for row in found]
 
-    def rename_run(self, run_id: str, title: str) -> None:
-        """Give a run another title."""
+    def describe_run(
+        self, run_id: str, title: str | None = None, note: str | None = None, tags: Iterable[str] | None = None
+    ) -> None:
+        """Give a run another title, note, set of tags; what is None stays. Raises BadInput, and changes nothing, for a
+        note that is too long, an empty or long tag, or too many."""
         self.run(run_id)
+        told = (
+            None if title is None else _title(title),
+            None if note is None else line(LONGEST_NOTE, empty=True)("note", note),
+            None if tags is None else json.dumps(_tags(tags)),
+        )
         with self.writing() as db:
-            db.execute("UPDATE runs SET title = ? WHERE id = ?", (_title(title), run_id))
-
-    def note_run(self, run_id: str, note: str) -> None:
-        """Write a note to a run, in place of an earlier one. Raises BadInput where it is too long."""
-        self.run(run_id)
-        note = line(LONGEST_NOTE, empty=True)("note", note)
-        with self.writing() as db:
-            db.execute("UPDATE runs SET note = ? WHERE id = ?", (note, run_id))
-
-    def tag_run(self, run_id: str, tags: Iterable[str]) -> None:
-        """Give a run these tags and no others. Raises BadInput for an empty or long tag, or too many."""
-        self.run(run_id)
-        chosen = list(dict.fromkeys(" ".join(line(LONGEST_TAG)("tag", tag).split()) for tag in tags))
-        if len(chosen) > MOST_TAGS:
-            raise BadInput(f"There are {len(chosen)} tags; give at most {MOST_TAGS}.")
-        with self.writing() as db:
-            db.execute("UPDATE runs SET tags = ? WHERE id = ?", (json.dumps(chosen), run_id))
+            db.execute(
+                "UPDATE runs SET title = COALESCE(?, title), note = COALESCE(?, note), tags = COALESCE(?, tags) "
+                "WHERE id = ?",
+                (*told, run_id),
+            )
 
     def tags(self) -> list[str]:
         """Every tag that some run has, sorted."""
@@ -217,6 +213,13 @@ def _check_idle(db: sqlite3.Connection, run_id: str) -> None:
 
 def _title(title: str) -> str:
     return " ".join(title.split())[:LONGEST_TITLE]
+
+
+def _tags(tags: Iterable[str]) -> list[str]:
+    chosen = list(dict.fromkeys(" ".join(line(LONGEST_TAG)("tag", tag).split()) for tag in tags))
+    if len(chosen) > MOST_TAGS:
+        raise BadInput(f"There are {len(chosen)} tags; give at most {MOST_TAGS}.")
+    return chosen
 
 
 def _run(row: sqlite3.Row) -> Run:

@@ -1,7 +1,6 @@
 """Runs: all of them in a table, to find, describe, repeat, save, delete, and to compare two."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +23,7 @@ from ._phrases import escape, size
 from ._plots import CAPTIONS
 from ._report import report, write_report
 from ._runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
+from ._runs_form import One, Room, lay_out_one, lay_out_question, lay_out_room
 
 TITLE = "Runs"
 MOST = 100
@@ -56,40 +56,7 @@ watch('value', () => {
 """Tells Python which runs are ticked, at first those in the address; a new table keeps the ticks of the runs that are
 still in it, and of no others. (Gradio finds the event's name because it stands quoted here.)"""
 
-SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 170}
-
-
-@dataclass(frozen=True)
-class One:
-    """What can be done with one run: what it is called, and the buttons."""
-
-    row: gr.Column
-    title: gr.Textbox
-    tags: gr.Dropdown
-    note: gr.Textbox
-    save: gr.Button
-    python: gr.Button
-    command: gr.Button
-    report: gr.Button
-    tables: gr.Button
-    delete: gr.Button
-    code: gr.Code
-    file: gr.DownloadButton
-
-
-@dataclass(frozen=True)
-class Room:
-    """What runs take on disk."""
-
-    told: gr.HTML
-    bound: gr.Number
-    set: gr.Button
-    drop: gr.Button
-
-    @property
-    def outputs(self) -> list[Any]:
-        """What `room_taken` gives values for."""
-        return [self.told, self.bound, self.drop]
+PRIVATE: dict[str, Any] = {"api_visibility": "private", **ACT}
 
 
 def build(ctx: Context) -> None:
@@ -117,7 +84,7 @@ def build(ctx: Context) -> None:
 
         shell.live(partial(looked, store), [listed], [opened, search], without_run=True)
         shell.live(lambda run_id: room_taken(store), room.outputs, without_run=True)
-        opening(ctx, partial(arrive, store), [opened, search, listed])
+        opening(ctx, partial(arrive, store), [opened, search, listed, room.bound])
         again: dict[str, Any] = {"fn": partial(listing, store), "inputs": search, "outputs": listed, **QUIET}
         remembered(search.change(trigger_mode="always_last", **again).then, {"find": search})
         shown = [chosen, hint, one.row, one.title, one.tags, one.note, one.code, really, two, compared, both]
@@ -129,48 +96,6 @@ def build(ctx: Context) -> None:
         gone = yes.click(guarded(partial(delete_run, store)), chosen, api_name="delete_run", **ACT).success(**again)
         gone.then(partial(room_taken, store), None, room.outputs, **QUIET)
         wire_room(store, room, again)
-
-
-PRIVATE: dict[str, Any] = {"api_visibility": "private", **ACT}
-
-
-def lay_out_one() -> One:
-    """What can be done with one run."""
-    with gr.Column(visible=False, elem_id="one-run") as row:
-        with gr.Row():
-            title = gr.Textbox(label="Title", elem_id="run-name", scale=3, min_width=240)
-            tags = gr.Dropdown([], label="Tags", multiselect=True, allow_custom_value=True, elem_id="run-tags", scale=2)
-        note = gr.Textbox(label="Note", lines=2, elem_id="run-note")
-        with gr.Row(elem_id="run-buttons"):
-            save = gr.Button("Save", variant="primary", elem_id="save-run", **{**SMALL, "min_width": 90})
-            python = gr.Button("Copy as Python", elem_id="copy-python", **SMALL)
-            command = gr.Button("Copy as command", elem_id="copy-command", **SMALL)
-            html = gr.Button("Save report (HTML)", elem_id="save-report", **SMALL)
-            tables = gr.Button("Save tables (ZIP)", elem_id="save-tables", **SMALL)
-            delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", **{**SMALL, "min_width": 110})
-        code = gr.Code(visible=False, label="The same run again", elem_id="run-code", wrap_lines=True, max_lines=20)
-        file = gr.DownloadButton("File", visible="hidden", elem_id="run-file")
-    return One(row, title, tags, note, save, python, command, html, tables, delete, code, file)
-
-
-def lay_out_question() -> tuple[gr.Row, gr.HTML, gr.Button, gr.Button]:
-    """Asking before a run is deleted: the row, what would be lost, yes, no."""
-    with gr.Row(visible=False, elem_id="really") as row:
-        warning = gr.HTML(elem_id="delete-warning")
-        yes = gr.Button("Delete for good", variant="stop", elem_id="delete-yes", scale=0, min_width=150)
-        no = gr.Button("Keep it", elem_id="delete-no", scale=0, min_width=110)
-    return row, warning, yes, no
-
-
-def lay_out_room() -> Room:
-    """What runs take on disk, the bound, and what may go."""
-    gr.Markdown("## Storage")
-    told = gr.HTML(elem_id="storage")
-    with gr.Row():
-        bound = gr.Number(label="Warn above (GB)", minimum=storage.LEAST, elem_id="storage-bound", scale=0)
-        change = gr.Button("Set", elem_id="set-bound", **{**SMALL, "min_width": 90})
-        drop = gr.Button("Drop these weights", variant="stop", visible=False, elem_id="drop-weights", **SMALL)
-    return Room(told, bound, change, drop)
 
 
 def wire_choice(store: Store, listed: gr.HTML, chosen: gr.Textbox, parts: list[Any]) -> None:
@@ -207,9 +132,9 @@ def wire_room(store: Store, room: Room, again: dict[str, Any]) -> None:
 
 
 def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
-    """The search that the address names, and the table it gives."""
+    """The search that the address names, the table it gives, and the bound in GB."""
     words = options.get("find", "")
-    return ["opened", words, listing(store, words)]
+    return ["opened", words, listing(store, words), round(storage.bound(store) / 1e9, 3)]
 
 
 def looked(store: Store, run_id: str, opened: str, words: str) -> Any:
@@ -250,9 +175,7 @@ def describe_run(store: Store, run_id: str, title: str, tags: list[str], note: s
     """Give a run another title, other tags, another note."""
     if not (title or "").strip():
         raise BadInput("The title is empty; give the run a few words to be found by.")
-    store.tag_run(run_id, tags or [])
-    store.note_run(run_id, note or "")
-    store.rename_run(run_id, title)
+    store.describe_run(run_id, title, note or "", tags or [])
 
 
 def run_as_python(store: Store, run_id: str) -> Any:
@@ -291,9 +214,8 @@ def delete_run(store: Store, run_id: str) -> None:
 
 
 def room_taken(store: Store) -> list[Any]:
-    """Values for `Room.outputs`: what runs take, the bound, and whether something is offered to be dropped."""
-    bound = round(storage.bound(store) / 1e9, 3)
-    return [storage_in_words(store), bound, gr.Button(visible=bool(storage.offered(store)))]
+    """Values for `Room.outputs`: what runs take, and whether something is offered to be dropped."""
+    return [storage_in_words(store), gr.Button(visible=bool(storage.offered(store)))]
 
 
 def set_bound(store: Store, gigabytes: float) -> None:

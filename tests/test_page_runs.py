@@ -64,8 +64,8 @@ def test_what_is_refused_leaves_the_title_as_it_was(store: Store, given: Any, sa
 
 def test_a_line_shows_tags_as_links_and_the_note_both_as_text(store: Store):
     run_id = store.create_run(RunRecipe(), "Noted")
-    store.tag_run(run_id, ["a & b"])
-    store.note_run(run_id, "<script>alert(1)</script> " + "word " * 100)
+    store.describe_run(run_id, tags=["a & b"])
+    store.describe_run(run_id, note="<script>alert(1)</script> " + "word " * 100)
     line = runs.listing(store, "noted")
     assert 'href="runs?find=a+%26+b">a &amp; b</a>' in line
     assert "<script>" not in line and "&lt;script&gt;" in line and line.count("word") < 40
@@ -134,12 +134,13 @@ def test_reports_and_tables_are_files_named_after_the_run(store: Store):
 def test_storage_warns_and_offers_only_above_the_bound(store: Store):
     run_id = store.create_run(RunRecipe(), "Heavy <b>")
     weighty(store, run_id, "pruned-1", size=15_000_000)
-    told, bound, button = runs.room_taken(store)
-    assert "15 MB" in told and "alert" not in told and bound == 20 and not button.visible
+    told, button = runs.room_taken(store)
+    assert "15 MB" in told and "alert" not in told and not button.visible
+    assert runs.arrive(store, "", {"find": "heavy"})[1::2] == ["heavy", 20]
     with pytest.raises(BadInput, match="nothing needs to be dropped"):
         runs.drop_weights(store)
     runs.set_bound(store, 0.01)
-    told, _, button = runs.room_taken(store)
+    told, button = runs.room_taken(store)
     assert "alert" in told and "Heavy &lt;b&gt;" in told and "made again" in told and button.visible
     storage.drop(store, storage.offered(store))
     assert "alert" not in runs.room_taken(store)[0]
@@ -149,7 +150,7 @@ def test_storage_that_nothing_can_free_says_so(store: Store):
     run_id = store.create_run(RunRecipe())
     weighty(store, run_id, "recovered-1", kind="recovered", size=15_000_000)
     runs.set_bound(store, 0.01)
-    told, _, button = runs.room_taken(store)
+    told, button = runs.room_taken(store)
     assert "only deleting a run makes room" in told and not button.visible
 
 

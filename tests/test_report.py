@@ -64,8 +64,8 @@ def test_the_report_forbids_itself_any_request(store: Store):
 def test_what_people_typed_stays_text(store: Store):
     evil = "</script><script>alert(1)</script>"
     run_id = store.create_run(RunRecipe(model=evil, text=evil), evil)
-    store.note_run(run_id, evil)
-    store.tag_run(run_id, [evil[:30]])
+    store.describe_run(run_id, note=evil)
+    store.describe_run(run_id, tags=[evil[:30]])
     store.save_scores(run_id, made_scores.scores(made_scores.shape(), "wanda"), f"wanda {evil}")
     store.add_result(run_id, "generation", {**TEXT, "text": evil, "prompt": evil})
     html = report(store, run_id)

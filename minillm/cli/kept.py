@@ -85,12 +85,7 @@ def describe(
     from ..store import Store
 
     store = Store()
-    if title is not None:
-        store.rename_run(run, title)
-    if note is not None:
-        store.note_run(run, note)
-    if tag is not None:
-        store.tag_run(run, tag)
+    store.describe_run(run, title, note, tag)
     found = store.run(run)
     data = {"id": run, "title": found.title, "note": found.note, "tags": found.tags}
     show(as_json, data, ("", ""), [(name, ", ".join(v) if isinstance(v, tuple) else v) for name, v in data.items()])
