@@ -1,4 +1,4 @@
-"""The Runs page's layout: what can be done with one run, asking before it is deleted, storage. No event is wired here."""
+"""The layout of the Runs page: what can be done with one run, asking before it is deleted, storage. It wires no event."""
 
 from dataclasses import dataclass
 from typing import Any
