@@ -1,4 +1,4 @@
-"""The layout of the Runs page: what can be done with one run, asking before it is deleted, storage. It wires no event."""
+"""The layout of the Runs page: one run and what to do with it, the question before deleting, storage. No event here."""
 
 from dataclasses import dataclass
 from typing import Any
