@@ -40,11 +40,11 @@ SAVE = """
 
 FETCH = """
 async () => {
-  const there = () => document.querySelector("a#%s, #%s a, #%s");
   await new Promise(done => setTimeout(done, 200));
-  there().click();
+  document.querySelector("a#%s, #%s a, #%s").click();
 }
 """
+"""The pause lets the button take the file's address."""
 
 
 def opening(ctx: Context, arrive: Callable[[str, dict[str, str]], list[Any]], outputs: list[Any]) -> None:
