@@ -36,6 +36,7 @@ FOR_PAGES = (
     "store",
     "tables",
     "text",
+    "texts",
 )
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("[!_]*.py"))
 LIGHT = (
