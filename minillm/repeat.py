@@ -15,7 +15,7 @@ from .recipe import PruneRequest, RecoverRequest
 from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
 from .settings import Settings
 from .store import Store
-from .text.names import FROM_MODEL
+from .texts import FROM_MODEL
 
 WIDE = 100
 TRAINING = ("steps", "batch", "rank", "alpha", "learning_rate", "evaluate_every", "seed")
