@@ -63,7 +63,7 @@ def test_the_report_forbids_itself_any_request(store: Store):
 
 def test_what_people_typed_stays_text(store: Store):
     evil = "</script><script>alert(1)</script>"
-    run_id = store.create_run(RunRecipe(model=evil, text=evil), evil)
+    run_id = store.create_run(RunRecipe(model=evil, text=f"file:{evil}.txt"), evil)
     store.describe_run(run_id, note=evil)
     store.describe_run(run_id, tags=[evil[:30]])
     store.save_scores(run_id, made_scores.scores(made_scores.shape(), "wanda"), f"wanda {evil}")
