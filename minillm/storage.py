@@ -32,7 +32,7 @@ def bound(store: Store) -> int:
 
 def set_bound(store: Store, gigabytes: float) -> None:
     """Change the bound. Raises BadInput for what is no size."""
-    store.set_option(OPTION, int(1e9 * number(LEAST, MOST)("storage bound (GB)", gigabytes)))
+    store.set_option(OPTION, int(1e9 * number(LEAST, MOST)("storage bound", gigabytes)))
 
 
 def rebuildable(store: Store) -> list[Kept]:
