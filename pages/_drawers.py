@@ -53,7 +53,8 @@ many words the model hesitates between; compare it only at the same text, window
 these stand beside it.
 
 **Try:** tick two runs to see which settings differ and what that did to the numbers (the form of the paper's Tables 1
-and 6–11).
+and 6–11). *Copy as Python* gives code that finds the same scores to the last bit; *Save report* one file with every
+picture live, which needs neither this app nor a network.
 """,
     "methods": """
 Every line here is read from the same records as the form on the Score page, `python -m minillm criteria` and the table

@@ -30,10 +30,13 @@ FOR_PAGES = (
     "paths",
     "plan",
     "recipe",
+    "repeat",
     "sample",
     "scores",
     "settings",
+    "storage",
     "store",
+    "tables",
     "text",
     "texts",
 )

@@ -45,6 +45,7 @@ def score(
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     gradient_samples: Annotated[int, typer.Option(help="The first so many rows are for gradients (10).")] = 10,
     seed: Annotated[int, typer.Option(help="Of the choice of rows and of noise.")] = 0,
+    noise_seed: Annotated[int | None, typer.Option(help="Of noise, where it is another than of rows.")] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     out: Annotated[Path, typer.Option(help="Folder for one file a criterion.")] = Path("scores"),
@@ -75,16 +76,15 @@ def score(
     wanted = find_all(criterion)
     names = Settings.__dataclass_fields__.keys() - {"seed"}
     settings = {name: value for name, value in locals().items() if name in names}
+    settings["seed"] = seed if noise_seed is None else noise_seed
     lm = load(model, dtype, device)
     for record in wanted:
-        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(seed=seed, **settings))
+        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
         check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
     tokens = follow(load_text_events(text, lm, samples, length, seed), text)
     rows, data = [], []
     for record in wanted:
-        found: Scores = follow(
-            score_events(lm, record.name, tokens, gradient_samples, seed=seed, **settings), record.name
-        )
+        found: Scores = follow(score_events(lm, record.name, tokens, gradient_samples, **settings), record.name)
         path = found.save(out / record.name)
         c = list(found.coefficients)
         data.append(

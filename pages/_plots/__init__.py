@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from .block import drill_down, group_table
 from .captions import CAPTIONS
+from .compared import curves_compared
 from .curve import recovery_curve
 from .cuts import heads_grid, kept_map, plan_bars
 from .fidelity import fidelity_dots, fidelity_lines
@@ -24,6 +25,7 @@ __all__ = [
     "VARIANTS",
     "as_json",
     "blocks_in_words",
+    "curves_compared",
     "drill_down",
     "fidelity_dots",
     "fidelity_lines",

@@ -36,6 +36,8 @@ CAPTIONS: dict[str, str] = {
     "the coloured part: backpropagation through the whole model at once doubles the bar.",
     "recovery_curve": "Training loss may go on falling while evaluation perplexity rises again: the star is what is "
     "kept.",
+    "curves_compared": "Rows held out of each recovery's own text: compare heights only where text and length are the "
+    "same; the large marks are what was kept.",
     "plan_bars": "What is really cut. Head groups are whole, so they jump in steps, and the channels make up the "
     "difference, sometimes downwards.",
 }
