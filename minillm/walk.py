@@ -24,7 +24,7 @@ from torch.func import functional_call
 from .errors import NumericalFault
 from .events import Event, Events
 from .models import LoadedModel
-from .residence import resident
+from .residence import in_turn, resident
 
 TAIL_TOKENS, LOSS_TOKENS = 128, 32
 BATCH_TOKENS = 2048
@@ -102,14 +102,15 @@ def forward_events(lm: LoadedModel, streams: list[Stream], visit: Visit | None =
     with frozen(lm.model):
         for stream in streams:
             _enter(lm, blocks, stream)
-        for layer in range(len(blocks)):
-            # Per block: whoever takes the events between two of them must find gradients as they left them.
-            with torch.no_grad(), resident(blocks[layer]) as block:
-                observed = _pass(lm, layer, block, streams)
-                payload = visit(layer, block, observed) if visit else None
-            # Second moments are as large as a block; the next ones must not meet these.
-            del observed
-            yield Event(stage, layer + 1, len(blocks), payload)
+        with in_turn(blocks) as next_block:
+            for layer in range(len(blocks)):
+                # Per block: whoever takes the events between two of them must find gradients as they left them.
+                with torch.no_grad(), next_block() as block:
+                    observed = _pass(lm, layer, block, streams)
+                    payload = visit(layer, block, observed) if visit else None
+                # Second moments are as large as a block, and a block that was read is one; the next must not meet them.
+                del observed, block
+                yield Event(stage, layer + 1, len(blocks), payload)
 
 
 def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage: str = "reverse walk") -> Events:
@@ -121,13 +122,14 @@ def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage:
     blocks = list(lm.family.block_list(lm.model))
     with frozen(lm.model):
         upstream = tail_gradients(lm, stream)
-        for layer in reversed(range(len(blocks))):
-            with resident(blocks[layer]) as block:
-                gradients, squares, upstream = _block_gradients(lm, layer, block, stream, upstream)
-                with torch.no_grad():
-                    payload = visit(layer, block, gradients, squares)
-            del gradients, squares
-            yield Event(stage, len(blocks) - layer, len(blocks), payload)
+        with in_turn(blocks[::-1]) as next_block:
+            for layer in reversed(range(len(blocks))):
+                with next_block() as block:
+                    gradients, squares, upstream = _block_gradients(lm, layer, block, stream, upstream)
+                    with torch.no_grad():
+                        payload = visit(layer, block, gradients, squares)
+                del gradients, squares, block
+                yield Event(stage, len(blocks) - layer, len(blocks), payload)
 
 
 @torch.no_grad()

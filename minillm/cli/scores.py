@@ -13,6 +13,7 @@ from ._shared import (
     Json,
     Layers,
     Model,
+    Offload,
     Ratio,
     Text,
     blocks_of,
@@ -46,6 +47,7 @@ def score(
     seed: Annotated[int, typer.Option(help="Of the choice of rows and of noise.")] = 0,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    offload: Offload = "",
     out: Annotated[Path, typer.Option(help="Folder for one file a criterion.")] = Path("scores"),
     reduction: Annotated[str, typer.Option(help="Over a group's structures: max, sum, mean, llm-pruner.")] = "max",
     noise: Annotated[str, typer.Option(help="Zeroth order: gaussian or rademacher.")] = "gaussian",
@@ -76,7 +78,7 @@ def score(
     wanted = find_all(criterion)
     names = Settings.__dataclass_fields__.keys() - {"seed"}
     settings = {name: value for name, value in locals().items() if name in names}
-    lm = load(model, dtype, device)
+    lm = load(model, dtype, device, offload)
     for record in wanted:
         sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(seed=seed, **settings))
         check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)

@@ -56,18 +56,28 @@ def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
         model_type=config.model_type,
         width=config.hidden_size,
         vocabulary=head.weight.shape[0],
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in own_parameters(model).values()),
         output_macs=head.weight.numel(),
         blocks=tuple(family.describe(block, head_dim, queries) for block in family.block_list(model)),
     )
 
 
-def groups_from_config(config: Any) -> Groups:
-    """The groups of a model that exists only as a transformers config (built on the meta device, no weights)."""
+def own_parameters(model: "nn.Module") -> dict[str, "nn.Parameter"]:
+    """Parameters by name, tied ones once: offloaded ones may be tied by name only."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {name: parameter for name, parameter in model.named_parameters() if name not in tied}
+
+
+def empty_model(config: Any) -> "nn.Module":
+    """A model of the shape a config names, on the meta device: no weights."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    family_of_type(config.model_type, config)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    return groups_of(model)
+        return AutoModelForCausalLM.from_config(config)
+
+
+def groups_from_config(config: Any) -> Groups:
+    """The groups of a model that exists only as a transformers config."""
+    family_of_type(config.model_type, config)
+    return groups_of(empty_model(config))
