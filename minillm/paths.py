@@ -22,20 +22,18 @@ def home() -> Path:
 
 @contextmanager
 def full_disk_told(folder: Path) -> Iterator[None]:
-    """Tell a full disk (or quota) by DoesNotFit, whether Python or a library of another language met it."""
+    """Tell by DoesNotFit that a folder's disk or quota is full, whoever met it: Python, or a library's own code."""
     import shutil
 
     try:
         yield
     except Exception as fault:
-        by_number = isinstance(fault, OSError) and fault.errno in FULL
-        by_words = any(f"(os error {number})" in str(fault) or f"code: {number}," in str(fault) for number in FULL)
-        if not by_number and not by_words:
+        met = isinstance(fault, OSError) and fault.errno in FULL
+        if not met and not any(f"(os error {number})" in str(fault) for number in FULL):
             raise
-        left = shutil.disk_usage(folder).free
         raise DoesNotFit(
-            f"The disk of {folder} is full ({left / 1e9:.1f} GB are free), so nothing was kept there; make room, or "
-            "give a folder on another disk."
+            f"{folder} takes no more ({fault}; {shutil.disk_usage(folder).free / 1e9:.1f} GB are free), so nothing was "
+            "kept there; make room, or give a folder on another disk."
         ) from fault
 
 
@@ -48,13 +46,13 @@ def written_whole(target: Path) -> Iterator[Path]:
     import shutil
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    inside = scratch / target.name
-    try:
-        with full_disk_told(target.parent):
+    with full_disk_told(target.parent):
+        scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        inside = scratch / target.name
+        try:
             yield inside
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(inside, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(inside, target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
