@@ -16,12 +16,13 @@ from .catalogue import BUILT_IN, HUB, MODELS, allowed_path, kind_of
 from .device import pick_device, pick_dtype
 from .errors import BadInput, UnknownName
 from .events import RESULT, Event, Events, finish, relay
-from .families import Family, empty_model, family_of, groups_from_config, groups_of
+from .families import Family, family_of, groups_from_config, groups_of
 from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
+from .placing import offloaded
 from .plan import Plan, plan_from_groups
-from .residence import CPU, PLACES, device_map_of
-from .weights import config_from_dict, read_config, read_folder
+from .residence import CPU, PLACES
+from .weights import config_from_dict, read_config, read_folder, read_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -198,16 +199,12 @@ def _read(
         if device_map is not None:
             raise BadInput(f"{place} is a pruned model, which takes no device_map; give offload instead.")
         return _load_pruned(place, device, offload, dtype)
+    elif offload:
+        model = offloaded(place, dtype, device, offload)
+        tokenizer = read_tokenizer(place)
     else:
-        if offload:
-            device_map = _offload_map(place, offload, device)
         _, model, tokenizer = read_folder(place, dtype, device_map)
     return LoadedModel(model, tokenizer, family_of(model), source)
-
-
-def _offload_map(place: Path, offload: str, device: "torch.device") -> dict[str, Any]:
-    model = empty_model(read_config(place))
-    return device_map_of(model, family_of(model), offload, device)
 
 
 def _load_pruned(place: Path, *settings: Any) -> LoadedModel:

@@ -68,16 +68,12 @@ def own_parameters(model: "nn.Module") -> dict[str, "nn.Parameter"]:
     return {name: parameter for name, parameter in model.named_parameters() if name not in tied}
 
 
-def empty_model(config: Any) -> "nn.Module":
-    """A model of the shape a config names, on the meta device: no weights."""
+def groups_from_config(config: Any) -> Groups:
+    """The groups of a model that exists only as a transformers config (built on the meta device, no weights)."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
-
-
-def groups_from_config(config: Any) -> Groups:
-    """The groups of a model that exists only as a transformers config."""
     family_of_type(config.model_type, config)
-    return groups_of(empty_model(config))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return groups_of(model)
