@@ -19,9 +19,7 @@ from .events import RESULT, Event, Events, finish, relay
 from .families import Family, family_of, groups_from_config, groups_of
 from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
-from .placing import offloaded
 from .plan import Plan, plan_from_groups
-from .residence import CPU, PLACES
 from .weights import config_from_dict, read_config, read_folder, read_tokenizer
 
 if TYPE_CHECKING:
@@ -119,6 +117,8 @@ def load_model_events(
 def _check_offload(offload: str | None, device: "torch.device", device_map: Any) -> None:
     if not offload:
         return
+    from .residence import CPU, PLACES
+
     if offload not in PLACES:
         raise UnknownName("place to offload to", offload, PLACES)
     if device_map is not None:
@@ -200,6 +200,8 @@ def _read(
             raise BadInput(f"{place} is a pruned model, which takes no device_map; give offload instead.")
         return _load_pruned(place, device, offload, dtype)
     elif offload:
+        from .placing import offloaded
+
         model = offloaded(place, dtype, device, offload)
         tokenizer = read_tokenizer(place)
     else:

@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from accelerate.hooks import AlignDevicesHook, SequentialHook, remove_hook_from_module
 from accelerate.utils import PrefixedDataset
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import Parameter
 
 from .errors import BadInput
 from .families import Family
+from .mapped import MappedWeights
 
 DISK, CPU = "disk", "cpu"
 PLACES = (DISK, CPU)
-PAGE = 4096
 
 Weights = Mapping[str, Tensor]
 Made = dict[str, Callable[[Weights], Tensor]]
@@ -168,22 +168,20 @@ def _read_ahead(module: nn.Module) -> Read | None:
 
 
 def _touch(weights: Any, name: str) -> None:
-    """Read a byte of each page of a weight's file, so that all of it is in memory; nothing is copied."""
+    """Have a weight's pages read from the file it lies in, if it lies in one."""
     if isinstance(weights, Remade):
         _touch(weights.whole, name)
     elif isinstance(weights, PrefixedDataset):
         _touch(weights.dataset, weights.prefix + name)
-    elif (lies := getattr(weights, "index", {}).get(name, {})) and "safetensors_file" in lies:
-        with safe_open(lies["safetensors_file"], framework="pt") as file:
-            mapped = file.get_tensor(lies.get("weight_name", name))
-        mapped.flatten().view(torch.uint8).numpy()[::PAGE].sum()
+    elif isinstance(weights, MappedWeights):
+        weights.touch(name)
 
 
 @contextmanager
 def _files_at_hand() -> Iterator[None]:
     try:
         yield
-    except (OSError, SafetensorError) as fault:
+    except (OSError, ValueError, SafetensorError) as fault:
         raise BadInput(
             f"The weights that lie on disk can no longer be read ({str(fault).splitlines()[0]}); a model's files must "
             "stay as they are while it is used. Put them back and load it again."
