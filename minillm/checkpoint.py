@@ -115,8 +115,8 @@ def _reshape(family: Family, model: nn.Module, table: list[dict[str, Any]]) -> N
     for layer, block in enumerate(family.block_list(model)):
         for name, linear in family.block_linears(block).items():
             rows, columns, biased = table[layer]["linears"][name]
-            meta = {"device": "meta", "dtype": linear.weight.dtype}
-            linear.weight = nn.Parameter(torch.empty(rows, columns, **meta), requires_grad=False)
-            bias = nn.Parameter(torch.empty(rows, **meta), requires_grad=False) if biased else None
+            weight = linear.weight.new_empty(rows, columns)
+            bias = nn.Parameter(weight.new_empty(rows), requires_grad=False) if biased else None
+            linear.weight = nn.Parameter(weight, requires_grad=False)
             linear.register_parameter("bias", bias)
         resize(family, block, table[layer]["heads"])

@@ -64,5 +64,6 @@ class MappedWeights(Mapping[str, Tensor]):
         return len(self.lies)
 
     def touch(self, name: str) -> None:
-        """Read a byte of each page, so that the weight is in memory when its turn comes; nothing is copied."""
-        self.lies[name].mapped().flatten().view(torch.uint8).numpy()[:: mmap.PAGESIZE].sum()
+        """Read a byte of each page of a weight, if it is here: it is in memory when its turn comes, and not copied."""
+        if name in self.lies:
+            self.lies[name].mapped().flatten().view(torch.uint8).numpy()[:: mmap.PAGESIZE].sum()

@@ -5,16 +5,18 @@ name as soon as it is mapped, so that nothing is left behind, whatever ends the 
 """
 
 import os
+from pathlib import Path
 from tempfile import mkstemp
 
 import torch
 from torch import Tensor
 
+from .mapped import Lies
 from .paths import full_disk_told, home
 
 
 def spilled(tensor: Tensor) -> Tensor:
-    """The same numbers in a mapped file of MINILLM_HOME, on the CPU; not to be written to. Raises DoesNotFit."""
+    """The same numbers in a mapped file of MINILLM_HOME, on the CPU. Raises DoesNotFit."""
     whole = tensor.detach().cpu().contiguous()
     folder = home() / "scratch"
     folder.mkdir(exist_ok=True)
@@ -22,8 +24,7 @@ def spilled(tensor: Tensor) -> Tensor:
         number, path = mkstemp(dir=folder)
         try:
             with os.fdopen(number, "wb") as file:
-                file.write(memoryview(whole.flatten().view(torch.uint8).numpy()))
-            storage = torch.UntypedStorage.from_file(path, shared=False, nbytes=whole.numel() * whole.element_size())
+                file.write(whole.flatten().view(torch.uint8).numpy().data)
+            return Lies(Path(path), 0, whole.nbytes, whole.dtype, tuple(whole.shape)).mapped()
         finally:
             os.unlink(path)
-    return torch.empty(0, dtype=whole.dtype).set_(storage).view(whole.shape)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from ..plan import make_plan
 from ..scores import Scores
 from ..scoring import score
 from ..weights import quiet
-from .report import Measured, Row
+from .report import BUDGETS, Measured, Row
 
 CRITERION, GRADIENT_ROWS = "fms-zo", 8
 BLOCKS, WIDTH, ROWS, LENGTH, STREAMS, VOCABULARY = 4, 256, 32, 64, 8, 512
@@ -72,13 +73,13 @@ def rows(m: Measured) -> list[Row]:
             t["re-cut"],
             SECONDS_TO_REDRAW,
             "s",
-            1.0,
+            BUDGETS["re-cut"],
         ),
     ]
 
 
 def _model(blocks: int = BLOCKS, width: int = WIDTH) -> LoadedModel:
-    sizes = {"hidden_size": width, "intermediate_size": 3 * width, "num_attention_heads": width // 32}
+    sizes: dict[str, Any] = {"hidden_size": width, "intermediate_size": 3 * width, "num_attention_heads": width // 32}
     config = LlamaConfig(vocab_size=VOCABULARY, num_hidden_layers=blocks, **sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
