@@ -29,7 +29,7 @@ from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
 from .reduction import group_scores, unit_sums
-from .residence import resident
+from .residence import in_turn
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputFluctuation, InputMoments, InputNorm
@@ -163,10 +163,12 @@ class _Scoring:
             yield event.payload
 
     def _weights(self, inputs: Any = None, estimate: Estimate | None = None) -> Visits:
-        for layer, part in enumerate(self.lm.family.block_list(self.lm.model)):
-            with resident(part) as block, torch.no_grad():
-                payload = self._score_block(layer, block, inputs[layer] if inputs else {}, estimate)
-            yield payload
+        with in_turn(list(self.lm.family.block_list(self.lm.model))) as next_block:
+            for layer in range(len(self.lm.groups)):
+                with next_block() as block, torch.no_grad():
+                    payload = self._score_block(layer, block, inputs[layer] if inputs else {}, estimate)
+                del block
+                yield payload
 
     def _backprop(self, meter: MemoryMeter) -> Visits:
         inputs: dict[int, Any] = {}

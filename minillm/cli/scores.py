@@ -14,6 +14,7 @@ from ._shared import (
     Json,
     Layers,
     Model,
+    Offload,
     Ratio,
     Text,
     blocks_of,
@@ -48,6 +49,7 @@ def score(
     noise_seed: Annotated[int | None, typer.Option(help="Of noise, where it is another than of rows.")] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    offload: Offload = "",
     out: Annotated[Path, typer.Option(help="Folder for one file a criterion.")] = Path("scores"),
     reduction: Annotated[str, typer.Option(help=MEANINGS["reduction"])] = "max",
     noise: Annotated[str, typer.Option(help=MEANINGS["noise"])] = "gaussian",
@@ -77,7 +79,7 @@ def score(
     names = Settings.__dataclass_fields__.keys() - {"seed"}
     settings = {name: value for name, value in locals().items() if name in names}
     settings["seed"] = seed if noise_seed is None else noise_seed
-    lm = load(model, dtype, device)
+    lm = load(model, dtype, device, offload)
     for record in wanted:
         sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
         check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
