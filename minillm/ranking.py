@@ -45,7 +45,9 @@ def global_allocation(
     heads, wish = ({i: taken[i, kind] for i in chosen} for kind in KINDS)
     if left > max(groups.blocks[i].channel_parameters for i in chosen):
         # No channel is left to give and the next head group was too large: it goes, and channels come back for it.
-        heads[next(i for i, kind in queue if kind == HEADS and heads[i] < room[i, HEADS])] += 1
+        more = next(i for i, kind in queue if kind == HEADS and heads[i] < room[i, HEADS])
+        back = sum(gone(groups.blocks[i], 0, n) for i, n in wish.items())
+        heads[more] += groups.blocks[more].head_parameters <= left + back
     counts = counts_of(groups, heads, channels_cut(groups, heads, wish, target))
     return Allocation.of_counts(groups, counts, "global", {"ratio": ratio, "criterion": scores.criterion})
 
