@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers")
 FOR_PAGES = (
+    "budget",
     "catalogue",
     "criteria",
     "device",
@@ -27,9 +28,12 @@ FOR_PAGES = (
     "overlap",
     "paths",
     "plan",
+    "ranking",
     "recipe",
+    "run_allocations",
     "sample",
     "scores",
+    "sensitivity",
     "settings",
     "store",
     "text",
