@@ -19,6 +19,7 @@ from ._phrases import count, escape
 from ._pruning import UNIFORM, Cut, asked, layers_of
 from ._variants import groups_of
 
+WORDS = {"kl": "KL", "perplexity": "perplexity"}
 AT_ONCE = (UNIFORM, "global", "sensitivity")
 """Methods whose allocation may be known without a search."""
 
@@ -27,24 +28,26 @@ AT_ONCE = (UNIFORM, "global", "sensitivity")
 class Search:
     """A search, live or ended.
 
-    points: [{"generation", "best", "median"}]; allocation: the best so far; measure: of the fitness;
+    points: [{"generation", "best", "median"}]; allocation: the best so far; measure: of the fitness; ratio: asked for;
     generations: how many there will be, None where it has ended.
     """
 
     points: list[dict[str, Any]]
     allocation: Allocation
     measure: str
+    ratio: float
     generations: int | None = None
 
     def in_words(self) -> str:
         """Where it stands, in a sentence."""
-        first, last = self.points[0], self.points[-1]
+        first, last, name = self.points[0], self.points[-1], WORDS[self.measure]
         of = f" of {self.generations:,}" if self.generations is not None else ""
-        done = f"Generation {last['generation']:,}{of}"
-        told = f"the best start had {self.measure} {first['best']:.4g}, the best so far has {last['best']:.4g}"
+        done = f"Generation {last['generation']:,}{of} at a ratio of {self.ratio:.0%}"
+        told = f"the best start had a {name} of {first['best']:.4g}, the best so far has {last['best']:.4g}"
         fitness = self.allocation.recipe.get("fitness")
         uniform = f"; uniform has {fitness['uniform']:.4g} on the same rows" if fitness else ""
-        return f"{done}: {told}{uniform}. Stop keeps the best so far; the same search started again goes on from it."
+        stop = "" if self.generations is None else " Stop keeps the best so far; started again, the search goes on."
+        return f"{done}: {told}{uniform}.{stop}"
 
 
 def search_of(store: Store, run_id: str, job: Job | None, events: list[StoredEvent]) -> Search | None:
@@ -53,11 +56,12 @@ def search_of(store: Store, run_id: str, job: Job | None, events: list[StoredEve
     request: Any = job.request if job else None
     if seen and job is not None and job.live:
         best = Allocation.from_json(seen[-1]["allocation"])
-        return Search(seen[-1]["state"]["history"], best, request.fitness, request.generations)
+        return Search(seen[-1]["state"]["history"], best, request.fitness, request.ratio, request.generations)
     found = [one for one in allocations(store, run_id).values() if one.recipe.get("history")]
     if not found:
         return None
-    return Search(found[-1].recipe["history"], found[-1], found[-1].recipe["fitness"]["measure"])
+    recipe = found[-1].recipe
+    return Search(recipe["history"], found[-1], recipe["fitness"]["measure"], recipe["ratio"])
 
 
 def plan_shown(groups: Groups, allocation: Allocation) -> Plan:
@@ -108,7 +112,7 @@ def comparison(store: Store, run_id: str, cut: Cut, plans: dict[str, Plan]) -> s
 
 
 def _fitness(told: dict[str, Any], which: str) -> str:
-    return f"{told['measure']} {told[which]:.4g} on {told['rows']} × {told['length']} tokens"
+    return f"{WORDS[told['measure']]} {told[which]:.4g} on {told['rows']} × {told['length']} tokens"
 
 
 def _row(run_id: str, cut: Cut, name: str, plan: Plan, fitness: str) -> str:

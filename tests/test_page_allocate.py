@@ -66,7 +66,7 @@ def test_a_live_search_is_drawn_from_its_events_and_an_ended_one_from_its_alloca
     store.finish_job(number, "done")
     keep(store, run_id, found())
     said = allocate.watched(store, panel, run_id)[2]
-    assert "Generation 3:" in said and "uniform has 0.9" in said
+    assert "Generation 3 at a ratio of 30%:" in said and "uniform has 0.9" in said
 
 
 def test_allocations_of_one_ratio_stand_side_by_side_with_a_way_to_prune(store: Store, run_id: str) -> None:
@@ -79,7 +79,7 @@ def test_allocations_of_one_ratio_stand_side_by_side_with_a_way_to_prune(store: 
     assert max(p.removed for p in plans.values()) - min(p.removed for p in plans.values()) <= 2 * 3 * 64
     assert plans["evolutionary-1"].table()["heads_cut"].tolist() == cut_counts(GROUPS, 0.3, None, found())["heads"]
     table = _allocating.comparison(store, run_id, cut, plans)
-    assert table.count("<tr>") == 5 and "kl 0.6 on 8 × 16 tokens" in table and "kl 0.9 on 8 × 16" in table
+    assert table.count("<tr>") == 5 and "KL 0.6 on 8 × 16 tokens" in table and "KL 0.9 on 8 × 16" in table
     assert f"prune?run={run_id}&amp;criterion=wanda&amp;ratio=0.3&amp;allocation=evolutionary-1" in table
     figure = allocation_bars(plans)
     assert [t.name for t in figure.data] == list(plans)

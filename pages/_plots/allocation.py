@@ -12,7 +12,7 @@ from minillm.sensitivity import FISHER, MASKING, Sensitivity
 from .style import GREY, KIND_COLOURS, VARIANTS, axis, block_axis, figure, remark, share_axis
 
 UNITS = {FISHER: "Fisher trace", MASKING: "cost of masking"}
-FITNESS = {"kl": "KL to the dense model, nats a token", "perplexity": "perplexity"}
+FITNESS = {"kl": "KL to dense, nats a token", "perplexity": "perplexity"}
 COLOURS = {"uniform": GREY, "global": "#E69F00", "sensitivity": "#56B4E9", "evolutionary": "#009E73"}
 PATTERNS = ("", "/", "x", ".", "-", "+")
 """Allocations of one method share its colour and differ in pattern."""
