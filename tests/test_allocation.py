@@ -150,7 +150,7 @@ def test_weights_are_not_changed_and_a_search_goes_on_where_it_stopped(made):
         ({"ratio": 0.9}, UnreachableRatio, "the largest ratio they reach"),
         ({"layers": [9]}, BadInput, "blocks 0 to 3"),
         ({"amounts": (2, 13)}, TextTooShort, "13 rows"),
-        ({"population": 3}, UnknownName, "search setting"),
+        ({"population": 3}, UnknownName, "Unknown field “population”"),
     ],
 )
 def test_bad_input_is_one_sentence(made, change, error, said):

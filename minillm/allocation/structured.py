@@ -87,7 +87,7 @@ def allocate_events(
     for kind, given, names in (("allocation", method, METHODS), ("sensitivity", sensitivity, MEASURES)):
         if given not in names:
             raise UnknownName(kind, given, names)
-    settings = _settings(search)
+    settings = SearchSettings.from_json(search)
     chosen = tuple(checked_layers(scores.groups, layers))
     target = budget(scores.groups, ratio, chosen)
     if scores.groups != lm.groups:
@@ -109,14 +109,6 @@ def allocate_events(
     else:
         found = yield from job.at_once(method, sensitivity)
     yield Event(RESULT, 1, 1, (yield from job.judged(found)))
-
-
-def _settings(search: dict[str, Any]) -> SearchSettings:
-    known = SearchSettings.__dataclass_fields__
-    for name in search:
-        if name not in known:
-            raise UnknownName("search setting", name, known)
-    return SearchSettings(**search)
 
 
 def _digest(rows: Tensor) -> str:
