@@ -3,8 +3,8 @@ that the form, the command line and the README's table are made of; what no reco
 
 import gradio as gr
 
-from minillm.criteria import CRITERIA
 from minillm.budget import METHODS
+from minillm.criteria import CRITERIA
 from minillm.recipe import COMPENSATIONS, USED_WITH
 from minillm.settings import CHOICES, MEANINGS, Settings
 

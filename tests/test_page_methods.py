@@ -8,8 +8,8 @@ from dataclasses import fields
 
 import pytest
 
-from minillm.criteria import CRITERIA
 from minillm.budget import METHODS
+from minillm.criteria import CRITERIA
 from minillm.recipe import COMPENSATIONS, PruneRequest
 from minillm.settings import CHOICES, MEANINGS, Settings
 from pages._phrases import escape
