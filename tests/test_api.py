@@ -14,7 +14,15 @@ import app
 from minillm.store import Store
 
 WAITING = {"score", "overlap", "plan", "generate", "stop"}
-STARTING = {"start_inspect", "start_score", "start_prune", "start_evaluate", "start_recover", "start_generate"} | {"start_fidelity"}
+STARTING = {
+    "start_inspect",
+    "start_score",
+    "start_prune",
+    "start_evaluate",
+    "start_recover",
+    "start_generate",
+    "start_fidelity",
+}
 OTHERS = {
     "begin",
     "open_sample",
