@@ -16,7 +16,7 @@ from minillm.paths import written_whole
 from minillm.store import Run, Store
 from minillm.tables import versions
 
-from ._generations import STYLE as TEXTS_STYLE
+from ._generation_views import STYLE as TEXTS_STYLE
 from ._host import ASSETS, HOST_JS, PLOTLY_JS, STYLE, figure_html
 from ._phrases import escape
 from ._plans import html_table

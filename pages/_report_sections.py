@@ -15,7 +15,8 @@ from minillm.tables import RATIO
 
 from . import _scoring
 from ._compare import REFERENCE, compare, in_order, lines, pairs, reading
-from ._generations import as_html, exhibits
+from ._generation_views import as_html
+from ._generations import exhibits
 from ._phrases import escape, seconds, size
 from ._plans import html_table, in_a_sentence, really_cut
 from ._plots import CAPTIONS, kept_map, memory_timeline, plan_bars, recovery_curve
@@ -55,8 +56,7 @@ def sections(store: Store, run: Run) -> Iterator[Section]:
     yield "Memory", _memory(look, labels)
     yield "What was cut", _cuts(store, run)
     yield "Recovery", _curves(store, run)
-    kinds = {variant.name: variant.kind for variant in store.variants(run.id)}
-    texts = as_html(exhibits(store, run.id), kinds)
+    texts = as_html(exhibits(store, run.id))
     yield "What the models write", [texts] if texts else []
     if labels:
         code = course(store, run.id)
