@@ -16,10 +16,12 @@ import gradio as gr
 import pages
 from minillm.jobs import Supervisor
 from minillm.store import Store
-from pages import _frame, _host, _theme
+from pages import _api, _frame, _host, _theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
+A_DAY = (3600, 86_400)
+"""Files that were offered for download are looked for every hour and removed after a day (seconds)."""
 FOOTER: Any = ["api", "settings"]
 
 
@@ -35,9 +37,10 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     """Every page of the table, at its path."""
     table = pages.modules()
     titles = tuple((page.TITLE, path) for path, page in table.items())
-    with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False) as app:
+    with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False, delete_cache=A_DAY) as app:
         context = _frame.Context(store, supervisor, app, titles, confined)
         table.pop("").build(context)
+        _api.offer(context)
     for path, page in table.items():
         with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
             page.build(context)
@@ -52,7 +55,11 @@ def main() -> None:
     gr.set_static_paths(_host.static_paths())
     try:
         app = build(store, supervisor, confined)
-        styles: Any = {"theme": _theme.theme(), "css_paths": [_host.STYLE, _frame.STYLE], "head": _host.head_html()}
+        styles: Any = {
+            "theme": _theme.theme(),
+            "css_paths": [_host.STYLE, _frame.STYLE],
+            "head": _host.head_html() + _frame.SKIP,
+        }
         app.launch(server_name=given.host, server_port=given.port, footer_links=FOOTER, **styles, **QUIET)
     except OSError as fault:
         sys.exit(f"The app cannot listen on {given.host}:{given.port} ({fault}); give another --port.")

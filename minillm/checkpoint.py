@@ -1,7 +1,8 @@
 """A pruned or recovered model as one folder that reloads bit for bit, without pickle and without remote code.
 
     config.json         the original type, and `minillm_blocks`: what each block has left
-    model.safetensors   the weights                tokenizer files, where there is a tokenizer
+    model.safetensors   the weights (several files, with an index, of an offloaded model)
+    tokenizer files     where there is a tokenizer
     pruning.json        kept indices, recipes of every step, numbers, versions
 
 Loading builds the original architecture without weights, resizes its linears after the table, and puts the stored
@@ -13,28 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from .errors import BadInput
-from .families import Family, family_of, family_of_type
+from .families import Family, family_of
 from .groups import BlockGroups
 from .models import LoadedModel
 from .paths import written_whole
+from .placing import blank, place
 from .plan import Plan
 from .surgery import heads_of, resize
-from .weights import quiet
+from .weights import check_folder, quiet
 
 TABLE = "pruning.json"
+SHARD = "500MB"
+"""Largest file of an offloaded model that is saved: so much of it is in memory at once."""
 
 
 def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
     """Write a cut model to a folder (replaced as a whole, or not at all). Returns the folder.
 
-    Raises BadInput for a model that was not cut here: it has no plan to record (use its own save_pretrained).
+    An offloaded one goes through memory in pieces of half a gigabyte. Raises BadInput for a model that was not cut
+    here: it has no plan to record (use its own save_pretrained); DoesNotFit where the disk is full.
     """
     if lm.plan is None:
         raise BadInput(f"{lm.source} was not pruned, so there is nothing to record; save it with save_pretrained.")
@@ -45,7 +47,8 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
         scratch.mkdir()
         with quiet():
             # By the names weights have in memory, as they are read: on the hub some families have others.
-            lm.model.save_pretrained(scratch, save_original_format=False)
+            pieces = {"max_shard_size": SHARD} if lm.offloaded else {}
+            lm.model.save_pretrained(scratch, save_original_format=False, **pieces)
         blocks = zip(lm.family.block_list(lm.model), lm.groups.blocks, strict=True)
         _add_table(scratch / "config.json", [_block_row(lm.family, block, groups) for block, groups in blocks])
         if lm.tokenizer is not None:
@@ -62,32 +65,32 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
     return folder
 
 
-def load_pruned(folder: str | Path, device: str | torch.device | None = None) -> LoadedModel:
-    """Read what `save_pruned` wrote; logits are bit-identical. Raises BadInput where the folder is no pruned model."""
-    folder = Path(folder)
+def load_pruned(
+    folder: str | Path,
+    device: str | torch.device | None = None,
+    offload: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> LoadedModel:
+    """Read what `save_pruned` wrote; logits are bit-identical.
+
+    device: None for the CPU; offload: "disk" or "cpu", as for `load_model`; dtype: None for that which was saved.
+    Raises BadInput where the folder is no pruned model, or lacks a part of it.
+    """
+    folder, where = Path(folder), torch.device(device or "cpu")
     if not (folder / TABLE).is_file():
         raise BadInput(f"{folder} holds no pruned model (no {TABLE}); give a folder that save_pruned wrote.")
+    shards = check_folder(folder)
     try:
         record = json.loads((folder / TABLE).read_text())
         config: Any = AutoConfig.from_pretrained(folder)
-        weights = _weights(folder)
-    except (OSError, ValueError, SafetensorError) as fault:
+    except (OSError, ValueError) as fault:
         raise BadInput(f"The pruned model in {folder} cannot be read ({fault}); save it again.") from fault
-    plan = Plan.from_json(record["plan"])
-    family = family_of_type(config.model_type, config)
-    with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=record["attention"])
-    _reshape(family, model, config.minillm_blocks)
-    missing = set(model.load_state_dict(weights, strict=False, assign=True).missing_keys)
-    model.tie_weights()
-    if any(p.is_meta for p in model.parameters()):
-        raise BadInput(
-            f"The pruned model in {folder} lacks weights ({', '.join(sorted(missing)[:3])} …); save it again."
-        )
-    model.requires_grad_(False).eval().to(device or "cpu")
+    model = blank(config, dtype, record["attention"])
+    _reshape(family_of(model), model, config.minillm_blocks)
+    place(model, folder, shards, where, offload)
     tokenizer = AutoTokenizer.from_pretrained(folder) if (folder / "tokenizer_config.json").is_file() else None
-    loaded = LoadedModel(model, tokenizer, family_of(model), record["source"])
-    loaded.plan, loaded.history = plan, record["history"]
+    loaded = LoadedModel(model.requires_grad_(False).eval(), tokenizer, family_of(model), record["source"])
+    loaded.plan, loaded.history = Plan.from_json(record["plan"]), record["history"]
     return loaded
 
 
@@ -110,18 +113,12 @@ def _add_table(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text(json.dumps({**config, "minillm_blocks": rows}, indent=2))
 
 
-def _weights(folder: Path) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = {}
-    for shard in sorted(folder.glob("*.safetensors")):
-        weights.update(load_file(shard))
-    return weights
-
-
 def _reshape(family: Family, model: nn.Module, table: list[dict[str, Any]]) -> None:
     for layer, block in enumerate(family.block_list(model)):
         for name, linear in family.block_linears(block).items():
             rows, columns, biased = table[layer]["linears"][name]
-            linear.weight = nn.Parameter(torch.empty(rows, columns, device="meta"), requires_grad=False)
-            bias = nn.Parameter(torch.empty(rows, device="meta"), requires_grad=False) if biased else None
+            weight = linear.weight.new_empty(rows, columns)
+            bias = nn.Parameter(weight.new_empty(rows), requires_grad=False) if biased else None
+            linear.weight = nn.Parameter(weight, requires_grad=False)
             linear.register_parameter("bias", bias)
         resize(family, block, table[layer]["heads"])

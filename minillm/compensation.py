@@ -7,7 +7,7 @@ H and the means come from one forward walk of the *uncut* model over calibration
 diagonal, ten times more while the factorisation fails.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from .errors import NumericalFault, UnknownName
 from .events import RESULT, Event, Events
 from .models import LoadedModel
 from .plan import Plan
+from .spill import spilled
 from .statistics import InputMean, InputMoments, damped_factor
 from .walk import Observed, Stream, forward_events
 
@@ -24,7 +25,8 @@ METHODS = {"bias": InputMean, "least-squares": InputMoments}
 
 @dataclass(frozen=True)
 class Patch:
-    """What takes over in one linear: its kept columns anew [out, kept] (or None), and what its bias gains (or None)."""
+    """What takes over in one linear, or None: its kept columns anew [out, kept], its dtype; what its bias gains [out],
+    float32."""
 
     columns: Tensor | None = None
     bias: Tensor | None = None
@@ -44,6 +46,7 @@ def compensation_events(
     if method not in METHODS:
         raise UnknownName("compensation", method, METHODS)
     wanted = {name for _, name in cut}
+    keep = spilled if lm.offloaded else lambda columns: columns
     patches: Patches = {}
 
     def visit(layer: int, block: nn.Module, observed: Observed) -> None:
@@ -51,7 +54,8 @@ def compensation_events(
         for name in wanted:
             if (layer, name) in cut:
                 where = f"block {layer}, {name}"
-                patches[layer, name] = _patch(linears[name].weight, *cut[layer, name], observed[name], where)
+                patch = _patch(linears[name].weight, *cut[layer, name], observed[name], where)
+                patches[layer, name] = patch if patch.columns is None else replace(patch, columns=keep(patch.columns))
 
     stream = Stream(tokens, observe=lambda name: METHODS[method]() if name in wanted else None)
     yield from forward_events(lm, [stream], visit, stage="compensate")
@@ -59,16 +63,17 @@ def compensation_events(
 
 
 def _patch(weight: Tensor, kept: Tensor, gone: Tensor, seen: InputMean | InputMoments, where: str) -> Patch:
-    weight = weight.float()
+    kept_weight, gone_weight = weight[:, kept].float(), weight[:, gone].float()
     if isinstance(seen, InputMean):
-        bias = weight[:, gone] @ seen.mean[gone]
+        bias = gone_weight @ seen.mean[gone]
         if not bias.isfinite().all():
             raise NumericalFault(
                 f"At {where}: the mean of the inputs is not finite; load the model in float32, or give another text."
             )
         return Patch(bias=bias)
     assert seen.moments is not None
-    return Patch(columns=weight[:, kept] + taken_over(weight[:, gone], seen.moments, kept, gone, where))
+    columns = kept_weight.add_(taken_over(gone_weight, seen.moments, kept, gone, where))
+    return Patch(columns=columns.to(weight.dtype))
 
 
 def taken_over(gone_weight: Tensor, moments: Tensor, kept: Tensor, gone: Tensor, where: str = "") -> Tensor:

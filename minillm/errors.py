@@ -7,7 +7,7 @@ MiniLLMError                one sentence: what was given, what was expected, wha
 │   ├── TextTooShort        fewer tokens than samples × length
 │   └── UnreachableRatio    more than the chosen blocks can give up
 ├── NumericalFault          a loss that is NaN, an estimate that is zero, a matrix that is singular
-├── DoesNotFit              memory: with the numbers and a way out
+├── DoesNotFit              memory or disk: with the numbers and a way out
 └── OutOfReach              the hub, or a data set on it
 """
 
@@ -50,7 +50,7 @@ class NumericalFault(MiniLLMError):
 
 
 class DoesNotFit(MiniLLMError):
-    """A job that needs more memory than there is."""
+    """A job that needs more memory, or more of a disk, than there is."""
 
 
 class OutOfReach(MiniLLMError):

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from . import embedded, hub
 from .catalogue import BUILT_IN, HUB, MODELS, allowed_path, kind_of
 from .device import pick_device, pick_dtype
-from .errors import BadInput
+from .errors import BadInput, UnknownName
 from .events import RESULT, Event, Events, finish, relay
 from .families import Family, family_of, groups_from_config, groups_of
 from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
 from .plan import Plan, plan_from_groups
-from .weights import config_from_dict, read_config, read_folder
+from .weights import config_from_dict, read_config, read_folder, read_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +62,11 @@ class LoadedModel:
         return next(self.model.parameters()).dtype
 
     @property
+    def offloaded(self) -> bool:
+        """Whether weights wait somewhere until they are used."""
+        return any(p.is_meta for p in self.model.parameters())
+
+    @property
     def device(self) -> "torch.device":
         """Where it computes: of a model with offloaded parts, the device of the parts that are at hand."""
         import torch
@@ -75,15 +80,18 @@ def load_model(
     dtype: "str | torch.dtype" = "float32",
     device: "str | torch.device | None" = None,
     device_map: Any = None,
+    offload: str | None = None,
 ) -> LoadedModel:
     """Load a model by name.
 
     name: built in (`MODELS`), a folder of safetensors (pruned ones too), a .gguf file or a folder with one, or a hub
     name "owner/name". dtype: float32, bfloat16, float16 or auto; device: None or auto for a GPU where there is one;
-    device_map: accelerate's, instead of a device ({"model.layers.3": "disk", …} or "auto").
+    device_map: accelerate's, instead of a device ({"model.layers.3": "disk", …} or "auto");
+    offload: where the blocks wait until they are used: "disk" (in the model's own files, which must stay) or "cpu" (in
+    main memory, for a GPU that is too small).
     Raises UnknownName, UnsupportedModel, BadInput, OutOfReach.
     """
-    return finish(load_model_events(name, dtype, device, device_map))
+    return finish(load_model_events(name, dtype, device, device_map, offload))
 
 
 def load_model_events(
@@ -91,17 +99,32 @@ def load_model_events(
     dtype: "str | torch.dtype" = "float32",
     device: "str | torch.device | None" = None,
     device_map: Any = None,
+    offload: str | None = None,
 ) -> Events:
     """`load_model` as events: "fetch", "unpack", "convert" where they are needed, then "load"."""
     where, number = pick_device(device), pick_dtype(dtype, device).dtype
+    _check_offload(offload, where, device_map)
     place, provenance = yield from _located(name)
     yield Event("load", 0, 1)
-    lm = _read(place, str(name), number, device_map)
+    lm = _read(place, str(name), number, device_map, offload, where)
     lm.provenance = provenance
     lm.model.requires_grad_(False).eval()
-    if device_map is None:
+    if device_map is None and not offload:
         lm.model.to(where)
     yield Event(RESULT, 1, 1, lm)
+
+
+def _check_offload(offload: str | None, device: "torch.device", device_map: Any) -> None:
+    if not offload:
+        return
+    from .residence import CPU, PLACES
+
+    if offload not in PLACES:
+        raise UnknownName("place to offload to", offload, PLACES)
+    if device_map is not None:
+        raise BadInput("Both offload and device_map were given; offload makes a device_map of its own, so give one.")
+    if offload == CPU and device.type == "cpu":
+        raise BadInput("Offloading to “cpu” is for a model that computes on a GPU; here “disk” is what saves memory.")
 
 
 def wrap(model: "PreTrainedModel", tokenizer: Any = None, source: str = "in memory") -> LoadedModel:
@@ -150,12 +173,6 @@ def _groups_of_name(name: str | Path) -> Groups:
     return groups_from_config(read_config(place))
 
 
-def _cast(model: "PreTrainedModel", dtype: "torch.dtype") -> None:
-    """Parameters only: the frequencies of rotary positions are buffers, and lose their precision in half formats."""
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)
-
-
 def _located(name: str | Path) -> Generator[Event, None, tuple[Path, dict[str, Any]]]:
     """(folder or file on this machine, provenance) of a name."""
     kind = kind_of(name)
@@ -172,29 +189,34 @@ def _located(name: str | Path) -> Generator[Event, None, tuple[Path, dict[str, A
     return place, {"path": str(place)}
 
 
-def _read(place: Path, source: str, dtype: "torch.dtype", device_map: Any) -> LoadedModel:
+def _read(
+    place: Path, source: str, dtype: "torch.dtype", device_map: Any, offload: str | None, device: "torch.device"
+) -> LoadedModel:
     """Read a folder or file in the format it has. A pruned model keeps the source it was cut from."""
     file = _gguf_in(place)
     if file is not None:
-        if device_map is not None:
-            raise BadInput(f"{file} is a GGUF file, which cannot be offloaded; leave device_map out.")
+        if device_map is not None or offload:
+            raise BadInput(f"{file} is a GGUF file, which cannot be offloaded; load it whole, or give safetensors.")
         _, model, tokenizer = read_gguf(file, dtype)
     elif (place / "pruning.json").is_file():
         if device_map is not None:
-            raise BadInput(f"{place} is a pruned model, which cannot be offloaded; leave device_map out.")
-        lm = _load_pruned(place)
-        _cast(lm.model, dtype)
-        return lm
+            raise BadInput(f"{place} is a pruned model, which takes no device_map; give offload instead.")
+        return _load_pruned(place, device, offload, dtype)
+    elif offload:
+        from .placing import offloaded
+
+        model = offloaded(place, dtype, device, offload)
+        tokenizer = read_tokenizer(place)
     else:
         _, model, tokenizer = read_folder(place, dtype, device_map)
     return LoadedModel(model, tokenizer, family_of(model), source)
 
 
-def _load_pruned(place: Path) -> LoadedModel:
+def _load_pruned(place: Path, *settings: Any) -> LoadedModel:
     """Imported on use: the module that writes and reads pruned folders stands on this one."""
     from .checkpoint import load_pruned
 
-    return load_pruned(place)
+    return load_pruned(place, *settings)
 
 
 def _gguf_in(place: Path) -> Path | None:

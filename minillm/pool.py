@@ -4,7 +4,8 @@ A cache and no more: everything in it can be had again after a kill, bit for bit
 
     original      loaded by its name
     pruned        cut again from the original by its plan: cutting copies weights and computes nothing
-    compensated   read from its folder: compensation computes, and sums may differ in their last bit elsewhere
+    compensated   read from its folder: compensation computes, and sums may differ in their last bit elsewhere; where
+                  someone dropped the folder here, cut and computed again here
     recovered     read from its folder, for the same reason
 """
 
@@ -18,12 +19,13 @@ import torch
 from .catalogue import PATH, allowed_path, kind_of
 from .checkpoint import load_pruned
 from .device import free_memory, pick_device
-from .errors import BadInput
 from .events import RESULT, Event, Events, relay
 from .models import LoadedModel, load_model_events
-from .records import ORIGINAL, PRUNED, Variant
+from .recipe import RunRecipe
+from .records import ORIGINAL
 from .store import Store
 from .surgery import prune_events
+from .text import load_text_events
 
 SHARE = 0.5
 """Of the memory that is free when the worker starts, what the pool may keep; the rest is for work."""
@@ -79,6 +81,12 @@ class Pool:
         else:
             yield from self.events((run_id, name), lambda: self._brought_back_events(store, run_id, name))
 
+    def text_events(self, recipe: RunRecipe, lm: LoadedModel) -> Events:
+        """A run's calibration text: int64 [samples, length]."""
+        key = ("calibration", recipe.model, recipe.text, recipe.samples, recipe.length, recipe.seed)
+        size = (recipe.samples, recipe.length, recipe.seed)
+        yield from self.events(key, lambda: load_text_events(recipe.text, lm, *size, confined=self.confined))
+
     def _brought_back_events(self, store: Store, run_id: str, name: str) -> Events:
         original: LoadedModel = yield from relay(self.original_events(store, run_id))
         folder = store.weights_folder(run_id, name)
@@ -86,18 +94,11 @@ class Pool:
             yield Event("load", 0, 1)
             yield Event(RESULT, 1, 1, load_pruned(folder, original.device))
         else:
-            _check_plan_says_all(store.variant(run_id, name))
-            yield from prune_events(original, store.plan(run_id, name))
-
-
-def _check_plan_says_all(variant: Variant) -> None:
-    """Raises BadInput for a variant that is more than its plan and whose weights are not here: cut again by the plan
-    alone it would be another model under the same name."""
-    if variant.kind != PRUNED or variant.request.get("compensate"):
-        raise BadInput(
-            f"The weights of “{variant.name}” are not kept here (its run was imported, as the sample run is); its "
-            "numbers and texts can be read, and Prune & recover makes it anew."
-        )
+            store.check_at_hand(run_id, name)
+            compensate, tokens = store.variant(run_id, name).request.get("compensate") or None, None
+            if compensate:
+                tokens = yield from relay(self.text_events(store.run(run_id).recipe, original))
+            yield from prune_events(original, store.plan(run_id, name), compensate, tokens)
 
 
 def size(thing: Any) -> int:

@@ -24,16 +24,16 @@ from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence, fi
 from .criteria.base import FLUCTUATION, MOMENTS, NORM
 from .errors import BadInput, NumericalFault, TextTooShort
 from .events import RESULT, Event, Events, finish, relay
-from .group_masks import AT_ONCE, group_gradient_events
+from .group_masks import AT_ONCE, Place, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
 from .reduction import group_scores, unit_sums
-from .residence import resident
+from .residence import in_turn
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputFluctuation, InputMoments, InputNorm
-from .submodels import Place, submodel_scores_events
+from .submodels import submodel_scores_events
 from .walk import Observed, Stream, Weights, forward_events, reverse_events
 from .zeroth_order import Estimate, generator
 
@@ -163,10 +163,12 @@ class _Scoring:
             yield event.payload
 
     def _weights(self, inputs: Any = None, estimate: Estimate | None = None) -> Visits:
-        for layer, part in enumerate(self.lm.family.block_list(self.lm.model)):
-            with resident(part) as block, torch.no_grad():
-                payload = self._score_block(layer, block, inputs[layer] if inputs else {}, estimate)
-            yield payload
+        with in_turn(list(self.lm.family.block_list(self.lm.model))) as next_block:
+            for layer in range(len(self.lm.groups)):
+                with next_block() as block, torch.no_grad():
+                    payload = self._score_block(layer, block, inputs[layer] if inputs else {}, estimate)
+                del block
+                yield payload
 
     def _backprop(self, meter: MemoryMeter) -> Visits:
         inputs: dict[int, Any] = {}

@@ -72,9 +72,10 @@ def damped_factor(moments: Tensor) -> Tensor:
     moments = moments + torch.diag((moments.diagonal() == 0).to(moments))
     damping, mean = DAMPING, moments.diagonal().mean()
     while damping <= MOST_DAMPING and moments.isfinite().all():
-        factor, failed = torch.linalg.cholesky_ex(
-            moments + torch.eye(len(moments), device=mean.device) * damping * mean
-        )
+        damped = moments.clone()
+        damped.diagonal().add_(damping * mean)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        del damped
         if not failed and factor.isfinite().all():
             return factor
         damping *= 10

@@ -2,9 +2,13 @@
 
 The cut model is made as a copy whose cut weights are replaced while copying, so that the original is never touched and
 its large tensors are never doubled. Its outputs equal those of the original with the removed groups masked.
+
+Of an offloaded model nothing is cut yet: the copy's weights are made of the original's whenever they are read, so that
+saving it goes through memory piece by piece.
 """
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,7 @@ from .families import Family
 from .groups import BlockGroups
 from .models import LoadedModel
 from .plan import Plan
+from .residence import Made, Weights, hooks_of, remake
 
 Slices = dict[str, dict[str, Tensor]]
 """{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
@@ -92,40 +97,72 @@ def _tokens(lm: LoadedModel, text: str | Tensor | None) -> Tensor:
 
 def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> nn.Module:
     """A copy of the model in which every cut linear is smaller."""
-    memo: dict[int, Any] = {}
-    biases: list[tuple[int, str, Tensor]] = []
+    memo: dict[int, Any] = hooks_of(lm.model)
+    gained: list[tuple[int, str, Tensor]] = []
+    remade: dict[tuple[int, str], Made] = {}
     for layer, block in enumerate(lm.family.block_list(lm.model)):
         for name, linear in lm.family.block_linears(block).items():
-            patch = patches.get((layer, name), Patch())
-            if name in slices[layer]:
-                _replace(memo, linear, slices[layer][name], patch)
+            patch, kept = patches.get((layer, name), Patch()), slices[layer].get(name)
+            if kept is not None:
+                remade[layer, name] = _replace(memo, linear, kept, patch)
             if patch.bias is not None and linear.bias is None:
-                biases.append((layer, name, patch.bias.to(linear.weight.dtype)))
+                gained.append((layer, name, patch.bias.to(linear.weight.dtype)))
     model = copy.deepcopy(lm.model, memo)
     blocks = lm.family.block_list(model)
-    for layer, name, bias in biases:
-        lm.family.block_linears(blocks[layer])[name].bias = nn.Parameter(bias, requires_grad=False)
+    for layer, name, bias in gained:
+        linear = lm.family.block_linears(blocks[layer])[name]
+        linear.bias = nn.Parameter(bias.to(linear.weight.device), requires_grad=False)
+        remade[layer, name]["bias"] = partial(_given, bias)
+    for (layer, name), made in remade.items():
+        linear = lm.family.block_linears(blocks[layer])[name]
+        if linear.weight.is_meta:
+            remake(linear, made)
     for layer, block in enumerate(blocks):
         before = heads_of(block, lm.groups.blocks[layer])
         resize(lm.family, block, [before[i] for i in plan.kept_heads[layer]])
     return model
 
 
-def _replace(memo: dict[int, Any], linear: nn.Linear, kept: dict[str, Tensor], patch: Patch) -> None:
-    """Put the smaller weight (and bias) where a deep copy will look for the copy of the old one."""
-    weight, bias = linear.weight.detach(), linear.bias
-    rows, columns = kept.get("rows"), kept.get("columns")
+def _replace(memo: dict[int, Any], linear: nn.Linear, kept: dict[str, Tensor], patch: Patch) -> Made:
+    """Put the smaller weight (and bias) where a deep copy will look for the copy of the old one; returns how they are
+    made of those that are there."""
+
+    def weight(old: Weights) -> Tensor:
+        return _smaller_weight(old["weight"], kept, patch)
+
+    def bias(old: Weights) -> Tensor:
+        return _smaller_bias(old["bias"], kept, patch)
+
+    made: Made = {"weight": weight}
+    if linear.bias is not None:
+        made["bias"] = bias
+    here = dict(linear.named_parameters())
+    for name, old in here.items():
+        memo[id(old)] = nn.Parameter(made[name](here), requires_grad=False)
+    return made
+
+
+def _given(tensor: Tensor, old: Weights) -> Tensor:
+    return tensor
+
+
+def _smaller_weight(weight: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor:
+    """[out, in] without the rows and columns that go; a patch's columns instead of its own."""
+    weight, rows, columns = weight.detach(), kept.get("rows"), kept.get("columns")
     if patch.columns is not None:
-        weight, columns = patch.columns.to(weight.dtype), None
+        weight, columns = patch.columns.to(weight), None
     if rows is not None:
         weight = weight[rows.to(weight.device)]
     if columns is not None:
         weight = weight[:, columns.to(weight.device)]
-    memo[id(linear.weight)] = nn.Parameter(weight.contiguous(), requires_grad=False)
-    if bias is not None:
-        smaller = bias.detach() if rows is None else bias.detach()[rows.to(bias.device)]
-        smaller = smaller if patch.bias is None else (smaller.float() + patch.bias).to(bias.dtype)
-        memo[id(bias)] = nn.Parameter(smaller.clone(), requires_grad=False)
+    return weight.contiguous()
+
+
+def _smaller_bias(bias: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor:
+    """[out] without the rows that go, with what a patch adds."""
+    rows, gain = kept.get("rows"), patch.bias
+    smaller = bias.detach().clone() if rows is None else bias.detach()[rows.to(bias.device)]
+    return smaller if gain is None else (smaller.float() + gain.to(bias.device)).to(bias.dtype)
 
 
 def heads_of(block: nn.Module, groups: BlockGroups) -> list[int]:

@@ -24,7 +24,8 @@ from torch.func import functional_call
 from .errors import NumericalFault
 from .events import Event, Events
 from .models import LoadedModel
-from .residence import resident
+from .residence import in_turn, resident
+from .spill import spilled
 
 TAIL_TOKENS, LOSS_TOKENS = 128, 32
 BATCH_TOKENS = 2048
@@ -45,7 +46,8 @@ class Stream:
     tokens: [samples, length]; batch: samples pushed at once (default: about 2,048 tokens);
     observe: linear name -> an observer of its input (see `statistics`), or None to pass over it;
     copies, versions: how many versions of the weights it meets, and what they are;
-    float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk;
+    float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk
+    (of an offloaded model on disk);
     squares: on the way back, gather squared gradients of each batch too (batch 1: the empirical Fisher's diagonal).
     """
 
@@ -102,14 +104,15 @@ def forward_events(lm: LoadedModel, streams: list[Stream], visit: Visit | None =
     with frozen(lm.model):
         for stream in streams:
             _enter(lm, blocks, stream)
-        for layer in range(len(blocks)):
-            # Per block: whoever takes the events between two of them must find gradients as they left them.
-            with torch.no_grad(), resident(blocks[layer]) as block:
-                observed = _pass(lm, layer, block, streams)
-                payload = visit(layer, block, observed) if visit else None
-            # Second moments are as large as a block; the next ones must not meet these.
-            del observed
-            yield Event(stage, layer + 1, len(blocks), payload)
+        with in_turn(blocks) as next_block:
+            for layer in range(len(blocks)):
+                # Per block: whoever takes the events between two of them must find gradients as they left them.
+                with torch.no_grad(), next_block() as block:
+                    observed = _pass(lm, layer, block, streams)
+                    payload = visit(layer, block, observed) if visit else None
+                # Second moments are as large as a block, and a block that was read is one; the next must not meet them.
+                del observed, block
+                yield Event(stage, layer + 1, len(blocks), payload)
 
 
 def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage: str = "reverse walk") -> Events:
@@ -121,13 +124,14 @@ def reverse_events(lm: LoadedModel, stream: Stream, visit: VisitGradient, stage:
     blocks = list(lm.family.block_list(lm.model))
     with frozen(lm.model):
         upstream = tail_gradients(lm, stream)
-        for layer in reversed(range(len(blocks))):
-            with resident(blocks[layer]) as block:
-                gradients, squares, upstream = _block_gradients(lm, layer, block, stream, upstream)
-                with torch.no_grad():
-                    payload = visit(layer, block, gradients, squares)
-            del gradients, squares
-            yield Event(stage, len(blocks) - layer, len(blocks), payload)
+        with in_turn(blocks[::-1]) as next_block:
+            for layer in reversed(range(len(blocks))):
+                with next_block() as block:
+                    gradients, squares, upstream = _block_gradients(lm, layer, block, stream, upstream)
+                    with torch.no_grad():
+                        payload = visit(layer, block, gradients, squares)
+                del gradients, squares, block
+                yield Event(stage, len(blocks) - layer, len(blocks), payload)
 
 
 @torch.no_grad()
@@ -185,7 +189,8 @@ def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) 
     observed: Observed = {}
     for stream in streams:
         if stream.keep_inputs:
-            stream.inputs.append(list(stream.hidden[0]))
+            # A model that does not fit in memory: nor need what is kept for as long as the walk goes on.
+            stream.inputs.append([spilled(x) for x in stream.hidden[0]] if lm.offloaded else list(stream.hidden[0]))
         single = _float32(block) if stream.float32 else {}
         watching = _watching(lm, block, stream, observed) if stream.observe else nullcontext()
         with watching:
@@ -327,7 +332,7 @@ def _block_gradients(
     downstream = []
     for inputs, gradient in zip(stream.inputs[layer], upstream, strict=True):
         with torch.enable_grad():
-            leaf = inputs.detach().requires_grad_()
+            leaf = inputs.to(gradient.device).detach().requires_grad_()
             weights = {path: block.get_parameter(path).detach().requires_grad_() for path in names.values()}
             output = _run(block, leaf, stream.calls[len(inputs)][layer], weights)
             first, *rest = torch.autograd.grad(output, [leaf, *weights.values()], gradient)

@@ -5,6 +5,7 @@ adapters, architectures of no family, remote code (never run), missing or trunca
 """
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,15 +165,23 @@ def read_tokenizer(folder: Path) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' own progress bars and load reports: progress is told by events, faults by errors."""
+    """Without the libraries' own progress bars, reports and advice: progress is told by events, faults by errors."""
+    from logging import ERROR, getLogger
+
     from transformers.utils import logging
 
+    placing = getLogger("accelerate.big_modeling")
+    before = placing.level
+    placing.setLevel(ERROR)
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules")
+            yield
     finally:
+        placing.setLevel(before)
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()

@@ -25,7 +25,6 @@ from .scoring import score_events
 from .settings import Settings
 from .steps import LOADING
 from .store import Store
-from .text import load_text_events
 
 Found = Generator[Event, None, dict[str, Any]]
 """What a kind of job is: events, and at the end what it found, as JSON can hold it."""
@@ -53,16 +52,12 @@ class Workbench:
         return data
 
     def variant_events(self, name: str = ORIGINAL) -> Events:
-        """A variant of the run, loaded."""
-        return self.pool.variant_events(self.store, self.run_id, name)
+        """A variant of the run, or of another one as RUN/NAME, loaded."""
+        return self.pool.variant_events(self.store, *self.store.located(self.run_id, name))
 
     def text_events(self, lm: LoadedModel) -> Events:
         """The run's calibration text: int64 [samples, length]."""
-        r, confined = self.recipe, self.pool.confined
-        key = ("calibration", r.model, r.text, r.samples, r.length, r.seed)
-        return self.pool.events(
-            key, lambda: load_text_events(r.text, lm, r.samples, r.length, r.seed, confined=confined)
-        )
+        return self.pool.text_events(self.recipe, lm)
 
     @property
     def calibration(self) -> int:

@@ -31,14 +31,14 @@ HOST_JS = ASSETS / "plots.js"
 TEMPLATE = """
 <figure class="plot-figure plot-none" role="group" data-words="WORDS">
   <div class="plot-head">
-    <h3 class="plot-heading"></h3>
+    <h2 class="plot-heading"></h2>
     <span class="plot-save">
       <button type="button" class="plot-csv" title="Save the numbers (CSV)">CSV</button>
       <button type="button" class="plot-png" title="Save as a picture (PNG)">PNG</button>
     </span>
   </div>
   <p class="plot-empty"></p>
-  <div class="plot-mount"></div>
+  <div class="plot-mount" role="img" tabindex="0"></div>
   <figcaption class="plot-caption"></figcaption>
 </figure>
 """
@@ -67,6 +67,12 @@ def head_html() -> str:
     )
 
 
+def figure_html(heading: str, caption: str = "", height: int = 360, empty: str = "") -> str:
+    """What assets/plots.js draws into; its words travel with it."""
+    words = {"heading": heading, "caption": caption, "height": height, "empty": empty}
+    return TEMPLATE.replace("WORDS", quote(json.dumps(words)))
+
+
 class PlotlyHost(gr.HTML):
     """A figure with a heading above and a caption below; zoom outlives an update, colours follow the page.
 
@@ -86,8 +92,7 @@ class PlotlyHost(gr.HTML):
         empty: str = "Nothing to show yet.",
         **settings: Any,
     ) -> None:
-        words = {"heading": label, "caption": caption, "height": height, "empty": empty}
-        template = TEMPLATE.replace("WORDS", quote(json.dumps(words)))
+        template = figure_html(label, caption, height, empty)
         super().__init__(value, label=label, html_template=template, js_on_load=ON_LOAD, **settings)
 
     def postprocess(self, value: go.Figure | str | None) -> str | None:

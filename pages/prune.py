@@ -11,7 +11,7 @@ from minillm.recipe import EvaluateRequest, RecoverRequest
 from minillm.store import Store
 
 from . import _jobs, _pruning
-from ._address import link, opening, remembered
+from ._address import link, number, opening, remembered
 from ._frame import QUIET, Context, Shell, frame
 from ._phrases import escape
 from ._prune_form import MOST, STANDARD, Page, layout
@@ -146,10 +146,7 @@ def _previewed(store: Store, run_id: str, criterion: str, channels: str, ratio: 
 
 def _from_address(options: dict[str, str]) -> list[Any]:
     """Criterion, channels, ratio, blocks, variant and evaluation text, as far as the address gives any."""
-    try:
-        ratio = min(max(float(options.get("ratio", STANDARD)), 0.0), MOST)
-    except ValueError:
-        ratio = STANDARD
+    ratio = number(options, "ratio", STANDARD, 0, MOST)
     asked = [options.get("criterion"), options.get("channels", SAME), ratio, options.get("blocks", "")]
     return [*asked, options.get("variant"), "python-docs"]
 

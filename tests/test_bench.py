@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from minillm.bench import BUDGETS, Row, bench_events, plain, run
+from minillm.bench import BUDGETS, Row, bench_events, plain, run, scaling
 from minillm.bench.report import FORWARD_ONLY, OF_GRADIENTS, SUBMODELS, Measured, reference_bytes, rows_of
 from minillm.errors import TextTooShort, UnknownName
 from minillm.events import RESULT, finish
@@ -44,6 +44,28 @@ def test_without_second_moments_no_float32_copy_is_made(monkeypatch):
     monkeypatch.setattr(run, "_moments", lambda *given: pytest.fail("second moments were measured"))
     report = finish(bench_events(wrap(tiny.llama()), tiny.tokens(6, 12), 3, repeats=1, full=False))
     assert not any("sparsegpt" in row.what for row in report.rows)
+
+
+def test_growth_is_set_against_what_was_promised():
+    """Twice the blocks in twice the time and the same memory is 1, and so on along every axis."""
+    seconds = {"scaling one": 1.0, "scaling blocks": 2.0, "scaling width": 4.0, "scaling tokens": 2.0}
+    seconds |= {"scaling 8 streams": 3.0, "scaling 16 streams": 6.0, "scaling from disk": 1.5, "re-cut": 0.03}
+    held = 8 * 8 * 64 * 256 * 4
+    peaks = dict.fromkeys(seconds, held) | {"scaling 16 streams": 2 * held, "scaling width": 3 * held}
+    found = {row.what: row for row in scaling.rows(Measured(0, seconds, peaks))}
+    over = {what: round(row.ratio, 3) for what, row in found.items() if round(row.ratio, 3) != 1}
+    assert sorted(over.values()) == [1.5, 1.5, 3.0] and len(found) == 10
+    assert [row.verdict for row in found.values() if row.budget] == ["over"]
+
+
+def test_peaks_do_not_grow_with_blocks_nor_weights_with_streams():
+    measured = Measured(0)
+    for name, measurement in scaling.work().items():
+        measured.note(name, 1.0, peak if isinstance(peak := measurement(), int) else None)
+    grown = {row.what: row.ratio for row in scaling.rows(measured) if row.unit == "MB"}
+    assert grown["fms-zo, twice the blocks: peak ÷ that of one"] == pytest.approx(1, abs=0.02)
+    assert grown["sub-models, twice the streams: peak less what they hold ÷ that of one"] == pytest.approx(1, abs=0.02)
+    assert measured.peaks["scaling from disk"] == pytest.approx(measured.peaks["scaling one"], rel=0.02)
 
 
 def test_verdicts_and_the_word_on_the_whole():

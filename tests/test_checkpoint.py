@@ -63,8 +63,8 @@ def test_a_damaged_folder_says_so(tmp_path):
     folder = save_pruned(cut(), tmp_path / "small")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="truncated"):
         load_pruned(folder)
     weights.unlink()
-    with pytest.raises(BadInput, match="lacks weights"):
+    with pytest.raises(BadInput, match="no weights"):
         load_pruned(folder)

@@ -156,6 +156,16 @@ OTHERS = {"bloom": bloom, "bloom_six_heads": bloom_six_heads, "opt": opt, "opt_p
 @cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of `VOCABULARY` words with a chat template; any text survives a round trip."""
+    return _trained(SENTENCES)
+
+
+@cache
+def other_tokenizer() -> PreTrainedTokenizerFast:
+    """Another one of the same size, whose ids mean other words."""
+    return _trained(tuple(sentence[::-1] for sentence in SENTENCES))
+
+
+def _trained(sentences: tuple[str, ...]) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     core = Tokenizer(models.BPE())
@@ -168,7 +178,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator(SENTENCES, trainer)
+    core.train_from_iterator(sentences, trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=special[0], bos_token=special[1], eos_token=special[2], model_max_length=256
     )
@@ -181,10 +191,10 @@ def tokens(rows: int = 4, length: int = 16, seed: int = 0) -> torch.Tensor:
     return torch.randint(3, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def saved(folder: Path, model: PreTrainedModel | None = None) -> Path:
-    """Save a model (default `llama()`) with the tokenizer as safetensors; returns the folder."""
+def saved(folder: Path, model: PreTrainedModel | None = None, words: PreTrainedTokenizerFast | None = None) -> Path:
+    """Save a model (default `llama()`) with a tokenizer as safetensors; returns the folder."""
     (model or llama()).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    (words or tokenizer()).save_pretrained(folder)
     return Path(folder)
 
 

@@ -17,7 +17,7 @@ from ..groups import KINDS
 from ..memory import MemoryMeter
 from ..models import LoadedModel
 from ..scoring import score
-from . import plain
+from . import plain, scaling
 from .report import (
     FORWARD_ONLY,
     MOMENTS,
@@ -57,8 +57,9 @@ def bench_events(
         raise UnknownName("clock", clock, CLOCKS)
     measured = Measured(sum(p.numel() * p.element_size() for p in lm.model.parameters()))
     work, done = _work(lm, tokens, gradient_samples), 0
-    total = repeats * (len(work) + len(MOMENTS) * full)
-    for measurements in (lambda: work, lambda: _moments(lm, tokens))[: 1 + full]:
+    growth = scaling.work()
+    total = repeats * (len(work) + len(growth) + len(MOMENTS) * full)
+    for measurements in (lambda: work, lambda: growth, lambda: _moments(lm, tokens))[: 2 + full]:
         # Second moments last: with a float32 copy of the weights in memory the others might not fit.
         for name, seconds in _rounds(measurements(), repeats, measured, CLOCKS[clock]):
             done += 1
@@ -66,7 +67,9 @@ def bench_events(
     rows, length = tokens.shape
     reference = reference_bytes(lm.groups, rows, length, gradient_samples, lm.dtype.itemsize)
     asked = {"tokens": list(tokens.shape), "gradient_samples": gradient_samples, "repeats": repeats, "clock": clock}
-    yield Event(RESULT, 1, 1, Report(rows_of(measured, reference), measured, {**machine(lm), **asked}))
+    yield Event(
+        RESULT, 1, 1, Report(rows_of(measured, reference) + scaling.rows(measured), measured, {**machine(lm), **asked})
+    )
 
 
 def _rounds(

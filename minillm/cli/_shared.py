@@ -23,6 +23,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout 
 Model = Annotated[str, typer.Option(help="A built-in name, a folder, a .gguf file, or OWNER/NAME on the hub.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16. auto: bfloat16 where the CPU has it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Offload = Annotated[
+    str,
+    typer.Option(help="disk: blocks are read from the model's files as they are used; cpu: a GPU's wait in memory."),
+]
 Text = Annotated[str, typer.Option(help="python-docs, self, file:PATH, or hub:NAME[:config[:split[:column]]].")]
 Layers = Annotated[str, typer.Option(help="Blocks that may be cut, such as 4-27 or 3,5,7. Default: all but the ends.")]
 Ratio = Annotated[float, typer.Option(help="Share of the model's parameters that goes.")]
@@ -81,11 +85,11 @@ def follow(events: Events, title: str = "", see: Callable[[Event], None] | None 
     return result
 
 
-def load(name: str, dtype: str = "auto", device: str = "auto") -> Any:
+def load(name: str, dtype: str = "auto", device: str = "auto", offload: str = "") -> Any:
     """A model by name, with progress."""
     from ..models import load_model_events
 
-    return follow(load_model_events(name, dtype, device), name)
+    return follow(load_model_events(name, dtype, device, offload=offload or None), name)
 
 
 def show(as_json: bool, data: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:

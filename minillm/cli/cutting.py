@@ -6,7 +6,22 @@ from typing import Annotated
 import typer
 
 from ..errors import BadInput
-from ._shared import EMBEDDED, Device, Dtype, Json, Layers, Model, Ratio, Text, follow, load, megabytes, show, stoppable
+from ._shared import (
+    EMBEDDED,
+    Device,
+    Dtype,
+    Json,
+    Layers,
+    Model,
+    Offload,
+    Ratio,
+    Text,
+    follow,
+    load,
+    megabytes,
+    show,
+    stoppable,
+)
 from .scores import _plan, _read
 
 Out = Annotated[Path, typer.Option(help="Folder for the model (safetensors, tokenizer, pruning.json).")]
@@ -31,6 +46,7 @@ def prune(
     seed: Annotated[int, typer.Option(help="Of the choice of rows.")] = 0,
     dtype: Dtype = "float32",
     device: Device = "auto",
+    offload: Offload = "",
     out: Out = Path("pruned"),
     as_json: Json = False,
 ) -> None:
@@ -43,7 +59,7 @@ def prune(
     from ..text import load_text_events
 
     plan = _plan(next(iter(_read([scores]).values())), ratio, layers, channels_from)
-    lm = load(model, dtype, device)
+    lm = load(model, dtype, device, offload)
     tokens = follow(load_text_events(text, lm, samples, length, seed), text) if compensate else None
     small = follow(prune_events(lm, plan, compensate or None, tokens), "prune")
     folder = save_pruned(small, out)

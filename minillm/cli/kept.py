@@ -1,14 +1,18 @@
 """Verbs on what the app keeps: runs, and the making of the sample run that comes with it."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BadInput
+from ..errors import BadInput, UnknownName
 from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
 
-runs_app = typer.Typer(help="Runs that the app keeps: list, show, delete.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from ..recipe import Request
+
+runs_app = typer.Typer(help="Runs that the app keeps.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,16 +24,83 @@ def add_to(app: typer.Typer) -> None:
 @runs_app.command("list")
 def list_runs(search: str = "", as_json: Json = False) -> None:
     """List runs, the newest first."""
+    from .. import storage
     from ..store import Store
 
     store = Store()
     runs = store.runs(search)
     rows = [
-        (r.id, r.title, r.recipe.model, ", ".join(store.score_labels(r.id)), megabytes(store.storage_bytes(r.id)))
+        (
+            r.id,
+            r.title,
+            ", ".join(r.tags),
+            r.recipe.model,
+            ", ".join(store.score_labels(r.id)),
+            megabytes(store.storage_bytes(r.id)),
+        )
         for r in runs
     ]
-    data = [{"id": r.id, "title": r.title, "recipe": r.recipe.to_json(), "created": r.created} for r in runs]
-    show(as_json, data, ("run", "title", "model", "scored", "MB"), rows)
+    about = ("id", "title", "created", "note", "tags")
+    data = [{**{name: getattr(r, name) for name in about}, "recipe": r.recipe.to_json()} for r in runs]
+    taken, most = store.storage_bytes(), storage.bound(store)
+    title = f"All runs take {megabytes(taken):,} MB; more than {megabytes(most):,} is warned of"
+    show(as_json, data, ("run", "title", "tags", "model", "scored", "MB"), rows, title)
+    if taken > most:
+        print("Runs take more than the bound: `runs free` drops weights that can be rebuilt.", file=sys.stderr)
+
+
+@runs_app.command("free")
+def free(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    bound: Annotated[float | None, typer.Option(help="Set the bound first, in GB (10⁹ bytes).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Where runs take more than the bound, drop weights that can be rebuilt, the oldest first. No result is lost."""
+    from .. import storage
+    from ..store import Store
+
+    store = Store()
+    if bound is not None:
+        storage.set_bound(store, bound)
+    chosen = storage.offered(store)
+    rows = [(kept.run.id, kept.run.title, kept.variant.name, megabytes(kept.bytes)) for kept in chosen]
+    if chosen and not yes:
+        show(False, None, ("run", "title", "variant", "MB"), rows)
+        if not typer.confirm("Drop these weights? They are made again where they are needed."):
+            raise BadInput("Nothing was dropped.")
+    freed = storage.drop(store, chosen)
+    data = {"dropped": [{"run": run, "variant": variant} for run, _, variant, _ in rows], "bytes": freed}
+    show(as_json, data, ("run", "title", "variant", "MB"), rows, f"Dropped: {megabytes(freed)} MB")
+
+
+@runs_app.command("describe")
+def describe(
+    run: str,
+    title: Annotated[str | None, typer.Option(help="Another title.")] = None,
+    note: Annotated[str | None, typer.Option(help="A note, in place of an earlier one.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="The tags it has then; repeat it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Give a run a title, a note, tags.
+
+    Example: python -m minillm runs describe 1a2b3c4d --tag thesis --tag seed-0 --note "Table 3"
+    """
+    from ..store import Store
+
+    store = Store()
+    store.describe_run(run, title, note, tag)
+    found = store.run(run)
+    data = {"id": run, "title": found.title, "note": found.note, "tags": found.tags}
+    show(as_json, data, ("", ""), [(name, ", ".join(v) if isinstance(v, tuple) else v) for name, v in data.items()])
+
+
+@runs_app.command("repeat")
+def repeat(run: str, python: Annotated[bool, typer.Option("--python", help="As Python instead.")] = False) -> None:
+    """Write a run down as commands, or as Python, that give the same numbers again."""
+    from ..repeat import as_commands, as_python, course
+    from ..store import Store
+
+    print((as_python if python else as_commands)(course(Store(), run)), end="")
 
 
 @runs_app.command("show")
@@ -65,13 +136,23 @@ def delete_run(
 
 
 @runs_app.command("export")
-def export(run: str, folder: Path, as_json: Json = False) -> None:
-    """Write a run as a folder of plain files (scores, plans, results; no weights)."""
+def export(
+    run: str,
+    out: Annotated[Path, typer.Argument(help="A folder, or a file that ends in .zip.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run as plain files without weights: a folder that can be imported, or a zip of tables (CSV, JSON).
+
+    The report with pictures is made by the app, on the page Runs.
+    """
     from ..sample import export_run
     from ..store import Store
+    from ..tables import write_zip
 
-    written = str(export_run(Store(), run, folder))
-    show(as_json, {"run": run, "folder": written}, ("run", "folder"), [(run, written)])
+    if out.suffix not in ("", ".zip"):
+        raise BadInput(f"{out} is neither a folder nor a .zip file; a report with pictures is saved on the page Runs.")
+    target = str((write_zip if out.suffix == ".zip" else export_run)(Store(), run, out))
+    show(as_json, {"run": run, "out": target}, ("run", "out"), [(run, target)])
 
 
 def sample(
@@ -80,30 +161,43 @@ def sample(
     steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 40,
     samples: Annotated[int, typer.Option(help="Rows of calibration text.")] = 128,
     title: Annotated[str, typer.Option(help="Title of the run.")] = "Sample: SmolLM2-135M, every criterion",
+    only: Annotated[str, typer.Option(help="Add this kind of job alone, to the run that is in the folder.")] = "",
 ) -> None:
     """Do the whole main job once, as the app would, and keep it as a folder: every criterion, two cuts, a recovery.
 
-    The bundled run is made by: python -m minillm sample --out assets/sample_run
+    The bundled run is made by: python -m minillm sample --out assets/sample_run; one kind of job is added to such a
+    folder by: python -m minillm sample --out assets/sample_run --only fidelity
     """
-    from ..criteria import CRITERIA
     from ..pipeline import execute_events
     from ..pool import Pool
-    from ..recipe import GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, Request, RunRecipe, ScoreRequest
-    from ..sample import export_run
+    from ..recipe import RunRecipe
+    from ..sample import export_run, import_run
     from ..store import Store
+
+    requests = _sample_requests(steps)
+    wanted = [request for request in requests if request.kind == only] if only else requests
+    if not wanted:
+        raise UnknownName("kind of job", only, {request.kind for request in requests})
+    store, pool = Store(), Pool()
+    run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
+    for request in wanted:
+        follow(execute_events(store, run, request, pool), request.kind)
+    print(export_run(store, run, out))
+
+
+def _sample_requests(steps: int) -> "list[Request]":
+    """The main job, in order. steps: of the recovery."""
+    from ..criteria import CRITERIA
+    from ..recipe import FidelityRequest, GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, ScoreRequest
     from ..text import paper_prompts
 
-    store, pool = Store(), Pool()
-    run = store.create_run(RunRecipe(model=model, samples=samples), title)
     variants = ("original", "pruned-1", "pruned-2", "recovered-1")
-    requests: list[Request] = [
+    return [
         InspectRequest(),
         ScoreRequest(criteria=tuple(CRITERIA)),
         PruneRequest(criterion="fms-zo"),
         PruneRequest(criterion="fms-bp", channels_from="wanda", compensate="least-squares"),
         RecoverRequest(variant="pruned-2", steps=steps),
         GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
+        FidelityRequest(),
     ]
-    for request in requests:
-        follow(execute_events(store, run, request, pool), request.kind)
-    print(export_run(store, run, out))

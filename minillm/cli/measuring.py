@@ -13,7 +13,7 @@ from rich.text import Text as Words
 
 from ..errors import BadInput
 from ..events import RESULT, Events
-from ._shared import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, show
+from ._shared import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, show
 
 if TYPE_CHECKING:
     from ..generation import Generation
@@ -35,6 +35,7 @@ def evaluate(
     tokens: Annotated[int | None, typer.Option(help="Read only the first so many tokens.")] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    offload: Offload = "",
     as_json: Json = False,
 ) -> None:
     """Perplexity of models on texts, with window, tokens and dtype beside it: without them it means nothing.
@@ -45,7 +46,7 @@ def evaluate(
 
     rows, data = [], []
     for name in model or [EMBEDDED]:
-        lm = load(name, dtype, device)
+        lm = load(name, dtype, device, offload)
         for one in text or ["python-docs"]:
             found = follow(perplexity_events(lm, one, length, tokens), name)
             data.append({"model": name, "parameters": lm.parameters, **found.to_json()})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInput
+from ..settings import MEANINGS
 from ._shared import (
     EMBEDDED,
     Device,
@@ -13,6 +14,7 @@ from ._shared import (
     Json,
     Layers,
     Model,
+    Offload,
     Ratio,
     Text,
     blocks_of,
@@ -44,22 +46,22 @@ def score(
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     gradient_samples: Annotated[int, typer.Option(help="The first so many rows are for gradients (10).")] = 10,
     seed: Annotated[int, typer.Option(help="Of the choice of rows and of noise.")] = 0,
+    noise_seed: Annotated[int | None, typer.Option(help="Of noise, where it is another than of rows.")] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    offload: Offload = "",
     out: Annotated[Path, typer.Option(help="Folder for one file a criterion.")] = Path("scores"),
-    reduction: Annotated[str, typer.Option(help="Over a group's structures: max, sum, mean, llm-pruner.")] = "max",
-    noise: Annotated[str, typer.Option(help="Zeroth order: gaussian or rademacher.")] = "gaussian",
-    estimator: Annotated[str, typer.Option(help="Zeroth order: divide (Eq. 8) or multiply.")] = "divide",
-    directions: Annotated[int, typer.Option(help="Zeroth order: how many z are averaged.")] = 1,
-    minibatch: Annotated[int, typer.Option(help="Zeroth order: rows that share one z (0: all).")] = 0,
-    epsilon: Annotated[float, typer.Option(help="Zeroth order: perturbation scale.")] = 1e-3,
-    scope: Annotated[str, typer.Option(help="Zeroth order: perturb weights or groups.")] = "weights",
-    taylor: Annotated[str, typer.Option(help="Backprop: param_first, vectorize, param_second, param_mix.")] = (
-        "param_first"
-    ),
-    submodels: Annotated[int, typer.Option(help="Bonsai: how many sub-models.")] = 64,
-    drop: Annotated[float, typer.Option(help="Bonsai: share of groups a sub-model drops.")] = 0.2,
-    rounds: Annotated[int, typer.Option(help="Bonsai: in how many steps that share is reached.")] = 1,
+    reduction: Annotated[str, typer.Option(help=MEANINGS["reduction"])] = "max",
+    noise: Annotated[str, typer.Option(help=MEANINGS["noise"])] = "gaussian",
+    estimator: Annotated[str, typer.Option(help=MEANINGS["estimator"])] = "divide",
+    directions: Annotated[int, typer.Option(help=MEANINGS["directions"])] = 1,
+    minibatch: Annotated[int, typer.Option(help=MEANINGS["minibatch"])] = 0,
+    epsilon: Annotated[float, typer.Option(help=MEANINGS["epsilon"])] = 1e-3,
+    scope: Annotated[str, typer.Option(help=MEANINGS["scope"])] = "weights",
+    taylor: Annotated[str, typer.Option(help=MEANINGS["taylor"])] = "param_first",
+    submodels: Annotated[int, typer.Option(help=MEANINGS["submodels"])] = 64,
+    drop: Annotated[float, typer.Option(help=MEANINGS["drop"])] = 0.2,
+    rounds: Annotated[int, typer.Option(help=MEANINGS["rounds"])] = 1,
     as_json: Json = False,
 ) -> None:
     """Score every head group and channel of every block under some criteria.
@@ -76,16 +78,15 @@ def score(
     wanted = find_all(criterion)
     names = Settings.__dataclass_fields__.keys() - {"seed"}
     settings = {name: value for name, value in locals().items() if name in names}
-    lm = load(model, dtype, device)
+    settings["seed"] = seed if noise_seed is None else noise_seed
+    lm = load(model, dtype, device, offload)
     for record in wanted:
-        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(seed=seed, **settings))
+        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
         check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
     tokens = follow(load_text_events(text, lm, samples, length, seed), text)
     rows, data = [], []
     for record in wanted:
-        found: Scores = follow(
-            score_events(lm, record.name, tokens, gradient_samples, seed=seed, **settings), record.name
-        )
+        found: Scores = follow(score_events(lm, record.name, tokens, gradient_samples, **settings), record.name)
         path = found.save(out / record.name)
         c = list(found.coefficients)
         data.append(

@@ -57,10 +57,16 @@ def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
         model_type=config.model_type,
         width=config.hidden_size,
         vocabulary=head.weight.shape[0],
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in own_parameters(model).values()),
         output_macs=head.weight.numel(),
         blocks=tuple(family.describe(block, head_dim, queries) for block in family.block_list(model)),
     )
+
+
+def own_parameters(model: "nn.Module") -> dict[str, "nn.Parameter"]:
+    """Parameters by name, tied ones once: offloaded ones may be tied by name only."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {name: parameter for name, parameter in model.named_parameters() if name not in tied}
 
 
 def groups_from_config(config: Any) -> Groups:

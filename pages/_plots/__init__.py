@@ -7,8 +7,10 @@ import plotly.graph_objects as go
 
 from .block import drill_down, group_table
 from .captions import CAPTIONS
+from .compared import curves_compared
 from .curve import recovery_curve
 from .cuts import heads_grid, kept_map, plan_bars
+from .fidelity import fidelity_dots, fidelity_lines
 from .memory import PAPER_GPU_BYTES, memory_timeline, peak_bars
 from .overlap import overlap_lines, overlap_matrix
 from .ranks import rank_density
@@ -23,7 +25,10 @@ __all__ = [
     "VARIANTS",
     "as_json",
     "blocks_in_words",
+    "curves_compared",
     "drill_down",
+    "fidelity_dots",
+    "fidelity_lines",
     "group_table",
     "heads_grid",
     "in_bytes",

@@ -1,0 +1,69 @@
+"""Weights in files of safetensors, used where they lie: each a map of its bytes, made when it is asked for.
+
+A file is a length (8 bytes), a table in JSON ({name: dtype, shape, first and last byte}), and the numbers. The maps are
+our own and not the library's, which maps the whole file for each tensor and books that as memory of the allocator.
+"""
+
+import json
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Lies:
+    """Where a weight lies: a file, the first byte and how many, dtype and shape."""
+
+    file: Path
+    start: int
+    length: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    def mapped(self) -> Tensor:
+        """The weight as it is stored; nothing is read before it is used. Raises OSError, ValueError."""
+        offset = self.start % mmap.ALLOCATIONGRANULARITY
+        with self.file.open("rb") as file:
+            # Copy on write: a weight is never written to, but the tensor library warns of memory that cannot be.
+            whole = mmap.mmap(file.fileno(), offset + self.length, access=mmap.ACCESS_COPY, offset=self.start - offset)
+        return torch.frombuffer(whole, dtype=torch.uint8, offset=offset).view(self.dtype).view(self.shape)
+
+
+def lies_in(file: Path) -> dict[str, Lies]:
+    """{name: where it lies} of all weights of a file of safetensors that was found whole."""
+    with file.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        table = json.loads(opened.read(size))
+    table.pop("__metadata__", None)
+    found = {}
+    for name, entry in table.items():
+        first, last = entry["data_offsets"]
+        found[name] = Lies(file, 8 + size + first, last - first, DTYPES[entry["dtype"]], tuple(entry["shape"]))
+    return found
+
+
+class MappedWeights(Mapping[str, Tensor]):
+    """{parameter: its weight in a dtype}: the map itself where it is stored in that dtype, else a copy."""
+
+    def __init__(self, lies: Mapping[str, Lies], dtype: torch.dtype) -> None:
+        self.lies, self.dtype = lies, dtype
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.lies[name].mapped().to(self.dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.lies)
+
+    def __len__(self) -> int:
+        return len(self.lies)
+
+    def touch(self, name: str) -> None:
+        """Read a byte of each page of a weight, if it is here: it is in memory when its turn comes, and not copied."""
+        if name in self.lies:
+            self.lies[name].mapped().flatten().view(torch.uint8).numpy()[:: mmap.PAGESIZE].sum()
