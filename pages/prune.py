@@ -182,8 +182,9 @@ def begin_prune(
 def begin_evaluate(
     store: Store, run_id: str, evaluate_text: str, evaluate_tokens: float, evaluate_length: float
 ) -> int:
-    """Measure perplexity of every variant of a run on one text, in one way; returns the job's number."""
-    names = tuple(variant.name for variant in store.variants(run_id))
+    """Measure perplexity of every variant of a run that is at hand on one text, in one way; returns the job's
+    number."""
+    names = tuple(variant.name for variant in store.variants(run_id) if store.at_hand(run_id, variant.name))
     if not evaluate_text:
         raise BadInput("No evaluation text is chosen; choose one under “Perplexity before and after”.")
     asked = {"variants": names, "text": evaluate_text, "length": evaluate_length, "tokens": evaluate_tokens or None}

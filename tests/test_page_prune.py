@@ -184,6 +184,8 @@ def test_recovery_and_measuring_are_put_in_line_or_refused(store: Store, run_id:
     assert store.job(begin_recover(store, run_id, **given, **more)).request.steps == 40
     with pytest.raises(BadInput, match="No evaluation text"):
         begin_evaluate(store, run_id, "", 128, 64)
+    store.weights_folder(run_id, "pruned-1").mkdir(parents=True)
+    store.add_variant(run_id, Variant("recovered-1", "recovered", "pruned-1"))  # its weights lie elsewhere
     measuring = store.job(begin_evaluate(store, run_id, "python-docs", 128, 64)).request
     assert measuring.variants == ("original", "pruned-1") and (measuring.tokens, measuring.length) == (128, 64)
 
