@@ -12,6 +12,7 @@ are zeros; the original is never touched.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def sparsify(
     pattern: str | dict[int, str] | Allocation = "2:4",
     text: str | Tensor | None = None,
     gradient_samples: int = 10,
-    **settings: object,
+    **settings: Any,
 ) -> LoadedModel:
     """The model with N:M zeros in the linears of its blocks; `lm` is untouched.
 
@@ -58,16 +59,18 @@ def sparsify_events(
     pattern: str | dict[int, str] | Allocation = "2:4",
     text: str | Tensor | None = None,
     gradient_samples: int = 10,
-    **settings: object,
+    **settings: Any,
 ) -> Events:
     """`sparsify` as events: Event("mask", visits done, visits, {"layer", "zeros": share} once a block is masked)."""
     record, patterns = masking(criterion), patterns_of(pattern, len(lm.groups))
     check_can_mask(lm, patterns)
-    tokens = yield from relay(calibration_events(lm, record, text, gradient_samples))
+    tokens = NO_TOKENS
+    if record.activations or record.gradient:
+        tokens = yield from relay(calibration_events(lm, text, gradient_samples))
     same = LoadedModel(copy.deepcopy(lm.model), lm.tokenizer, lm.family, lm.source, lm.provenance, lm.plan)
     walk = MaskingWalk(same, record, tokens, gradient_samples, Settings.of(**settings), sequential=True)
 
-    def mask(block: "Seen") -> dict[str, object]:
+    def mask(block: "Seen") -> dict[str, Any]:
         pattern = patterns[block.layer]
         if not pattern.dense:
             for name, weights in walk.levels(block, [pattern.keep], pattern.of).items():
@@ -99,17 +102,10 @@ def check_can_mask(lm: LoadedModel, patterns: Patterns) -> None:
     check_widths(lm, patterns)
 
 
-def calibration_events(
-    lm: LoadedModel, criterion: Criterion, text: str | Tensor | None, gradient_samples: int
-) -> Events:
-    """Token ids [samples, length] of what a criterion reads; of no meaning for one that reads weights alone."""
-    if not criterion.activations and not criterion.gradient:
-        yield Event(RESULT, 1, 1, NO_TOKENS)
-        return
+def calibration_events(lm: LoadedModel, text: str | Tensor | None, gradient_samples: int) -> Events:
+    """Token ids [samples, length] of a text, checked."""
     if text is None:
-        raise BadInput(
-            f"{criterion.name} reads text: give a text name such as python-docs, or token ids [samples, length]."
-        )
+        raise BadInput("This reads text: give a text name such as python-docs, or token ids [samples, length].")
     tokens = text if isinstance(text, Tensor) else (yield from relay(load_text_events(text, lm)))
     yield Event(RESULT, 1, 1, checked_tokens(lm, tokens, gradient_samples))
 
@@ -128,7 +124,7 @@ class Seen:
     squares: Weights = field(default_factory=dict)
 
 
-Use = Callable[[Seen], object]
+Use = Callable[[Seen], Any]
 
 
 @dataclass
@@ -162,7 +158,7 @@ class MaskingWalk:
         return Stream(self.tokens, observe=lambda name: observer(), sequential=sequential)
 
     def _forward(self, use: Use) -> Events:
-        def visit(layer: int, block: nn.Module, observed: Observed) -> object:
+        def visit(layer: int, block: nn.Module, observed: Observed) -> Any:
             return use(Seen(layer, self.lm.family.block_linears(block), observed))
 
         yield from forward_events(self.lm, [self._observing(self.sequential)], visit, STAGE)
@@ -177,7 +173,7 @@ class MaskingWalk:
         for stream in others:
             stream.hidden = []
 
-        def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> object:
+        def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> Any:
             return use(Seen(layer, self.lm.family.block_linears(block), kept[layer], gradients, squares))
 
         for event in reverse_events(self.lm, rows, visit):
