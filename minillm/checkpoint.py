@@ -1,11 +1,11 @@
-"""A pruned or recovered model as one folder that reloads bit for bit, without pickle and without remote code.
+"""A pruned, sparse or recovered model as one folder that reloads bit for bit, without pickle and without remote code.
 
     config.json         the original type, and `minillm_blocks`: what each block has left
     model.safetensors   the weights                tokenizer files, where there is a tokenizer
-    pruning.json        kept indices, recipes of every step, numbers, versions
+    pruning.json        kept indices, N:M patterns, recipes of every step, numbers, versions
 
-Loading builds the original architecture without weights, resizes its linears after the table, and puts the stored
-weights in place.
+Loading builds the original architecture without weights, resizes its linears after the table, puts the stored weights
+in place, and proves the patterns where there are any. Zeros are saved like other weights.
 """
 
 import json
@@ -22,8 +22,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from .errors import BadInput
 from .families import Family, family_of, family_of_type
 from .groups import BlockGroups
+from .masks import check_pattern
 from .models import LoadedModel
 from .paths import written_whole
+from .patterns import Pattern
 from .plan import Plan
 from .surgery import heads_of, resize
 from .weights import quiet
@@ -36,7 +38,7 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
 
     Raises BadInput for a model that was not cut here: it has no plan to record (use its own save_pretrained).
     """
-    if lm.plan is None:
+    if lm.plan is None and lm.patterns is None:
         raise BadInput(f"{lm.source} was not pruned, so there is nothing to record; save it with save_pretrained.")
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).is_file():
@@ -53,7 +55,8 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
         record = {
             "source": lm.source,
             "attention": config._attn_implementation,
-            "plan": lm.plan.to_json(),
+            "plan": lm.plan and lm.plan.to_json(),
+            "patterns": [str(pattern) for pattern in lm.patterns or ()],
             "history": lm.history,
             "versions": versions(),
         }
@@ -62,7 +65,10 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
 
 
 def load_pruned(folder: str | Path, device: str | torch.device | None = None) -> LoadedModel:
-    """Read what `save_pruned` wrote; logits are bit-identical. Raises BadInput where the folder is no pruned model."""
+    """Read what `save_pruned` wrote; logits are bit-identical.
+
+    Raises BadInput where the folder is no pruned model, or its weights lack the zeros its patterns promise.
+    """
     folder = Path(folder)
     if not (folder / TABLE).is_file():
         raise BadInput(f"{folder} holds no pruned model (no {TABLE}); give a folder that save_pruned wrote.")
@@ -72,7 +78,6 @@ def load_pruned(folder: str | Path, device: str | torch.device | None = None) ->
         weights = _weights(folder)
     except (OSError, ValueError, SafetensorError) as fault:
         raise BadInput(f"The pruned model in {folder} cannot be read ({fault}); save it again.") from fault
-    plan = Plan.from_json(record["plan"])
     family = family_of_type(config.model_type, config)
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, attn_implementation=record["attention"])
@@ -86,7 +91,10 @@ def load_pruned(folder: str | Path, device: str | torch.device | None = None) ->
     model.requires_grad_(False).eval().to(device or "cpu")
     tokenizer = AutoTokenizer.from_pretrained(folder) if (folder / "tokenizer_config.json").is_file() else None
     loaded = LoadedModel(model, tokenizer, family_of(model), record["source"])
-    loaded.plan, loaded.history = plan, record["history"]
+    loaded.plan, loaded.history = record["plan"] and Plan.from_json(record["plan"]), record["history"]
+    if record.get("patterns"):
+        loaded.patterns = tuple(map(Pattern.parse, record["patterns"]))
+        check_pattern(loaded)
     return loaded
 
 

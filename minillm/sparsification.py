@@ -66,7 +66,7 @@ def sparsify_events(
     check_can_mask(lm, patterns)
     tokens = NO_TOKENS
     if record.activations or record.gradient:
-        tokens = yield from relay(calibration_events(lm, text, gradient_samples))
+        tokens = yield from relay(calibration_events(lm, text, gradient_samples if record.gradient else 1))
     same = LoadedModel(copy.deepcopy(lm.model), lm.tokenizer, lm.family, lm.source, lm.provenance, lm.plan)
     walk = MaskingWalk(same, record, tokens, gradient_samples, Settings.of(**settings), sequential=True)
 
