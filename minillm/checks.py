@@ -9,6 +9,7 @@ from typing import Any
 
 from .criteria import find_all
 from .errors import BadInput, UnknownName
+from .patterns import Pattern
 from .settings import Settings
 
 Check = Callable[[str, Any], Any]
@@ -96,6 +97,11 @@ def device(name: str, value: Any) -> str:
     if not isinstance(value, str) or not DEVICE.fullmatch(value):
         raise BadInput(f"{_words(name)} is {_shown(value)}; give auto, cpu, cuda or cuda:N.")
     return value
+
+
+def pattern(name: str, value: Any) -> str:
+    """An N:M pattern, such as 2:4, or dense."""
+    return str(Pattern.parse(line()(name, value)))
 
 
 def criteria(name: str, value: Any) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from .criteria import CRITERIA
 from .errors import BadInput, UnknownName
 from .plan import make_plan
 from .recipe import PruneRequest, RecoverRequest, Request
-from .records import ORIGINAL, QUEUED, RUNNING, Job
+from .records import ORIGINAL, QUEUED, RUNNING, SPARSE, Job
 from .store import Store
 from .supervisor import Supervisor
 
@@ -52,6 +52,12 @@ class Snapshot:
         return self.state in (QUEUED, RUNNING)
 
 
+NOT_RECOVERED = {
+    ORIGINAL: "The original has nothing to recover from",
+    SPARSE: "Recovery would fill the zeros of a sparse variant",
+}
+
+
 def submit(store: Store, run_id: str, request: Request) -> int:
     """Put a job in line; returns its number.
 
@@ -61,8 +67,8 @@ def submit(store: Store, run_id: str, request: Request) -> int:
     store.run(run_id)
     for name in getattr(request, "variants", ()):
         store.variant(run_id, name)
-    if isinstance(request, RecoverRequest) and store.variant(run_id, request.variant).kind == ORIGINAL:
-        raise BadInput("The original has nothing to recover from; choose a pruned variant.")
+    if isinstance(request, RecoverRequest) and (kind := store.variant(run_id, request.variant).kind) in NOT_RECOVERED:
+        raise BadInput(f"{NOT_RECOVERED[kind]}; choose a pruned variant.")
     if isinstance(request, PruneRequest):
         _check_plan(store, run_id, request)
     return store.add_job(run_id, request)

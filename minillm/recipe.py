@@ -17,6 +17,7 @@ from .checks import (
     number,
     one_of,
     optional,
+    pattern,
     settings,
     several,
     whole,
@@ -25,6 +26,7 @@ from .checks import (
 from .criteria import BACKPROP, ZEROTH_ORDER, find
 from .criteria.base import SUBMODELS
 from .errors import BadInput, UnknownName
+from .patterns import LEVELS, MASKING, MIXING
 from .settings import Settings
 
 USED_WITH = {
@@ -134,6 +136,26 @@ class PruneRequest(Checked):
 
 
 @dataclass(frozen=True)
+class SparsifyRequest(Checked):
+    """Zeros in an N:M pattern, and perplexity before and after. Nothing gets smaller.
+
+    criterion: chooses the weights that stay; allocation: "uniform" gives every block the `pattern`, the others mix N:8
+    patterns so that a share `sparsity` of all weights in blocks is zero; generations: of the evolutionary search;
+    evaluate_text, evaluate_tokens, evaluate_length: as in a `PruneRequest`.
+    """
+
+    kind: ClassVar[str] = "sparsify"
+    criterion: str = _kept(one_of(*MASKING))
+    pattern: str = _kept(pattern, default="2:4")
+    allocation: str = _kept(one_of(*MIXING), default="uniform")
+    sparsity: float = _kept(number(0, 1 - 1 / LEVELS), default=0.5)
+    generations: int = _kept(whole(1, 10_000), default=12)
+    evaluate_text: str = _kept(line(empty=True), default="python-docs")
+    evaluate_tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
+    evaluate_length: int = _kept(whole(2, 131_072), default=128)
+
+
+@dataclass(frozen=True)
 class RecoverRequest(Checked):
     """Train LoRA on a pruned variant and merge it. Stopping it keeps the best so far.
 
@@ -179,11 +201,21 @@ class EvaluateRequest(Checked):
     tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
 
 
-Request = InspectRequest | ScoreRequest | PruneRequest | RecoverRequest | GenerateRequest | EvaluateRequest
+Request = (
+    InspectRequest | ScoreRequest | PruneRequest | SparsifyRequest | RecoverRequest | GenerateRequest | EvaluateRequest
+)
 
 REQUESTS: dict[str, type[Request]] = {
     request.kind: request
-    for request in (InspectRequest, ScoreRequest, PruneRequest, RecoverRequest, GenerateRequest, EvaluateRequest)
+    for request in (
+        InspectRequest,
+        ScoreRequest,
+        PruneRequest,
+        SparsifyRequest,
+        RecoverRequest,
+        GenerateRequest,
+        EvaluateRequest,
+    )
 }
 
 

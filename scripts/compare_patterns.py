@@ -10,14 +10,14 @@ appended to --out as a line of JSON.
 
 import argparse
 import time
+from dataclasses import replace
 
 from torch import Tensor
 
 import minillm
-from minillm.allocation.mixed import METHODS, mixed_patterns
-from minillm.allocation.search import SearchSettings
+from minillm.allocation.mixed import SEARCH, mixed_patterns
 from minillm.models import LoadedModel
-from minillm.patterns import MASKING, in_words
+from minillm.patterns import MASKING, MIXING, in_words
 
 from .compare_criteria import evaluated, report
 
@@ -33,8 +33,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--criterion", action="append", choices=MASKING)
     parser.add_argument("--pattern", action="append", default=[], help="for all blocks alike")
     parser.add_argument("--sparsity", action="append", default=[], type=float, help="average of mixed patterns")
-    parser.add_argument("--method", action="append", choices=METHODS)
-    parser.add_argument("--generations", type=int, default=20)
+    parser.add_argument("--method", action="append", choices=MIXING)
+    parser.add_argument("--generations", type=int, default=SEARCH.generations)
     parser.add_argument("--seed", type=int, default=0, help="of the choice of calibration rows and of the search")
     parser.add_argument("--tokens", type=int, default=16_000)
     parser.add_argument("--length", type=int, default=128)
@@ -63,12 +63,12 @@ def main() -> None:
     lm = minillm.load_model(given.model, dtype=given.dtype)
     report(given, {"criterion": "dense", "perplexity": evaluated(lm, given)})
     calibration = minillm.load_text(given.calibrate, lm, samples=128, length=given.length, seed=given.seed)
-    search = SearchSettings(generations=given.generations, seed=given.seed)
+    search = replace(SEARCH, generations=given.generations, seed=given.seed)
     for criterion in given.criterion or CRITERIA:
         for pattern in given.pattern:
             report(given, {"method": "uniform", **masked_cell(lm, calibration, given, criterion, pattern)})
         for sparsity in given.sparsity:
-            for method in given.method or METHODS[1:]:
+            for method in given.method or MIXING[1:]:
                 started = time.perf_counter()
                 found = mixed_patterns(lm, criterion, sparsity, method, calibration, search=search)
                 took = round(time.perf_counter() - started, 1)

@@ -19,17 +19,19 @@ from ..errors import BadInput, DoesNotFit, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
 from ..group_masks import AT_ONCE
 from ..models import LoadedModel
-from ..patterns import LEVELS, masking, patterns_of, weights_in
+from ..patterns import LEVELS, MIXING, masking, patterns_of, weights_in
 from ..plan import Allocation
 from ..settings import Settings
 from ..sparsification import MaskingWalk, Seen, calibration_events, check_can_mask
 from ..walk import Stream, Weights, forward_events, reverse_events, tail_losses
 from .search import Candidate, Fitness, Levels, SearchSettings, SearchState, evolve_events
 
-METHODS = ("uniform", "sensitivity", "evolutionary")
 MOST = LEVELS - 1
 TEMPERS = (1.0, 0.5, 0.25)
 """The search starts from even shares, and from shares ∝ sensitivity to minus these powers."""
+
+SEARCH = SearchSettings(generations=12, offspring=16, amounts=(1, 4), survivors=(4, 2))
+"""The search where none is given; amounts are rows of the calibration text. Minutes for the embedded model."""
 
 
 def mixed_patterns(
@@ -67,8 +69,8 @@ def mixed_patterns_events(
 ) -> Events:
     """`mixed_patterns` as events: "sensitivity" block by block, "mask" (every level of every block), "fitness", and
     "search" with each generation (see `search.evolve_events`, whose `state` and `stop` these are)."""
-    if method not in METHODS:
-        raise UnknownName("allocation", method, METHODS)
+    if method not in MIXING:
+        raise UnknownName("allocation", method, MIXING)
     record, levels = masking(criterion), levels_of(lm)
     check_can_mask(lm, patterns_of(f"1:{LEVELS}", len(lm.groups)))
     even = filled(levels, [1.0] * len(lm.groups), sparsity)
@@ -88,7 +90,7 @@ def mixed_patterns_events(
     starts = [even, *(filled(levels, [value**power for value in inverse], sparsity) for power in TEMPERS)]
     starts = [start for start in starts if levels.total(start) == levels.total(even)]
     fitness = variants.fitness(tokens)
-    found = yield from relay(evolve_events(levels, starts, fitness, search, recipe, state, stop))
+    found = yield from relay(evolve_events(levels, starts, fitness, search or SEARCH, recipe, state, stop))
     yield Event(RESULT, 1, 1, _allocation(found.levels, method, {**recipe, "search": found.recipe, "fisher": fisher}))
 
 

@@ -17,12 +17,14 @@ from ..text.names import parse
 from ..workbench import Found, Workbench
 from .cutting import prune, recover
 from .measuring import evaluate, inspect, score
+from .sparsifying import sparsify
 from .writing import generate
 
 KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "inspect": inspect,
     "score": score,
     "prune": prune,
+    "sparsify": sparsify,
     "recover": recover,
     "evaluate": evaluate,
     "generate": generate,

@@ -7,7 +7,7 @@ from ..checkpoint import save_pruned
 from ..events import RESULT, Event, Events, relay
 from ..models import LoadedModel
 from ..plan import cut_counts, make_plan
-from ..recipe import PruneRequest, RecoverRequest
+from ..recipe import PruneRequest, RecoverRequest, SparsifyRequest
 from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
 from ..recovery import RecoverySettings, recover_events, recovery_text_events
 from ..steps import LOADING, Steps
@@ -29,6 +29,11 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
         bench.check_memory(lm, label, {})
         yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
     variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))
+    return (yield from measured(bench, steps, variant, request))
+
+
+def measured(bench: Workbench, steps: Steps, variant: Variant, request: PruneRequest | SparsifyRequest) -> Found:
+    """What a new variant is, with perplexity before and after where a text is given."""
     found = {"variant": variant.name, **variant.details}
     if request.evaluate_text:
         asked = (request.evaluate_text, request.evaluate_length, request.evaluate_tokens)
@@ -38,12 +43,17 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     return found
 
 
+def measuring_costs(request: PruneRequest | SparsifyRequest) -> dict[str, float]:
+    """What `measured` costs, by step."""
+    each = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
+    return {"before": each, "after": each}
+
+
 def _pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) -> dict[str, float]:
     text = 0.02 * bench.calibration if missing or request.compensate else 0.0
     cutting = LOADING / 3 + (2.5 * bench.calibration if request.compensate else 0.0)
-    measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
     scoring = {label: bench.scoring(label, {}) for label in missing}
-    return {"load": LOADING, "text": text, **scoring, "cut": cutting, "before": measuring, "after": measuring}
+    return {"load": LOADING, "text": text, **scoring, "cut": cutting, **measuring_costs(request)}
 
 
 def _cut_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
