@@ -15,6 +15,7 @@ from .scores import Scores
 
 if TYPE_CHECKING:
     from .allocation.mixed import mixed_patterns, mixed_patterns_events
+    from .allocation.structured import allocate, allocate_events
     from .checkpoint import load_pruned, save_pruned
     from .evaluation.perplexity import perplexity, perplexity_events
     from .generation import generate, generate_events
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "allocation.mixed": ("mixed_patterns", "mixed_patterns_events"),
+    "allocation.structured": ("allocate", "allocate_events"),
     "checkpoint": ("load_pruned", "save_pruned"),
     "evaluation.perplexity": ("perplexity", "perplexity_events"),
     "generation": ("generate", "generate_events"),
@@ -43,6 +45,8 @@ __all__ = [
     "Allocation",
     "Plan",
     "Scores",
+    "allocate",
+    "allocate_events",
     "generate",
     "generate_events",
     "load_model",

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .budget import Allocation
 from .criteria import BACKPROP, CRITERIA, Criterion, find
 from .errors import BadInput
 from .groups import BlockGroups, Groups
-from .plan import Allocation
 
 LARGEST = 64
 LEVELS = 8

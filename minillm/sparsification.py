@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .budget import Allocation
 from .criteria import Criterion
 from .criteria.base import MOMENTS
 from .errors import BadInput, NumericalFault
@@ -25,7 +26,6 @@ from .masks import check_widths, ranks, zeros
 from .models import LoadedModel
 from .obs import solved
 from .patterns import Patterns, average_sparsity, masking, patterns_of
-from .plan import Allocation
 from .scoring import OBSERVERS, checked_tokens, evidence_of, results_of
 from .settings import Settings
 from .text import load_text_events

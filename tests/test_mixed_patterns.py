@@ -9,7 +9,8 @@ import torch
 
 import minillm
 from minillm.allocation import mixed
-from minillm.allocation.mixed import Variants, filled, fisher_events, levels_of, mixed_patterns, mixed_patterns_events
+from minillm.allocation.candidates import KL, PERPLEXITY, Candidates
+from minillm.allocation.mixed import Variants, filled, levels_of, mixed_patterns, mixed_patterns_events
 from minillm.allocation.search import Levels, SearchSettings
 from minillm.criteria import find
 from minillm.errors import BadInput, DoesNotFit, UnknownName
@@ -57,11 +58,17 @@ def test_candidates_are_judged_as_the_models_they_stand_for(criterion):
     lm, candidates = wrap(tiny.llama()), [(4, 4, 4, 4), (0, 7, 2, 3), (1, 0, 0, 6)]
     variants = Variants(lm, MaskingWalk(lm, find(criterion), TOKENS, 3, Settings()))
     finish(variants.walk.events(variants.add))
-    found = finish(variants.fitness(TOKENS)(candidates, 5))
-    for candidate, loss in zip(candidates, found, strict=True):
-        with torch.no_grad():
-            wanted = stitched(lm, criterion, candidate)(input_ids=TOKENS[:5], labels=TOKENS[:5]).loss.item()
-        assert loss == pytest.approx(wanted, rel=1e-4), candidate
+    perplexities, distances = (
+        finish(Candidates(lm, TOKENS, measure, variants.stream).fitness_events(candidates, 5))
+        for measure in (PERPLEXITY, KL)
+    )
+    with torch.no_grad():
+        dense = lm.model(TOKENS[:5]).logits[:, :-1].log_softmax(-1)
+        for candidate, perplexity, distance in zip(candidates, perplexities, distances, strict=True):
+            found = stitched(lm, criterion, candidate)(input_ids=TOKENS[:5], labels=TOKENS[:5])
+            assert perplexity == pytest.approx(found.loss.exp().item(), rel=1e-3), candidate
+            wanted = (dense.exp() * (dense - found.logits[:, :-1].log_softmax(-1))).sum(-1).mean().item()
+            assert distance == pytest.approx(wanted, rel=1e-3), candidate
 
 
 def test_the_search_keeps_the_budget_and_beats_the_even_start():
@@ -73,10 +80,18 @@ def test_the_search_keeps_the_budget_and_beats_the_even_start():
     variants = Variants(lm, MaskingWalk(lm, find("wanda"), TOKENS, 3, Settings()))
     finish(variants.walk.events(variants.add))
     levels = tuple(int(8 * share) for share in found.shares.values())
-    best, even = finish(variants.fitness(TOKENS)([levels, (6, 6, 6, 6)], 8))
+    candidates = Candidates(lm, TOKENS[:8], KL, variants.stream)
+    best, even = finish(candidates.fitness_events([levels, (6, 6, 6, 6)]))
     assert best == pytest.approx([e for e in events if e.stage == "search"][-1].payload["best"]) and best < even
-    assert {e.stage for e in events} == {"sensitivity", "mask", "fitness", "search", "result"}
-    for stage in ("sensitivity", "mask", "fitness"):
+    assert {e.stage for e in events} == {
+        "sensitivity:fisher",
+        "mask",
+        "dense",
+        "candidates",
+        "search",
+        "result",
+    }
+    for stage in ("sensitivity:fisher", "mask", "candidates"):
         assert all(0 < e.done <= e.total for e in events if e.stage == stage)
     assert all(torch.equal(v, before[k]) for k, v in lm.model.state_dict().items())
     again = mixed_patterns(lm, "wanda", 0.75, "evolutionary", TOKENS, 3, SMALL)
@@ -95,7 +110,6 @@ def test_sensitivity_gives_most_where_the_fisher_is_least():
     for row in TOKENS[:3]:
         for layer, gradients in enumerate(naive.gradients(lm.model, row[None])):
             traces[layer] += sum(g.square().sum() for g in gradients.values()) / 3
-    torch.testing.assert_close(torch.tensor(finish(fisher_events(lm, TOKENS[:3]))), traces, rtol=1e-4, atol=0)
     found = mixed_patterns(lm, "wanda", 0.5, "sensitivity", TOKENS, 3)
     order = traces.argsort()
     shares = [found.shares[int(i)] for i in order]

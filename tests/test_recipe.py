@@ -13,6 +13,7 @@ EXAMPLES = {
     "inspect": recipe.InspectRequest(),
     "score": ScoreRequest(("wanda", "fms-zo"), {"directions": 4}),
     "prune": PruneRequest("wanda", channels_from="fms-zo", ratio=0.25, layers=(2, 3), compensate="bias"),
+    "sparsify": recipe.SparsifyRequest("sparsegpt", allocation="evolutionary", sparsity=0.75, generations=3),
     "recover": recipe.RecoverRequest("pruned-1", loss="language-model", steps=7),
     "generate": recipe.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),
     "evaluate": recipe.EvaluateRequest(("original",), "file:a.txt", tokens=None),

@@ -13,23 +13,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..budget import Allocation
 from ..criteria.base import MOMENTS
 from ..device import free_memory
 from ..errors import BadInput, DoesNotFit, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
-from ..group_masks import AT_ONCE
 from ..models import LoadedModel
 from ..patterns import LEVELS, MIXING, masking, patterns_of, weights_in
-from ..plan import Allocation
+from ..sensitivity import FAINTEST, Sensitivity
 from ..settings import Settings
 from ..sparsification import MaskingWalk, Seen, calibration_events, check_can_mask
-from ..walk import Stream, Weights, forward_events, reverse_events, tail_losses
-from .search import Candidate, Fitness, Levels, SearchSettings, SearchState, evolve_events
+from ..walk import Stream, Weights
+from .candidates import KL, Candidates
+from .measuring import fisher_events
+from .search import Candidate, Levels, SearchSettings, SearchState, evolve_events
+from .structured import POWERS
 
 MOST = LEVELS - 1
-TEMPERS = (1.0, 0.5, 0.25)
-"""The search starts from even shares, and from shares ∝ sensitivity to minus these powers."""
-
 SEARCH = SearchSettings(generations=12, offspring=16, amounts=(1, 4), survivors=(4, 2))
 """The search where none is given; amounts are rows of the calibration text. Minutes for the embedded model."""
 
@@ -42,6 +42,7 @@ def mixed_patterns(
     text: str | Tensor | None = None,
     gradient_samples: int = 10,
     search: SearchSettings | None = None,
+    fitness: str = KL,
     **settings: Any,
 ) -> Allocation:
     """How much of each block becomes zero, as an allocation of eighths that `sparsify` takes.
@@ -49,9 +50,10 @@ def mixed_patterns(
     sparsity: average over the weights in blocks, up to 7/8; method: "uniform" (as even as eighths allow), "sensitivity"
     (share ∝ 1 / trace of the empirical Fisher, filled up to the budget) or "evolutionary" (searched for from there);
     text: a text name or token ids [samples, length], for sensitivities (its first `gradient_samples` rows), masks and
-    fitness; search: its settings, amounts of text in rows. Raises BadInput, UnknownName, DoesNotFit, NumericalFault.
+    fitness; search: its settings, amounts of text in rows; fitness: "kl" (to the dense model) or "perplexity".
+    Raises BadInput, UnknownName, DoesNotFit, NumericalFault.
     """
-    asked = (criterion, sparsity, method, text, gradient_samples, search)
+    asked = (criterion, sparsity, method, text, gradient_samples, search, fitness)
     return finish(mixed_patterns_events(lm, *asked, **settings))
 
 
@@ -63,12 +65,13 @@ def mixed_patterns_events(
     text: str | Tensor | None = None,
     gradient_samples: int = 10,
     search: SearchSettings | None = None,
+    fitness: str = KL,
     state: SearchState | None = None,
     stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> Events:
-    """`mixed_patterns` as events: "sensitivity" block by block, "mask" (every level of every block), "fitness", and
-    "search" with each generation (see `search.evolve_events`, whose `state` and `stop` these are)."""
+    """`mixed_patterns` as events: "sensitivity:fisher", "mask" (every level of every block), "candidates" while some
+    are judged, and "search" with each generation (see `search.evolve_events`, whose `state` and `stop` these are)."""
     if method not in MIXING:
         raise UnknownName("allocation", method, MIXING)
     record, levels = masking(criterion), levels_of(lm)
@@ -79,23 +82,34 @@ def mixed_patterns_events(
         yield Event(RESULT, 1, 1, _allocation(even, method, recipe))
         return
     tokens = yield from relay(calibration_events(lm, text, gradient_samples))
-    fisher = yield from relay(fisher_events(lm, tokens[:gradient_samples]))
-    inverse = [1 / max(value, 1e-30) for value in fisher]
+    sensitivity: Sensitivity = yield from relay(fisher_events(lm, tokens[:gradient_samples]))
+    recipe["sensitivity"] = sensitivity.to_json()
+    starts = [filled(levels, inverse(sensitivity, power), sparsity) for power in POWERS]
     if method == "sensitivity":
-        yield Event(RESULT, 1, 1, _allocation(filled(levels, inverse, sparsity), method, recipe | {"fisher": fisher}))
+        yield Event(RESULT, 1, 1, _allocation(starts[0], method, recipe))
         return
     walk = MaskingWalk(lm, record, tokens, gradient_samples, Settings.of(**settings))
     variants = Variants(lm, walk)
     yield from walk.events(variants.add)
-    starts = [even, *(filled(levels, [value**power for value in inverse], sparsity) for power in TEMPERS)]
-    starts = [start for start in starts if levels.total(start) == levels.total(even)]
-    fitness = variants.fitness(tokens)
-    found = yield from relay(evolve_events(levels, starts, fitness, search or SEARCH, recipe, state, stop))
-    yield Event(RESULT, 1, 1, _allocation(found.levels, method, {**recipe, "search": found.recipe, "fisher": fisher}))
+    chosen = search or SEARCH
+    candidates = Candidates(lm, tokens[: chosen.amounts[-1]], fitness, variants.stream)
+    starts = [start for start in (even, *starts) if levels.total(start) == levels.total(even)]
+    found = yield from relay(
+        evolve_events(levels, starts, candidates.fitness_events, chosen, {**recipe, "fitness": fitness}, state, stop)
+    )
+    result = {"fitness": fitness, "search": chosen.to_json(), "history": found.history}
+    yield Event(RESULT, 1, 1, _allocation(found.levels, method, {**recipe, **result}))
 
 
 def _allocation(candidate: Candidate, method: str, recipe: dict[str, Any]) -> Allocation:
     return Allocation({i: level / LEVELS for i, level in enumerate(candidate)}, method, recipe)
+
+
+def inverse(sensitivity: Sensitivity, power: float) -> list[float]:
+    """What each block should give relative to the others: its sensitivity to minus a power."""
+    values = [sensitivity.of_block(layer) for layer in sorted(sensitivity.attention)]
+    least = FAINTEST * max(values) or 1.0
+    return [max(value, least) ** -power for value in values]
 
 
 def levels_of(lm: LoadedModel) -> Levels:
@@ -120,19 +134,6 @@ def filled(levels: Levels, wish: Sequence[float], sparsity: float) -> Candidate:
         given[first] += 1
         left -= levels.cost[first]
     return tuple(given)
-
-
-def fisher_events(lm: LoadedModel, rows: Tensor) -> Events:
-    """Trace of the empirical Fisher of each block: the mean over samples of ‖∂L/∂W‖² over its linears. The result is
-    one float a block."""
-    stream, found = Stream(rows, batch=1, keep_inputs=True, squares=True), {}
-
-    def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> None:
-        found[layer] = float(sum(square.double().sum() for square in squares.values()))
-
-    yield from forward_events(lm, [stream], stage="sensitivity")
-    yield from reverse_events(lm, stream, visit, stage="sensitivity")
-    yield Event(RESULT, 1, 1, [found[layer] for layer in sorted(found)])
 
 
 @dataclass
@@ -181,26 +182,11 @@ class Variants:
                 made[f"{path}.weight"] = weight * (self.ranked[layer, name] < LEVELS - gone)
         return made
 
-    def stream(self, rows: Tensor, candidates: Sequence[Candidate]) -> Stream:
+    def stream(self, lm: LoadedModel, rows: Tensor, candidates: Sequence[Candidate], float32: bool = False) -> Stream:
         """A stream of one copy for each candidate. rows: [samples, length]."""
 
         def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
             for candidate in candidates:
                 yield self.weights(layer, block, candidate[layer])
 
-        return Stream(rows, copies=len(candidates), versions=versions)
-
-    def fitness(self, tokens: Tensor) -> Fitness:
-        """Mean loss of candidates on the first so many rows: see `search.Fitness`."""
-
-        def judge(candidates: list[Candidate], rows: int) -> Events:
-            found: list[float] = []
-            for start in range(0, len(candidates), AT_ONCE):
-                stream = self.stream(tokens[:rows], candidates[start : start + AT_ONCE])
-                for event in forward_events(self.lm, [stream]):
-                    done = start * event.total + event.done * stream.copies
-                    yield Event("fitness", done, len(candidates) * event.total)
-                found += [float(losses.mean()) for losses in tail_losses(self.lm, stream)]
-            yield Event(RESULT, 1, 1, found)
-
-        return judge
+        return Stream(rows, copies=len(candidates), versions=versions, float32=float32)
