@@ -29,6 +29,7 @@ STYLE = """
   border-radius: var(--radius-lg); border-top: 4px solid #d55e00; display: flex; flex-direction: column;
   min-width: 0; padding: .7rem .9rem; }
 .exhibit .column.is-original { border-top-color: #0072b2; }
+.exhibit .column.is-sparse { border-top-color: #cc79a7; }
 .exhibit .column.is-recovered { border-top-color: #009e73; }
 .exhibit h4 { font-size: var(--text-md); margin: 0; }
 .exhibit .text { flex: 1; line-height: 1.6; min-height: 3.2em; overflow-wrap: anywhere; white-space: pre-wrap; }
@@ -143,7 +144,7 @@ def facts_in_words(column: Column) -> str:
 
 
 def as_html(shown: list[Exhibit], kinds: dict[str, str]) -> str:
-    """Exhibits as HTML. kinds: {variant: original, pruned or recovered}, for the colour of its column."""
+    """Exhibits as HTML. kinds: {variant: original, pruned, sparse or recovered}, for the colour of its column."""
     return "".join(_exhibit(one, kinds) for one in shown)
 
 

@@ -49,8 +49,16 @@ LABELS = {
     "tokenising text": "tokenise the text",
     "compensate": "least squares or bias",
     "cut": "cut",
+    "mask": "put zeros",
+    "dense": "the dense model, to compare with",
+    "candidates": "judge candidates",
+    "search": "generations of the search",
     "recover": "train",
 }
+
+
+WORDS = {"score": "score under ", "perplexity": "perplexity of ", "sensitivity": "sensitivity of blocks, "}
+"""What a stage that names something begins with."""
 
 
 @dataclass(frozen=True)
@@ -153,4 +161,4 @@ def rows(job: Job, events: Sequence[StoredEvent]) -> str:
 
 def _shown(stage: str) -> str:
     what, _, name = stage.partition(":")
-    return {"score": "score under ", "perplexity": "perplexity of "}.get(what, f"{what} ") + name
+    return WORDS.get(what, f"{what} ") + name

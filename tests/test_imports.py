@@ -26,6 +26,7 @@ FOR_PAGES = (
     "jobs",
     "overlap",
     "paths",
+    "patterns",
     "plan",
     "recipe",
     "sample",
