@@ -6,8 +6,9 @@ is an error, never ignored. Whether a variant or a score exists is not known her
 """
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
+from .budget import METHODS
 from .checks import (
     LONGEST_PROMPT,
     Check,
@@ -27,6 +28,7 @@ from .criteria import BACKPROP, ZEROTH_ORDER, find
 from .criteria.base import SUBMODELS
 from .errors import BadInput, UnknownName
 from .patterns import LEVELS, MASKING, MIXING
+from .sensitivity import MEASURES
 from .settings import Settings
 
 USED_WITH = {
@@ -118,8 +120,9 @@ class PruneRequest(Checked):
     """Make a plan from stored scores, cut, and measure perplexity before and after.
 
     criterion: the label of stored scores, or a criterion, scored first where it has not been; channels_from: other
-    scores for the channels; layers: the blocks that give (None: the default range); compensate: nothing, "bias" or
-    "least-squares" on the run's calibration text; evaluate_text: empty for no perplexity; evaluate_tokens: use only
+    scores for the channels; layers: the blocks that give (None: the default range); allocation: the name of one the run
+    has, or a method (`budget.METHODS`), by which one is found first where it has not been; compensate: nothing, "bias"
+    or "least-squares" on the run's calibration text; evaluate_text: empty for no perplexity; evaluate_tokens: use only
     the first so many (None: all).
     """
 
@@ -128,11 +131,36 @@ class PruneRequest(Checked):
     channels_from: str = _kept(line(empty=True), default="")
     ratio: float = _kept(number(0, 0.99), default=0.2)
     layers: tuple[int, ...] | None = _kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    allocation: str = _kept(one_of("uniform"), default="uniform")
+    allocation: str = _kept(line(), default="uniform")
     compensate: str = _kept(one_of("", "bias", "least-squares"), default="")
     evaluate_text: str = _kept(line(empty=True), default="python-docs")
     evaluate_tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
     evaluate_length: int = _kept(whole(2, 131_072), default=128)
+
+
+@dataclass(frozen=True)
+class AllocateRequest(Checked):
+    """Find how much each block gives up at a ratio. Stopping a search keeps the best so far; the same request made
+    again goes on from there, also with more generations.
+
+    criterion, channels_from, ratio, layers: as for `PruneRequest`; method: see `budget.METHODS`; sensitivity: what the
+    method of that name follows; fitness: "kl" to the dense model, or "perplexity", on the run's calibration text:
+    few_rows of it for every candidate, rows for the survivors; offspring: candidates a generation.
+    """
+
+    kind: ClassVar[str] = "allocate"
+    criterion: str = _kept(line())
+    channels_from: str = _kept(line(empty=True), default="")
+    ratio: float = _kept(number(0, 0.99), default=0.3)
+    layers: tuple[int, ...] | None = _kept(optional(several(whole(0, 9_999), 10_000)), default=None)
+    method: str = _kept(one_of(*METHODS), default="evolutionary")
+    sensitivity: str = _kept(one_of(*MEASURES), default=MEASURES[0])
+    fitness: str = _kept(one_of("kl", "perplexity"), default="kl")
+    generations: int = _kept(whole(0, 10_000), default=20)
+    offspring: int = _kept(whole(1, 10_000), default=32)
+    few_rows: int = _kept(whole(1, 100_000), default=2)
+    rows: int = _kept(whole(1, 100_000), default=8)
+    seed: int = _kept(whole(0, 2**31 - 1), default=0)
 
 
 @dataclass(frozen=True)
@@ -202,21 +230,17 @@ class EvaluateRequest(Checked):
 
 
 Request = (
-    InspectRequest | ScoreRequest | PruneRequest | SparsifyRequest | RecoverRequest | GenerateRequest | EvaluateRequest
+    InspectRequest
+    | ScoreRequest
+    | AllocateRequest
+    | PruneRequest
+    | SparsifyRequest
+    | RecoverRequest
+    | GenerateRequest
+    | EvaluateRequest
 )
 
-REQUESTS: dict[str, type[Request]] = {
-    request.kind: request
-    for request in (
-        InspectRequest,
-        ScoreRequest,
-        PruneRequest,
-        SparsifyRequest,
-        RecoverRequest,
-        GenerateRequest,
-        EvaluateRequest,
-    )
-}
+REQUESTS: dict[str, type[Request]] = {request.kind: request for request in get_args(Request)}
 
 
 def request_from_json(kind: str, data: dict[str, Any]) -> Request:

@@ -69,6 +69,11 @@ class Workbench:
         """Tokens of the calibration text."""
         return self.recipe.samples * self.recipe.length
 
+    def unscored(self, criterion: str, channels_from: str) -> list[str]:
+        """Labels that a plan needs and that have no scores yet."""
+        wanted = dict.fromkeys([criterion, channels_from or criterion])
+        return [label for label in wanted if label not in self.store.score_labels(self.run_id)]
+
     def scoring(self, criterion: str, settings: dict[str, Any]) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
         chosen, record = Settings.of(**settings), find(criterion)

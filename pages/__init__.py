@@ -8,7 +8,7 @@ file, and its name here.
 from importlib import import_module
 from types import ModuleType
 
-NAMES = ("start", "model", "score", "compare", "prune", "generate", "runs")
+NAMES = ("start", "model", "score", "compare", "allocate", "prune", "generate", "runs")
 
 
 def modules() -> dict[str, ModuleType]:

@@ -32,6 +32,16 @@ different criteria have different units: compare ranks, never heights.
 criterion; then compare `wanda` with `fms-zo`. With one direction the estimated gradient is noise times one number, so
 what `fms-zo` knows beyond noise is Wanda.
 """,
+    "allocate": """
+Blocks are not alike: the same cut hurts one more than another. An **allocation** says how much each gives up, the total
+being the same. **Sensitivity** is measured in two ways: the trace of the empirical Fisher information (mean of squared
+gradients, as in MSP) and the cost of masking the lowest groups of one block. The **search** is evolutionary, after
+EvoPress's public description (MSP publishes no operators that we could read): candidates exchange head groups and steps
+of channels, so that each costs exactly the same; all are judged on a few rows, the best quarter on more, and parents
+stay until something better comes. Nothing is cut: candidates are masks on streams of one walk over the blocks.
+
+**Try:** search at 0.5 rather than 0.2: the harder the cut, the more it matters who pays. Then hand the best to Prune.
+""",
     "runs": """
 A **run** is a recipe (model, text, seed and what else was asked) with everything that came of it. It has an address:
 send its link to someone on this machine and they see the same, also while a job is under way. **Perplexity** is how

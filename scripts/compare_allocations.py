@@ -4,7 +4,8 @@
         --evaluate file:ptb/test.txt --ratio 0.3 --ratio 0.5 --seed 0 --seed 1 --seed 2 --dtype bfloat16
 
 Scores, sensitivities and search all use the calibration text alone. Each finished cell is printed and appended to --out
-as a line of JSON, scores lie beside it; what is there already is not made again.
+as a line of JSON; scores, sensitivities and where each search stands lie beside it. What is there is not made again, so
+a run that was cut off goes on from its last generation.
 """
 
 import argparse
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import minillm
+from minillm.allocation.search import SearchState
 from minillm.allocation.structured import allocate_events
 from minillm.budget import METHODS
-from minillm.models import LoadedModel
 from minillm.scores import Scores
 from minillm.sensitivity import MEASURES, Sensitivity
 
@@ -54,62 +55,83 @@ def cells(given: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
+class Desk:
+    """A model, and the folder in which everything found is kept by seed."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given, self.out = given, Path(given.out)
+        self.lm = minillm.load_model(given.model, dtype=given.dtype)
+        first, _, last = (given.layers or "").partition("-")
+        self.layers = range(int(first), int(last) + 1) if given.layers else None
+        self.texts: dict[int, Any] = {}
+
+    def file(self, name: str) -> Path:
+        """A file beside --out."""
+        return self.out.with_name(f"{self.out.stem}-{name}")
+
+    def text(self, seed: int) -> Any:
+        """Calibration rows."""
+        if seed not in self.texts:
+            given = self.given
+            settings = {"samples": given.samples, "length": given.length, "seed": seed}
+            self.texts[seed] = minillm.load_text(given.calibrate, self.lm, **settings)
+        return self.texts[seed]
+
+    def scores(self, seed: int) -> Scores:
+        """Scores under the criterion."""
+        file = self.file(f"{self.given.criterion}-{seed}.safetensors")
+        if not file.exists():
+            minillm.score(self.lm, self.given.criterion, self.text(seed), seed=seed).save(file)
+        return Scores.load(file)
+
+    def allocation(self, cell: dict[str, Any]) -> tuple[minillm.Allocation, float]:
+        """The allocation of a cell, and the seconds this took, those of an earlier part of the search included."""
+        given, seed, started = self.given, cell["seed"], time.perf_counter()
+        kept = {m: self.file(f"{given.criterion}-{seed}-{m}.json") for m in MEASURES}
+        known = {m: Sensitivity.from_json(json.loads(f.read_text())) for m, f in kept.items() if f.exists()}
+        progress = self.file(f"{cell['method']}-{cell['ratio']:g}-{seed}.json")
+        before: dict[str, Any] = json.loads(progress.read_text()) if progress.exists() else {"seconds": 0.0}
+        state = SearchState.from_json(before["state"]) if "state" in before else None
+        search = {"generations": given.generations, "offspring": given.offspring, "seed": seed}
+        measure = cell["sensitivity"] or MEASURES[0]
+        asked = (cell["ratio"], cell["method"], self.layers, None, given.fitness, measure, known, state)
+        result = None
+        for event in allocate_events(self.lm, self.scores(seed), self.text(seed), *asked, **search):
+            seconds = before["seconds"] + time.perf_counter() - started
+            if event.payload and "sensitivity" in event.payload:
+                found = event.payload["sensitivity"]
+                kept[found["measure"]].write_text(json.dumps(found))
+            elif event.stage == "search":
+                progress.write_text(json.dumps({"state": event.payload["state"], "seconds": seconds}))
+                print(cell, event.done, f"{event.payload['best']:.4f}, {seconds:.0f} s", flush=True)
+            result = event.payload
+        assert isinstance(result, minillm.Allocation)
+        return result, seconds
+
+    def measured(self, cell: dict[str, Any]) -> dict[str, Any]:
+        """A cell with its fitness and perplexities."""
+        given, scores, text = self.given, self.scores(cell["seed"]), self.text(cell["seed"])
+        allocation, seconds = self.allocation(cell)
+        plan = minillm.make_plan(scores, cell["ratio"], self.layers, allocation)
+        small = minillm.prune(self.lm, plan, given.compensate, text)
+        perplexity = [round(minillm.perplexity(small, name, given.length, given.tokens), 2) for name in given.evaluate]
+        facts = {"removed": plan.removed, "fitness": allocation.recipe["fitness"], "seconds": round(seconds, 1)}
+        table = plan.table()
+        cut = {"heads": table["heads_cut"].tolist(), "channels": table["channels_cut"].tolist()}
+        return {**cell, "perplexity": perplexity, "compensate": given.compensate or "none", **facts, "cut": cut}
+
+
 def main() -> None:
     given = arguments()
-    out = Path(given.out)
-    done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    first, _, last = (given.layers or "").partition("-")
-    layers = range(int(first), int(last) + 1) if given.layers else None
-    lm = minillm.load_model(given.model, dtype=given.dtype)
-    scored: dict[int, tuple[Any, Scores, dict[str, Sensitivity]]] = {}
+    desk = Desk(given)
+    done = [json.loads(line) for line in desk.out.read_text().splitlines()] if desk.out.exists() else []
     for cell in cells(given):
         if any(cell.items() <= other.items() for other in done):
             continue
-        seed = cell["seed"]
-        if seed not in scored:
-            text = minillm.load_text(given.calibrate, lm, samples=given.samples, length=given.length, seed=seed)
-            scored[seed] = (text, scores_of(lm, text, seed, given), {})
-        text, scores, known = scored[seed]
-        found = measured(lm, scores, text, known, layers, cell, given)
+        found = desk.measured(cell)
         print(json.dumps(found), flush=True)
-        with out.open("a") as file:
+        with desk.out.open("a") as file:
             file.write(json.dumps(found) + "\n")
-
-
-def scores_of(lm: LoadedModel, text: Any, seed: int, given: argparse.Namespace) -> Scores:
-    """Scores under the criterion, made once for each seed."""
-    file = Path(given.out).with_name(f"{given.criterion}-{seed}.safetensors")
-    if not file.exists():
-        minillm.score(lm, given.criterion, text, seed=seed).save(file)
-    return Scores.load(file)
-
-
-def measured(
-    lm: LoadedModel, scores: Scores, text: Any, known: dict, layers: Any, cell: dict, given: argparse.Namespace
-) -> dict[str, Any]:
-    """A cell with its allocation, fitness and perplexities."""
-    started = time.perf_counter()
-    search = {"generations": given.generations, "offspring": given.offspring, "seed": cell["seed"]}
-    method, measure, ratio = cell["method"], cell["sensitivity"] or MEASURES[0], cell["ratio"]
-    events = allocate_events(
-        lm, scores, text, ratio, method, layers, None, given.fitness, measure, known=known, **search
-    )
-    for event in events:
-        if event.stage.startswith("sensitivity:") and event.payload:
-            found = Sensitivity.from_json(event.payload["sensitivity"])
-            known[found.measure] = found
-        elif event.stage == "search":
-            best, median = event.payload["best"], event.payload["median"]
-            print(f"{cell} generation {event.done}: {best:.4f} {median:.4f}", f"{time.perf_counter() - started:.0f} s")
-        allocation = event.payload
-    seconds = time.perf_counter() - started
-    plan = minillm.make_plan(scores, ratio, layers, allocation)
-    small = minillm.prune(lm, plan, given.compensate, text)
-    perplexity = [round(minillm.perplexity(small, name, given.length, given.tokens), 2) for name in given.evaluate]
-    facts = {"removed": plan.removed, "fitness": allocation.recipe["fitness"], "seconds": round(seconds, 1)}
-    table = plan.table()
-    cut = {"heads": table["heads_cut"].tolist(), "channels": table["channels_cut"].tolist()}
-    return {**cell, "perplexity": perplexity, "compensate": given.compensate or "none", **facts, "cut": cut}
 
 
 if __name__ == "__main__":

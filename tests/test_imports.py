@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers")
 FOR_PAGES = (
+    "budget",
     "catalogue",
     "criteria",
     "device",
@@ -28,9 +29,12 @@ FOR_PAGES = (
     "paths",
     "patterns",
     "plan",
+    "ranking",
     "recipe",
+    "run_allocations",
     "sample",
     "scores",
+    "sensitivity",
     "settings",
     "store",
     "text",

@@ -222,7 +222,7 @@ def test_a_sparse_variant_comes_back_bit_for_bit(
 def test_mixed_patterns_are_searched_for_under_the_budget(store: Store, run_id: str, pool: Pool):
     asked = {"allocation": "evolutionary", "sparsity": 0.75, "generations": 2, "evaluate_text": ""}
     events = run(store, run_id, SparsifyRequest("magnitude-l1", **asked), pool)
-    assert [event.done for event in events if event.stage == "search"] == [0, 1, 2]
+    assert [event.done for event in events if event.stage == "allocate:search"] == [0, 1, 2]
     assert events[-1].payload["sparsity"] == 0.75
     assert store.variant(run_id, "sparse-1").details["patterns"] == events[-1].payload["patterns"]
     run(store, run_id, SparsifyRequest("wanda", **asked | {"allocation": "sensitivity"}), pool)

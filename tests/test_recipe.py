@@ -12,6 +12,7 @@ from minillm.recipe import REQUESTS, PruneRequest, RunRecipe, ScoreRequest, requ
 EXAMPLES = {
     "inspect": recipe.InspectRequest(),
     "score": ScoreRequest(("wanda", "fms-zo"), {"directions": 4}),
+    "allocate": recipe.AllocateRequest("fms-bp", layers=(2, 3), method="sensitivity", sensitivity="masking", rows=4),
     "prune": PruneRequest("wanda", channels_from="fms-zo", ratio=0.25, layers=(2, 3), compensate="bias"),
     "sparsify": recipe.SparsifyRequest("sparsegpt", allocation="evolutionary", sparsity=0.75, generations=3),
     "recover": recipe.RecoverRequest("pruned-1", loss="language-model", steps=7),

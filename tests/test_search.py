@@ -144,7 +144,8 @@ def test_a_fitness_that_is_no_number_loses_and_an_impossible_start_is_refused():
 
 
 @pytest.mark.parametrize(
-    "given", [{"offspring": 0}, {"flips": 0}, {"survivors": (8, 0)}, {"amounts": (2,)}, {"generations": -1}]
+    "given",
+    [{"offspring": 0}, {"flips": 0}, {"survivors": (8, 0)}, {"amounts": ()}, {"survivors": (4,)}, {"generations": -1}],
 )
 def test_settings_that_make_no_search_are_refused(given):
     with pytest.raises(BadInput, match="give"):

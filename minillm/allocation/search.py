@@ -61,20 +61,23 @@ class SearchSettings:
     """How to search.
 
     generations: how many after the first population; offspring: new candidates in each; amounts: of text, stage by
-    stage, as the fitness counts it (rows, tokens); survivors: how many each stage keeps, the last being the population;
+    stage, as the fitness counts it (rows, tokens); survivors: how many each stage keeps, the last being the population
+    (default: a quarter of the stage before, at least 2, and 2 in the end);
     flips: exchanges in one mutation, the smaller of two draws from 1 to this; seed: of all draws.
     """
 
     generations: int = 20
     offspring: int = 32
     amounts: tuple[int, ...] = (2, 8)
-    survivors: tuple[int, ...] = (8, 2)
+    survivors: tuple[int, ...] = ()
     flips: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("amounts", "survivors"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        stages = range(1, len(self.amounts))
+        survivors = self.survivors or (*(max(2, self.offspring // 4**stage) for stage in stages), 2)
+        for name, values in (("amounts", self.amounts), ("survivors", survivors)):
+            object.__setattr__(self, name, tuple(values))
         numbers = {"generations": self.generations + 1, "offspring": self.offspring, "flips": self.flips}
         numbers |= {"amounts": min(self.amounts, default=0), "survivors": min(self.survivors, default=0)}
         for name, number in numbers.items():
@@ -243,7 +246,7 @@ class _Search:
 
     def first(self, start: list[Candidate], recipe: dict[str, Any]) -> Generator[Event, None, SearchState]:
         judged = yield from self._judged(start, self.settings.amounts[-1])
-        if judged[0][1] == float("inf"):
+        if not judged:
             raise NumericalFault("No candidate of the start has a finite fitness; try a smaller ratio, or float32.")
         return self._next(SearchState(-1, [], [], recipe), judged)
 
@@ -271,10 +274,10 @@ class _Search:
         return list(found)
 
     def _judged(self, pool: list[Candidate], amount: int) -> Generator[Event, None, list[tuple[Candidate, float]]]:
-        """Candidates with their fitness, the best first; one that is not a number comes last."""
+        """Candidates with their fitness, the best first; those whose fitness is not a finite number are dropped."""
         values = (yield from relay(self.fitness(pool, amount))) if pool else []
-        finite = [float(v) if np.isfinite(v) else float("inf") for v in values]
-        return sorted(zip(pool, finite, strict=True), key=lambda pair: pair[1])
+        judged = [(levels, float(v)) for levels, v in zip(pool, values, strict=True) if np.isfinite(v)]
+        return sorted(judged, key=lambda pair: pair[1])
 
     def _next(self, state: SearchState, ranked: list[tuple[Candidate, float]]) -> SearchState:
         number = state.generation + 1

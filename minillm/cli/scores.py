@@ -21,6 +21,7 @@ from ._shared import (
     megabytes,
     show,
 )
+from .allocating import Choice, read_allocation
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -141,6 +142,7 @@ def plan(
     ratio: Ratio = 0.2,
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
+    allocation: Choice = "uniform",
     length: Annotated[int, typer.Option(help="Tokens of the forward pass whose MACs are counted.")] = 64,
     as_json: Json = False,
 ) -> None:
@@ -152,11 +154,11 @@ def plan(
     if config:
         from ..models import plan_from_config
 
-        found = plan_from_config(config, ratio, blocks_of(layers))
+        found = plan_from_config(config, ratio, blocks_of(layers), allocation=read_allocation(allocation))
     else:
         if not files or len(files) != 1:
             raise BadInput("Give one file of scores, or --config and a model's name.")
-        found = _plan(next(iter(_read(files).values())), ratio, layers, channels_from)
+        found = _plan(next(iter(_read(files).values())), ratio, layers, channels_from, allocation)
     before, after = found.groups, found.after
     totals = {
         "parameters": (before.parameters, after.parameters),
@@ -178,8 +180,12 @@ def _read(files: list[Path]) -> dict[str, "Scores"]:
     return {path.stem: Scores.load(path) for path in files}
 
 
-def _plan(scores: "Scores", ratio: float, layers: str, channels_from: Path | None = None) -> "Plan":
+def _plan(
+    scores: "Scores", ratio: float, layers: str, channels_from: Path | None = None, allocation: str = "uniform"
+) -> "Plan":
     from ..plan import make_plan
 
     other: Any = next(iter(_read([channels_from]).values())) if channels_from else None
-    return make_plan(scores, ratio, blocks_of(layers), channels_from=other)
+    blocks = blocks_of(layers)
+    chosen = read_allocation(allocation, scores, ratio, blocks, other)
+    return make_plan(scores, ratio, blocks, chosen, channels_from=other)

@@ -15,6 +15,7 @@ from ..recipe import Request
 from ..store import Store
 from ..text.names import parse
 from ..workbench import Found, Workbench
+from .allocating import allocate
 from .cutting import prune, recover
 from .measuring import evaluate, inspect, score
 from .sparsifying import sparsify
@@ -23,6 +24,7 @@ from .writing import generate
 KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "inspect": inspect,
     "score": score,
+    "allocate": allocate,
     "prune": prune,
     "sparsify": sparsify,
     "recover": recover,
@@ -42,7 +44,7 @@ def execute_events(
     """Do what a request asks of a run. The last event carries what was found, as JSON can hold it.
 
     Between the events of steps come Event("job", done, total): how far the whole job is, in thousandths. Closing the
-    generator cancels; `stop` ends a recovery early with the best so far. Raises what the engine raises.
+    generator cancels; `stop` ends a recovery or a search early with the best so far. Raises what the engine raises.
     """
     recipe = store.run(run_id).recipe
     for text in (recipe.text, getattr(request, "text", ""), getattr(request, "evaluate_text", "")):

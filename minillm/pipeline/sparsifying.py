@@ -14,7 +14,7 @@ from ..records import ORIGINAL, SPARSE, Variant
 from ..sparsification import check_can_mask, sparsify_events
 from ..steps import LOADING, Steps
 from ..workbench import Found, Workbench
-from .cutting import measured, measuring_costs
+from .cutting import measured, measuring_costs, staged
 
 
 def sparsify(bench: Workbench, request: SparsifyRequest) -> Found:
@@ -43,11 +43,11 @@ def _costs(bench: Workbench, request: SparsifyRequest) -> dict[str, float]:
 
 
 def _mixed_events(bench: Workbench, request: SparsifyRequest, lm: LoadedModel, tokens: Any) -> Events:
-    """The search, under the run's seed."""
+    """The search, under the run's seed. Stopped, nothing is masked: its stages are not those of a search alone."""
     seed, rows = bench.recipe.seed, bench.recipe.gradient_samples
     search = replace(SEARCH, generations=request.generations, seed=seed)
     asked = (request.criterion, request.sparsity, request.allocation, tokens, rows, search)
-    yield from mixed_patterns_events(lm, *asked, stop=bench.stop, seed=seed)
+    yield from staged("allocate", mixed_patterns_events(lm, *asked, seed=seed))
 
 
 def _masked_events(bench: Workbench, request: SparsifyRequest, lm: LoadedModel, pattern: Any, tokens: Any) -> Events:

@@ -5,6 +5,7 @@
 
 import plotly.graph_objects as go
 
+from .allocation import allocation_bars, search_curve, sensitivity_panels
 from .block import drill_down, group_table
 from .captions import CAPTIONS
 from .curve import recovery_curve
@@ -21,6 +22,7 @@ __all__ = [
     "LOOKS",
     "PAPER_GPU_BYTES",
     "VARIANTS",
+    "allocation_bars",
     "as_json",
     "blocks_in_words",
     "drill_down",
@@ -37,6 +39,8 @@ __all__ = [
     "rank_density",
     "recovery_curve",
     "score_bands",
+    "search_curve",
+    "sensitivity_panels",
     "sentence",
     "sorted_map",
 ]
