@@ -1,7 +1,7 @@
 """Which models can be named (built in, a path, on the hub), where the built-in ones come from, which paths may be read.
 
 Plain data and string rules, so that the app and the command line can list and check names without loading anything.
-A name is one of three kinds: built in (a key of `MODELS`), a path, or a hub name "owner/name". Texts: `text.names`.
+A name is one of three kinds: built in (a key of `MODELS`), a path, or a hub name "owner/name". Texts: `texts`.
 """
 
 import re

@@ -1,16 +1,15 @@
 """How a value is checked: small functions that give it back as it is kept, or refuse it in one sentence.
 
-The sentence says what was given and what is expected. `recipe` hangs one of them on every field of its records.
+The sentence says what was given and what is expected. A record (`Checked`) has one of them on every field (`kept`), so
+that a value is refused in one place, whoever gives it.
 """
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import asdict, field, fields
+from typing import Any, Self
 
-from .criteria import find_all
 from .errors import BadInput, UnknownName
-from .patterns import Pattern
-from .settings import Settings
 
 Check = Callable[[str, Any], Any]
 """(field name, value) -> the value as kept. Raises BadInput."""
@@ -99,22 +98,35 @@ def device(name: str, value: Any) -> str:
     return value
 
 
-def pattern(name: str, value: Any) -> str:
-    """An N:M pattern, such as 2:4, or dense."""
-    return str(Pattern.parse(line()(name, value)))
+def kept(check: Check, **default: Any) -> Any:
+    """A field of a record with its check, and its default if it has one."""
+    return field(metadata={"check": check}, **default)
 
 
-def criteria(name: str, value: Any) -> tuple[str, ...]:
-    """Names in the table of criteria."""
-    return tuple(criterion.name for criterion in find_all(several(line(), 50)(name, value)))
+class Checked:
+    """Base of records: checks every field on the way in, and goes to JSON and back."""
 
+    def __post_init__(self) -> None:
+        for one in fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, one.name, one.metadata["check"](one.name, getattr(self, one.name)))
 
-def settings(name: str, value: Any) -> dict[str, Any]:
-    """Settings of scoring (see `settings.Settings`), as given."""
-    if not isinstance(value, dict):
-        raise BadInput(f"{_words(name)} is {_shown(value)}; give names with values.")
-    Settings.of(**value)
-    return dict(value)
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold."""
+        found = asdict(self)  # type: ignore[call-overload]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises UnknownName for a field that is none, BadInput for one that is missing."""
+        known = {one.name for one in fields(cls)}  # type: ignore[arg-type]
+        for name in data:
+            if name not in known:
+                raise UnknownName("field", name, known)
+        try:
+            return cls(**data)
+        except TypeError as fault:
+            missing = str(fault).partition("argument")[2].strip(" s:") or str(fault)
+            raise BadInput(f"Something is missing: give {missing}.") from fault
 
 
 def _words(name: str) -> str:

@@ -5,31 +5,30 @@ a file), with one sentence: what was given, what is expected. A record goes to J
 is an error, never ignored. Whether a variant or a score exists is not known here: `jobs.submit` asks the store.
 """
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Self, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
 
 from .budget import METHODS
 from .checks import (
     LONGEST_PROMPT,
-    Check,
-    criteria,
+    Checked,
     device,
+    kept,
     line,
     number,
     one_of,
     optional,
-    pattern,
-    settings,
     several,
     whole,
     yes_or_no,
 )
-from .criteria import BACKPROP, ZEROTH_ORDER, find
+from .criteria import BACKPROP, ZEROTH_ORDER, find, find_all
 from .criteria.base import SUBMODELS
 from .errors import BadInput, UnknownName
-from .patterns import LEVELS, MASKING, MIXING
+from .patterns import LEVELS, MASKING, MIXING, Pattern
 from .sensitivity import MEASURES
 from .settings import Settings
+from .texts import parse
 
 USED_WITH = {
     BACKPROP: ("taylor",),
@@ -41,34 +40,32 @@ USED_WITH = {
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-def _kept(check: Check, **default: Any) -> Any:
-    return field(metadata={"check": check}, **default)
+def text(name: str, value: Any) -> str:
+    """The name of a text, checked in form; whether it can be read is known once it is."""
+    return parse(line()(name, value)).name
 
 
-class Checked:
-    """Base of the records below: checks every field on the way in, and goes to JSON and back."""
+def text_or_none(name: str, value: Any) -> str:
+    """The name of a text, or empty for none."""
+    return "" if value == "" else text(name, value)
 
-    def __post_init__(self) -> None:
-        for one in fields(self):  # type: ignore[arg-type]
-            object.__setattr__(self, one.name, one.metadata["check"](one.name, getattr(self, one.name)))
 
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold."""
-        found = asdict(self)  # type: ignore[call-overload]
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+def criteria(name: str, value: Any) -> tuple[str, ...]:
+    """Names in the table of criteria."""
+    return tuple(criterion.name for criterion in find_all(several(line(), 50)(name, value)))
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """The inverse of `to_json`. Raises UnknownName for a field that is none, BadInput for one that is missing."""
-        known = {one.name for one in fields(cls)}  # type: ignore[arg-type]
-        for name in data:
-            if name not in known:
-                raise UnknownName("field", name, known)
-        try:
-            return cls(**data)
-        except TypeError as fault:
-            missing = str(fault).partition("argument")[2].strip(" s:") or str(fault)
-            raise BadInput(f"Something is missing: give {missing}.") from fault
+
+def settings(name: str, value: Any) -> dict[str, Any]:
+    """Settings of scoring (see `settings.Settings`), as given."""
+    if not isinstance(value, dict):
+        raise BadInput(f"{name.capitalize()} are given by name, such as reduction: sum; this is no table of names.")
+    Settings.of(**value)
+    return dict(value)
+
+
+def pattern(name: str, value: Any) -> str:
+    """An N:M pattern such as 2:4, or dense."""
+    return str(Pattern.parse(line()(name, value)))
 
 
 @dataclass(frozen=True)
@@ -79,14 +76,14 @@ class RunRecipe(Checked):
     there are).
     """
 
-    model: str = _kept(line(), default="smollm2-135m")
-    dtype: str = _kept(one_of(*DTYPES), default="auto")
-    device: str = _kept(device, default="auto")
-    text: str = _kept(line(), default="python-docs")
-    samples: int = _kept(whole(1, 100_000), default=128)
-    length: int = _kept(whole(2, 131_072), default=128)
-    gradient_samples: int = _kept(whole(1, 100_000), default=10)
-    seed: int = _kept(whole(0, 2**31 - 1), default=0)
+    model: str = kept(line(), default="smollm2-135m")
+    dtype: str = kept(one_of(*DTYPES), default="auto")
+    device: str = kept(device, default="auto")
+    text: str = kept(text, default="python-docs")
+    samples: int = kept(whole(1, 100_000), default=128)
+    length: int = kept(whole(2, 131_072), default=128)
+    gradient_samples: int = kept(whole(1, 100_000), default=10)
+    seed: int = kept(whole(0, 2**31 - 1), default=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,8 +102,8 @@ class ScoreRequest(Checked):
     """Score every group under some criteria, all with the same settings."""
 
     kind: ClassVar[str] = "score"
-    criteria: tuple[str, ...] = _kept(criteria)
-    settings: dict[str, Any] = _kept(settings, default_factory=dict)
+    criteria: tuple[str, ...] = kept(criteria)
+    settings: dict[str, Any] = kept(settings, default_factory=dict)
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
@@ -127,15 +124,15 @@ class PruneRequest(Checked):
     """
 
     kind: ClassVar[str] = "prune"
-    criterion: str = _kept(line())
-    channels_from: str = _kept(line(empty=True), default="")
-    ratio: float = _kept(number(0, 0.99), default=0.2)
-    layers: tuple[int, ...] | None = _kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    allocation: str = _kept(line(), default="uniform")
-    compensate: str = _kept(one_of("", "bias", "least-squares"), default="")
-    evaluate_text: str = _kept(line(empty=True), default="python-docs")
-    evaluate_tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
-    evaluate_length: int = _kept(whole(2, 131_072), default=128)
+    criterion: str = kept(line())
+    channels_from: str = kept(line(empty=True), default="")
+    ratio: float = kept(number(0, 0.99), default=0.2)
+    layers: tuple[int, ...] | None = kept(optional(several(whole(0, 9_999), 10_000)), default=None)
+    allocation: str = kept(line(), default="uniform")
+    compensate: str = kept(one_of("", "bias", "least-squares"), default="")
+    evaluate_text: str = kept(text_or_none, default="python-docs")
+    evaluate_tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
+    evaluate_length: int = kept(whole(2, 131_072), default=128)
 
 
 @dataclass(frozen=True)
@@ -149,18 +146,18 @@ class AllocateRequest(Checked):
     """
 
     kind: ClassVar[str] = "allocate"
-    criterion: str = _kept(line())
-    channels_from: str = _kept(line(empty=True), default="")
-    ratio: float = _kept(number(0, 0.99), default=0.3)
-    layers: tuple[int, ...] | None = _kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    method: str = _kept(one_of(*METHODS), default="evolutionary")
-    sensitivity: str = _kept(one_of(*MEASURES), default=MEASURES[0])
-    fitness: str = _kept(one_of("kl", "perplexity"), default="kl")
-    generations: int = _kept(whole(0, 10_000), default=20)
-    offspring: int = _kept(whole(1, 10_000), default=32)
-    few_rows: int = _kept(whole(1, 100_000), default=2)
-    rows: int = _kept(whole(1, 100_000), default=8)
-    seed: int = _kept(whole(0, 2**31 - 1), default=0)
+    criterion: str = kept(line())
+    channels_from: str = kept(line(empty=True), default="")
+    ratio: float = kept(number(0, 0.99), default=0.3)
+    layers: tuple[int, ...] | None = kept(optional(several(whole(0, 9_999), 10_000)), default=None)
+    method: str = kept(one_of(*METHODS), default="evolutionary")
+    sensitivity: str = kept(one_of(*MEASURES), default=MEASURES[0])
+    fitness: str = kept(one_of("kl", "perplexity"), default="kl")
+    generations: int = kept(whole(0, 10_000), default=20)
+    offspring: int = kept(whole(1, 10_000), default=32)
+    few_rows: int = kept(whole(1, 100_000), default=2)
+    rows: int = kept(whole(1, 100_000), default=8)
+    seed: int = kept(whole(0, 2**31 - 1), default=0)
 
 
 @dataclass(frozen=True)
@@ -173,14 +170,14 @@ class SparsifyRequest(Checked):
     """
 
     kind: ClassVar[str] = "sparsify"
-    criterion: str = _kept(one_of(*MASKING))
-    pattern: str = _kept(pattern, default="2:4")
-    allocation: str = _kept(one_of(*MIXING), default="uniform")
-    sparsity: float = _kept(number(0, 1 - 1 / LEVELS), default=0.5)
-    generations: int = _kept(whole(1, 10_000), default=12)
-    evaluate_text: str = _kept(line(empty=True), default="python-docs")
-    evaluate_tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
-    evaluate_length: int = _kept(whole(2, 131_072), default=128)
+    criterion: str = kept(one_of(*MASKING))
+    pattern: str = kept(pattern, default="2:4")
+    allocation: str = kept(one_of(*MIXING), default="uniform")
+    sparsity: float = kept(number(0, 1 - 1 / LEVELS), default=0.5)
+    generations: int = kept(whole(1, 10_000), default=12)
+    evaluate_text: str = kept(text_or_none, default="python-docs")
+    evaluate_tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
+    evaluate_length: int = kept(whole(2, 131_072), default=128)
 
 
 @dataclass(frozen=True)
@@ -191,17 +188,17 @@ class RecoverRequest(Checked):
     """
 
     kind: ClassVar[str] = "recover"
-    variant: str = _kept(line())
-    loss: str = _kept(one_of("distill", "language-model"), default="distill")
-    steps: int = _kept(whole(1, 1_000_000), default=120)
-    batch: int = _kept(whole(1, 4096), default=8)
-    length: int = _kept(whole(2, 131_072), default=128)
-    rank: int = _kept(whole(1, 1024), default=8)
-    alpha: int = _kept(whole(1, 10_000), default=16)
-    learning_rate: float = _kept(number(1e-8, 1), default=1e-3)
-    evaluate_every: int = _kept(whole(1, 1_000_000), default=25)
-    text: str = _kept(line(), default="python-docs")
-    seed: int = _kept(whole(0, 2**31 - 1), default=0)
+    variant: str = kept(line())
+    loss: str = kept(one_of("distill", "language-model"), default="distill")
+    steps: int = kept(whole(1, 1_000_000), default=120)
+    batch: int = kept(whole(1, 4096), default=8)
+    length: int = kept(whole(2, 131_072), default=128)
+    rank: int = kept(whole(1, 1024), default=8)
+    alpha: int = kept(whole(1, 10_000), default=16)
+    learning_rate: float = kept(number(1e-8, 1), default=1e-3)
+    evaluate_every: int = kept(whole(1, 1_000_000), default=25)
+    text: str = kept(text, default="python-docs")
+    seed: int = kept(whole(0, 2**31 - 1), default=0)
 
 
 @dataclass(frozen=True)
@@ -209,13 +206,13 @@ class GenerateRequest(Checked):
     """Continue some prompts with some variants. temperature 0: always the likeliest word."""
 
     kind: ClassVar[str] = "generate"
-    prompts: tuple[str, ...] = _kept(several(line(LONGEST_PROMPT, strip=False), 50))
-    variants: tuple[str, ...] = _kept(several(line(), 20), default=("original",))
-    max_new_tokens: int = _kept(whole(1, 32_768), default=64)
-    temperature: float = _kept(number(0, 10), default=0.0)
-    top_p: float = _kept(number(0.01, 1), default=1.0)
-    seed: int = _kept(whole(0, 2**31 - 1), default=0)
-    chat: bool = _kept(yes_or_no, default=True)
+    prompts: tuple[str, ...] = kept(several(line(LONGEST_PROMPT, strip=False), 50))
+    variants: tuple[str, ...] = kept(several(line(), 20), default=("original",))
+    max_new_tokens: int = kept(whole(1, 32_768), default=64)
+    temperature: float = kept(number(0, 10), default=0.0)
+    top_p: float = kept(number(0.01, 1), default=1.0)
+    seed: int = kept(whole(0, 2**31 - 1), default=0)
+    chat: bool = kept(yes_or_no, default=True)
 
 
 @dataclass(frozen=True)
@@ -223,10 +220,10 @@ class EvaluateRequest(Checked):
     """Perplexity of some variants on a text: windows of `length` tokens, the first `tokens` of it (None: all)."""
 
     kind: ClassVar[str] = "evaluate"
-    variants: tuple[str, ...] = _kept(several(line(), 20), default=("original",))
-    text: str = _kept(line(), default="python-docs")
-    length: int = _kept(whole(2, 131_072), default=128)
-    tokens: int | None = _kept(optional(whole(2, 10**9)), default=4096)
+    variants: tuple[str, ...] = kept(several(line(), 20), default=("original",))
+    text: str = kept(text, default="python-docs")
+    length: int = kept(whole(2, 131_072), default=128)
+    tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
 
 
 Request = (

@@ -1,9 +1,10 @@
 """Settings of scoring, all in one frozen record: every criterion takes all of them and uses what it needs."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from .errors import BadInput, UnknownName
+from .checks import Checked, kept, number, one_of, whole
+from .errors import UnknownName
 
 CHOICES = {
     "reduction": ("max", "sum", "mean", "llm-pruner"),
@@ -15,7 +16,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """How to score. The defaults are the paper as printed.
 
     reduction: over the structures of a group: "max" (the paper), "sum", "mean" of the structures' sums, or
@@ -30,44 +31,24 @@ class Settings:
     that share is reached.
     """
 
-    reduction: str = "max"
-    noise: str = "gaussian"
-    estimator: str = "divide"
-    directions: int = 1
-    minibatch: int = 0
-    epsilon: float = 1e-3
-    seed: int = 0
-    scope: str = "weights"
-    taylor: str = "param_first"
-    submodels: int = 64
-    drop: float = 0.2
-    rounds: int = 1
-
-    def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UnknownName(name, getattr(self, name), choices)
-        if not (isinstance(self.directions, int) and self.directions >= 1):
-            raise BadInput(f"directions is {self.directions}; give a whole number from 1 up.")
-        if not (isinstance(self.minibatch, int) and self.minibatch >= 0):
-            raise BadInput(f"minibatch is {self.minibatch}; give a number of samples, or 0 for all of them.")
-        for name, low in (("submodels", 8), ("rounds", 1)):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= low):
-                raise BadInput(f"{name} is {getattr(self, name)}; give a whole number from {low} up.")
-        if not 0 < self.drop <= 0.5:
-            raise BadInput(f"drop is {self.drop}; give a share above 0 and up to 0.5, such as 0.2.")
-        if not 0 < self.epsilon < 1:
-            raise BadInput(f"epsilon is {self.epsilon}; give a small positive number such as 0.001.")
+    reduction: str = kept(one_of(*CHOICES["reduction"]), default="max")
+    noise: str = kept(one_of(*CHOICES["noise"]), default="gaussian")
+    estimator: str = kept(one_of(*CHOICES["estimator"]), default="divide")
+    directions: int = kept(whole(1, 100_000), default=1)
+    minibatch: int = kept(whole(0, 100_000), default=0)
+    epsilon: float = kept(number(1e-12, 0.999), default=1e-3)
+    seed: int = kept(whole(0, 2**63 - 1), default=0)
+    scope: str = kept(one_of(*CHOICES["scope"]), default="weights")
+    taylor: str = kept(one_of(*CHOICES["taylor"]), default="param_first")
+    submodels: int = kept(whole(8, 100_000), default=64)
+    drop: float = kept(number(0.001, 0.5), default=0.2)
+    rounds: int = kept(whole(1, 1000), default=1)
 
     @classmethod
     def of(cls, **given: Any) -> "Settings":
-        """Settings from keywords. Raises UnknownName for a keyword that is none."""
+        """Settings from keywords. Raises UnknownName for a keyword that is none, BadInput for a value that is none."""
         known = [f.name for f in fields(cls)]
         for name in given:
             if name not in known:
                 raise UnknownName("setting", name, known)
         return cls(**given)
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold."""
-        return asdict(self)

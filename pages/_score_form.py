@@ -8,7 +8,6 @@ import re
 import shutil
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,7 +20,7 @@ from minillm.recipe import RunRecipe, ScoreRequest
 from minillm.settings import CHOICES, Settings
 from minillm.store import Store
 from minillm.text import TEXTS, check_path
-from minillm.text.names import SUFFIXES, parse
+from minillm.texts import SUFFIXES, parse
 
 from . import _jobs
 from ._frame import Context
@@ -163,7 +162,7 @@ def begin(
         raise BadInput("No criterion is ticked; tick at least one.")
     text = checked_text(text, ctx.confined)
     settings = {"reduction": reduction, "noise": noise, "estimator": estimator, "epsilon": epsilon}
-    whole = {"directions": int(directions or 0), "minibatch": int(minibatch or 0)}
+    whole = {"directions": directions, "minibatch": minibatch}
     request = ScoreRequest(criteria=tuple(criteria), settings=changed({**settings, **whole}))
     asked = {"text": text, "samples": samples, "length": length, "gradient_samples": gradient_samples, "seed": seed}
     wanted = RunRecipe.from_json({**ctx.store.run(run_id).recipe.to_json(), **asked})
@@ -209,9 +208,8 @@ def checked_text(name: str, confined: bool) -> str:
 
 def kept_upload(store: Store, file: str) -> str:
     """Keep an uploaded text file under MINILLM_HOME; returns the text's name. The same file is kept once."""
-    path = Path(file)
-    if path.suffix not in SUFFIXES:
-        raise BadInput(f"“{path.name}” is no text file that is read here; give one of {', '.join(SUFFIXES)}.")
+    path = parse(f"file:{file}").path
+    assert path is not None
     mark = blake2b(path.read_bytes(), digest_size=4).hexdigest()
     target = store.folder / "uploads" / mark / re.sub(r"[^\w.-]+", "-", path.name)
     with written_whole(target) as scratch:

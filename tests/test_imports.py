@@ -38,6 +38,7 @@ FOR_PAGES = (
     "settings",
     "store",
     "text",
+    "texts",
 )
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("[!_]*.py"))
 LIGHT = (

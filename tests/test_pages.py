@@ -371,7 +371,7 @@ def test_what_cannot_be_scored_is_refused_and_leaves_nothing(store: Store, run_i
         begin(store, run_id, ["wanda"], text="python-doc")
     with pytest.raises(BadInput, match="There is no file"):
         begin(store, run_id, ["wanda"], text="file:/nowhere/a.txt")
-    with pytest.raises(BadInput, match="directions"):
+    with pytest.raises(BadInput, match="Directions"):
         begin(store, run_id, ["zo"], "max", "gaussian", "divide", 0, 0, 1e-3)
     assert [run.id for run in store.runs()] == [run_id] and store.jobs() == []
 
@@ -388,7 +388,7 @@ def test_an_open_app_reads_text_only_from_its_home(store: Store, tmp_path: Any):
 
 def test_an_upload_that_is_no_text_is_refused(store: Store, tmp_path: Any):
     (tmp_path / "weights.bin").write_bytes(b"x")
-    with pytest.raises(BadInput, match="is no text file"):
+    with pytest.raises(BadInput, match="is no text that is read here"):
         _score_form.kept_upload(store, str(tmp_path / "weights.bin"))
 
 

@@ -12,7 +12,7 @@ import torch
 
 import minillm
 from minillm import workbench
-from minillm.errors import BadInput, DoesNotFit, NumericalFault, UnknownName
+from minillm.errors import BadInput, DoesNotFit, NumericalFault
 from minillm.events import RESULT, Event, Events, finish
 from minillm.models import LoadedModel
 from minillm.pipeline import execute_events
@@ -293,12 +293,6 @@ def test_variants_write_what_they_write_alone(store: Store, run_id: str, lm: Loa
         assert len(shown) == alone.tokens
         assert all(part["variant"] == name and part["prompt"] == number for part in shown)
         assert alone.text.startswith(shown[-1]["text"])
-
-
-def test_an_unknown_text_is_refused_before_a_model_is_loaded(store: Store, run_id: str):
-    request = EvaluateRequest(("original",), "python-dogs")
-    with pytest.raises(UnknownName, match="Unknown text “python-dogs”. Did you mean python-docs"):
-        next(execute_events(store, run_id, request, Pool(ROOMY)))
 
 
 def test_a_confined_pool_reads_no_model_outside_its_home(store: Store, run_id: str):

@@ -68,7 +68,7 @@ def test_a_bad_value_is_refused_in_one_sentence(field: str, value: Any, said: st
         (lambda: ScoreRequest(()), "Criteria has 0 entries"),
         (lambda: ScoreRequest("wanda"), "Criteria is “wanda”; give a list"),
         (lambda: ScoreRequest(("wanda",), {"direction": 2}), "Unknown setting “direction”. Did you mean directions"),
-        (lambda: ScoreRequest(("wanda",), {"directions": 0}), "directions is 0"),
+        (lambda: ScoreRequest(("wanda",), {"directions": 0}), "Directions is 0"),
         (lambda: PruneRequest("wanda", ratio=1.5), "Ratio is 1.5; give a number from 0 to 0.99"),
         (lambda: PruneRequest("wanda", ratio=float("nan")), "Ratio is nan"),
         (lambda: PruneRequest("wanda", compensate="bia"), "Unknown compensate “bia”. Did you mean bias"),
@@ -80,6 +80,9 @@ def test_a_bad_value_is_refused_in_one_sentence(field: str, value: Any, said: st
         (lambda: recipe.GenerateRequest(()), "Prompts has 0 entries"),
         (lambda: recipe.GenerateRequest(("a",), chat="no"), "Chat is “no”; give true or false"),
         (lambda: recipe.EvaluateRequest(tokens=1), "Tokens is 1"),
+        (lambda: recipe.EvaluateRequest(text="python-dogs"), "Unknown text “python-dogs”. Did you mean python-docs"),
+        (lambda: recipe.RunRecipe(text="file:notes.pdf"), "notes.pdf is no text that is read here"),
+        (lambda: PruneRequest("wanda", evaluate_text="hub:../up"), "is no data set name"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_sentence(make: Any, said: str):

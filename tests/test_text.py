@@ -14,9 +14,9 @@ import tiny
 import torch
 from datasets.exceptions import DatasetNotFoundError
 
-from minillm import models, text
+from minillm import models, text, texts
 from minillm.errors import BadInput, MiniLLMError, NumericalFault, OutOfReach, TextTooShort, UnknownName
-from minillm.text import documents, hub, names, prompts, sampled
+from minillm.text import documents, hub, prompts, sampled
 
 WORDS = " ".join(f"word{i} is number {i}." for i in range(400))
 
@@ -134,24 +134,24 @@ def written(folder: Path, suffix: str, rows: list[dict[str, Any]]) -> Path:
 def test_rows_are_joined_with_a_blank_line(suffix: str, tmp_path: Path) -> None:
     rows = [{"text": "One, “two”.", "title": "a"}, {"text": "NA", "title": "b"}, {"text": "Three\nlines", "title": "c"}]
     path = written(tmp_path, suffix, rows)
-    assert documents.read_file(names.parse(f"file:{path}")) == "One, “two”.\n\nNA\n\nThree\nlines"
-    assert documents.read_file(names.parse(f"file:{path}#title")) == "a\n\nb\n\nc"
+    assert documents.read_file(texts.parse(f"file:{path}")) == "One, “two”.\n\nNA\n\nThree\nlines"
+    assert documents.read_file(texts.parse(f"file:{path}#title")) == "a\n\nb\n\nc"
 
 
 def test_a_hash_in_a_file_name_is_no_column() -> None:
-    assert names.parse("file:some/a#b.txt") == names.Source("file:some/a#b.txt", path=Path("some/a#b.txt"))
-    assert names.parse("file:a#b.csv#c").column == "c"
+    assert texts.parse("file:some/a#b.txt") == texts.Source("file:some/a#b.txt", path=Path("some/a#b.txt"))
+    assert texts.parse("file:a#b.csv#c").column == "c"
 
 
 def test_instructions_of_a_file_become_a_chat(tmp_path: Path) -> None:
-    source = names.parse(f"file:{written(tmp_path, '.jsonl', ALPACA)}")
+    source = texts.parse(f"file:{written(tmp_path, '.jsonl', ALPACA)}")
     first, second = documents.read_file(source, tiny.tokenizer()).split("\n\n<|im_start|>")
     assert first == "<|im_start|>user\nAdd them.\n1, 2<|im_end|>\n<|im_start|>assistant\n3<|im_end|>\n"
     assert second == "user\nSay hello.<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
 
 
 def test_instructions_of_a_file_take_alpacas_form_without_a_chat_format(tmp_path: Path) -> None:
-    whole = documents.read_file(names.parse(f"file:{written(tmp_path, '.jsonl', ALPACA)}"))
+    whole = documents.read_file(texts.parse(f"file:{written(tmp_path, '.jsonl', ALPACA)}"))
     assert "paired with an input that provides further context. Write a response" in whole
     assert "### Instruction:\nAdd them.\n\n### Input:\n1, 2\n\n### Response:\n3\n\n" in whole
     assert whole.endswith("describes a task. Write a response that appropriately completes the request.\n\n"
@@ -184,7 +184,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def numbers(name: str, part: str, whole: bool = False) -> list[int]:
     """Which rows a part of a hub set holds."""
-    return [int(row[4:-1]) for row in hub.read_hub(names.parse(name), part, whole).split("\n\n")]
+    return [int(row[4:-1]) for row in hub.read_hub(texts.parse(name), part, whole).split("\n\n")]
 
 
 def test_splits_of_their_own_are_read_whole(online: Hub) -> None:
@@ -213,8 +213,8 @@ def test_a_stream_is_dealt_in_runs_and_read_only_as_far_as_needed(online: Hub, m
     assert numbers("bookcorpus", "recovery") == [8, 9, 10, 11, 24, 25, 26, 27]
     assert numbers("c4", "recovery") == [8, 9, 10, 11, 20, 21, 22, 23]
     assert numbers("c4", "evaluation") == [0, 1, 2]
-    short = names.HubSet("some/set", column="text", stream=True, characters=12)
-    assert hub.read_hub(names.Source("x", hub=short), "calibration") == "row 0.\n\nrow 1."
+    short = texts.HubSet("some/set", column="text", stream=True, characters=12)
+    assert hub.read_hub(texts.Source("x", hub=short), "calibration") == "row 0.\n\nrow 1."
 
 
 def test_a_named_split_is_evaluated_whole(online: Hub) -> None:
@@ -227,7 +227,7 @@ def test_a_named_split_is_evaluated_whole(online: Hub) -> None:
 
 def test_most_of_alpaca_recovers(online: Hub) -> None:
     online.splits["train"] = [{"instruction": f"row {i}.", "input": "", "output": "yes"} for i in range(40)]
-    whole = hub.read_hub(names.parse("alpaca-cleaned"), "recovery")
+    whole = hub.read_hub(texts.parse("alpaca-cleaned"), "recovery")
     assert whole.count("### Instruction:") == 32
 
 
@@ -242,9 +242,9 @@ def test_real_parquet_files_come_through_datasets(tmp_path: Path, monkeypatch: p
     assert numbers("hub:some/set", "calibration") == [0, 1, 2, 3]
     assert numbers("bookcorpus", "calibration") == list(range(8))
     with pytest.raises(BadInput, match="no column “body”; it has text"):
-        hub.read_hub(names.parse("hub:some/set::train:body"), "calibration")
+        hub.read_hub(texts.parse("hub:some/set::train:body"), "calibration")
     with pytest.raises(BadInput, match='cannot be read: Unknown split "test"'):
-        hub.read_hub(names.parse("hub:some/set::test"), "calibration")
+        hub.read_hub(texts.parse("hub:some/set::test"), "calibration")
 
 
 @pytest.mark.parametrize(
@@ -395,8 +395,8 @@ CONTENTS: list[tuple[str, bytes, str]] = [
     ("blank.txt", b" \n\n", "holds no text"),
     ("latin.txt", "Straße".encode("latin-1"), "not UTF-8 text"),
     ("binary.txt", b"ab\0cd", "zero bytes"),
-    ("pdf.pdf", b"%PDF", "ends in “.pdf”"),
-    ("none", b"text", "ends in “”"),
+    ("pdf.pdf", b"%PDF", "no text that is read here"),
+    ("none", b"text", "no text that is read here"),
     ("bad.jsonl", b'{"text": "a"}\n{"text"', "Line 2 of bad.jsonl is no JSON"),
     ("list.jsonl", b"[1]\n", "not an object"),
     ("bad.parquet", b"nothing of the kind", "no readable parquet file"),
@@ -422,7 +422,8 @@ def test_a_column_of_plain_text_and_a_folder_and_a_huge_file(
     with pytest.raises(BadInput, match="has no column “body”"):
         text.load_text(f"file:{words}#body", lm(), 4, 16)
     with pytest.raises(BadInput, match="is a folder"):
-        text.load_text(f"file:{tmp_path}", lm(), 4, 16)
+        (tmp_path / "folder.txt").mkdir()
+        text.load_text(f"file:{tmp_path / 'folder.txt'}", lm(), 4, 16)
     monkeypatch.setattr(documents, "MOST_BYTES", 100)
     with pytest.raises(BadInput, match="MiB"):
         text.load_text(f"file:{words}", lm(), 4, 16)
@@ -462,8 +463,8 @@ def test_confined_files_lie_under_the_home(words: Path, own_home: Path) -> None:
 
 
 def test_what_is_a_name_and_what_is_a_text() -> None:
-    assert all(map(names.is_name, ["python-docs", "file:/some where/x.txt", "hub:a/b", "wikitext"]))
-    assert not any(map(names.is_name, ["Two words", "", "x" * 41, "Note: a colon"]))
+    assert all(map(texts.is_name, ["python-docs", "file:/some where/x.txt", "hub:a/b", "wikitext"]))
+    assert not any(map(texts.is_name, ["Two words", "", "x" * 41, "Note: a colon"]))
 
 
 @pytest.mark.parametrize("name", [*text.TEXTS, "file:/some/where.csv#body", "hub:some/set:config:split"])

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import Checked, kept, whole
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, relay
 
@@ -56,8 +57,13 @@ class Levels:
         )
 
 
+def _stages(name: str, value: Any) -> tuple[int, ...]:
+    """Whole numbers from 1 up, one a stage."""
+    return tuple(whole(1, 1_000_000)(name, one) for one in value)
+
+
 @dataclass(frozen=True)
-class SearchSettings:
+class SearchSettings(Checked):
     """How to search.
 
     generations: how many after the first population; offspring: new candidates in each; amounts: of text, stage by
@@ -66,32 +72,23 @@ class SearchSettings:
     flips: exchanges in one mutation, the smaller of two draws from 1 to this; seed: of all draws.
     """
 
-    generations: int = 20
-    offspring: int = 32
-    amounts: tuple[int, ...] = (2, 8)
-    survivors: tuple[int, ...] = ()
-    flips: int = 3
-    seed: int = 0
+    generations: int = kept(whole(0, 1_000_000), default=20)
+    offspring: int = kept(whole(1, 1_000_000), default=32)
+    amounts: tuple[int, ...] = kept(_stages, default=(2, 8))
+    survivors: tuple[int, ...] = kept(_stages, default=())
+    flips: int = kept(whole(1, 1_000), default=3)
+    seed: int = kept(whole(0, 2**63 - 1), default=0)
 
     def __post_init__(self) -> None:
-        stages = range(1, len(self.amounts))
-        survivors = self.survivors or (*(max(2, self.offspring // 4**stage) for stage in stages), 2)
-        for name, values in (("amounts", self.amounts), ("survivors", survivors)):
-            object.__setattr__(self, name, tuple(values))
-        numbers = {"generations": self.generations + 1, "offspring": self.offspring, "flips": self.flips}
-        numbers |= {"amounts": min(self.amounts, default=0), "survivors": min(self.survivors, default=0)}
-        for name, number in numbers.items():
-            if number < 1:
-                raise BadInput(f"{name} is {getattr(self, name)}; give whole numbers from 1 up.")
+        super().__post_init__()
+        if not self.survivors:
+            quarters = (max(2, self.offspring // 4**stage) for stage in range(1, len(self.amounts)))
+            object.__setattr__(self, "survivors", (*quarters, 2))
         if len(self.amounts) != len(self.survivors):
             raise BadInput(
                 f"The search has {len(self.amounts)} amounts of text and {len(self.survivors)} numbers of survivors; "
                 "give one of each for every stage."
             )
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
 
 @dataclass

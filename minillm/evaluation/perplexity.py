@@ -17,8 +17,8 @@ from ..events import RESULT, Event, Events, finish, relay
 from ..forward import hidden_states, token_losses
 from ..models import LoadedModel
 from ..text import evaluation_tokens_events
-from ..text.names import is_name
 from ..text.tokens import check_length, in_order
+from ..texts import is_name
 from ..walk import frozen
 
 BATCH_TOKENS = 2048

@@ -13,7 +13,6 @@ from ..events import RESULT, Event, Events
 from ..pool import Pool
 from ..recipe import Request
 from ..store import Store
-from ..text.names import parse
 from ..workbench import Found, Workbench
 from .allocating import allocate
 from .cutting import prune, recover
@@ -47,9 +46,6 @@ def execute_events(
     generator cancels; `stop` ends a recovery or a search early with the best so far. Raises what the engine raises.
     """
     recipe = store.run(run_id).recipe
-    for text in (recipe.text, getattr(request, "text", ""), getattr(request, "evaluate_text", "")):
-        if text:
-            parse(text)
     bench = Workbench(store, run_id, recipe, pool or Pool(), stop, job_id)
     found = yield from KINDS[request.kind](bench, request)
     yield Event(RESULT, 1, 1, found)

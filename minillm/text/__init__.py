@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..catalogue import allowed_path
 from ..errors import BadInput, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
-from .names import FROM_MODEL, PARTS, TEXTS, Source, describe, is_name, parse, same_text
+from ..texts import FROM_MODEL, PARTS, TEXTS, Source, describe, is_name, parse, same_text
 from .prompts import paper_prompts
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
-from .names import PARTS, SUFFIXES, Source
+from ..texts import PARTS, SUFFIXES, Source
 
 MOST_BYTES = 16 * 2**20
 """About 4 million tokens; tokenising a text as a whole takes some 140 bytes of memory for each of its own."""
@@ -93,8 +93,6 @@ def _check_file(path: Path) -> None:
     if not os.path.isfile(path):
         what = "is a folder, not a file" if os.path.isdir(path) else "does not exist"
         raise BadInput(f"The text file {path} {what}; give the path of a {', '.join(SUFFIXES)} file.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise BadInput(f"{path.name} ends in “{path.suffix}”; texts are read from {', '.join(SUFFIXES)} files.")
     if path.stat().st_size > MOST_BYTES:
         raise BadInput(
             f"{path.name} has {path.stat().st_size / 2**20:,.0f} MiB; a text may have {MOST_BYTES // 2**20} MiB at "

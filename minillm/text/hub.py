@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import BadInput, OutOfReach
+from ..texts import HubSet, Source
 from .documents import JOINT, row_texts
-from .names import HubSet, Source
 
 STREAM_RUN = 1000
 """Rows a part gets in a turn where the length of a split is not known."""

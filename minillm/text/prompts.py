@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .names import PARTS
+from ..texts import PARTS
 
 FILE = Path(__file__).parents[2] / "assets" / "prompts.json"
 TURNS = ("recovery", "recovery", "calibration", "recovery", "recovery", "evaluation")

@@ -2,15 +2,15 @@
 
 A name is one of the table `TEXTS`, or `file:PATH[#column]`, or `hub:NAME[:config[:split[:column]]]`. Every text has
 three parts that never overlap: calibration (what scores are measured on), recovery (what LoRA trains on) and
-evaluation. `parse` turns a name into a `Source`; the modules beside this one read it.
+evaluation. `parse` turns a name into a `Source`; the modules of `text` read it.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..catalogue import allowed_path
-from ..errors import BadInput, UnknownName
+from .catalogue import allowed_path
+from .errors import BadInput, UnknownName
 
 PARTS = ("calibration", "recovery", "evaluation")
 DEAL = ("calibration", "calibration", "recovery", "evaluation")
@@ -153,6 +153,8 @@ def _file(name: str, rest: str) -> Source:
     path, _, column = rest.rpartition("#")
     if path.lower().endswith(SUFFIXES):
         return Source(name, path=Path(path), column=column)
+    if not rest.lower().endswith(SUFFIXES):
+        raise BadInput(f"The file {Path(rest).name} is no text that is read here; give one of {', '.join(SUFFIXES)}.")
     return Source(name, path=Path(rest))
 
 
