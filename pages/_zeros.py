@@ -13,7 +13,8 @@ from minillm.store import Store
 ABOUT = """
 Of every M consecutive input features of an output row, N weights stay and the others become **zeros**: the model is as
 large as before, and what is gained is where its zeros lie (some GPUs multiply 2:4 faster). *Mixed* gives each block its
-own N of 8 under one average: searched for, candidates are tried on the calibration text, which takes minutes.
+own N of 8 under one average: where it is searched for, candidates are tried on the calibration text, which takes longer
+than all the rest.
 """
 COMMON = ("2:4", "4:8", "1:4", "2:8", "1:8")
 FIRST = "sparsegpt"

@@ -31,7 +31,7 @@ from .structured import POWERS
 
 MOST = LEVELS - 1
 SEARCH = SearchSettings(generations=12, offspring=16, amounts=(1, 4), survivors=(4, 2))
-"""The search where none is given; amounts are rows of the calibration text. Minutes for the embedded model."""
+"""The search where none is given; amounts are rows of the calibration text."""
 
 
 def mixed_patterns(
@@ -120,7 +120,7 @@ def levels_of(lm: LoadedModel) -> Levels:
 
 
 def filled(levels: Levels, wish: Sequence[float], sparsity: float) -> Candidate:
-    """Levels in proportion to what each block should give, capped, as near below the budget as whole levels come.
+    """Levels in proportion to what each block should give, capped, up to the whole level nearest to the budget.
 
     Level by level to the block that is furthest behind its wish (Sainte-Laguë's rule for seats). Raises BadInput.
     """
@@ -141,7 +141,7 @@ class Variants:
     """Every level of every block, ready to be walked.
 
     ranked: {(layer, linear): rank of each weight in its group}; solved: of a criterion that updates weights, {(layer,
-    linear): [levels, out, in]}, one seventh gone first.
+    linear): [levels, out, in]}, one eighth gone first.
     """
 
     lm: LoadedModel
