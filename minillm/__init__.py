@@ -14,6 +14,7 @@ from .plan import Allocation, Plan, make_plan
 from .scores import Scores
 
 if TYPE_CHECKING:
+    from .allocation.mixed import mixed_patterns, mixed_patterns_events
     from .allocation.structured import allocate, allocate_events
     from .checkpoint import load_pruned, save_pruned
     from .evaluation.perplexity import perplexity, perplexity_events
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from .models import load_model, load_model_events, plan_from_config, wrap
     from .recovery import recover, recover_events
     from .scoring import score, score_events
+    from .sparsification import sparsify, sparsify_events
     from .surgery import prune, prune_events
     from .text import load_text, load_text_events
 
 _LAZY = {
+    "allocation.mixed": ("mixed_patterns", "mixed_patterns_events"),
     "allocation.structured": ("allocate", "allocate_events"),
     "checkpoint": ("load_pruned", "save_pruned"),
     "evaluation.perplexity": ("perplexity", "perplexity_events"),
@@ -32,6 +35,7 @@ _LAZY = {
     "models": ("load_model", "load_model_events", "plan_from_config", "wrap"),
     "recovery": ("recover", "recover_events"),
     "scoring": ("score", "score_events"),
+    "sparsification": ("sparsify", "sparsify_events"),
     "surgery": ("prune", "prune_events"),
     "text": ("load_text", "load_text_events"),
 }
@@ -51,6 +55,8 @@ __all__ = [
     "load_text",
     "load_text_events",
     "make_plan",
+    "mixed_patterns",
+    "mixed_patterns_events",
     "overlap",
     "perplexity",
     "perplexity_events",
@@ -62,6 +68,8 @@ __all__ = [
     "save_pruned",
     "score",
     "score_events",
+    "sparsify",
+    "sparsify_events",
     "wrap",
 ]
 

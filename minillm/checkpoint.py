@@ -1,12 +1,12 @@
-"""A pruned or recovered model as one folder that reloads bit for bit, without pickle and without remote code.
+"""A pruned, sparse or recovered model as one folder that reloads bit for bit, without pickle and without remote code.
 
     config.json         the original type, and `minillm_blocks`: what each block has left
     model.safetensors   the weights (several files, with an index, of an offloaded model)
     tokenizer files     where there is a tokenizer
-    pruning.json        kept indices, recipes of every step, numbers, versions
+    pruning.json        kept indices, N:M patterns, recipes of every step, numbers, versions
 
-Loading builds the original architecture without weights, resizes its linears after the table, and puts the stored
-weights in place.
+Loading builds the original architecture without weights, resizes its linears after the table, puts the stored weights
+in place, and proves the patterns where there are any. Zeros are saved like other weights.
 """
 
 import json
@@ -20,8 +20,10 @@ from transformers import AutoConfig, AutoTokenizer
 from .errors import BadInput
 from .families import Family, family_of
 from .groups import BlockGroups
+from .masks import check_pattern
 from .models import LoadedModel
 from .paths import written_whole
+from .patterns import Pattern
 from .placing import blank, place
 from .plan import Plan
 from .surgery import heads_of, resize
@@ -38,7 +40,7 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
     An offloaded one goes through memory in pieces of half a gigabyte. Raises BadInput for a model that was not cut
     here: it has no plan to record (use its own save_pretrained); DoesNotFit where the disk is full.
     """
-    if lm.plan is None:
+    if lm.plan is None and lm.patterns is None:
         raise BadInput(f"{lm.source} was not pruned, so there is nothing to record; save it with save_pretrained.")
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).is_file():
@@ -57,7 +59,8 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
         record = {
             "source": lm.source,
             "attention": config._attn_implementation,
-            "plan": lm.plan.to_json(),
+            "plan": lm.plan and lm.plan.to_json(),
+            "patterns": [str(pattern) for pattern in lm.patterns or ()],
             "history": lm.history,
             "versions": versions(),
         }
@@ -74,7 +77,8 @@ def load_pruned(
     """Read what `save_pruned` wrote; logits are bit-identical.
 
     device: None for the CPU; offload: "disk" or "cpu", as for `load_model`; dtype: None for that which was saved.
-    Raises BadInput where the folder is no pruned model, or lacks a part of it.
+    Raises BadInput where the folder is no pruned model, lacks a part of it, or its weights lack the zeros that its
+    patterns promise.
     """
     folder, where = Path(folder), torch.device(device or "cpu")
     if not (folder / TABLE).is_file():
@@ -90,7 +94,10 @@ def load_pruned(
     place(model, folder, shards, where, offload)
     tokenizer = AutoTokenizer.from_pretrained(folder) if (folder / "tokenizer_config.json").is_file() else None
     loaded = LoadedModel(model.requires_grad_(False).eval(), tokenizer, family_of(model), record["source"])
-    loaded.plan, loaded.history = Plan.from_json(record["plan"]), record["history"]
+    loaded.plan, loaded.history = record["plan"] and Plan.from_json(record["plan"]), record["history"]
+    if record.get("patterns"):
+        loaded.patterns = tuple(map(Pattern.parse, record["patterns"]))
+        check_pattern(loaded)
     return loaded
 
 

@@ -80,17 +80,19 @@ def masked_losses_events(
     float32: bool = False,
     at_once: int = AT_ONCE,
     measure: Callable[[LoadedModel, Stream], list[Tensor]] = tail_losses,
+    made: Callable[..., Stream] = masked_stream,
 ) -> Events:
     """Mean loss of every masked model on every sample: the result is float64 [masks, samples].
 
-    at_once: how many walk together; measure: what is taken at the end of the walk instead of the loss.
+    at_once: how many walk together; measure: what is taken at the end of the walk instead of the loss;
+    made: how masks become a stream, where they are of another kind.
     Yields Event("sub-models", block visits done, block visits).
     """
     found: list[Tensor] = []
     chunks = [masks[i : i + at_once] for i in range(0, len(masks), at_once)]
     total = len(chunks) * len(lm.groups)
     for number, chunk in enumerate(chunks):
-        stream = masked_stream(lm, rows, chunk, float32)
+        stream = made(lm, rows, chunk, float32)
         for event in forward_events(lm, [stream]):
             yield Event("sub-models", number * len(lm.groups) + event.done, total)
         found += measure(lm, stream)

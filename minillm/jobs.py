@@ -11,7 +11,7 @@ from .criteria import CRITERIA
 from .errors import BadInput, UnknownName
 from .plan import make_plan
 from .recipe import AllocateRequest, GenerateRequest, PruneRequest, RecoverRequest, Request
-from .records import ORIGINAL, QUEUED, RUNNING, Job
+from .records import ORIGINAL, QUEUED, RUNNING, SPARSE, Job
 from .run_allocations import known_allocation
 from .store import Store
 from .supervisor import Supervisor
@@ -53,6 +53,12 @@ class Snapshot:
         return self.state in (QUEUED, RUNNING)
 
 
+NOT_RECOVERED = {
+    ORIGINAL: "The original has nothing to recover from",
+    SPARSE: "Recovery would fill the zeros of a sparse variant",
+}
+
+
 def submit(store: Store, run_id: str, request: Request) -> int:
     """Put a job in line; returns its number.
 
@@ -63,8 +69,8 @@ def submit(store: Store, run_id: str, request: Request) -> int:
     for name in getattr(request, "variants", ()):
         anywhere = isinstance(request, GenerateRequest)
         store.check_at_hand(*(store.located(run_id, name) if anywhere else (run_id, name)))
-    if isinstance(request, RecoverRequest) and store.variant(run_id, request.variant).kind == ORIGINAL:
-        raise BadInput("The original has nothing to recover from; choose a pruned variant.")
+    if isinstance(request, RecoverRequest) and (kind := store.variant(run_id, request.variant).kind) in NOT_RECOVERED:
+        raise BadInput(f"{NOT_RECOVERED[kind]}; choose a pruned variant.")
     if isinstance(request, AllocateRequest) and request.rows > store.run(run_id).recipe.samples:
         raise BadInput(
             f"Candidates are to be judged on {request.rows:,} rows, but this run's calibration text has "

@@ -19,6 +19,7 @@ from .events import RESULT, Event, Events, finish, relay
 from .families import Family, family_of, groups_from_config, groups_of
 from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
+from .patterns import Patterns
 from .plan import Allocation, Plan, plan_from_groups
 from .weights import config_from_dict, read_config, read_folder, read_tokenizer
 
@@ -35,7 +36,8 @@ class LoadedModel:
 
     model: transformers' PreTrainedModel; source: the name it was asked for by;
     provenance: package, version, licence and notes, where they are known;
-    plan, history: of a model cut here, what was cut and every step since.
+    plan, history: of a model cut here, what was cut and every step since;
+    patterns: of a model with N:M zeros, the pattern of each block.
     """
 
     model: Any
@@ -45,6 +47,7 @@ class LoadedModel:
     provenance: dict[str, Any] = field(default_factory=dict)
     plan: Plan | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    patterns: Patterns | None = None
 
     @cached_property
     def groups(self) -> Groups:

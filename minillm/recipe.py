@@ -25,6 +25,7 @@ from .checks import (
 from .criteria import BACKPROP, ZEROTH_ORDER, find, find_all
 from .criteria.base import SUBMODELS
 from .errors import BadInput, UnknownName
+from .patterns import LEVELS, MASKING, MIXING, Pattern
 from .sensitivity import MEASURES
 from .settings import Settings
 from .texts import parse
@@ -77,6 +78,11 @@ def settings(name: str, value: Any) -> dict[str, Any]:
         raise BadInput(f"{name.capitalize()} are given by name, such as reduction: sum; this is no table of names.")
     Settings.of(**value)
     return dict(value)
+
+
+def pattern(name: str, value: Any) -> str:
+    """An N:M pattern such as 2:4, or dense."""
+    return str(Pattern.parse(line()(name, value)))
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,26 @@ class AllocateRequest(Checked):
 
 
 @dataclass(frozen=True)
+class SparsifyRequest(Checked):
+    """Zeros in an N:M pattern, and perplexity before and after. Nothing gets smaller.
+
+    criterion: chooses the weights that stay; allocation: "uniform" gives every block the `pattern`, the others mix N:8
+    patterns so that a share `sparsity` of all weights in blocks is zero; generations: of the evolutionary search;
+    evaluate_text, evaluate_tokens, evaluate_length: as in a `PruneRequest`.
+    """
+
+    kind: ClassVar[str] = "sparsify"
+    criterion: str = kept(one_of(*MASKING))
+    pattern: str = kept(pattern, default="2:4")
+    allocation: str = kept(one_of(*MIXING), default="uniform")
+    sparsity: float = kept(number(0, 1 - 1 / LEVELS), default=0.5)
+    generations: int = kept(whole(1, 10_000), default=12)
+    evaluate_text: str = kept(text_or_none, default="python-docs")
+    evaluate_tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
+    evaluate_length: int = kept(whole(2, 131_072), default=128)
+
+
+@dataclass(frozen=True)
 class RecoverRequest(Checked):
     """Train LoRA on a pruned variant and merge it. Stopping it keeps the best so far.
 
@@ -261,6 +287,7 @@ Request = (
     | FidelityRequest
     | AllocateRequest
     | PruneRequest
+    | SparsifyRequest
     | RecoverRequest
     | GenerateRequest
     | EvaluateRequest

@@ -10,7 +10,7 @@ DONE, CANCELLED, FAILED, INTERRUPTED = "done", "cancelled", "failed", "interrupt
 LIVE = (QUEUED, RUNNING)
 STATES = (*LIVE, DONE, CANCELLED, FAILED, INTERRUPTED)
 
-ORIGINAL, PRUNED, RECOVERED = "original", "pruned", "recovered"
+ORIGINAL, PRUNED, SPARSE, RECOVERED = "original", "pruned", "sparse", "recovered"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class StoredEvent:
 class Variant:
     """One model of a run.
 
-    name: unique in the run ("original", "pruned-1", "recovered-1"); kind: original, pruned or recovered;
+    name: unique in the run ("original", "pruned-1", "recovered-1"); kind: original, pruned, sparse or recovered;
     parent: the variant it was made from, empty for the original; request: what was asked for, as JSON;
     details: what is worth showing (parameters left, ratio really cut, perplexity).
     """

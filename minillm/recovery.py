@@ -90,6 +90,11 @@ def recover_events(
 
     stop: asked before every update; once true, training ends and the best adapters so far are kept.
     """
+    if small.patterns:
+        raise BadInput(
+            "Recovery adds dense adapters to the weights, which would fill the N:M zeros of this model; recover a "
+            "pruned one."
+        )
     given = {"loss": "distill" if teacher else "language-model", **settings}
     chosen = _settings(given)
     if chosen.loss == "distill" and teacher is None:

@@ -60,7 +60,7 @@ def score_events(
 ) -> Events:
     """`score` as events: Event("score", visits done, visits, {"layer", "heads", "channels"} once a block is scored)."""
     job = _Scoring(
-        lm, find(criterion), _checked(lm, tokens, gradient_samples), gradient_samples, Settings.of(**settings)
+        lm, find(criterion), checked_tokens(lm, tokens, gradient_samples), gradient_samples, Settings.of(**settings)
     )
     started = time.perf_counter()
     with MemoryMeter(lm.device) as meter, closing(job.run(meter)) as visits:
@@ -69,7 +69,8 @@ def score_events(
     yield Event(RESULT, 1, 1, job.scores(time.perf_counter() - started, meter))
 
 
-def _checked(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
+def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
+    """The calibration tokens as given. Raises BadInput or TextTooShort where they cannot be scored with."""
     if tokens.dim() != 2 or tokens.shape[1] < 2 or tokens.is_floating_point():
         raise BadInput(
             f"Calibration tokens have shape {list(tokens.shape)} and type {tokens.dtype}; "
@@ -94,6 +95,32 @@ def _finite(seen: Tensor) -> Tensor:
             "The inputs are not finite numbers on this text; load the model in float32, or give another text."
         )
     return seen
+
+
+def results_of(layer: int, observed: Observed) -> dict[str, Tensor]:
+    """What the observers of a block have to say, {linear: [in]}; one that several linears share is asked once."""
+    known: dict[int, Tensor] = {}
+    for name, observer in observed.items():
+        if id(observer) not in known:
+            try:
+                known[id(observer)] = _finite(observer.result())
+            except NumericalFault as fault:
+                raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
+    return {name: known[id(observer)] for name, observer in observed.items()}
+
+
+def evidence_of(
+    weight: Tensor,
+    settings: Settings,
+    layer: int,
+    name: str,
+    inputs: Tensor | None = None,
+    gradient: Tensor | None = None,
+    squares: Tensor | None = None,
+) -> Evidence:
+    """What is known about one linear of a block, with its own generator."""
+    seeded = generator(weight.device, "score", settings.seed, layer, name)
+    return Evidence(weight, seeded, settings, inputs, gradient, squares)
 
 
 def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
@@ -177,7 +204,7 @@ class _Scoring:
         streams = [*self._streams(), rows]
 
         def remember(layer: int, block: nn.Module, observed: Observed) -> None:
-            inputs[layer] = self._results(layer, observed)
+            inputs[layer] = results_of(layer, observed)
 
         meter.phase("forward walk")
         yield from self._walk(streams, remember)
@@ -248,21 +275,10 @@ class _Scoring:
             self.found[layer] = {kind: scores[layer, kind].astype(np.float32) for kind in KINDS}
             yield {"layer": layer, **self.found[layer]}
 
-    def _results(self, layer: int, observed: Observed) -> dict[str, Tensor]:
-        """What the observers of a block have to say, each asked once."""
-        known: dict[int, Tensor] = {}
-        for name, observer in observed.items():
-            if id(observer) not in known:
-                try:
-                    known[id(observer)] = _finite(observer.result())
-                except NumericalFault as fault:
-                    raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
-        return {name: known[id(observer)] for name, observer in observed.items()}
-
     def _score_block(
         self, layer: int, block: nn.Module, observed: Observed, estimate: Estimate | None = None
     ) -> dict[str, Any]:
-        inputs = self._results(layer, observed)
+        inputs = results_of(layer, observed)
         if estimate is None:
             return self._reduce(layer, block, inputs)
         made = partial(estimate.gradient, layer, coefficients=self.coefficients)
@@ -282,14 +298,9 @@ class _Scoring:
             if not self.lm.family.counts(name, self.criterion.structures):
                 continue
             weight = linear.weight
-            evidence = Evidence(
-                weight=weight,
-                generator=generator(weight.device, "score", self.settings.seed, layer, name),
-                settings=self.settings,
-                inputs=inputs.get(name),
-                gradient=gradient(name, weight) if gradient else None,
-                squares=(squares or {}).get(name),
-            )
+            slope = gradient(name, weight) if gradient else None
+            known = (inputs.get(name), slope, (squares or {}).get(name))
+            evidence = evidence_of(weight, self.settings, layer, name, *known)
             sums[name] = unit_sums(self.lm.family, name, self.criterion.element(evidence))
         groups = self.lm.groups.blocks[layer]
         scores = group_scores(self.lm.family, groups, sums, self.criterion, self.settings)

@@ -41,6 +41,8 @@ def prune_events(
     lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None
 ) -> Events:
     """`prune` as events: "compensate" block by block, then "cut"."""
+    if lm.patterns:
+        raise BadInput(f"This model ({lm.source}) has N:M zeros, which a cut would shift; prune first, then sparsify.")
     if plan.groups.blocks != lm.groups.blocks or plan.groups.model_type != lm.groups.model_type:
         raise BadInput(
             f"The plan is for a {plan.groups.model_type} model with {plan.groups.parameters:,} parameters in "

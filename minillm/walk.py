@@ -48,7 +48,9 @@ class Stream:
     copies, versions: how many versions of the weights it meets, and what they are;
     float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk
     (of an offloaded model on disk);
-    squares: on the way back, gather squared gradients of each batch too (batch 1: the empirical Fisher's diagonal).
+    squares: on the way back, gather squared gradients of each batch too (batch 1: the empirical Fisher's diagonal);
+    sequential: push once more through each block after its visit, from the same inputs, so that what the visit changed
+    in the block is what the later ones are fed (Wanda and SparseGPT mask this way: walk the copy that is changed).
     """
 
     tokens: Tensor
@@ -59,6 +61,7 @@ class Stream:
     float32: bool = False
     keep_inputs: bool = False
     squares: bool = False
+    sequential: bool = False
     hidden: list[list[Tensor]] = field(default_factory=list)
     inputs: list[list[Tensor]] = field(default_factory=list)
     calls: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -108,8 +111,12 @@ def forward_events(lm: LoadedModel, streams: list[Stream], visit: Visit | None =
             for layer in range(len(blocks)):
                 # Per block: whoever takes the events between two of them must find gradients as they left them.
                 with torch.no_grad(), next_block() as block:
+                    entered = [(stream, list(map(list, stream.hidden))) for stream in streams if stream.sequential]
                     observed = _pass(lm, layer, block, streams)
                     payload = visit(layer, block, observed) if visit else None
+                    for stream, hidden in entered:
+                        stream.hidden = hidden
+                        _push(stream, layer, block)
                 # Second moments are as large as a block, and a block that was read is one; the next must not meet them.
                 del observed, block
                 yield Event(stage, layer + 1, len(blocks), payload)
@@ -191,26 +198,30 @@ def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) 
         if stream.keep_inputs:
             # A model that does not fit in memory: nor need what is kept for as long as the walk goes on.
             stream.inputs.append([spilled(x) for x in stream.hidden[0]] if lm.offloaded else list(stream.hidden[0]))
-        single = _float32(block) if stream.float32 else {}
-        watching = _watching(lm, block, stream, observed) if stream.observe else nullcontext()
-        with watching:
-            versions = stream.versions(layer, block)
-            unchanged: dict[int, tuple[Tensor, Tensor]] = {}
-            for hidden in stream.hidden:
-                changed = next(versions)
-                for i, inputs in enumerate(hidden):
-                    # Copies that have met no other weights yet are one: what is the same is computed once.
-                    if changed or id(inputs) not in unchanged:
-                        output = _run(block, inputs, stream.calls[len(inputs)][layer], {**single, **changed})
-                        if not changed and stream.copies > 1:
-                            unchanged[id(inputs)] = (inputs, output)
-                        hidden[i] = output
-                    else:
-                        hidden[i] = unchanged[id(inputs)][1]
-                # Dropped before the next version is made: each may be as large as the block.
-                del changed
-            assert next(versions, None) is None, "a stream has more versions than copies"
+        with _watching(lm, block, stream, observed) if stream.observe else nullcontext():
+            _push(stream, layer, block)
     return observed
+
+
+def _push(stream: Stream, layer: int, block: nn.Module) -> None:
+    """Take every copy of a stream through a block, each under its version of the weights."""
+    single = _float32(block) if stream.float32 else {}
+    versions = stream.versions(layer, block)
+    unchanged: dict[int, tuple[Tensor, Tensor]] = {}
+    for hidden in stream.hidden:
+        changed = next(versions)
+        for i, inputs in enumerate(hidden):
+            # Copies that have met no other weights yet are one: what is the same is computed once.
+            if changed or id(inputs) not in unchanged:
+                output = _run(block, inputs, stream.calls[len(inputs)][layer], {**single, **changed})
+                if not changed and stream.copies > 1:
+                    unchanged[id(inputs)] = (inputs, output)
+                hidden[i] = output
+            else:
+                hidden[i] = unchanged[id(inputs)][1]
+        # Dropped before the next version is made: each may be as large as the block.
+        del changed
+    assert next(versions, None) is None, "a stream has more versions than copies"
 
 
 def _outside_float32(body: nn.Module, blocks: list[nn.Module], embed: nn.Module) -> Weights:

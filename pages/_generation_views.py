@@ -23,6 +23,7 @@ STYLE = """
   border-radius: var(--radius-lg); border-top: 4px solid #d55e00; display: flex; flex-direction: column;
   min-width: 0; padding: .7rem .9rem; }
 .exhibit .column.is-original { border-top-color: #0072b2; }
+.exhibit .column.is-sparse { border-top-color: #cc79a7; }
 .exhibit .column.is-recovered { border-top-color: #009e73; }
 .exhibit .column.is-veiled { border-top-color: var(--body-text-color-subdued); }
 .exhibit h3 { font-size: var(--text-md); margin: 0; overflow-wrap: anywhere; }

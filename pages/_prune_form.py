@@ -7,7 +7,7 @@ import gradio as gr
 
 from minillm.text import TEXTS
 
-from . import _jobs
+from . import _jobs, _zeros
 from ._host import PlotlyHost
 from ._plots import CAPTIONS
 from ._pruning import PRESETS, SAME, UNIFORM
@@ -43,8 +43,8 @@ TABLES = """
 class Page:
     """What is on the page.
 
-    opened: hidden, says what was drawn last, empty until the page has opened; cut, evaluate, recover: controls by name,
-    in the order in which handlers take values; preview, curve: what shows a plan and a recovery.
+    opened: hidden, says what was drawn last, empty until the page has opened; cut, evaluate, zeros, recover: controls
+    by name, in the order in which handlers take values; preview, curve: what shows a plan and a recovery.
     """
 
     opened: gr.Textbox
@@ -54,6 +54,9 @@ class Page:
     prune: gr.Button
     preview: list[Any]
     pruning: _jobs.Panel
+    zeros: dict[str, Any]
+    sparsify: gr.Button
+    sparsifying: _jobs.Panel
     variants: gr.HTML
     measure: gr.Button
     measuring: _jobs.Panel
@@ -68,7 +71,7 @@ def layout() -> Page:
     opened = gr.Textbox(visible=False, elem_id="prune-opened")
     gr.Markdown("# Prune and recover")
     empty = gr.HTML(elem_id="prune-empty")
-    parts = _cut_part()
+    parts = _cut_part() | _zeros_part()
     gr.Markdown("## Variants")
     parts |= _variants_part()
     gr.Markdown("## Recover")
@@ -88,6 +91,11 @@ def _cut_part() -> dict[str, Any]:
             preview = _preview()
             pruning = _jobs.panel("prune")
     return {"cut": cut, "evaluate": evaluate, "prune": prune, "preview": preview, "pruning": pruning}
+
+
+def _zeros_part() -> dict[str, Any]:
+    zeros, button = _zeros.controls()
+    return {"zeros": zeros, "sparsify": button, "sparsifying": _jobs.panel("sparsify")}
 
 
 def _variants_part() -> dict[str, Any]:

@@ -52,6 +52,7 @@ LABELS = {
     "tokenising text": "tokenise the text",
     "compensate": "least squares or bias",
     "cut": "cut",
+    "mask": "put zeros",
     "recover": "train",
     "search": "search, by generation",
     "candidates": "judge candidates",

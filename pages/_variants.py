@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from minillm.groups import Groups
+from minillm.patterns import Pattern, in_words
 from minillm.store import Job, Result, Store, Variant
 
 from ._phrases import count, size
@@ -94,6 +95,11 @@ def what_was_done(variant: Variant) -> str:
         whose = f"heads by {asked['criterion']}, channels by {channels}" if channels else str(asked["criterion"])
         parts = [whose, f"ratio {found.get('ratio', asked['ratio']):.3f}", HOW.get(asked.get("compensate", ""), "")]
         return ", ".join(part for part in parts if part)
+    if variant.kind == "sparse":
+        patterns = in_words(tuple(map(Pattern.parse, found["patterns"])))
+        mixed = "" if asked["allocation"] == "uniform" else f", mixed ({asked['allocation']})"
+        zeros = f"{found['sparsity']:.1%} of the weights in blocks are zeros, none is gone"
+        return f"{patterns} by {asked['criterion']}{mixed}; {zeros}"
     if variant.kind == "recovered":
         stopped = ", stopped early" if found.get("stopped") else ""
         return (

@@ -18,6 +18,7 @@ from ._phrases import escape
 from ._prune_form import MOST, STANDARD, Page, layout
 from ._pruning import PRESETS, SAME, UNIFORM, Cut
 from ._variants import curve, curve_in_words, curve_points, groups_of, variants_table
+from ._zeros import begin_sparsify, usable
 
 TITLE = "Prune & recover"
 CHOSEN = ("variant", "preset")
@@ -52,9 +53,10 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     _wire_controls(store, shell, page)
     settings = _settings(page)
     shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
+    shell.starts(page.sparsify.click, partial(begin_sparsify, store), [*page.zeros.values(), *measured], "sparsify")
     shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
     shell.starts(page.start.click, partial(begin_recover, store), [page.recover["variant"], *settings], "recover")
-    for panel in (page.pruning, page.measuring, page.recovering):
+    for panel in _panels(page):
         shell.runs_again(panel)
 
 
@@ -67,7 +69,8 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
             remembered(control.release if name == "ratio" else trigger, page.cut)
     text.input(partial(_pruning.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     names = [name for name in page.recover if name not in CHOSEN]
-    preset = page.recover["preset"]
+    zeros, preset = page.zeros, page.recover["preset"]
+    zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
     preset.input(lambda given: [PRESETS[given][name] for name in names], preset, _settings(page), **QUIET)
 
 
@@ -76,15 +79,19 @@ def _settings(page: Page) -> list[Any]:
     return [control for name, control in page.recover.items() if name not in CHOSEN]
 
 
+def _panels(page: Page) -> list[_jobs.Panel]:
+    return [page.pruning, page.sparsifying, page.measuring, page.recovering]
+
+
 def _live_outputs(page: Page) -> list[Any]:
-    panels = [*page.pruning.outputs, *page.measuring.outputs, *page.recovering.outputs]
+    panels = [output for panel in _panels(page) for output in panel.outputs]
     return [*panels, page.variants, page.measure, *page.curve]
 
 
 def _jobs_shown(store: Store, page: Page, run_id: str) -> list[Any]:
-    """Values for `_live_outputs`: the three panels, the table of variants, the learning curve."""
+    """Values for `_live_outputs`: the panels, the table of variants, the learning curve."""
     found: list[Any] = []
-    for panel in (page.pruning, page.measuring, page.recovering):
+    for panel in _panels(page):
         job: Any = _jobs.current(store, run_id, panel.kind)
         found += panel.show(job, _pruning.rows(job, store.events(job.id)) if job else "")
     recovery = _jobs.current(store, run_id, "recover")
@@ -123,7 +130,7 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
     channels = channels if channels in [label for _, label in choices] else SAME
     ways = _pruning.allocation_choices(store, run_id)
     allocation = allocation if allocation in [name for _, name in ways] else UNIFORM
-    made = [v.name for v in store.variants(run_id) if v.parent]
+    made = [v.name for v in store.variants(run_id) if v.parent and v.kind != "sparse"]
     variant = variant if variant in made else _newest_pruned(store, run_id)
     return [
         state,

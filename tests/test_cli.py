@@ -50,6 +50,22 @@ def scored(run, folder, *criteria) -> None:
     assert code == 0, err
 
 
+def test_sparsify_saves_a_model_that_has_its_pattern(run, folder, tmp_path):
+    words = ("--model", folder, *SMALL, "--gradient-samples", 3)
+    code, out, err = run("sparsify", "wanda", "--pattern", "2:4", "--layers", "1-2", *words, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["patterns"] == ["dense", "2:4", "2:4", "dense"] and found["sparsity"] == 0.25, err
+    assert [str(p) for p in load_pruned("sparse").patterns] == found["patterns"]
+    mixed = ("--allocation", "evolutionary", "--sparsity", "0.75", "--generations", "2", "--out", "mixed")
+    code, out, err = run("sparsify", "magnitude-l1", *mixed, *words, "--json")
+    assert code == 0 and json.loads(out)["sparsity"] == 0.75 and set(json.loads(out)["patterns"]) != {"2:8"}, err
+    code, out, err = run("sparsify", "magnitude-l1", "--pattern", "4:8", "--model", folder)
+    assert code == 0 and "50.0000%" in out and "4:8" in out, err
+    for wrong, said in ((("wanda", "--pattern", "5:4"), "“5:4” is no pattern"), (("wonda",), "Did you mean wanda")):
+        code, _, err = run("sparsify", *wrong, "--model", folder)
+        assert code == 2 and said in err and err.count("\n") == 1
+
+
 def test_the_main_job_from_scores_to_generations(run, folder, tmp_path):
     scored(run, folder, "wanda", "llm-pruner", "fms-bp", "fms-zo")
     assert Scores.load("scores/fms-zo").recipe["samples"] == 6

@@ -29,6 +29,7 @@ FOR_PAGES = (
     "jobs",
     "overlap",
     "paths",
+    "patterns",
     "plan",
     "ranking",
     "recipe",

@@ -8,16 +8,18 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import pytest
 from made_scores import scores, shape, smollm2
 
+from minillm import jobs
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
 from minillm.plan import make_plan
-from minillm.recipe import PruneRequest, RecoverRequest, RunRecipe
+from minillm.recipe import PruneRequest, RecoverRequest, RunRecipe, SparsifyRequest
 from minillm.recovery import PRESETS as ENGINE_PRESETS
 from minillm.store import Store, Variant
 from pages import _pruning
 from pages._pruning import Cut
 from pages._variants import curve, curve_in_words, curve_points, dtype_of, groups_of, variants_table
+from pages._zeros import begin_sparsify
 from pages.prune import begin_evaluate, begin_prune, begin_recover
 
 
@@ -159,6 +161,30 @@ def test_the_table_of_variants_has_a_column_for_each_way_of_measuring(store: Sto
         "heads by wanda, channels by llm-pruner, ratio 0.2" in rows["pruned-1"] and "least squares" in rows["pruned-1"]
     )
     assert "best at step 10 of 40, stopped early; held out 61.25" in rows["recovered-1"]
+
+
+def test_zeros_are_put_in_line_or_refused_and_shown_as_what_they_are(store: Store, run_id: str) -> None:
+    given = {"criterion": "sparsegpt", "pattern": " 2:4 ", "allocation": "uniform", "sparsity": 0.5}
+    text = {"evaluate_text": "", "evaluate_tokens": None, "evaluate_length": 64.0}
+    job = store.job(begin_sparsify(store, run_id, **given, **text))
+    assert job.request == SparsifyRequest(
+        "sparsegpt", "2:4", evaluate_text="", evaluate_tokens=None, evaluate_length=64
+    )
+    for wrong, said in (
+        ({"pattern": "5:4"}, "“5:4” is no pattern"),
+        ({"pattern": None}, "Pattern is “”; give some text"),
+        ({"criterion": "fms-zo"}, "Did you mean fms-bp"),
+        ({"sparsity": 0.9}, "Sparsity is 0.9; give a number from 0 to 0.875"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            begin_sparsify(store, run_id, **{**given, **text, **wrong})
+    found = {"parameters": 1000, "sparsity": 0.75, "patterns": ["1:8", "3:8"] * 3}
+    request = SparsifyRequest("wanda", allocation="evolutionary", sparsity=0.75).to_json()
+    store.add_variant(run_id, Variant("sparse-1", "sparse", "original", request, found))
+    shown = "3 × 1:8, 3 × 3:8 by wanda, mixed (evolutionary); 75.0% of the weights in blocks are zeros, none is gone"
+    assert shown in variants_table(store, run_id)
+    with pytest.raises(BadInput, match="would fill the zeros"):
+        jobs.submit(store, run_id, RecoverRequest("sparse-1"))
 
 
 def test_recovery_and_measuring_are_put_in_line_or_refused(store: Store, run_id: str) -> None:

@@ -26,6 +26,7 @@ from minillm.recipe import (
     Request,
     RunRecipe,
     ScoreRequest,
+    SparsifyRequest,
 )
 from minillm.steps import JOB, LOADING, Steps
 from minillm.store import Store
@@ -203,6 +204,38 @@ def test_a_compensated_variant_comes_back_bit_for_bit(
     assert same(again, small)
     ids = tiny.tokens()
     assert torch.equal(again.model(ids).logits, small.model(ids).logits)
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "sparsegpt", "fms-bp"])
+def test_a_sparse_variant_comes_back_bit_for_bit(
+    store: Store, run_id: str, pool: Pool, lm: LoadedModel, criterion: str
+):
+    found = run(store, run_id, SparsifyRequest(criterion, "4:8", **MEASURED), pool)[-1].payload
+    assert (found["variant"], found["sparsity"], set(found["patterns"])) == ("sparse-1", 0.5, {"4:8"})
+    assert found["nonzero"] < found["parameters"] == lm.parameters
+    assert found["perplexity"] != found["perplexity_before"]
+    wanted = minillm.sparsify(lm, criterion, "4:8", calibration(lm), 2, seed=3)
+    assert same(brought_back(store, run_id, "sparse-1"), wanted)
+    assert brought_back(store, run_id, "sparse-1").patterns == wanted.patterns
+    run(store, run_id, GenerateRequest(("A",), ("original", "sparse-1"), max_new_tokens=3), pool)
+
+
+def test_mixed_patterns_are_searched_for_under_the_budget(store: Store, run_id: str, pool: Pool):
+    asked = {"allocation": "evolutionary", "sparsity": 0.75, "generations": 2, "evaluate_text": ""}
+    events = run(store, run_id, SparsifyRequest("magnitude-l1", **asked), pool)
+    assert [event.done for event in events if event.stage == "allocate:search"] == [0, 1, 2]
+    assert events[-1].payload["sparsity"] == 0.75
+    assert store.variant(run_id, "sparse-1").details["patterns"] == events[-1].payload["patterns"]
+    run(store, run_id, SparsifyRequest("wanda", **asked | {"allocation": "sensitivity"}), pool)
+    assert store.variant(run_id, "sparse-2").details["sparsity"] == 0.75
+
+
+def test_a_pattern_that_does_not_fit_is_refused_before_the_text_is_read(store: Store, run_id: str, pool: Pool):
+    seen: list[Event] = []
+    with pytest.raises(BadInput, match="groups of 5 do not divide"):
+        for event in execute_events(store, run_id, SparsifyRequest("wanda", "2:5"), pool):
+            seen.append(event)
+    assert {event.stage for event in seen} <= {"load", JOB}
 
 
 def test_recovery_keeps_a_variant_and_its_curve(store: Store, run_id: str, pool: Pool):

@@ -4,15 +4,16 @@
 candidate is from the model it comes from. `perplexity`: of the text itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import BadInput, UnknownName
 from ..events import RESULT, Event, Events, relay
-from ..group_masks import Mask, masked_losses_events
+from ..group_masks import Mask, masked_losses_events, masked_stream
 from ..groups import KINDS
 from ..models import LoadedModel
 from ..plan import Plan
@@ -25,28 +26,32 @@ FITNESSES = (KL, PERPLEXITY)
 class Candidates:
     """A model and the rows its candidates are judged on.
 
-    rows: [samples, length]; measure: "kl" or "perplexity".
+    rows: [samples, length]; measure: "kl" or "perplexity"; made: how candidates become a stream, where they are no
+    masks of groups.
     """
 
-    def __init__(self, lm: LoadedModel, rows: Tensor, measure: str = KL) -> None:
+    def __init__(
+        self, lm: LoadedModel, rows: Tensor, measure: str = KL, made: Callable[..., Stream] = masked_stream
+    ) -> None:
         if measure not in FITNESSES:
             raise UnknownName("fitness", measure, FITNESSES)
-        self.lm, self.rows, self.measure = lm, rows, measure
+        self.lm, self.rows, self.measure, self.made = lm, rows, measure, made
         self._dense: Tensor | None = None
 
-    def fitness_events(self, masks: Sequence[Mask], rows: int | None = None) -> Events:
+    def fitness_events(self, masks: Sequence[Any], rows: int | None = None) -> Events:
         """One float a mask, lower is better, on the first so many rows: Event("candidates", block visits, in all)."""
         few = self.rows[:rows]
         if not len(few):
             raise BadInput("There is no text to judge candidates on; give at least one row.")
         if self.measure == PERPLEXITY:
-            losses = yield from relay(masked_losses_events(self.lm, few, masks), "candidates")
+            losses = yield from relay(masked_losses_events(self.lm, few, masks, made=self.made), "candidates")
             yield Event(RESULT, 1, 1, losses.mean(1).exp().tolist())
             return
         if self._dense is None:
             self._dense = yield from relay(self._dense_events())
         measure = partial(tail_divergences, reference=self._dense)
-        found = yield from relay(masked_losses_events(self.lm, few, masks, measure=measure), "candidates")
+        events = masked_losses_events(self.lm, few, masks, measure=measure, made=self.made)
+        found = yield from relay(events, "candidates")
         yield Event(RESULT, 1, 1, found.mean(1).tolist())
 
     def _dense_events(self) -> Events:

@@ -1,7 +1,7 @@
-"""Verbs that make smaller models: prune, recover."""
+"""Verbs that make other models: prune, sparsify, recover."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from ._shared import (
     Offload,
     Ratio,
     Text,
+    blocks_of,
     follow,
     load,
     megabytes,
@@ -31,6 +32,7 @@ Out = Annotated[Path, typer.Option(help="Folder for the model (safetensors, toke
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.command()(prune)
+    app.command()(sparsify)
     app.command()(recover)
 
 
@@ -69,6 +71,59 @@ def prune(
     data = {"folder": str(folder), "parameters": small.parameters, "ratio": plan.ratio, "bytes": size}
     rows = [(str(folder), small.parameters, f"{plan.ratio:.4%}", megabytes(size), compensate or "none")]
     show(as_json, data, ("folder", "parameters left", "cut", "MB", "compensation"), rows)
+
+
+def sparsify(
+    criterion: Annotated[str, typer.Argument(help="Chooses the weights that stay: wanda, sparsegpt, fms-bp …")],
+    model: Model = EMBEDDED,
+    pattern: Annotated[str, typer.Option(help="N:M for every block: of M input features in a row, N stay.")] = "2:4",
+    layers: Annotated[str, typer.Option(help="Blocks that get the pattern, such as 4-27. Default: all.")] = "",
+    allocation: Annotated[
+        str, typer.Option(help="uniform; or sensitivity or evolutionary, which mix N:8.")
+    ] = "uniform",
+    sparsity: Annotated[float, typer.Option(help="With mixed N:8: share of zeros, on average over the blocks.")] = 0.5,
+    generations: Annotated[int, typer.Option(help="Of the evolutionary search.")] = 12,
+    text: Text = "python-docs",
+    samples: Annotated[int, typer.Option(help="Rows of text.")] = 128,
+    length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
+    gradient_samples: Annotated[int, typer.Option(help="Rows that gradients and sensitivities see.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the choice of rows, of noise and of the search.")] = 0,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    out: Out = Path("sparse"),
+    as_json: Json = False,
+) -> None:
+    """Put zeros into a model in an N:M pattern, and save it. It gets no smaller: what is gained is where zeros lie.
+
+    Example: python -m minillm sparsify sparsegpt --pattern 2:4 --out sparse
+    """
+    from dataclasses import replace
+
+    from ..allocation.mixed import SEARCH, mixed_patterns_events
+    from ..checkpoint import save_pruned
+    from ..masks import zeros
+    from ..patterns import Pattern, in_words, masking
+    from ..sparsification import sparsify_events
+    from ..text import load_text_events
+
+    record, chosen = masking(criterion), blocks_of(layers)
+    Pattern.parse(pattern)
+    lm = load(model, dtype, device)
+    reads = record.activations or record.gradient or allocation != "uniform"
+    tokens = follow(load_text_events(text, lm, samples, length, seed), text) if reads else None
+    asked: Any = pattern if chosen is None else dict.fromkeys(chosen, pattern)
+    if allocation != "uniform":
+        search = replace(SEARCH, generations=generations, seed=seed)
+        mixed = (criterion, sparsity, allocation, tokens, gradient_samples, search)
+        with stoppable() as stop:
+            asked = follow(mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), allocation)
+    sparse = follow(sparsify_events(lm, criterion, asked, tokens, gradient_samples, seed=seed), "sparsify")
+    folder, (gone, whole) = save_pruned(sparse, out), zeros(sparse)
+    left = sparse.parameters - gone
+    data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}
+    data |= {"patterns": [str(p) for p in sparse.patterns]}
+    rows = [(str(folder), in_words(sparse.patterns), f"{gone / whole:.4%}", sparse.parameters, left)]
+    show(as_json, data, ("folder", "patterns", "zeros in blocks", "parameters", "of which not zero"), rows)
 
 
 def recover(

@@ -18,6 +18,7 @@ from .allocating import allocate
 from .cutting import prune, recover
 from .gradients import fidelity
 from .measuring import evaluate, inspect, score
+from .sparsifying import sparsify
 from .writing import generate
 
 KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
@@ -25,6 +26,7 @@ KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "score": score,
     "allocate": allocate,
     "prune": prune,
+    "sparsify": sparsify,
     "recover": recover,
     "evaluate": evaluate,
     "generate": generate,

@@ -1,5 +1,6 @@
 """Jobs that leave a variant: pruning and recovery."""
 
+from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from ..checkpoint import save_pruned
 from ..events import RESULT, Event, Events, relay
 from ..models import LoadedModel
 from ..plan import make_plan
-from ..recipe import PruneRequest, RecoverRequest
+from ..recipe import PruneRequest, RecoverRequest, SparsifyRequest
 from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
 from ..recovery import RecoverySettings, recover_events, recovery_text_events
 from ..run_allocations import known_allocation, to_find
@@ -36,6 +37,11 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
         found = yield from steps.take("allocate", _allocated_events(bench, request, lm, tokens))
         allocation = Allocation.from_json(found["allocation"])
     variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens, allocation))
+    return (yield from measured(bench, steps, variant, request))
+
+
+def measured(bench: Workbench, steps: Steps, variant: Variant, request: PruneRequest | SparsifyRequest) -> Found:
+    """What a new variant is, with perplexity before and after where a text is given."""
     found = {"variant": variant.name, **variant.details}
     if request.evaluate_text:
         asked = (request.evaluate_text, request.evaluate_length, request.evaluate_tokens)
@@ -45,21 +51,32 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     return found
 
 
+def measuring_costs(request: PruneRequest | SparsifyRequest) -> dict[str, float]:
+    """What `measured` costs, by step."""
+    each = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
+    return {"before": each, "after": each}
+
+
 def _pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) -> dict[str, float]:
     text = 0.02 * bench.calibration if missing or request.compensate else 0.0
     cutting = LOADING / 3 + (2.5 * bench.calibration if request.compensate else 0.0)
-    measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
     scoring = {label: bench.scoring(label, {}) for label in missing}
     if request.allocation in METHODS and known_allocation(bench.store, bench.run_id, request) is None:
         scoring["allocate"] = allocating(bench, to_find(request, bench.recipe.samples))
-    return {"load": LOADING, "text": text, **scoring, "cut": cutting, "before": measuring, "after": measuring}
+    return {"load": LOADING, "text": text, **scoring, "cut": cutting, **measuring_costs(request)}
 
 
 def _allocated_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
     """An allocation found on the way to a cut. Stopped, there is no cut: its stages are not those of a search alone."""
     wanted = to_find(request, bench.recipe.samples)
-    for event in allocation_events(bench, wanted, lm, tokens):
-        yield event if event.stage == RESULT else replace(event, stage=f"allocate:{event.stage}")
+    yield from staged("allocate", allocation_events(bench, wanted, lm, tokens))
+
+
+def staged(name: str, events: Events) -> Events:
+    """Events of a part of a job, their stages as "NAME:STAGE"."""
+    with closing(events):
+        for event in events:
+            yield event if event.stage == RESULT else replace(event, stage=f"{name}:{event.stage}")
 
 
 def _cut_events(

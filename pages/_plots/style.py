@@ -53,7 +53,7 @@ LOOKS: dict[str, Look] = {
     "bonsai": Look("#CC79A7", "longdash", "pentagon"),
     "flap": Look("#56B4E9", "dashdot", "diamond-open"),
 }
-VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "recovered": "#009E73"}
+VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "sparse": "#CC79A7", "recovered": "#009E73"}
 KIND_COLOURS = {"heads": "#7B6FB0", "channels": "#B0A36F"}
 
 

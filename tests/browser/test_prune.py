@@ -84,6 +84,20 @@ def test_a_cut_is_measured_recovered_and_everything_is_there_after_a_reload(visi
     assert {v.name for v in app.store.variants(run_id)} == {"original", "pruned-1", "recovered-1"}
 
 
+def test_zeros_are_mixed_and_shown_beside_what_was_cut(visit, app):
+    page, run_id = inspected(visit, app, "quick")
+    page.get_by_role("button", name="Zeros in an N:M pattern instead").click()
+    page.wait_for_timeout(SETTLED)
+    expect(page.locator("#zeros-sparsity input[type=number]")).to_be_disabled()
+    page.get_by_text("mixed N:8, by sensitivity").click()
+    expect(page.locator("#zeros-sparsity input[type=number]")).to_be_enabled()
+    page.locator("button#sparsify").click()
+    expect(page.locator("#variants")).to_contain_text("sparse-1")
+    expect(page.locator("#variants")).to_contain_text("mixed (sensitivity); 50.0% of the weights in blocks are zeros")
+    expect(page.locator(".job-chip")).to_contain_text("done")
+    assert app.store.variant(run_id, "sparse-1").details["sparsity"] == 0.5
+
+
 def test_a_stopped_recovery_keeps_its_best(visit, app):
     page, run_id = inspected(visit, app, "quick")
     prune(page)
