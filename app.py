@@ -16,7 +16,7 @@ import gradio as gr
 import pages
 from minillm.jobs import Supervisor
 from minillm.store import Store
-from pages import _frame, _host, _theme
+from pages import _api, _frame, _host, _theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
@@ -38,6 +38,7 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False) as app:
         context = _frame.Context(store, supervisor, app, titles, confined)
         table.pop("").build(context)
+        _api.offer(context)
     for path, page in table.items():
         with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
             page.build(context)
@@ -52,7 +53,11 @@ def main() -> None:
     gr.set_static_paths(_host.static_paths())
     try:
         app = build(store, supervisor, confined)
-        styles: Any = {"theme": _theme.theme(), "css_paths": [_host.STYLE, _frame.STYLE], "head": _host.head_html()}
+        styles: Any = {
+            "theme": _theme.theme(),
+            "css_paths": [_host.STYLE, _frame.STYLE],
+            "head": _host.head_html() + _frame.SKIP,
+        }
         app.launch(server_name=given.host, server_port=given.port, footer_links=FOOTER, **styles, **QUIET)
     except OSError as fault:
         sys.exit(f"The app cannot listen on {given.host}:{given.port} ({fault}); give another --port.")

@@ -2,8 +2,9 @@
 
    MiniHost(element, props, trigger, watch) takes over one host. props.value: a figure as JSON, or null; the words around
    it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as
-   a file (name) and in words (alt), and what to look for where that is not the host's caption; each trace says in its
-   meta what its columns are called in a CSV file (columns; csv: false leaves the trace out). */
+   a file (name) and in words (alt), what to look for where that is not the host's caption, and how high it is at most
+   for its width (aspect, where cells are square); each trace says in its meta what its columns are called in a CSV file
+   (columns, "" for one that means nothing; csv: false leaves the trace out). */
 (() => {
   const NARROW = 560;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
@@ -39,7 +40,8 @@
   const extra = (figure, width) => {
     const longest = Math.max(0, ...entries(figure).map(trace => (trace.name ?? "").length));
     const columns = Math.max(1, Math.floor((width - 70) / (6.3 * longest + 45)));
-    return 19 * Math.max(0, Math.ceil(entries(figure).length / columns) - 1) + (figure.layout.coloraxis ? 40 : 0);
+    const bar = figure.layout.coloraxis && figure.layout.coloraxis.showscale !== false;
+    return 19 * Math.max(0, Math.ceil(entries(figure).length / columns) - 1) + (bar ? 40 : 0);
   };
 
   /* The figure in the colours and for the width of where it stands. */
@@ -76,7 +78,10 @@
     const started = /^trace \d+$/.test(trace.name) ? {} : {series: trace.name};
     if (trace.z) {
       for (let j = 0; j < trace.z.length; j++) for (let i = 0; i < trace.z[j].length; i++) {
-        const row = {[names.x ?? "x"]: along("x", i), [names.y ?? "y"]: along("y", j), [names.z ?? "z"]: trace.z[j][i]};
+        const row = {...started};
+        if (names.x !== "") row[names.x ?? "x"] = along("x", i);
+        if (names.y !== "") row[names.y ?? "y"] = along("y", j);
+        if (names.z !== "") row[names.z ?? "z"] = trace.z[j][i];
         add(row, trace.customdata?.[j]?.[i]);
       }
       return found;
@@ -166,14 +171,37 @@
       ],
     };
 
-    const draw = () => drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
+    /* One drawing at a time, for plotly mixes up two that overlap; what comes meanwhile is drawn once, as it then is. */
+    let busy = false, again = false;
+    const draw = async () => {
+      again = true;
+      if (busy) return;
+      for (busy = true; again;) {
+        again = false;
+        await drawing().catch(fault => { find("empty").textContent = `This figure could not be drawn: ${fault}`; });
+      }
+      busy = false;
+    };
 
-    /* plotly draws on several sheets: the first is the picture for screen readers, the others are silent. */
-    const spoken = text => plot.querySelectorAll(".main-svg").forEach((sheet, i) => {
-      if (i) return sheet.setAttribute("aria-hidden", "true");
-      sheet.setAttribute("role", "img");
-      sheet.setAttribute("aria-label", text);
-    });
+    /* What a screen reader says when the picture gets the focus; plotly's sheets are silent. */
+    const spoken = text => {
+      plot.setAttribute("aria-label", text);
+      for (const sheet of plot.querySelectorAll(".main-svg")) sheet.setAttribute("aria-hidden", "true");
+    };
+
+    /* plotly links parts of a picture (clips, patterns) by the page's address as it was at first; such links are dead once
+       a page has put its options into the address. */
+    const relinked = () => {
+      const before = plot._context?._baseUrl, now = location.href.split("#")[0];
+      if (!before || before === now) return;
+      plot._context._baseUrl = now;
+      for (const part of plot.querySelectorAll("[clip-path], [style]")) {
+        for (const name of ["clip-path", "style"]) {
+          const value = part.getAttribute(name);
+          if (value?.includes(before)) part.setAttribute(name, value.replaceAll(before + "#", now + "#"));
+        }
+      }
+    };
 
     const drawing = async () => {
       const given = props.value ? JSON.parse(props.value) : null, meta = given?.layout.meta ?? {};
@@ -183,25 +211,29 @@
       find("figure").classList.toggle("plot-none", !given);
       width = plot.clientWidth;
       if (!given || !width) return;
-      plot.style.height = (given.layout.height ?? words.height) + (width < NARROW ? extra(given, width) : 0) + "px";
+      const height = Math.min(given.layout.height ?? words.height, (meta.aspect ?? Infinity) * width);
+      plot.style.height = height + (width < NARROW ? extra(given, width) : 0) + "px";
+      relinked();
       const figure = dressed(props.value, theme(), width);
       await Plotly.react(plot, figure.data, figure.layout, config);
       if (drawn !== plot) plot.on("plotly_click", clicked);
       drawn = plot;
-      spoken([words.heading, meta.alt].filter(Boolean).join(". "));
+      spoken([words.heading, meta.alt, find("caption").textContent].filter(Boolean).join(". "));
     };
 
     find("csv").addEventListener("click", saveCsv);
     find("png").addEventListener("click", savePng);
     watch("value", draw);
 
+    const readdressed = () => element.isConnected ? relinked() : window.removeEventListener("readdressed", readdressed);
+    window.addEventListener("readdressed", readdressed);
     const dark = new MutationObserver(() => element.isConnected ? draw() : dark.disconnect());
     dark.observe(document.body, {attributes: true, attributeFilter: ["class"]});
     /* A plot in a tab that is not open has no width: it is drawn when it gets one. */
     const resized = new ResizeObserver(() => {
       const now = plot.clientWidth;
       if (!now || now === width) return;
-      const redraw = drawn !== plot || (now < NARROW) !== (width < NARROW);
+      const redraw = busy || drawn !== plot || (now < NARROW) !== (width < NARROW);
       width = now;
       redraw ? draw() : Plotly.Plots.resize(plot);
     });

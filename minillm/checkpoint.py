@@ -46,7 +46,9 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
     with written_whole(folder) as scratch:
         scratch.mkdir()
         with quiet():
-            lm.model.save_pretrained(scratch, **{"max_shard_size": SHARD} if lm.offloaded else {})
+            # By the names weights have in memory, as they are read: on the hub some families have others.
+            pieces = {"max_shard_size": SHARD} if lm.offloaded else {}
+            lm.model.save_pretrained(scratch, save_original_format=False, **pieces)
         blocks = zip(lm.family.block_list(lm.model), lm.groups.blocks, strict=True)
         _add_table(scratch / "config.json", [_block_row(lm.family, block, groups) for block, groups in blocks])
         if lm.tokenizer is not None:

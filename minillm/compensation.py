@@ -65,7 +65,12 @@ def compensation_events(
 def _patch(weight: Tensor, kept: Tensor, gone: Tensor, seen: InputMean | InputMoments, where: str) -> Patch:
     kept_weight, gone_weight = weight[:, kept].float(), weight[:, gone].float()
     if isinstance(seen, InputMean):
-        return Patch(bias=gone_weight @ seen.mean[gone])
+        bias = gone_weight @ seen.mean[gone]
+        if not bias.isfinite().all():
+            raise NumericalFault(
+                f"At {where}: the mean of the inputs is not finite; load the model in float32, or give another text."
+            )
+        return Patch(bias=bias)
     assert seen.moments is not None
     columns = kept_weight.add_(taken_over(gone_weight, seen.moments, kept, gone, where))
     return Patch(columns=columns.to(weight.dtype))

@@ -95,16 +95,7 @@ def _convert(gguf: Path, place: Path) -> None:
 
     _, model, tokenizer = read_gguf(gguf, torch.float32)
     model.config.name_or_path = EMBEDDED
-    record = {
-        "format": FORMAT,
-        "model": MODELS[EMBEDDED].label,
-        "package": PACKAGE,
-        "version": VERSION,
-        "licence": MODELS[EMBEDDED].licence,
-        "file": GGUF,
-        "sha256": GGUF_SHA256,
-        "note": MODELS[EMBEDDED].note,
-    }
+    record = {"format": FORMAT, **MODELS[EMBEDDED].provenance, "file": GGUF, "sha256": GGUF_SHA256}
     with written_whole(place) as scratch, quiet():
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)

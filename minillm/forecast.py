@@ -47,6 +47,7 @@ class Tensors:
 FAMILIES = {
     "llama": Tensors(wide=3, residual=2, kept=5, norms=3),
     "opt": Tensors(wide=2, residual=1, kept=3, norms=0),
+    "neox": Tensors(wide=2, residual=2, kept=3, norms=0),
     "bloom": Tensors(wide=6, residual=1, kept=6, norms=4, scores=3),
 }
 

@@ -33,7 +33,8 @@ class Generation:
     text: without the prompt; tokens: how many it wrote, the end token not counted; prompt_tokens: of the prompt, chat
     format included; stopped: "eos" or "length"; seconds: its own computing; first_token_seconds: reading the prompt and
     choosing the first token; tokens_per_second: after the first token; prompt_perplexity: of the prompt's tokens, None
-    where it has only one.
+    where it has only one; ids: of the prompt's tokens, then of those it wrote; pieces: what each of the latter added to
+    the text ("" inside a character).
     """
 
     text: str
@@ -44,10 +45,12 @@ class Generation:
     first_token_seconds: float
     tokens_per_second: float
     prompt_perplexity: float | None
+    ids: tuple[int, ...] = ()
+    pieces: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold."""
-        return asdict(self)
+        """A dictionary that JSON can hold: what was written and measured, without its tokens."""
+        return {name: value for name, value in asdict(self).items() if name not in ("ids", "pieces")}
 
 
 def generate(
@@ -159,6 +162,7 @@ class _Writing:
     ids: Tensor
     cache: Any = None
     written: list[int] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
     ended: bool = False
     seconds: float = 0.0
     first_seconds: float = 0.0
@@ -181,6 +185,7 @@ class _Writing:
             return ""
         self.written.append(token)
         piece = self.decoder.send(token)
+        self.pieces.append(piece)
         self.text += piece
         return piece
 
@@ -206,6 +211,8 @@ class _Writing:
             first_token_seconds=self.first_seconds,
             tokens_per_second=(count - 1) / after if count > 1 and after > 0 else 0.0,
             prompt_perplexity=None if loss is None else math.exp(min(loss, 700)),
+            ids=(*self.ids[0].tolist(), *self.written),
+            pieces=tuple(self.pieces),
         )
 
 

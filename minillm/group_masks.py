@@ -6,6 +6,7 @@ layers and kinds not named are untouched.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from .walk import Stream, Weights, forward_events, tail_losses
 from .zeroth_order import noise
 
 Mask = Mapping[int, Mapping[str, Tensor]]
+Place = tuple[int, str]
+"""(layer, kind)."""
 
 AT_ONCE = 16
 
@@ -67,12 +70,26 @@ def masked_losses_events(
     yield Event(RESULT, 1, 1, torch.stack(found))
 
 
-def group_gradient_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Events:
-    """∂L/∂m of every group's mask by the zeroth-order estimate, averaged over `directions`.
+@dataclass(frozen=True)
+class GroupProbes:
+    """Directions that were tried on the masks of all groups.
 
-    One unknown a group instead of one a weight, so that it converges for heads and blocks at an affordable number of
-    directions. The result is ({(layer, kind): float64 [groups]}, c of each direction). Multiplies by z whatever the
-    estimator ("divide" is the same for ±1 and has no mean for a Gaussian). Raises NumericalFault where all c are zero.
+    drawn: z of each, {(layer, kind): float32 [groups]}; coefficients: c of each (Eq. 7, on masks).
+    """
+
+    drawn: list[dict[Place, Tensor]]
+    coefficients: tuple[float, ...]
+
+    def gradient(self, coefficients: Sequence[float]) -> dict[Place, np.ndarray]:
+        """∂L/∂m estimated from the first directions, as many as coefficients are given: float64 [groups] each."""
+        pairs = list(zip(coefficients, self.drawn, strict=False))
+        return {place: np.mean([c * z[place].double().numpy() for c, z in pairs], axis=0) for place in self.drawn[0]}
+
+
+def group_probe_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Events:
+    """Try `directions` on the masks of all groups; the result is their `GroupProbes`.
+
+    Raises NumericalFault where all c are zero.
     """
     places = [(layer, kind) for layer in range(len(lm.groups)) for kind in KINDS]
     drawn = [
@@ -85,20 +102,27 @@ def group_gradient_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> 
     coefficients = ((pairs[:, 0] - pairs[:, 1]) / (2 * settings.epsilon)).tolist()
     if not any(coefficients):
         raise NumericalFault("No direction changed the loss; try a larger epsilon.")
-    gradient = {
-        place: np.mean([c * z[place].double().numpy() for c, z in zip(coefficients, drawn, strict=True)], axis=0)
-        for place in places
-    }
-    yield Event(RESULT, 1, 1, (gradient, tuple(coefficients)))
+    yield Event(RESULT, 1, 1, GroupProbes(drawn, tuple(coefficients)))
 
 
-def _group_noise(lm: LoadedModel, settings: Settings, direction: int, place: tuple[int, str]) -> Tensor:
+def group_gradient_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Events:
+    """∂L/∂m of every group's mask by the zeroth-order estimate, averaged over `directions`.
+
+    One unknown a group instead of one a weight, so that it converges for heads and blocks at an affordable number of
+    directions. The result is ({(layer, kind): float64 [groups]}, c of each direction). Multiplies by z whatever the
+    estimator ("divide" is the same for ±1 and has no mean for a Gaussian). Raises what `group_probe_events` raises.
+    """
+    probes: GroupProbes = yield from relay(group_probe_events(lm, rows, settings))
+    yield Event(RESULT, 1, 1, (probes.gradient(probes.coefficients), probes.coefficients))
+
+
+def _group_noise(lm: LoadedModel, settings: Settings, direction: int, place: Place) -> Tensor:
     layer, kind = place
     shape = torch.empty(lm.groups.blocks[layer].count(kind))
     return noise(shape, settings.noise, settings.seed, "groups", direction, layer, kind)
 
 
-def _perturbed(z: dict[tuple[int, str], Tensor], scale: float) -> Mask:
+def _perturbed(z: dict[Place, Tensor], scale: float) -> Mask:
     mask: dict[int, dict[str, Tensor]] = {}
     for (layer, kind), values in z.items():
         mask.setdefault(layer, {})[kind] = 1 + scale * values

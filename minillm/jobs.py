@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .criteria import CRITERIA
 from .errors import BadInput, UnknownName
 from .plan import make_plan
-from .recipe import PruneRequest, RecoverRequest, Request
+from .recipe import GenerateRequest, PruneRequest, RecoverRequest, Request
 from .records import ORIGINAL, QUEUED, RUNNING, Job
 from .store import Store
 from .supervisor import Supervisor
@@ -60,7 +60,8 @@ def submit(store: Store, run_id: str, request: Request) -> int:
     """
     store.run(run_id)
     for name in getattr(request, "variants", ()):
-        store.variant(run_id, name)
+        anywhere = isinstance(request, GenerateRequest)
+        store.check_at_hand(*(store.located(run_id, name) if anywhere else (run_id, name)))
     if isinstance(request, RecoverRequest) and store.variant(run_id, request.variant).kind == ORIGINAL:
         raise BadInput("The original has nothing to recover from; choose a pruned variant.")
     if isinstance(request, PruneRequest):

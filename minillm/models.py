@@ -177,6 +177,9 @@ def _located(name: str | Path) -> Generator[Event, None, tuple[Path, dict[str, A
     """(folder or file on this machine, provenance) of a name."""
     kind = kind_of(name)
     if kind == BUILT_IN:
+        entry = MODELS[str(name)]
+        if entry.folder is not None:
+            return entry.folder, entry.provenance
         place = yield from relay(embedded.prepared_events())
         return place, json.loads((place / "provenance.json").read_text())
     if kind == HUB:

@@ -1,4 +1,4 @@
-"""Where things are kept: `MINILLM_HOME`, or a folder in the user's cache."""
+"""Where things are kept: `MINILLM_HOME`, or a folder in the user's cache; and what comes with the project."""
 
 import errno
 import os
@@ -10,6 +10,8 @@ from tempfile import mkdtemp
 from .errors import DoesNotFit
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ASSETS = Path(__file__).parents[1] / "assets"
+"""What comes with the project."""
 
 
 def home() -> Path:

@@ -18,10 +18,9 @@ import torch
 from .catalogue import PATH, allowed_path, kind_of
 from .checkpoint import load_pruned
 from .device import free_memory, pick_device
-from .errors import BadInput
 from .events import RESULT, Event, Events, relay
 from .models import LoadedModel, load_model_events
-from .records import ORIGINAL, PRUNED, Variant
+from .records import ORIGINAL
 from .store import Store
 from .surgery import prune_events
 
@@ -86,18 +85,8 @@ class Pool:
             yield Event("load", 0, 1)
             yield Event(RESULT, 1, 1, load_pruned(folder, original.device))
         else:
-            _check_plan_says_all(store.variant(run_id, name))
+            store.check_at_hand(run_id, name)
             yield from prune_events(original, store.plan(run_id, name))
-
-
-def _check_plan_says_all(variant: Variant) -> None:
-    """Raises BadInput for a variant that is more than its plan and whose weights are not here: cut again by the plan
-    alone it would be another model under the same name."""
-    if variant.kind != PRUNED or variant.request.get("compensate"):
-        raise BadInput(
-            f"The weights of “{variant.name}” are not kept here (its run was imported, as the sample run is); its "
-            "numbers and texts can be read, and Prune & recover makes it anew."
-        )
 
 
 def size(thing: Any) -> int:

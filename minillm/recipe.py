@@ -34,6 +34,24 @@ USED_WITH = {
 }
 """Which settings matter with which gradient source; reduction and seed may with any."""
 
+DRAWS: dict[str, dict[str, Any]] = {
+    "gaussian": {},
+    "rademacher": {"noise": "rademacher"},
+    "minibatch": {"minibatch": 1},
+    "groups": {"noise": "rademacher", "scope": "groups"},
+}
+"""What a fidelity job draws z for, with the settings of scoring that say so: every weight (N(0, 1) or ±1), every weight
+anew for each gradient row, the mask of every group."""
+
+ALLOCATIONS = {"uniform": "Every block of the range gives up the same share of its heads and of its channels."}
+COMPENSATIONS = {
+    "": "Nothing: what is cut is gone (the paper).",
+    "bias": "What the cut columns of o and down contributed on average is added to their bias (FLAP).",
+    "least-squares": "The columns of o and down that stay take over what the cut ones did, by least squares on the "
+    "second moments of their inputs.",
+}
+"""How much each block gives up, and what makes up for the cut without training: {name: what it means}."""
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -119,8 +137,8 @@ class PruneRequest(Checked):
     channels_from: str = kept(line(empty=True), default="")
     ratio: float = kept(number(0, 0.99), default=0.2)
     layers: tuple[int, ...] | None = kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    allocation: str = kept(one_of("uniform"), default="uniform")
-    compensate: str = kept(one_of("", "bias", "least-squares"), default="")
+    allocation: str = kept(one_of(*ALLOCATIONS), default="uniform")
+    compensate: str = kept(one_of(*COMPENSATIONS), default="")
     evaluate_text: str = kept(text_or_none, default="python-docs")
     evaluate_tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
     evaluate_length: int = kept(whole(2, 131_072), default=128)
@@ -149,7 +167,10 @@ class RecoverRequest(Checked):
 
 @dataclass(frozen=True)
 class GenerateRequest(Checked):
-    """Continue some prompts with some variants. temperature 0: always the likeliest word."""
+    """Continue some prompts with some variants. temperature 0: always the likeliest word.
+
+    variants: of this run by name, of another as RUN/NAME; blind: who wrote what is shown only once a reader has voted.
+    """
 
     kind: ClassVar[str] = "generate"
     prompts: tuple[str, ...] = kept(several(line(LONGEST_PROMPT, strip=False), 50))
@@ -159,6 +180,13 @@ class GenerateRequest(Checked):
     top_p: float = kept(number(0.01, 1), default=1.0)
     seed: int = kept(whole(0, 2**31 - 1), default=0)
     chat: bool = kept(yes_or_no, default=True)
+    blind: bool = kept(yes_or_no, default=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `generation.generate` takes: the same for every variant and prompt."""
+        names = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -172,11 +200,49 @@ class EvaluateRequest(Checked):
     tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
 
 
-Request = InspectRequest | ScoreRequest | PruneRequest | RecoverRequest | GenerateRequest | EvaluateRequest
+@dataclass(frozen=True)
+class FidelityRequest(Checked):
+    """Hold estimated gradients against the exact one, on the run's model and text (see `fidelity`).
+
+    draws: names in `DRAWS`; seeds: how many, from the run's own up; directions: numbers of z to average over all
+    weights; group_directions: over the masks of groups; samples, gradient_samples: rows for activations and gradients,
+    fewer than the run's because each direction costs two passes over the latter.
+    """
+
+    kind: ClassVar[str] = "fidelity"
+    draws: tuple[str, ...] = kept(several(one_of(*DRAWS), len(DRAWS)), default=tuple(DRAWS))
+    seeds: int = kept(whole(1, 20), default=3)
+    directions: tuple[int, ...] = kept(several(whole(1, 1024), 8), default=(1, 2, 4, 8))
+    group_directions: tuple[int, ...] = kept(several(whole(1, 4096), 8), default=(4, 16))
+    samples: int = kept(whole(1, 100_000), default=32)
+    gradient_samples: int = kept(whole(1, 100_000), default=2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "directions", tuple(sorted(self.directions)))
+        object.__setattr__(self, "group_directions", tuple(sorted(self.group_directions)))
+        object.__setattr__(self, "gradient_samples", min(self.gradient_samples, self.samples))
+
+    def directions_of(self, draw: str) -> tuple[int, ...]:
+        """How many directions a draw tries. One z a row is tried once: it is the fewest passes that see the loss."""
+        return {"groups": self.group_directions, "minibatch": (1,)}.get(draw, self.directions)
+
+
+Request = (
+    InspectRequest | ScoreRequest | PruneRequest | RecoverRequest | GenerateRequest | EvaluateRequest | FidelityRequest
+)
 
 REQUESTS: dict[str, type[Request]] = {
     request.kind: request
-    for request in (InspectRequest, ScoreRequest, PruneRequest, RecoverRequest, GenerateRequest, EvaluateRequest)
+    for request in (
+        InspectRequest,
+        ScoreRequest,
+        PruneRequest,
+        RecoverRequest,
+        GenerateRequest,
+        EvaluateRequest,
+        FidelityRequest,
+    )
 }
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BadInput
-from .paths import written_whole
+from .paths import ASSETS, written_whole
 from .recipe import RunRecipe
 from .records import ORIGINAL
 from .store import RUN_ID, Store
 
 FORMAT = 1
 FILES = ("scores", "plans")
-BUNDLED = Path(__file__).parent.parent / "assets" / "sample_run"
+BUNDLED = ASSETS / "sample_run"
 """The sample run that comes with the app."""
 
 

@@ -24,7 +24,7 @@ from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence, fi
 from .criteria.base import FLUCTUATION, MOMENTS, NORM
 from .errors import BadInput, NumericalFault, TextTooShort
 from .events import RESULT, Event, Events, finish, relay
-from .group_masks import AT_ONCE, group_gradient_events
+from .group_masks import AT_ONCE, Place, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
@@ -33,7 +33,7 @@ from .residence import in_turn
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputFluctuation, InputMoments, InputNorm
-from .submodels import Place, submodel_scores_events
+from .submodels import submodel_scores_events
 from .walk import Observed, Stream, Weights, forward_events, reverse_events
 from .zeroth_order import Estimate, generator
 
@@ -86,6 +86,14 @@ def _checked(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
             "tokenise the text with the model's own tokenizer."
         )
     return tokens
+
+
+def _finite(seen: Tensor) -> Tensor:
+    if not seen.isfinite().all():
+        raise NumericalFault(
+            "The inputs are not finite numbers on this text; load the model in float32, or give another text."
+        )
+    return seen
 
 
 def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
@@ -246,7 +254,7 @@ class _Scoring:
         for name, observer in observed.items():
             if id(observer) not in known:
                 try:
-                    known[id(observer)] = observer.result()
+                    known[id(observer)] = _finite(observer.result())
                 except NumericalFault as fault:
                     raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
         return {name: known[id(observer)] for name, observer in observed.items()}

@@ -14,22 +14,28 @@ CHOICES = {
     "scope": ("weights", "groups"),
 }
 
+MEANINGS = {
+    "reduction": "Over the structures of a group: max (the paper), sum or mean of their sums, or llm-pruner: the "
+    "largest structure for each channel first, then the sum over the head.",
+    "noise": "Zeroth order: z ~ N(0, 1), gaussian, or ±1, rademacher.",
+    "estimator": "Zeroth order: ĝ = c / z, divide (Eq. 8), or c · z, multiply.",
+    "directions": "Zeroth order: how many z are averaged (the paper's n).",
+    "minibatch": "Zeroth order: gradient samples that share one z; 0: all.",
+    "epsilon": "Zeroth order: scale of the perturbation (the paper gives none; MeZO's 1e-3).",
+    "seed": "Of noise, and of the criterion random.",
+    "scope": "Zeroth order: perturb weights (the paper), or groups: one unknown a group, a mask on its output.",
+    "taylor": "Backprop, LLM-Pruner's variants: param_first Σ|W·g|, vectorize |Σ W·g|, param_second Σ|W·F·W|, "
+    "param_mix Σ|W·g − ½ W·F·W|, F the mean squared gradient of single samples.",
+    "submodels": "Bonsai: how many sub-models.",
+    "drop": "Bonsai: share of groups that a sub-model drops.",
+    "rounds": "Bonsai: in how many steps that share is reached.",
+}
+"""What each field of `Settings` means, for people: the command line's help and the Methods page."""
+
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """How to score. The defaults are the paper as printed.
-
-    reduction: over the structures of a group: "max" (the paper), "sum", "mean" of the structures' sums, or
-    "llm-pruner": the largest structure for each channel first, then the sum over the head.
-    noise, estimator: z ~ N(0, 1) or ±1; ĝ = c / z (Eq. 8, "divide") or c · z ("multiply").
-    directions: how many z are averaged (the paper's n); minibatch: gradient samples that share one z (0: all);
-    epsilon: perturbation scale (the paper gives none; MeZO's 1e-3); seed: of noise and of `random`.
-    scope: zeroth order on "weights" (the paper), or on "groups": one unknown a group, a mask on its output.
-    taylor: LLM-Pruner's variants of the first-order term, with backprop: "param_first" Σ|W·g|, "vectorize" |Σ W·g|,
-    "param_second" Σ|W·F·W| and "param_mix" Σ|W·g − ½ W·F·W|, F the mean squared gradient of single samples.
-    submodels, drop, rounds: Bonsai's number of sub-models, the share of groups each drops, and in how many steps
-    that share is reached.
-    """
+    """How to score. The defaults are the paper as printed; `MEANINGS` says what each field means."""
 
     reduction: str = kept(one_of(*CHOICES["reduction"]), default="max")
     noise: str = kept(one_of(*CHOICES["noise"]), default="gaussian")

@@ -52,13 +52,12 @@ class InputMoments:
         return self.total / self.tokens
 
     def result(self) -> Tensor:
-        """The diagonal of the damped H⁻¹: float32 [features]. A feature that never fired counts as 1 (SparseGPT).
+        """The diagonal of the damped H⁻¹: float32 [features].
 
         Raises NumericalFault where no damping up to the mean diagonal makes H positive definite.
         """
         assert self.moments is not None
-        dead = self.moments.diagonal() == 0
-        return torch.cholesky_inverse(damped_factor(self.moments + torch.diag(dead.float()))).diagonal()
+        return torch.cholesky_inverse(damped_factor(self.moments)).diagonal()
 
 
 DAMPING, MOST_DAMPING = 0.01, 1.0
@@ -67,8 +66,10 @@ DAMPING, MOST_DAMPING = 0.01, 1.0
 def damped_factor(moments: Tensor) -> Tensor:
     """Cholesky factor of H + λ · mean diagonal · I, λ = 1 % and ten times more while it fails: [features, features].
 
-    Raises NumericalFault where λ = 1 does not help either, or H is not finite.
+    A feature that never fired counts as 1 on the diagonal (SparseGPT). Raises NumericalFault where λ = 1 does not help
+    either, or H is not finite.
     """
+    moments = moments + torch.diag((moments.diagonal() == 0).to(moments))
     damping, mean = DAMPING, moments.diagonal().mean()
     while damping <= MOST_DAMPING and moments.isfinite().all():
         damped = moments.clone()

@@ -18,7 +18,7 @@ from .errors import BadInput, UnknownName
 from .jobtable import IS_LIVE, JobTable
 from .plan import Plan
 from .recipe import RunRecipe
-from .records import LIVE, ORIGINAL, STATES, Job, Result, Run, StoredEvent, Variant
+from .records import DONE, LIVE, ORIGINAL, PRUNED, STATES, Job, Result, Run, StoredEvent, Variant
 from .scores import Scores
 
 RUN_ID = re.compile(r"[0-9a-f]{8}")
@@ -32,7 +32,7 @@ SELECT * FROM runs WHERE NOT EXISTS (
 ORDER BY created DESC, rowid DESC LIMIT ?
 """
 
-__all__ = ["LIVE", "STATES", "Job", "Result", "Run", "Store", "StoredEvent", "Variant"]
+__all__ = ["DONE", "LIVE", "ORIGINAL", "PRUNED", "STATES", "Job", "Result", "Run", "Store", "StoredEvent", "Variant"]
 
 
 class Store(JobTable):
@@ -128,6 +128,29 @@ class Store(JobTable):
         if name not in known:
             raise UnknownName("variant", name, known)
         return known[name]
+
+    def located(self, run_id: str, reference: str) -> tuple[str, str]:
+        """(run, variant) that a reference means, seen from a run: NAME is a variant of its own, RUN/NAME of any run.
+
+        Raises BadInput where there is no such run, UnknownName where it has no such variant.
+        """
+        other, _, name = reference.rpartition("/")
+        return other or run_id, self.variant(other or run_id, name).name
+
+    def at_hand(self, run_id: str, name: str) -> bool:
+        """Whether a variant can be brought back: its plan says all there is to it, or its weights are kept here."""
+        variant = self.variant(run_id, name)
+        by_plan = variant.kind == PRUNED and not variant.request.get("compensate")
+        return variant.kind == ORIGINAL or by_plan or self.weights_folder(run_id, name).is_dir()
+
+    def check_at_hand(self, run_id: str, name: str) -> None:
+        """Raise BadInput for a variant that is more than its plan and whose weights are not here: cut again by the plan
+        alone it would be another model under the same name."""
+        if not self.at_hand(run_id, name):
+            raise BadInput(
+                f"The weights of “{name}” are not kept here (its run was imported, as the sample run is); its numbers "
+                "and texts can be read, and Prune & recover makes it anew."
+            )
 
     def free_name(self, run_id: str, kind: str) -> str:
         """The next name for a variant of a kind: pruned-1, pruned-2 …"""

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from .events import Event, relay
-from .group_masks import masked_losses_events
+from .group_masks import Place, masked_losses_events
 from .models import LoadedModel
 from .settings import Settings
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 FOLDS = 4
 
-Place = tuple[int, str]
 Vectors = dict[Place, np.ndarray]
 
 

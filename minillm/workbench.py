@@ -53,8 +53,8 @@ class Workbench:
         return data
 
     def variant_events(self, name: str = ORIGINAL) -> Events:
-        """A variant of the run, loaded."""
-        return self.pool.variant_events(self.store, self.run_id, name)
+        """A variant of the run, or of another one as RUN/NAME, loaded."""
+        return self.pool.variant_events(self.store, *self.store.located(self.run_id, name))
 
     def text_events(self, lm: LoadedModel) -> Events:
         """The run's calibration text: int64 [samples, length]."""

@@ -8,7 +8,7 @@ Weights are never changed: W ± εz exists for one block at a time. Only the blo
 perturbs every parameter; embeddings and norms would add variance only).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -23,6 +23,9 @@ from .settings import Settings
 from .walk import Stream, Weights, tail_losses
 
 SMALLEST = 1e-6
+
+Mix = tuple[str, str]
+"""How probes make a gradient: (estimator, what else tells it from others)."""
 
 
 def generator(device: torch.device, *key: object) -> torch.Generator:
@@ -137,6 +140,23 @@ class Estimate:
             total = part if total is None else total.add_(part)
         assert total is not None
         return total
+
+    def running(
+        self, layer: int, name: str, weight: Tensor, mixes: Mapping[Mix, Sequence[float]]
+    ) -> Iterator[tuple[Tensor, dict[Mix, Tensor]]]:
+        """Several estimates from one drawing of each z: after each probe its z, and for each mix the sum so far.
+
+        mixes: {(estimator, name): a factor for each probe, c or another}. The sums are float32 [out, in], go on
+        growing, and are not divided by the number of probes.
+        """
+        totals = {mix: torch.zeros(weight.shape, device=weight.device) for mix in mixes}
+        one = torch.ones((), device=weight.device)
+        for place, probe in enumerate(self.probes):
+            z = probe.z(layer, name, weight)
+            for mix, total in totals.items():
+                factor = mixes[mix][place]
+                total.addcdiv_(one, z, value=factor) if mix[0] == "divide" else total.add_(z, alpha=factor)
+            yield z, totals
 
 
 def perturbed(family: Family, block: nn.Module, z: dict[str, Tensor], scale: float, float32: bool) -> Weights:

@@ -8,7 +8,7 @@ file, and its name here.
 from importlib import import_module
 from types import ModuleType
 
-NAMES = ("start", "model", "score", "compare", "prune", "generate", "runs")
+NAMES = ("start", "model", "score", "compare", "gradient", "prune", "generate", "runs", "learn", "methods")
 
 
 def modules() -> dict[str, ModuleType]:

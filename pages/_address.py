@@ -23,6 +23,7 @@ REMEMBER = """
     text ? address.searchParams.set(name, text) : address.searchParams.delete(name);
   });
   window.history.replaceState(window.history.state, "", address);
+  window.dispatchEvent(new Event("readdressed"));
 }
 """
 

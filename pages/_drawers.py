@@ -32,6 +32,20 @@ different criteria have different units: compare ranks, never heights.
 criterion; then compare `wanda` with `fms-zo`. With one direction the estimated gradient is noise times one number, so
 what `fms-zo` knows beyond noise is Wanda.
 """,
+    "gradient": """
+MINI-LLM's score is |W·g·X| (**Eq. 6**), with the gradient g estimated from losses alone: two forward passes at W ± εz
+give one number, c (**Eqs. 7 and 8**), and ĝ = c / z goes into the score (**Eq. 9**). c is the same for every weight.
+With one z it is a factor of all scores and drops out of every ranking; with z = ±1 what is left is Wanda exactly.
+Averaging over n directions brings the loss in, but one number a direction has to fill as many unknowns as there are
+weights: c is right, the dimension is too large. With one unknown a **group** there are fewer, and with the reverse walk
+the exact gradient costs little memory.
+
+The **noise-only control** is the same z with every c set to 1: what it shares with the exact scores it owes to W, X
+and chance. **Wanda** is the whole formula without a gradient. Each estimate is held against its own exact counterpart:
+Eq. 6 by backprop, without X LLM-Pruner's |W·g| (Eq. 3), for groups the derivative of their mask.
+
+**Try:** compare channels with head groups, then measure more directions over groups and see where their line goes.
+""",
     "runs": """
 A **run** is a recipe (model, text, seed and what else was asked) with everything that came of it. It has an address:
 send its link to someone on this machine and they see the same, also while a job is under way. **Perplexity** is how
@@ -40,6 +54,15 @@ these stand beside it.
 
 **Try:** tick two runs to see which settings differ and what that did to the numbers (the form of the paper's Tables 1
 and 6–11).
+""",
+    "methods": """
+Every line here is read from the same records as the form on the Score page, `python -m minillm criteria` and the table
+in the README, so that none can say something else. Four of the criteria are one computation: |W·g| or |W·g·X| (**Eqs. 3
+and 6**), with g by backpropagation or estimated from forward passes (**Eqs. 7–9**).
+
+**Look for** what a criterion reads, because that is what it costs, and for where it differs from its original.
+**Try:** take two that differ in one thing only, such as `llm-pruner` and `fms-bp`, and see on the Compare page what
+that thing does.
 """,
 }
 

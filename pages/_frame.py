@@ -43,6 +43,16 @@ ACT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 
 NO_RUN = "No run is open. Begin one on the Start or Model page, or open one from Runs."
 
+SKIP = """<script>
+{
+  const words = {href: '#page', className: 'skip', textContent: 'Skip to the page'};
+  const add = () => document.querySelector('a.skip') ||
+    document.body.prepend(Object.assign(document.createElement('a'), words));
+  document.body ? add() : addEventListener('DOMContentLoaded', add);
+}
+</script>"""
+"""The first stop of the Tab key: past the navigation. For `launch(head=…)`."""
+
 FOLLOW = """(run) => {
     const here = new URL(window.location);
     if (run && here.searchParams.get('run') !== run) { here.searchParams.set('run', run); window.location = here; }
@@ -133,7 +143,7 @@ class Shell:
         """Wire a control that starts a job: begin(run id, *values of inputs) -> its number. The page then follows it,
         to the address of another run where `begin` made one for it (without_run: `begin` takes "" for the run id).
 
-        The number is what the API's `api_name` returns; its parameters are named like `begin`'s, and `begin`'s
+        The number is what the API's start_`api_name` returns; its parameters are named like `begin`'s, and `begin`'s
         docstring describes it there. Call it after all `live`.
         """
 
@@ -143,10 +153,10 @@ class Shell:
                 raise BadInput(NO_RUN)
             return begin(run_id, *values)
 
-        event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=api_name, **ACT)
+        event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=f"start_{api_name}", **ACT)
         moved = event.success(self._run_of, [self.started], self.run, **QUIET)
         arrived = moved.success(None, [self.run], self.run, js=FOLLOW, **QUIET)
-        arrived.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+        self.looks_again(arrived)
         return event
 
     def _run_of(self, job_id: int) -> str:
@@ -175,8 +185,14 @@ class Shell:
         """The events of the frame itself: opening the page, looking again, stopping."""
         self.ctx.app.load(self._open, self._inputs(), [self.run, self.navbar, *self._outputs()], **QUIET)
         self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
-        stopped = self.stop.click(guarded(self._stop), [self.run], None, api_name="stop", **ACT)
-        stopped.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+        stopped = self.stop.click(
+            guarded(partial(_jobs.stop, self.ctx.store)), [self.run], None, api_visibility="private", **ACT
+        )
+        self.looks_again(stopped)
+
+    def looks_again(self, event: Any) -> None:
+        """After an event that has changed the run: draw everything anew. Call it after all `live`."""
+        event.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
 
     def _open(self, request: gr.Request, *values: Any) -> list[Any]:
         """The page as it opens: which run, and everything drawn."""
@@ -227,13 +243,6 @@ class Shell:
             else:
                 found += [gr.skip() for _ in view.outputs]
         return found
-
-    def _stop(self, run_id: str) -> None:
-        """Ask the live job of a run to stop."""
-        job = _jobs.current(self.ctx.store, run_id) if run_id else None
-        if job is None or not job.live:
-            raise BadInput("No job of this run is live; there is nothing to stop.")
-        jobs.cancel(self.ctx.store, job.id)
 
 
 def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:

@@ -31,14 +31,14 @@ HOST_JS = ASSETS / "plots.js"
 TEMPLATE = """
 <figure class="plot-figure plot-none" role="group" data-words="WORDS">
   <div class="plot-head">
-    <h3 class="plot-heading"></h3>
+    <h2 class="plot-heading"></h2>
     <span class="plot-save">
       <button type="button" class="plot-csv" title="Save the numbers (CSV)">CSV</button>
       <button type="button" class="plot-png" title="Save as a picture (PNG)">PNG</button>
     </span>
   </div>
   <p class="plot-empty"></p>
-  <div class="plot-mount"></div>
+  <div class="plot-mount" role="img" tabindex="0"></div>
   <figcaption class="plot-caption"></figcaption>
 </figure>
 """

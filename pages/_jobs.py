@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from minillm import jobs
+from minillm.errors import BadInput
 from minillm.store import Job, Store, StoredEvent
 
 from ._phrases import escape, percent, place, seconds, size
@@ -39,6 +40,14 @@ def stamp(store: Store, run_id: str) -> str:
     """A short text that changes whenever a job of the run has got further, begun or ended."""
     found = store.jobs(run_id)
     return ";".join(f"{job.id}:{job.state}:{job.updated}:{job.cancel}" for job in found if job.live or job is found[-1])
+
+
+def stop(store: Store, run_id: str) -> None:
+    """Ask the live job of a run to stop. Raises BadInput where there is none."""
+    job = current(store, run_id) if run_id else None
+    if job is None or not job.live:
+        raise BadInput("No job of this run is live; there is nothing to stop.")
+    jobs.cancel(store, job.id)
 
 
 def chip(store: Store, job: Job | None) -> str:

@@ -57,8 +57,7 @@ def beforehand(model: str, dtype: str) -> Known | None:
     entry = MODELS.get(model)
     if entry is None:
         return None
-    provenance = {"package": entry.package, "version": entry.version, "licence": entry.licence, "note": entry.note}
-    return Known(entry.groups, dtype if dtype in BYTES else "", provenance={"model": entry.label, **provenance})
+    return Known(entry.groups, dtype if dtype in BYTES else "", provenance=entry.provenance)
 
 
 def facts(known: Known) -> str:

@@ -103,7 +103,7 @@ def _spread(shares: Sequence[float]) -> str:
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", name: str = "") -> str:
     """Rows of words as a table that can be read aloud: the first cell of a row is its heading. Cells are escaped."""
-    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    columns = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
     body = "".join(
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in rows

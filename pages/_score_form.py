@@ -26,6 +26,21 @@ from . import _jobs
 from ._frame import Context
 from ._phrases import escape
 
+LABELS = {
+    "reduction": "Over the slices of a group",
+    "noise": "Noise z of the estimated gradient",
+    "estimator": "Estimate: c / z (Eq. 8) or c · z",
+    "directions": "Directions averaged",
+    "minibatch": "Samples that share a z (0: all)",
+    "epsilon": "Step ε",
+    "scope": "Perturb all weights, or a mask for each group",
+    "taylor": "Term of the exact gradient (LLM-Pruner's variants)",
+    "submodels": "Bonsai: sub-models",
+    "drop": "Bonsai: share of groups each drops",
+    "rounds": "Bonsai: rounds",
+}
+"""Settings of scoring in a few words; the Methods page says what each means."""
+
 FIRST = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
 
 
@@ -100,24 +115,16 @@ def lay_out_recipe() -> dict[str, Any]:
 
 
 def lay_out_settings() -> dict[str, Any]:
-    """Controls of `Settings`, by field; the seed is the run's."""
-    default = Settings()
-    chosen = {
-        name: gr.Dropdown(list(CHOICES[name]), value=getattr(default, name), label=label, elem_id=f"setting-{name}")
-        for name, label in (
-            ("reduction", "Over the slices of a group"),
-            ("noise", "Noise z of the estimated gradient"),
-            ("estimator", "Estimate: c / z (Eq. 8) or c · z"),
-        )
-    }
-    numbers = {
-        "directions": gr.Number(default.directions, label="Directions averaged", precision=0, minimum=1),
-        "minibatch": gr.Number(default.minibatch, label="Samples that share a z (0: all)", precision=0, minimum=0),
-        "epsilon": gr.Number(default.epsilon, label="Step ε", minimum=0),
-    }
-    for name, control in numbers.items():
-        control.elem_id = f"setting-{name}"
-    return {**chosen, **numbers}
+    """Controls of `Settings`, by field, in the order in which `begin` takes them; the seed is the run's."""
+    default = Settings().to_json()
+    return {name: _control(name, label, default[name]) for name, label in LABELS.items()}
+
+
+def _control(name: str, label: str, value: Any) -> Any:
+    common: dict[str, Any] = {"value": value, "label": label, "elem_id": f"setting-{name}"}
+    if name in CHOICES:
+        return gr.Dropdown(list(CHOICES[name]), **common)
+    return gr.Number(precision=0 if isinstance(value, int) else None, minimum=0, **common)
 
 
 def criteria_table() -> str:
@@ -155,15 +162,31 @@ def begin(
     directions: float,
     minibatch: float,
     epsilon: float,
+    scope: str = "weights",
+    taylor: str = "param_first",
+    submodels: float = 64,
+    drop: float = 0.2,
+    rounds: float = 1,
 ) -> int:
     """Score a run's model under some criteria; returns the job's number. Other text, samples or seed than the run's
     make a new run beside it."""
     if not criteria:
         raise BadInput("No criterion is ticked; tick at least one.")
     text = checked_text(text, ctx.confined)
-    settings = {"reduction": reduction, "noise": noise, "estimator": estimator, "epsilon": epsilon}
-    whole = {"directions": directions, "minibatch": minibatch}
-    request = ScoreRequest(criteria=tuple(criteria), settings=changed({**settings, **whole}))
+    settings = {
+        "reduction": reduction,
+        "noise": noise,
+        "estimator": estimator,
+        "directions": directions,
+        "minibatch": minibatch,
+        "epsilon": epsilon,
+        "scope": scope,
+        "taylor": taylor,
+        "submodels": submodels,
+        "drop": drop,
+        "rounds": rounds,
+    }
+    request = ScoreRequest(criteria=tuple(criteria), settings=changed(settings))
     asked = {"text": text, "samples": samples, "length": length, "gradient_samples": gradient_samples, "seed": seed}
     wanted = RunRecipe.from_json({**ctx.store.run(run_id).recipe.to_json(), **asked})
     return jobs.submit(ctx.store, run_for(ctx.store, run_id, wanted), request)

@@ -121,7 +121,7 @@ def _blocks(store: Store, run: Run, scores: dict[str, Scores]) -> int | None:
     inspected = store.results(run.id, "inspect")
     if inspected:
         return len(inspected[-1].data["groups"]["blocks"])
-    return MODELS[run.recipe.model].blocks if run.recipe.model in MODELS else None
+    return len(MODELS[run.recipe.model].groups) if run.recipe.model in MODELS else None
 
 
 def shown_name(label: str, criterion: str | None = None) -> str:

@@ -6,7 +6,8 @@ same place, which need not differ itself (a word may have been left out before i
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from html import escape
 
@@ -70,6 +71,22 @@ def agreement(original: str, other: str, ended: bool = True) -> str:
 
 def _words(count: int) -> str:
     return f"{count:,} word{'' if count == 1 else 's'}"
+
+
+def cut(pieces: list[Piece], sizes: Iterable[int]) -> list[list[Piece]]:
+    """Pieces cut into runs of so many characters each, and a last run with what is left. Only the first part of a
+    piece where the texts part says so."""
+    rest, runs = list(reversed(pieces)), []
+    for size in [*sizes, sum(len(piece.text) for piece in pieces)]:
+        run: list[Piece] = []
+        while size and rest:
+            piece = rest.pop()
+            run.append(replace(piece, text=piece.text[:size]))
+            if len(piece.text) > size:
+                rest.append(replace(piece, text=piece.text[size:], parts=False))
+            size -= len(run[-1].text)
+        runs.append(run)
+    return runs
 
 
 def marked(pieces: list[Piece]) -> str:

@@ -25,7 +25,7 @@ SCORED_FIRST = "Shown as soon as a criterion has been scored."
 
 PLOTS = {
     "bands": {"bands": ("Scores by block", "score_bands", "The first picture comes with the first scored block.")},
-    "sorted": {"sorted": ("Every block, lowest score first", "sorted_map", SCORED_FIRST)},
+    "sorted": {"sorted": ("Every block in the order of its scores", "sorted_map", SCORED_FIRST)},
     "kept": {"kept": ("What stays at this ratio", "kept_map", SCORED_FIRST)},
     "block": {"block": ("Every group of one block", "drill_down", SCORED_FIRST)},
     "memory": {
@@ -110,11 +110,13 @@ def lay_out_pictures() -> Pictures:
 
 
 def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
-    """The figures of a view, by name."""
-    return {
-        name: PlotlyHost(label, CAPTIONS[caption], empty=empty, elem_id=f"plot-{name}")
-        for name, (label, caption, empty) in PLOTS[view].items()
-    }
+    """The figures of a view, by name, beside each other where there is room."""
+    hosts = {}
+    with gr.Row(equal_height=False):
+        for name, (label, caption, empty) in PLOTS[view].items():
+            with gr.Column(min_width=340):
+                hosts[name] = PlotlyHost(label, CAPTIONS[caption], empty=empty, elem_id=f"plot-{name}")
+    return hosts
 
 
 def wire_pictures(shell: Shell, on: Pictures) -> None:

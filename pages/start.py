@@ -6,16 +6,20 @@ import gradio as gr
 
 from minillm.catalogue import EMBEDDED, MODELS
 from minillm.recipe import RunRecipe
-from minillm.sample import BUNDLED, import_run
+from minillm.sample import BUNDLED
 from minillm.store import Store
 
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, address, frame, guarded
+from ._host import PlotlyHost
 from ._phrases import escape
+from ._plots import CAPTIONS
 from ._runs import latest_table
+from ._sample import OPEN, RATIO, open_sample, overlap_at_once
 
 TITLE = "Start"
 LATEST = 8
+HEADING = f"The sample run: who cuts the same channels at a ratio of {RATIO:g}"
 
 WHAT = """
 # See what pruning criteria cut from a language model
@@ -32,9 +36,6 @@ STEPS = (
     ("generate", "Generate", "read before and after"),
 )
 
-OPEN = "(run, path) => { if (run) window.location.href = path + '?run=' + run; }"
-"""Goes to a page of a run."""
-
 
 def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
@@ -46,12 +47,17 @@ def build(ctx: Context) -> None:
             sample = gr.Button("Open the sample run", variant="primary", elem_id="open-sample", visible=bundled)
             label = f"Start with {MODELS[EMBEDDED].label}"
             embedded = gr.Button(label, variant="secondary" if bundled else "primary", elem_id="start-embedded")
+        with gr.Column(visible=bundled):
+            sample_plot = PlotlyHost(HEADING, CAPTIONS["overlap_lines"], height=320, elem_id="sample-overlap")
+            sample_said = gr.HTML(elem_id="sample-reading", elem_classes="reading")
         gr.Markdown("## Latest runs")
         latest = gr.HTML(elem_id="latest-runs")
         drawer("start")
         made = gr.Textbox(visible=False, label="Run")
         to_compare, to_score = (gr.Textbox(path, visible=False) for path in ("compare", "score"))
 
+        if bundled:
+            ctx.app.load(at_once, None, [sample_plot, sample_said], **QUIET)
         shell.live(lambda run_id: [stepper(run_id), latest_table(ctx.store, LATEST)], [steps, latest], without_run=True)
         opened = sample.click(guarded(partial(open_sample, ctx.store)), None, made, api_name="open_sample", **ACT)
         opened.success(None, [made, to_compare], None, js=OPEN, **QUIET)
@@ -68,9 +74,10 @@ def stepper(run_id: str) -> str:
     return f'<ol class="stepper">{items}</ol>'
 
 
-def open_sample(store: Store) -> str:
-    """The bundled sample run's id; it is added to the store the first time."""
-    return import_run(store, BUNDLED)
+def at_once() -> tuple[str, str]:
+    """The sample run's overlap as a picture and in words, with no run open."""
+    figure, said = overlap_at_once()
+    return figure, f"<p>{escape(said)}</p>"
 
 
 def begin_embedded(store: Store) -> str:

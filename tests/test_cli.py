@@ -152,8 +152,8 @@ def test_help_is_complete_and_needs_no_tensor_library():
     script = (
         "import sys, typer; from typer.testing import CliRunner; from minillm.cli import app\n"
         "r = CliRunner()\n"
-        "verbs = ' models criteria score overlap plan prune recover evaluate generate bench sample runs'.split(' ')\n"
-        "for v in verbs:\n"
+        "verbs = ' models criteria score overlap plan fidelity prune recover evaluate generate bench sample runs'\n"
+        "for v in verbs.split(' '):\n"
         "    done = r.invoke(app, [*v.split(), '--help']); assert done.exit_code == 0 and 'Usage' in done.output, v\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
     )
@@ -283,3 +283,60 @@ def test_output_cut_off_by_its_reader_is_no_fault():
     words = f"{sys.executable} -m minillm criteria --json | head -c 10"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
     assert done.stdout and done.stderr == ""
+
+
+def test_fidelity_prints_every_setting_against_every_other(run, folder):
+    small = ("--draws", "rademacher,groups", "--directions", "1,2", "--group-directions", "4", "--seeds", 2)
+    code, out, err = run("fidelity", "--model", folder, *SMALL, *small, "--dtype", "float32", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [(one["draw"], one["seed"]) for one in found] == [
+        ("exact", 0),
+        ("rademacher", 0),
+        ("groups", 0),
+        ("rademacher", 1),
+        ("groups", 1),
+    ]
+    signs = next(one for one in found[1]["trials"] if one["directions"] == 1)
+    assert signs["against"]["wanda"]["channels"]["spearman"] == 1
+    code, out, _ = run("fidelity", "--model", folder, *SMALL, *small, "--dtype", "float32", "--share", "0.5")
+    assert code == 0 and "noise rademacher" in out and "overlap at 50%" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--share", "0.33"), "give one of 0.05"),
+        (("--seeds", "0"), "Seeds is 0"),
+        (("--directions", "1,x"), "--directions is “1,x”"),
+        (("--draws", "gausian"), "Did you mean gaussian?"),
+    ],
+)
+def test_what_fidelity_cannot_do_is_refused_before_a_model_is_loaded(run, words, said):
+    code, _, err = run("fidelity", "--model", "nowhere", *words)
+    assert code == 2 and said in err and err.count("\n") == 1
+
+
+def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, folder, monkeypatch, tmp_path):
+    from minillm import recipe
+    from minillm.sample import export_run, import_run
+    from minillm.store import Store
+
+    few = recipe.FidelityRequest(("rademacher",), seeds=1, directions=(1,), samples=2)
+    monkeypatch.setattr(recipe, "FidelityRequest", lambda: few)
+    elsewhere = Store(tmp_path / "elsewhere")
+    known = recipe.RunRecipe(str(folder), "float32", samples=4, length=16, text=f"file:{tmp_path / 'text.txt'}")
+    run_id = elsewhere.create_run(known, "Sample")
+    elsewhere.add_result(run_id, "perplexity", {"variant": "original", "value": 12.5})
+    export_run(elsewhere, run_id, tmp_path / "sample")
+    code, out, err = run("sample", "--out", "sample", "--only", "fidelity")
+    assert code == 0, err
+    again = Store(tmp_path / "again")
+    assert import_run(again, tmp_path / "sample") == run_id and again.run(run_id).title == "Sample"
+    kinds = [(r.kind, r.data.get("draw")) for r in again.results(run_id)]
+    assert kinds == [("perplexity", None), ("fidelity", "exact"), ("fidelity", "rademacher")]
+
+
+def test_a_kind_of_job_that_the_sample_lacks_is_named_with_those_it_has(run):
+    code, _, err = run("sample", "--only", "fidelty")
+    assert code == 2 and "Did you mean fidelity?" in err

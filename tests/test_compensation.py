@@ -59,3 +59,23 @@ def test_bias_adds_the_mean_of_what_was_cut():
     small = prune(lm, plan, "bias", tokens)
     torch.testing.assert_close(small.model.model.layers[0].mlp.down_proj.bias, wanted, rtol=1e-4, atol=1e-5)
     assert small.model.model.layers[1].mlp.down_proj.bias is None
+
+
+def test_features_that_never_fire_take_nothing_over():
+    """All kept columns of down are dead: what is cut cannot be made up for, and nothing breaks."""
+    model, tokens = tiny.llama(), tiny.tokens(8, 20)
+    plan = make_plan(score(wrap(model), "wanda", tokens, 4), 0.1, layers=[0])
+    model.model.layers[0].mlp.gate_proj.weight.data[plan.kept_channels[0]] = 0
+    small, plain = (
+        prune(wrap(model), plan, method, tokens).model.model.layers[0] for method in ("least-squares", None)
+    )
+    torch.testing.assert_close(small.mlp.down_proj.weight, plain.mlp.down_proj.weight)
+
+
+@pytest.mark.parametrize("method", ["bias", "least-squares"])
+def test_activations_that_are_not_finite_are_one_sentence(method):
+    model, tokens = tiny.llama(), tiny.tokens(8, 20)
+    plan = make_plan(score(wrap(model), "magnitude-l1", tokens, 4), 0.1, layers=[1])
+    model.model.layers[1].input_layernorm.weight.data.fill_(float("inf"))
+    with pytest.raises(NumericalFault, match="At block 1, (o|down): .* load the model in float32"):
+        prune(wrap(model), plan, method, tokens)

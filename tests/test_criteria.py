@@ -106,18 +106,26 @@ def test_llm_pruners_variants(build, taylor):
     np.testing.assert_allclose(found.channels[1], channels, rtol=2e-3)
 
 
-def test_a_dead_feature_does_not_break_second_moments():
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_features_that_never_fire_score_finitely(criterion):
+    """One that all channels of a block read, and one that a block's down projection reads."""
     model = tiny.llama()
+    model.model.layers[1].post_attention_layernorm.weight.data[5] = 0
     model.model.layers[1].mlp.gate_proj.weight.data[3] = 0
-    found = score(wrap(model), "sparsegpt", tiny.tokens(ROWS, 20), GRADIENT_ROWS)
-    assert all(np.isfinite(found.channels[i]).all() for i in range(4))
+    found = score(wrap(model), criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, submodels=8)
+    assert all(np.isfinite(found.channels[i]).all() and np.isfinite(found.heads[i]).all() for i in range(4))
 
 
-def test_moments_that_are_not_finite_name_block_and_linear():
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("criterion", [c.name for c in CRITERIA.values() if c.needs not in ("nothing", "weights")])
+def test_activations_that_are_not_finite_are_one_sentence(criterion, value):
     model = tiny.llama()
-    model.model.layers[2].input_layernorm.weight.data.fill_(float("nan"))
-    with pytest.raises(NumericalFault, match="Block 2, q"):
-        score(wrap(model), "sparsegpt", tiny.tokens(ROWS, 20), GRADIENT_ROWS)
+    model.model.layers[2].input_layernorm.weight.data.fill_(value)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    where = "Block 2, q: " if CRITERIA[criterion].observes else "The loss is not a finite number"
+    with pytest.raises(NumericalFault, match=rf"^{where}[^\n]*give[^\n]* text[^\n]*\.$"):
+        score(wrap(model), criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, submodels=8)
+    assert all(torch.equal(torch.nan_to_num(w), torch.nan_to_num(before[n])) for n, w in model.state_dict().items())
 
 
 def test_every_record_says_what_a_reader_needs():

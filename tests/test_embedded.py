@@ -168,8 +168,8 @@ def test_two_at_once_share_one_conversion(wheel: Path, pip: FakePip, own_home: P
 def test_the_real_one_is_what_the_catalogue_says(embedded: models.LoadedModel) -> None:
     entry = MODELS["smollm2-135m"]
     block = embedded.groups.blocks[0]
-    assert embedded.parameters == entry.parameters == 134_515_008
-    assert (len(embedded.groups), embedded.groups.width) == (entry.blocks, 576) == (30, 576)
+    assert embedded.parameters == entry.groups.parameters == 134_515_008
+    assert (len(embedded.groups), embedded.groups.width) == (len(entry.groups), 576) == (30, 576)
     assert (block.heads, block.queries, block.head_dim, block.channels) == (3, 3, 64, 1536)
     assert embedded.dtype == torch.float32 and embedded.model.get_output_embeddings().weight is not None
     assert models.plan_from_config("smollm2-135m", ratio=0).groups == embedded.groups

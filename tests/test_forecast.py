@@ -1,5 +1,6 @@
 """The forecast against the allocator's measured peaks, and against what makes memory grow."""
 
+import published
 import pytest
 import tiny
 import torch
@@ -20,6 +21,7 @@ LOW, HIGH = 0.8, 1.25
 LLAMA = {"layers": 6, "heads": 9, "kv": 3, "width": 288, "ffn": 768, "vocab_size": 8000}
 OPT = {"hidden_size": 256, "ffn_dim": 1024, "word_embed_proj_dim": 256, "num_attention_heads": 8}
 BLOOM = {"hidden_size": 256, "n_head": 8}
+NEOX = {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 8, "num_hidden_layers": 4}
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=str)
@@ -64,7 +66,15 @@ def test_forecast_follows_rows_and_length(middling, criterion, rows, length, gra
 
 
 @pytest.mark.parametrize("criterion", ["wanda", "flap", "llm-pruner", "fms-bp", "fms-zo"])
-@pytest.mark.parametrize("build", [lambda: tiny.opt(**OPT, attn_implementation="sdpa"), lambda: tiny.bloom(**BLOOM)])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: tiny.opt(**OPT, attn_implementation="sdpa"),
+        lambda: tiny.bloom(**BLOOM),
+        lambda: published.shrunk("pythia-160m", **NEOX, attn_implementation="sdpa"),
+    ],
+    ids=["opt", "bloom", "neox"],
+)
 def test_forecast_knows_the_families(build, criterion):
     assert LOW < ratio(wrap(build()), criterion, 32, 64, 8) < HIGH
 

@@ -106,7 +106,7 @@ def test_times_are_its_own() -> None:
     assert 0 < found.first_token_seconds < found.seconds
     assert found.tokens_per_second == pytest.approx(4 / (found.seconds - found.first_token_seconds))
     assert generate(lm(), PROMPT, 1).tokens_per_second == 0
-    assert set(found.to_json()) == set(Generation.__dataclass_fields__)
+    assert set(found.to_json()) == set(Generation.__dataclass_fields__) - {"ids", "pieces"}
 
 
 def test_sampling_is_seeded_and_leaves_the_global_numbers_alone() -> None:

@@ -162,9 +162,18 @@ def test_words_around_a_figure(opened):
     page = opened.visit()
     assert page.locator("#line .plot-heading").inner_text() == "Loss <b>now</b>"
     assert page.locator("#line .plot-caption").inner_text() == "What to look for."
-    assert page.get_by_role("img", name="Loss <b>now</b>. goes up").is_visible()
+    assert page.get_by_role("img", name="Loss <b>now</b>. goes up. What to look for.").is_visible()
     assert page.locator("#later .plot-empty").inner_text() == "Not yet."
     assert not page.locator("#later .plot-mount").is_visible()
+
+
+def test_a_picture_is_reached_by_keyboard_and_says_what_it_shows(opened):
+    page = opened.visit()
+    page.locator("#line .plot-png").focus()
+    page.keyboard.press("Tab")
+    reached = page.evaluate("[document.activeElement.getAttribute('role'), document.activeElement.ariaLabel]")
+    assert reached == ["img", "Loss <b>now</b>. goes up. What to look for."]
+    assert page.locator("#later .plot-mount").get_attribute("aria-label") is None
 
 
 def test_an_update_keeps_the_zoom_and_fills_what_was_empty(opened):

@@ -21,6 +21,8 @@ FOR_PAGES = (
     "device",
     "errors",
     "events",
+    "families",
+    "fidelity",
     "forecast",
     "groups",
     "jobs",

@@ -1,14 +1,16 @@
 """Names to models, models in memory, and plans from configs alone."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import published
 import pytest
 import tiny
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig
+from transformers import LlamaConfig
 
 import minillm
 from minillm import checkpoint, models, surgery
@@ -17,16 +19,7 @@ from minillm.events import RESULT
 from minillm.families import groups_of
 from minillm.plan import plan_from_groups
 
-SEVEN_B = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-    "vocab_size": 32000,
-}
-"""LLaMA-7B. Its dense parameters by hand: 2·32000·4096 + 32·(4·4096² + 3·4096·11008 + 2·4096) + 4096."""
+SEVEN_B = published.MODELS["llama-7b"].config
 
 
 def same_weights(a: Any, b: Any) -> bool:
@@ -119,9 +112,7 @@ def test_wrap_leaves_the_model_as_it_is() -> None:
     assert (lm.tokenizer, lm.source) == (None, "in memory") and len(lm.groups) == 4
 
 
-def test_wrap_refuses_what_no_family_covers() -> None:
-    with pytest.raises(UnsupportedModel, match="gpt2"):
-        models.wrap(GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=16)))
+def test_wrap_refuses_adapters_and_what_is_no_language_model() -> None:
     adapted = get_peft_model(tiny.llama(), LoraConfig(r=2, target_modules=["q_proj"])).base_model.model
     with pytest.raises(UnsupportedModel, match="adapters"):
         models.wrap(adapted)
@@ -129,23 +120,79 @@ def test_wrap_refuses_what_no_family_covers() -> None:
         models.wrap(torch.nn.Linear(2, 2))
 
 
-def test_dense_size_of_a_config() -> None:
-    dense = models.plan_from_config(SEVEN_B, ratio=0)
-    by_hand = 2 * 32000 * 4096 + 32 * (4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096) + 4096
-    assert dense.parameters == by_hand == 6_738_415_616
+@dataclass(frozen=True)
+class ByHand:
+    """What can be counted of a model by hand, and what is left of it in billions.
+
+    ffn: linears in an FFN; biased: q, k, v and the FFN's first linear; words: of the output head;
+    fifth: with exactly 20 % gone; quarter: with 25 % off blocks 4 to 29.
+    """
+
+    name: str
+    blocks: int
+    channels: int
+    ffn: int
+    biased: bool
+    words: int
+    fifth: float
+    quarter: float
+
+    @property
+    def head(self) -> int:
+        """Parameters of one of 32 heads of 128: rows of q, k, v with their biases, columns of o."""
+        return 128 * (4 * 4096 + 3 * self.biased)
+
+    @property
+    def channel(self) -> int:
+        """Parameters of one channel."""
+        return self.ffn * 4096 + self.biased
+
+
+SEVENS = [
+    ByHand("llama-7b", 32, 11008, 3, False, 32000, 5.391, 5.42),
+    ByHand("opt-6.7b", 32, 16384, 2, True, 50272, 5.327, 5.35),
+    ByHand("bloom-7b1", 30, 16384, 2, True, 250880, 5.655, 5.76),
+]
+each_seven = pytest.mark.parametrize("hand", SEVENS, ids=lambda hand: hand.name)
+
+
+@each_seven
+def test_macs_of_a_config(hand: ByHand) -> None:
+    dense = models.plan_from_config(published.MODELS[hand.name].config, ratio=0)
+    linears = hand.blocks * (4 * 4096**2 + hand.ffn * 4096 * hand.channels) + hand.words * 4096
+    assert dense.macs(64) == 64 * linears + 64 * 64 * hand.blocks * 2 * 4096
     assert dense.removed == 0
-    linears = 32 * (4 * 4096**2 + 3 * 4096 * 11008) + 32000 * 4096
-    assert dense.macs(64) == 64 * linears + 64 * 64 * 32 * 2 * 4096
-    assert dense.macs(64) == pytest.approx(423.9e9, abs=0.1e9)
 
 
-@pytest.mark.parametrize(("ratio", "left"), [(0.2, 5.391e9), (0.5, 3.369e9)])
-def test_exact_ratio_of_a_config(ratio: float, left: float) -> None:
-    plan = models.plan_from_config(LlamaConfig(**{k: v for k, v in SEVEN_B.items() if k != "model_type"}), ratio)
-    channel = 3 * 4096
-    assert abs(plan.removed - ratio * 6_738_415_616) <= 26 * channel
-    assert plan.parameters == pytest.approx(left, abs=0.001e9)
-    assert plan.recipe["layers"] == list(range(4, 30))
+def test_macs_of_llama_7b_are_those_the_paper_prints() -> None:
+    assert models.plan_from_config(SEVEN_B, ratio=0).macs(64) == pytest.approx(424.02e9, rel=5e-4)
+
+
+@each_seven
+@pytest.mark.parametrize("ratio", [0.2, 0.5])
+def test_an_exact_ratio_of_a_config(hand: ByHand, ratio: float) -> None:
+    known = published.MODELS[hand.name]
+    plan = models.plan_from_config(known.config, ratio)
+    assert abs(plan.removed - ratio * known.parameters) <= hand.channel / 2
+    assert ratio != 0.2 or round(plan.parameters / 1e9, 3) == hand.fifth
+    assert plan.recipe["layers"] == list(range(4, 30 if hand.blocks == 32 else 28))
+
+
+@each_seven
+def test_a_quarter_of_each_block_from_4_to_29_is_cut_to_the_head_and_channel(hand: ByHand) -> None:
+    """Of LLaMA-7B that leaves the 5.42 B of the paper's Table 5."""
+    known = published.MODELS[hand.name]
+    gone = 26 * (8 * hand.head + hand.channels // 4 * hand.channel)
+    plan = models.plan_from_config(known.config, gone / known.parameters, layers=range(4, 30))
+    table = plan.table()
+    assert plan.removed == gone and round(plan.parameters / 1e9, 2) == hand.quarter
+    assert table.heads_cut.tolist() == [8 * (4 <= i < 30) for i in range(hand.blocks)]
+    assert table.channels_cut.tolist() == [hand.channels // 4 * (4 <= i < 30) for i in range(hand.blocks)]
+
+
+def test_a_config_may_be_transformers_own() -> None:
+    own = LlamaConfig(**{k: v for k, v in SEVEN_B.items() if k != "model_type"})
+    assert models.plan_from_config(own, 0.2).removed == models.plan_from_config(SEVEN_B, 0.2).removed
 
 
 def test_plan_from_names(tmp_path: Path) -> None:

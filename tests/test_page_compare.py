@@ -3,12 +3,14 @@
 import csv
 import io
 import os
+from types import SimpleNamespace
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import numpy as np
 import pytest
-from made_scores import scores, several, shape
+from made_scores import llama_7b, scores, several, shape
 
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.groups import CHANNELS, HEADS
@@ -17,6 +19,7 @@ from minillm.recipe import RunRecipe
 from minillm.store import Store
 from pages._compare import KEPT, PRUNED, compare, correlation, csv_text, density, in_order, lines, pairs, reading
 from pages._compare_pictures import pictures
+from pages._plots import as_json
 
 NAMES = ("random", "wanda", "llm-pruner", "fms-zo")
 PICTURES = ("lines-channels", "reading-channels", "lines-heads", "reading-heads", "pairs-channels", "pairs-heads")
@@ -141,6 +144,15 @@ def test_only_the_pictures_asked_for_are_made_and_the_link_carries_the_plan(run)
     assert "fms-zo" in drawn[1]
     table = drawn[-2]
     assert table.count("<tr>") == 7 and "0 of 4" in table
+
+
+def test_at_the_size_of_a_7b_model_the_page_stays_small() -> None:
+    large = several(llama_7b())
+    store: Any = SimpleNamespace(scores=lambda run_id: large)
+    values = ["llm-pruner", [name for name in large if name != "llm-pruner"], PRUNED, 0.3, "", "wanda", CHANNELS]
+    notice, *drawn = pictures(store, "run", [*PICTURES, *REST], values)
+    sizes = [len(one if isinstance(one, str) else as_json(one)) for one in drawn]
+    assert notice == "" and max(sizes) <= 250_000 and sum(sizes) <= 1_000_000
 
 
 @pytest.mark.parametrize(

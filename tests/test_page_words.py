@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pages._words import Piece, agreement, compared, marked, parting_word
+from pages._words import Piece, agreement, compared, cut, marked, parting_word
 
 CASES = [
     ("the cat sat", "the cat sat", [], None),
@@ -70,3 +70,17 @@ def test_while_the_original_is_being_written_words_beyond_it_are_not_judged() ->
     assert parting_word("the cat", "the cat sat", ended=False) is None
     assert parting_word("the cat", "the cat sat") == 2
     assert not any(piece.differs or piece.parts for piece in compared("", "anything at all", ended=False))
+
+
+def test_pieces_cut_anywhere_are_the_pieces_again_and_part_once() -> None:
+    draw = random.Random(1)
+    for _ in range(100):
+        pieces = compared("a bb ccc", " ".join("".join(draw.choices("abc", k=draw.randrange(1, 5))) for _ in range(4)))
+        sizes = [draw.randrange(1, 4) for _ in range(draw.randrange(8))]
+        *runs, rest = cut(pieces, sizes)
+        text = "".join(piece.text for piece in pieces)
+        assert "".join(piece.text for run in [*runs, rest] for piece in run) == text
+        lengths = [sum(len(piece.text) for piece in run) for run in runs]
+        assert all(found == size for found, size in zip(lengths, sizes, strict=True)) or sum(sizes) > len(text)
+        parted = [piece for run in [*runs, rest] for piece in run if piece.parts]
+        assert len(parted) == sum(piece.parts for piece in pieces)

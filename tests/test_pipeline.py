@@ -29,6 +29,7 @@ from minillm.recipe import (
 )
 from minillm.steps import JOB, LOADING, Steps
 from minillm.store import Store
+from minillm.surprise import log_probabilities
 
 ROOMY = 10**9
 MEASURED = {"evaluate_text": "python-docs", "evaluate_tokens": 256, "evaluate_length": 32}
@@ -260,6 +261,37 @@ def test_variants_write_what_they_write_alone(store: Store, run_id: str, lm: Loa
         assert len(shown) == alone.tokens
         assert all(part["variant"] == name and part["prompt"] == number for part in shown)
         assert alone.text.startswith(shown[-1]["text"])
+
+
+@pytest.mark.parametrize("budget", [ROOMY, 0], ids=["side by side", "in turn"])
+def test_the_original_reads_what_was_written(store: Store, run_id: str, lm: LoadedModel, budget: int):
+    pool, prompts = Pool(budget), ("The walk reads", "A group is")
+    run(store, run_id, PruneRequest("wanda", evaluate_text=""), pool)
+    run(store, run_id, GenerateRequest(prompts, ("pruned-1",), max_new_tokens=5, chat=False), pool)
+    small = minillm.prune(lm, store.plan(run_id, "pruned-1"))
+    kept = {r.data["number"]: r.data for r in store.results(run_id, "surprise")}
+    assert sorted(kept) == [0, 1]
+    for number, prompt in enumerate(prompts):
+        alone = minillm.generate(small, prompt, 5, chat=False)
+        assert kept[number]["variant"] == "pruned-1" and kept[number]["pieces"] == list(alone.pieces)
+        assert kept[number]["log_probs"] == pytest.approx(log_probabilities(lm, alone), abs=1e-3)
+
+
+def test_variants_of_other_runs_answer_too_each_with_its_own_tokenizer(store: Store, run_id: str, tmp_path: Path):
+    recipe = store.run(run_id).recipe
+    near = store.create_run(RunRecipe(recipe.model, "float32", "cpu", samples=6, length=16, gradient_samples=2))
+    run(store, near, PruneRequest("random", evaluate_text=""), Pool(ROOMY))
+    folder = tiny.saved(tmp_path / "far", tiny.llama(seed=5), tiny.other_tokenizer())
+    far = store.create_run(RunRecipe(str(folder), "float32", "cpu"))
+    asked = ("original", f"{near}/pruned-1", f"{far}/original")
+    run(store, run_id, GenerateRequest(("The walk reads",), asked, max_new_tokens=5), Pool(ROOMY))
+    texts = {r.data["variant"]: r.data["text"] for r in store.results(run_id, "generation")}
+    assert list(texts) == list(asked)
+    alone = minillm.generate(minillm.load_model(folder, device="cpu"), "The walk reads", 5)
+    assert texts[f"{far}/original"] == alone.text
+    assert [r.data["variant"] for r in store.results(run_id, "surprise")] == list(asked[:2]), (
+        "ids mean other words there"
+    )
 
 
 def test_a_confined_pool_reads_no_model_outside_its_home(store: Store, run_id: str):

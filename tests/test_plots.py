@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,10 @@ def every_figure(groups: Any) -> dict[str, go.Figure]:
 
 @pytest.mark.parametrize("groups", [llama_7b(), smollm2()], ids=["llama-7b", "smollm2"])
 def test_every_figure_is_small_themeless_and_told_in_words(groups):
-    names = set()
-    for label, fig in every_figure(groups).items():
+    made, names, page = every_figure(groups), set(), 0
+    for label, fig in made.items():
         sent = _plots.as_json(fig)
+        page += len(sent)
         assert len(sent) <= 250_000, label
         assert max(_lists_of_numbers(json.loads(sent)["data"]), default=0) <= 64, f"{label}: numbers as text"
         layout = fig.layout
@@ -77,7 +79,9 @@ def test_every_figure_is_small_themeless_and_told_in_words(groups):
         titles = [layout[axis].title.text for axis in axes]
         assert any(titles) and all(title is not None for title in titles), label
         names.add(layout.meta["name"])
-    assert len(names) == len(every_figure(groups)), "a file name stands for two figures"
+    # More than any page shows at once, and well under what one page may weigh.
+    assert page <= 600_000
+    assert len(names) == len(made), "a file name stands for two figures"
 
 
 def _lists_of_numbers(part: Any) -> list[int]:
@@ -104,6 +108,43 @@ def test_every_figure_has_a_caption():
 def test_every_criterion_has_a_look_of_its_own():
     assert set(CRITERIA) <= set(_plots.LOOKS)
     assert len(set(_plots.LOOKS.values())) == len(_plots.LOOKS)
+
+
+SHAPES = {"circle": "round", "hexagon": "round", "pentagon": "pentagon", "octagon": "round"}
+"""Markers that look alike at a few pixels."""
+
+VISIONS = {
+    "all colours": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+"""What becomes of linear RGB without one kind of cone (Machado et al. 2009, severity 1)."""
+
+
+def lab(colour: str, vision: Any) -> np.ndarray:
+    """CIE L*a*b* of a colour as seen."""
+    given = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.clip(vision @ np.where(given <= 0.04045, given / 12.92, ((given + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = to_xyz @ linear / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_no_two_criteria_look_alike_without_colour():
+    for a, b in combinations(_plots.LOOKS, 2):
+        one, other = _plots.LOOKS[a], _plots.LOOKS[b]
+        shapes = [SHAPES.get(look.marker, look.marker) for look in (one, other)]
+        assert one.dash != other.dash or shapes[0] != shapes[1], f"{a} and {b} are told apart by colour alone"
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_the_colours_of_criteria_differ_to_every_eye(vision: str):
+    colours = {look.colour for look in _plots.LOOKS.values()}
+    seen = {colour: lab(colour, np.array(VISIONS[vision])) for colour in colours}
+    # A distance of about 2.3 is just noticed; lines are thin, so four times that is asked for.
+    assert min(np.linalg.norm(seen[a] - seen[b]) for a, b in combinations(colours, 2)) > 9
 
 
 def test_settings_of_one_criterion_share_its_colour_and_nothing_else():
@@ -208,7 +249,9 @@ def test_kept_shares_add_up_to_the_plan(channels):
 def test_crosses_stand_on_the_heads_that_go():
     made = scores(shape())
     plan = make_plan(made, 0.4)
-    grid, crosses = _plots.heads_grid(made, plan).data
+    fig = _plots.heads_grid(made, plan)
+    grid, crosses = fig.data
+    assert fig.layout.meta["caption"] == _plots.CAPTIONS["heads_grid"]
     gone = {(h, i) for i, kept in plan.kept_heads.items() for h in range(4) if h not in kept}
     assert set(zip(crosses.x.tolist(), crosses.y.tolist(), strict=True)) == gone != set()
     for i, vector in made.heads.items():

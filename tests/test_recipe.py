@@ -15,6 +15,7 @@ EXAMPLES = {
     "prune": PruneRequest("wanda", channels_from="fms-zo", ratio=0.25, layers=(2, 3), compensate="bias"),
     "recover": recipe.RecoverRequest("pruned-1", loss="language-model", steps=7),
     "generate": recipe.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),
+    "fidelity": recipe.FidelityRequest(("groups", "gaussian"), seeds=2, directions=(4, 1), gradient_samples=3),
     "evaluate": recipe.EvaluateRequest(("original",), "file:a.txt", tokens=None),
 }
 

@@ -330,6 +330,14 @@ def test_answers_are_those_of_each_instruction_alone(monkeypatch: pytest.MonkeyP
     assert all(alone) and sampled._answers(model, asked) == alone
 
 
+def test_an_answer_is_no_longer_than_what_the_model_takes_with_its_question() -> None:
+    model = lm()
+    assert model.model.config.max_position_embeddings == 256
+    assert [sampled._room(model, width) for width in (10, 200, 255)] == [sampled.ANSWER_TOKENS, 56, 1]
+    with pytest.raises(BadInput, match="up to 256 tokens, but this model takes 256"):
+        sampled._room(model, 256)
+
+
 def test_answers_are_kept(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
     monkeypatch.setattr(sampled, "ANSWER_TOKENS", 4)
     model = lm()

@@ -6,6 +6,7 @@ no head or channel is idle and cutting any of them moves the logits.
 """
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 VOCABULARY = 320
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -28,16 +30,16 @@ SENTENCES = (
 
 
 def _built(model_class: str, config_class: str, seed: int, dtype: torch.dtype, **config: Any) -> PreTrainedModel:
-    settings = {
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": 256,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
+    settings = {**SPECIAL, "vocab_size": VOCABULARY, "max_position_embeddings": 256, **config}
+    made = getattr(transformers, config_class)(**settings)
+    return widened(lambda: getattr(transformers, model_class)(made), seed, dtype)
+
+
+def widened(make: Callable[[], PreTrainedModel], seed: int, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """What `make` builds, with wide random weights, in eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = getattr(transformers, model_class)(getattr(transformers, config_class)(**{**settings, **config}))
+        model = make()
         for parameter in model.parameters():
             spread = torch.randn_like(parameter)
             parameter.data = 1 + 0.2 * spread if _is_norm(model, parameter) else 0.2 * spread
@@ -154,6 +156,16 @@ OTHERS = {"bloom": bloom, "bloom_six_heads": bloom_six_heads, "opt": opt, "opt_p
 @cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of `VOCABULARY` words with a chat template; any text survives a round trip."""
+    return _trained(SENTENCES)
+
+
+@cache
+def other_tokenizer() -> PreTrainedTokenizerFast:
+    """Another one of the same size, whose ids mean other words."""
+    return _trained(tuple(sentence[::-1] for sentence in SENTENCES))
+
+
+def _trained(sentences: tuple[str, ...]) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     core = Tokenizer(models.BPE())
@@ -166,7 +178,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator(SENTENCES, trainer)
+    core.train_from_iterator(sentences, trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=special[0], bos_token=special[1], eos_token=special[2], model_max_length=256
     )
@@ -179,10 +191,10 @@ def tokens(rows: int = 4, length: int = 16, seed: int = 0) -> torch.Tensor:
     return torch.randint(3, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def saved(folder: Path, model: PreTrainedModel | None = None) -> Path:
-    """Save a model (default `llama()`) with the tokenizer as safetensors; returns the folder."""
+def saved(folder: Path, model: PreTrainedModel | None = None, words: PreTrainedTokenizerFast | None = None) -> Path:
+    """Save a model (default `llama()`) with a tokenizer as safetensors; returns the folder."""
     (model or llama()).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    (words or tokenizer()).save_pretrained(folder)
     return Path(folder)
 
 

@@ -1,12 +1,15 @@
 """Verbs on what the app keeps: runs, and the making of the sample run that comes with it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BadInput
+from ..errors import BadInput, UnknownName
 from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
+
+if TYPE_CHECKING:
+    from ..recipe import Request
 
 runs_app = typer.Typer(help="Runs that the app keeps: list, show, delete.", no_args_is_help=True)
 
@@ -80,30 +83,43 @@ def sample(
     steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 40,
     samples: Annotated[int, typer.Option(help="Rows of calibration text.")] = 128,
     title: Annotated[str, typer.Option(help="Title of the run.")] = "Sample: SmolLM2-135M, every criterion",
+    only: Annotated[str, typer.Option(help="Add this kind of job alone, to the run that is in the folder.")] = "",
 ) -> None:
     """Do the whole main job once, as the app would, and keep it as a folder: every criterion, two cuts, a recovery.
 
-    The bundled run is made by: python -m minillm sample --out assets/sample_run
+    The bundled run is made by: python -m minillm sample --out assets/sample_run; one kind of job is added to such a
+    folder by: python -m minillm sample --out assets/sample_run --only fidelity
     """
-    from ..criteria import CRITERIA
     from ..pipeline import execute_events
     from ..pool import Pool
-    from ..recipe import GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, Request, RunRecipe, ScoreRequest
-    from ..sample import export_run
+    from ..recipe import RunRecipe
+    from ..sample import export_run, import_run
     from ..store import Store
+
+    requests = _sample_requests(steps)
+    wanted = [request for request in requests if request.kind == only] if only else requests
+    if not wanted:
+        raise UnknownName("kind of job", only, {request.kind for request in requests})
+    store, pool = Store(), Pool()
+    run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
+    for request in wanted:
+        follow(execute_events(store, run, request, pool), request.kind)
+    print(export_run(store, run, out))
+
+
+def _sample_requests(steps: int) -> "list[Request]":
+    """The main job, in order. steps: of the recovery."""
+    from ..criteria import CRITERIA
+    from ..recipe import FidelityRequest, GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, ScoreRequest
     from ..text import paper_prompts
 
-    store, pool = Store(), Pool()
-    run = store.create_run(RunRecipe(model=model, samples=samples), title)
     variants = ("original", "pruned-1", "pruned-2", "recovered-1")
-    requests: list[Request] = [
+    return [
         InspectRequest(),
         ScoreRequest(criteria=tuple(CRITERIA)),
         PruneRequest(criterion="fms-zo"),
         PruneRequest(criterion="fms-bp", channels_from="wanda", compensate="least-squares"),
         RecoverRequest(variant="pruned-2", steps=steps),
         GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
+        FidelityRequest(),
     ]
-    for request in requests:
-        follow(execute_events(store, run, request, pool), request.kind)
-    print(export_run(store, run, out))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInput
+from ..settings import MEANINGS
 from ._shared import (
     EMBEDDED,
     Device,
@@ -49,19 +50,17 @@ def score(
     device: Device = "auto",
     offload: Offload = "",
     out: Annotated[Path, typer.Option(help="Folder for one file a criterion.")] = Path("scores"),
-    reduction: Annotated[str, typer.Option(help="Over a group's structures: max, sum, mean, llm-pruner.")] = "max",
-    noise: Annotated[str, typer.Option(help="Zeroth order: gaussian or rademacher.")] = "gaussian",
-    estimator: Annotated[str, typer.Option(help="Zeroth order: divide (Eq. 8) or multiply.")] = "divide",
-    directions: Annotated[int, typer.Option(help="Zeroth order: how many z are averaged.")] = 1,
-    minibatch: Annotated[int, typer.Option(help="Zeroth order: rows that share one z (0: all).")] = 0,
-    epsilon: Annotated[float, typer.Option(help="Zeroth order: perturbation scale.")] = 1e-3,
-    scope: Annotated[str, typer.Option(help="Zeroth order: perturb weights or groups.")] = "weights",
-    taylor: Annotated[str, typer.Option(help="Backprop: param_first, vectorize, param_second, param_mix.")] = (
-        "param_first"
-    ),
-    submodels: Annotated[int, typer.Option(help="Bonsai: how many sub-models.")] = 64,
-    drop: Annotated[float, typer.Option(help="Bonsai: share of groups a sub-model drops.")] = 0.2,
-    rounds: Annotated[int, typer.Option(help="Bonsai: in how many steps that share is reached.")] = 1,
+    reduction: Annotated[str, typer.Option(help=MEANINGS["reduction"])] = "max",
+    noise: Annotated[str, typer.Option(help=MEANINGS["noise"])] = "gaussian",
+    estimator: Annotated[str, typer.Option(help=MEANINGS["estimator"])] = "divide",
+    directions: Annotated[int, typer.Option(help=MEANINGS["directions"])] = 1,
+    minibatch: Annotated[int, typer.Option(help=MEANINGS["minibatch"])] = 0,
+    epsilon: Annotated[float, typer.Option(help=MEANINGS["epsilon"])] = 1e-3,
+    scope: Annotated[str, typer.Option(help=MEANINGS["scope"])] = "weights",
+    taylor: Annotated[str, typer.Option(help=MEANINGS["taylor"])] = "param_first",
+    submodels: Annotated[int, typer.Option(help=MEANINGS["submodels"])] = 64,
+    drop: Annotated[float, typer.Option(help=MEANINGS["drop"])] = 0.2,
+    rounds: Annotated[int, typer.Option(help=MEANINGS["rounds"])] = 1,
     as_json: Json = False,
 ) -> None:
     """Score every head group and channel of every block under some criteria.

@@ -7,12 +7,13 @@ from ..groups import Groups
 from .base import Family
 from .bloom import BLOOM
 from .llama import LLAMA
+from .neox import NEOX
 from .opt import OPT
 
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, BLOOM, OPT)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, BLOOM, OPT, NEOX)}
 
 
 def family_of_type(model_type: str, config: Any = None) -> Family:

@@ -15,6 +15,7 @@ from ..recipe import Request
 from ..store import Store
 from ..workbench import Found, Workbench
 from .cutting import prune, recover
+from .gradients import fidelity
 from .measuring import evaluate, inspect, score
 from .writing import generate
 
@@ -25,6 +26,7 @@ KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "recover": recover,
     "evaluate": evaluate,
     "generate": generate,
+    "fidelity": fidelity,
 }
 
 

@@ -1,46 +1,59 @@
-"""Jobs that write: variants continue prompts side by side."""
+"""Jobs that write: variants continue prompts side by side, and the original says how each word surprises it."""
 
 from collections.abc import Generator
 from contextlib import closing
+from typing import Any
 
 from ..events import RESULT, Event, Events, relay
-from ..generation import compare_events
+from ..generation import Generation, compare_events
 from ..models import LoadedModel
 from ..pool import size
 from ..recipe import GenerateRequest
+from ..records import ORIGINAL
 from ..steps import Steps
+from ..surprise import log_probabilities, same_tokens
+from ..text.tokens import tokenizer_of
 from ..workbench import Found, Workbench
+
+DIGITS = 3
+"""Decimals of a kept log-probability, in nats."""
+
+Written = tuple[str, int, Any, Generation]
+"""Variant, number of the prompt, tokenizer, what it wrote."""
 
 
 def generate(bench: Workbench, request: GenerateRequest) -> Found:
-    """Let each variant continue each prompt, side by side where all of them fit into the pool, else in turn."""
+    """Let each variant continue each prompt, side by side where all of them fit into the pool, else in turn; the
+    original then reads the texts, each prompt's at once where it is in memory with the others."""
     parties = yield from _parties(bench, request.variants)
     costs = {f"{party} {i}": 1.0 * len(party) for party in parties for i in range(len(request.prompts))}
-    steps, count = Steps(costs), 0
+    steps, count, unread = Steps(costs), 0, list[Written]()
     for party in parties:
         lms = {}
         for name in party:
             lms[name] = yield from relay(bench.variant_events(name))
         for i in range(len(request.prompts)):
-            yield from steps.take(f"{party} {i}", _written_events(bench, request, lms, i))
+            unread += yield from steps.take(f"{party} {i}", _written_events(bench, request, lms, i))
             count += len(party)
+            if len(parties) == 1:
+                yield from _read(bench, unread)
         del lms
+    yield from _read(bench, unread)
     return {"generations": count}
 
 
 def _parties(bench: Workbench, names: tuple[str, ...]) -> Generator[Event, None, list[tuple[str, ...]]]:
-    """Which variants are at work together."""
+    """Which variants are at work together; the original, who reads their texts, needs room beside them."""
     needed = 0
-    for name in names:
+    for name in dict.fromkeys([*names, ORIGINAL]):
         needed += size((yield from relay(bench.variant_events(name))))
     return [names] if needed <= bench.pool.budget else [(name,) for name in names]
 
 
 def _written_events(bench: Workbench, request: GenerateRequest, lms: dict[str, LoadedModel], prompt: int) -> Events:
     """Event("generate:VARIANT:PROMPT", …, {"variant", "prompt": its number, "text": so far}); each text is kept as a
-    result with its speed and the perplexity of the prompt."""
-    names = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
-    settings = {name: getattr(request, name) for name in names}
+    result with its speed and the perplexity of the prompt. The result is a list of `Written`."""
+    settings = request.settings
     with closing(compare_events(lms, request.prompts[prompt], **settings)) as events:
         for event in events:
             found = event.payload
@@ -48,7 +61,21 @@ def _written_events(bench: Workbench, request: GenerateRequest, lms: dict[str, L
                 for name, written in found.items():
                     facts = {"variant": name, "prompt": request.prompts[prompt], "number": prompt}
                     bench.keep("generation", {**facts, **written.to_json(), "settings": settings})
-                yield Event(RESULT, 1, 1, None)
+                texts = [(name, prompt, tokenizer_of(lms[name]), written) for name, written in found.items()]
+                yield Event(RESULT, 1, 1, texts)
             else:
                 shown = {"variant": found["variant"], "prompt": prompt, "text": found["text"]}
                 yield Event(f"generate:{found['variant']}:{prompt}", event.done, event.total, shown)
+
+
+def _read(bench: Workbench, unread: list[Written]) -> Generator[Event, None, None]:
+    """Empty a list of texts, keeping of each how its tokens surprise the original: a result "surprise" with {"variant",
+    "number", "pieces", "log_probs"}. Texts of another tokenizer, or too long for the original, have none."""
+    judge: LoadedModel = yield from relay(bench.variant_events(ORIGINAL))
+    while unread:
+        name, number, tokenizer, written = unread.pop(0)
+        found = log_probabilities(judge, written) if same_tokens(judge, tokenizer) else None
+        if found:
+            of = {"variant": name, "number": number, "pieces": written.pieces}
+            bench.keep("surprise", {**of, "log_probs": [round(p, DIGITS) for p in found]})
+        yield Event("read", 1, 1)

@@ -2,12 +2,12 @@
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from ..paths import ASSETS
 from ..texts import PARTS
 
-FILE = Path(__file__).parents[2] / "assets" / "prompts.json"
+FILE = ASSETS / "prompts.json"
 TURNS = ("recovery", "recovery", "calibration", "recovery", "recovery", "evaluation")
 
 

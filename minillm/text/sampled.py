@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import BadInput
 from ..events import RESULT, Event, Events
 from ..forward import end_tokens, hidden_states, logits, next_tokens
 from ..models import LoadedModel
@@ -19,6 +20,7 @@ from ..paths import home, written_whole
 from ..walk import frozen
 from .documents import instruction_text
 from .prompts import instructions
+from .tokens import longest
 
 ROWS = 64
 ANSWER_TOKENS = 160
@@ -103,11 +105,21 @@ def _answers(lm: LoadedModel, asked: list[str]) -> list[str]:
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     rows = torch.tensor([[padding] * (width - len(row)) + row for row in ids], device=lm.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=lm.device)
-    settings = {"do_sample": False, "repetition_penalty": REPETITION, "max_new_tokens": ANSWER_TOKENS}
+    settings = {"do_sample": False, "repetition_penalty": REPETITION, "max_new_tokens": _room(lm, width)}
     written = lm.model.generate(input_ids=rows, attention_mask=mask, pad_token_id=padding, **settings)[:, width:]
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
     cut = (row[-1] not in end_tokens(lm) | {padding} for row in written.tolist())
     return [_whole_sentences(text) if short else text.strip() for text, short in zip(texts, cut, strict=True)]
+
+
+def _room(lm: LoadedModel, width: int) -> int:
+    """How many tokens an answer to a question of `width` tokens may have."""
+    most = longest(lm) or width + ANSWER_TOKENS
+    if most <= width:
+        raise BadInput(
+            f"The bundled instructions have up to {width} tokens, but this model takes {most}; use another text."
+        )
+    return min(ANSWER_TOKENS, most - width)
 
 
 def _whole_sentences(text: str) -> str:

@@ -9,6 +9,7 @@ from .block import drill_down, group_table
 from .captions import CAPTIONS
 from .curve import recovery_curve
 from .cuts import heads_grid, kept_map, plan_bars
+from .fidelity import fidelity_dots, fidelity_lines
 from .memory import PAPER_GPU_BYTES, memory_timeline, peak_bars
 from .overlap import overlap_lines, overlap_matrix
 from .ranks import rank_density
@@ -24,6 +25,8 @@ __all__ = [
     "as_json",
     "blocks_in_words",
     "drill_down",
+    "fidelity_dots",
+    "fidelity_lines",
     "group_table",
     "heads_grid",
     "in_bytes",

@@ -25,6 +25,11 @@ CAPTIONS: dict[str, str] = {
     "the blocks. Click a cell to see that pair block by block.",
     "rank_density": "A bright diagonal: the two rank alike. An even field: they know nothing of each other. What "
     "matters for cutting is the lower left corner.",
+    "fidelity_lines": "How alike each estimate ranks the groups of a block to the same formula with the exact "
+    "gradient: 1 the same order, 0 chance. Bands: all seeds. Only what rises above the grey line, noise without any "
+    "loss, comes from the gradient; only what rises above Wanda is worth its passes.",
+    "fidelity_dots": "Marks: the median over seeds; bars: all seeds. A mark on the chance line knows nothing. An "
+    "estimate whose cross stands at 100 % cuts what its noise alone would cut.",
     "memory_timeline": "Each band is as high as the peak within its phase. Where it stands far above the measured "
     "line, the memory was needed only for a moment.",
     "peak_bars": "Grey is what holding the model costs anyway; colour is what scoring adds. The paper's claim is about "

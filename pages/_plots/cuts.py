@@ -7,6 +7,7 @@ from minillm.groups import CHANNELS, HEADS, KINDS
 from minillm.plan import Plan
 from minillm.scores import Scores
 
+from .captions import CAPTIONS
 from .style import CUT, KIND_COLOURS, axis, block_axis, blocks_in_words, colour_bar, figure, share_axis
 
 BINS = 256
@@ -55,9 +56,8 @@ def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
     cells = _head_cells(scores, plan)
     blocks, most, _ = cells.shape
     name = plan.recipe.get("criterion", scores.criterion) if plan else scores.criterion
-    fig = figure(
-        f"heads-{scores.criterion}", f"Rank of the head groups under {scores.criterion}; cut by {name} crossed"
-    )
+    alt = f"Rank of the head groups under {scores.criterion}; cut by {name} crossed"
+    fig = figure(f"heads-{scores.criterion}", alt, CAPTIONS["heads_grid"])
     fig.add_heatmap(
         z=cells[..., 0],
         customdata=cells[..., 1:],

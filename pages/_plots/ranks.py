@@ -38,7 +38,7 @@ def rank_density(
     if not known:
         remark(fig, f"Not both have scores of the {kind} of {'these blocks' if layer is None else f'block {layer}'}.")
     else:
-        _density(fig, [pair for _, pair in known])
+        _density(fig, [pair for _, pair in known], names)
     if plan_a and plan_b and known:
         _corners(fig, names, kind, [i for i, _ in known], plan_a, plan_b)
     return fig
@@ -57,7 +57,7 @@ def _percentiles(a: Scores, b: Scores, kind: str, layer: int) -> tuple[np.ndarra
     return None if x is None or y is None or not len(x) else ((x + 0.5) / len(x), (y + 0.5) / len(y))
 
 
-def _density(fig: go.Figure, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def _density(fig: go.Figure, pairs: list[tuple[np.ndarray, np.ndarray]], names: tuple[str, str]) -> None:
     x, y = (np.concatenate(side) for side in zip(*pairs, strict=True))
     # About sixteen groups a cell on average; no more cells a side than a block has ranks; of few ranks each its own.
     ranks = min(len(p) for p, _ in pairs)
@@ -73,7 +73,7 @@ def _density(fig: go.Figure, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None
         dy=100 / bins,
         coloraxis="coloraxis",
         hovertemplate="ranks %{x:.0f} % and %{y:.0f} %<br>%{z:.2f} × chance<extra></extra>",
-        meta={"columns": {"x": "rank under A, %", "y": "rank under B, %", "z": "times chance"}},
+        meta={"columns": {"x": f"rank under {names[0]}, %", "y": f"rank under {names[1]}, %", "z": "times chance"}},
     )
     fig.update_layout(coloraxis=colour_bar("groups, × chance", cmin=0, cmax=max(2.0, float(np.percentile(z, 99)))))
 

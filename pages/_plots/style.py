@@ -50,8 +50,8 @@ LOOKS: dict[str, Look] = {
     "fms-bp": Look("#CC79A7", "solid", "star"),
     "zo": Look("#009E73", "dash", "triangle-down-open"),
     "fms-zo": Look("#009E73", "solid", "triangle-down"),
-    "bonsai": Look("#CC79A7", "dashdot", "pentagon"),
-    "flap": Look("#56B4E9", "dashdot", "hexagon"),
+    "bonsai": Look("#CC79A7", "longdash", "pentagon"),
+    "flap": Look("#56B4E9", "dashdot", "diamond-open"),
 }
 VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "recovered": "#009E73"}
 KIND_COLOURS = {"heads": "#7B6FB0", "channels": "#B0A36F"}
@@ -95,6 +95,11 @@ def figure(name: str, alt: str, caption: str = "", **layout: Any) -> go.Figure:
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
     }
     return go.Figure(layout={**shared, **layout})
+
+
+def hatched(colour: str, shape: str) -> dict[str, Any]:
+    """A bar's marker: its colour, and a pattern that tells it from others where colours do not. shape: "" for none."""
+    return {"color": colour, "pattern": {"shape": shape, "fillmode": "overlay", "fgcolor": "white", "size": 6}}
 
 
 def remark(fig: go.Figure, text: str) -> go.Figure:

@@ -3,8 +3,10 @@
 import csv
 
 import made_scores
+import pytest
 from playwright.sync_api import expect
 
+from minillm.plan import make_plan
 from minillm.recipe import RunRecipe
 
 NAMES = ("random", "wanda", "llm-pruner", "fms-zo")
@@ -104,6 +106,40 @@ def test_the_csv_holds_what_is_drawn(visit, app):
     rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
     shares = [float(r["share"]) for r in rows if (r["criterion"], r["kind"]) == ("wanda", "channels") and r["share"]]
     assert [round(100 * share, 2) for share in shares] == [round(share, 2) for share in drawn["wanda"]]
+
+
+def test_the_density_names_its_corners_and_its_csv_is_what_it_shows(visit, app):
+    page = visit(f"compare?run={scored(app)}")
+    plot = page.locator("#compare-density .js-plotly-plot")
+    plot.locator(".heatmaplayer image").wait_for(state="attached")
+    corners = dict(text.split("<br>") for text in plot.evaluate("p => p.layout.annotations.map(a => a.text)"))
+    assert set(corners) == {"both cut", "only llm-pruner cuts", "only fms-zo cuts", "both keep"}
+    known = made_scores.several(made_scores.shape(), NAMES)
+    a, b = (make_plan(known[name], 0.2).cut_masks["channels"] for name in ("llm-pruner", "fms-zo"))
+    touched = [i for i in range(6) if a[i].any()]
+    assert int(corners["both cut"]) == sum(int((a[i] & b[i]).sum()) for i in touched)
+    assert sum(int(count) for count in corners.values()) == 96 * len(touched)
+    with page.expect_download() as download:
+        page.locator("#compare-density").get_by_role("button", name="CSV", exact=True).click()
+    rows = list(csv.DictReader(download.value.path().read_text("utf-8-sig").splitlines()))
+    assert list(rows[0]) == ["rank under llm-pruner, %", "rank under fms-zo, %", "times chance"]
+    drawn = plot.evaluate("p => Array.from(p._fullData[0].z, row => Array.from(row))")
+    assert [float(row["times chance"]) for row in rows] == pytest.approx([z for line in drawn for z in line], rel=1e-6)
+
+
+def test_a_picture_stays_whole_when_the_address_changes(visit, app):
+    page = visit(f"compare?run={scored(app)}")
+    curves(page)
+    before = page.url
+    page.locator("#compare-others").get_by_label("random").uncheck()
+    page.wait_for_url(lambda url: url != before)
+    page.wait_for_function(
+        """() => {
+        const parts = [...document.querySelectorAll('#overlap-channels [clip-path]')];
+        const here = location.href.split('#')[0];
+        return parts.length && parts.every(part => part.getAttribute('clip-path').includes(here + '#'));
+        }"""
+    )
 
 
 def test_nothing_hangs_over_the_edge_of_a_telephone(visit, app):

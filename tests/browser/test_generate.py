@@ -1,20 +1,22 @@
 """Generate: prompts answered side by side, kept with the run, marked where they differ, and saved."""
 
+import csv
 import json
 
 from playwright.sync_api import expect
 
+from conftest import until
 from minillm import jobs
 from minillm.recipe import GenerateRequest, PruneRequest, RunRecipe
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 
 
-def pruned(visit, app, model: str = "quick") -> str:
+def pruned(app, model: str = "quick") -> str:
     """A run with a pruned variant, cut by the worker."""
     run_id = app.store.create_run(RunRecipe(model=app.models[model], dtype="float32", **SHORT), f"To ask, {model}")
     jobs.submit(app.store, run_id, PruneRequest("magnitude-l1", ratio=0.3, evaluate_text=""))
-    expect(visit(f"prune?run={run_id}").locator("#variants")).to_contain_text("pruned-1")
+    until(lambda: len(app.store.variants(run_id)) == 2, "the worker has cut")
     return run_id
 
 
@@ -34,7 +36,7 @@ def ask(page, own: str, tokens: int) -> None:
 
 
 def test_answers_stand_side_by_side_and_are_there_after_a_reload(visit, app):
-    page = visit(f"generate?run={pruned(visit, app)}")
+    page = visit(f"generate?run={pruned(app)}")
     ask(page, "Is <b>this</b> so?", 12)
     expect(page.locator("#written section")).to_have_count(2)
     expect(page.locator('#written article[data-variant="pruned-1"]')).to_have_count(2)
@@ -51,7 +53,7 @@ def test_answers_stand_side_by_side_and_are_there_after_a_reload(visit, app):
 
 
 def test_nothing_to_ask_and_nobody_to_answer_is_said_and_nothing_is_lost(visit, app):
-    run_id = pruned(visit, app)
+    run_id = pruned(app)
     page = visit(f"generate?run={run_id}")
     page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
     page.locator("#save-json").click()
@@ -69,7 +71,7 @@ def test_nothing_to_ask_and_nobody_to_answer_is_said_and_nothing_is_lost(visit, 
 
 
 def test_a_text_grows_while_it_is_written_and_a_stop_keeps_what_there_is(visit, app):
-    page = visit(f"generate?run={pruned(visit, app, 'slow')}")
+    page = visit(f"generate?run={pruned(app, 'slow')}")
     ask(page, "", 200)
     writing = page.locator('#written article[aria-busy="true"] .text').first
     expect(writing).not_to_have_text("")
@@ -79,8 +81,68 @@ def test_a_text_grows_while_it_is_written_and_a_stop_keeps_what_there_is(visit, 
     expect(page.locator("#generate-again")).to_be_visible()
 
 
+def test_every_token_tells_its_surprise_to_the_mouse_and_to_the_keyboard(visit, app):
+    run_id = pruned(app)
+    jobs.submit(app.store, run_id, GenerateRequest(("Why?",), ("original", "pruned-1"), max_new_tokens=6))
+    page = visit(f"generate?run={run_id}")
+    column = page.locator('#written article[data-variant="pruned-1"]')
+    expect(column.locator(".token")).not_to_have_count(0)
+    (read,) = (r.data for r in app.store.results(run_id, "surprise") if r.data["variant"] == "pruned-1")
+    column.locator(".token").first.hover()
+    first = next(p for piece, p in zip(read["pieces"], read["log_probs"], strict=True) if piece)
+    expect(column.locator(".told")).to_contain_text(f"{-first:.2f} nats")
+    column.locator(".text").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.said") == column.locator(".told").inner_text()
+    second = column.locator(".token").nth(1)
+    expect(second).to_be_focused()
+    page.get_by_label("Shade every token").uncheck()
+    expect(column.locator(".token")).to_have_count(0)
+    page.wait_for_url("**shaded=false**")
+    page.reload(wait_until="domcontentloaded")
+    expect(column).to_contain_text("perplexity of the prompt")
+    expect(page.get_by_label("Shade every token")).not_to_be_checked()
+    expect(column.locator(".token")).to_have_count(0)
+
+
+def test_variants_of_another_run_answer_beside_this_ones(visit, app):
+    here, there = pruned(app), pruned(app)
+    app.store.rename_run(there, "The other one")
+    page = visit(f"generate?run={here}")
+    page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
+    page.locator("#generate-others input").click()
+    page.get_by_role("option", name="pruned-1 of The other one").click()
+    page.keyboard.press("Escape")
+    ask(page, "", 6)
+    column = page.locator(f'#written article[data-variant="{there}/pruned-1"]')
+    expect(column).to_contain_text("surprises the original")
+    expect(column.locator("h3")).to_have_text("pruned-1 of The other one")
+    expect(page.locator("#written article")).to_have_count(3)
+
+
+def test_blind_answers_are_named_after_the_vote(visit, app):
+    page = visit(f"generate?run={pruned(app)}")
+    page.get_by_label("Blind: shuffled").check()
+    ask(page, "", 6)
+    ballot = page.locator("#ballot")
+    expect(ballot.get_by_role("button")).to_be_visible()
+    assert page.locator("#written h3").all_inner_texts() == ["A", "B"]
+    text = page.locator("#written").inner_text()
+    assert "pruned" not in text and "original" not in text
+    ballot.locator("#vote-best").get_by_label("A").check()
+    ballot.locator("#vote-pruned").get_by_label("B").check()
+    ballot.get_by_role("button").click()
+    expect(ballot).to_be_hidden()
+    assert sorted(page.locator("#written h3").all_inner_texts()) == ["original", "pruned-1"]
+    expect(page.locator("#votes")).to_contain_text("1 blind vote in this run")
+    page.reload(wait_until="domcontentloaded")
+    expect(page.locator("#votes")).to_contain_text("guessing gives 0.5")
+    expect(page.locator('#written article[data-variant="pruned-1"]')).to_be_visible()
+
+
 def test_everything_written_can_be_saved(visit, app):
-    run_id = pruned(visit, app)
+    run_id = pruned(app)
     request = GenerateRequest(("One?", "Two?"), ("original", "pruned-1"), max_new_tokens=4)
     jobs.submit(app.store, run_id, request)
     page = visit(f"generate?run={run_id}")
@@ -96,9 +158,9 @@ def test_everything_written_can_be_saved(visit, app):
         page.locator("#save-markdown").click()
     text = saved.value.path().read_text()
     assert "## One?" in text and "### pruned-1" in text
-
-
-def test_nothing_hangs_over_the_edge_of_a_telephone(visit, app):
-    page = visit(f"generate?run={pruned(visit, app)}", width=390)
-    page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    with page.expect_download() as saved:
+        page.locator("#save-csv").click()
+    with saved.value.path().open(newline="") as file:
+        assert [(row["prompt"], row["variant"]) for row in csv.DictReader(file)] == [
+            (prompt, variant) for prompt in ("One?", "Two?") for variant in ("original", "pruned-1")
+        ]

@@ -1,0 +1,244 @@
+"""What does the gradient add? Estimates of it held against the exact one, against Wanda and against mere noise."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm import jobs
+from minillm.errors import BadInput
+from minillm.fidelity import SHARES
+from minillm.groups import CHANNELS, HEADS
+from minillm.recipe import DRAWS, FidelityRequest
+from minillm.store import Job, Store
+
+from . import _jobs
+from ._address import opening, remembered
+from ._drawers import drawer
+from ._frame import QUIET, Context, Shell, frame
+from ._gradient import DRAW_WORDS, KIND, Findings, dots, findings, lines, said, trial_table
+from ._host import PlotlyHost
+from ._phrases import escape
+from ._plots import CAPTIONS
+
+TITLE = "Gradient"
+STANDARD = 0.25
+"""Share of each block at which the sentences are read first: that of a quarter of the channels."""
+
+EMPTY = (
+    '<p class="notice">Nothing has been measured on this run yet. Press “Measure”: the model is loaded, its exact '
+    "gradient taken, and each way to estimate it is tried with several seeds. Pictures come as each is through; a job "
+    "that is stopped keeps them.</p>"
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is on the page. form, controls, shown: by name, in the order in which handlers take and give values."""
+
+    opened: gr.Textbox
+    form: dict[str, Any]
+    button: gr.Button
+    panel: _jobs.Panel
+    body: gr.Column
+    empty: gr.HTML
+    controls: dict[str, Any]
+    shown: dict[str, Any]
+
+    @property
+    def whole(self) -> list[Any]:
+        """What `draw` gives values for."""
+        return [self.opened, self.empty, self.body, *self.controls.values(), *self.shown.values()]
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx) as shell:
+        page = layout()
+        drawer("gradient")
+        wire(ctx, shell, page)
+
+
+def layout() -> Page:
+    """Lay the page out here."""
+    opened = gr.Textbox(visible=False, elem_id="gradient-opened")
+    gr.Markdown("# What does the gradient add?")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            with gr.Accordion("What is tried", open=False, elem_id="gradient-form"):
+                form = _form()
+            button = gr.Button("Measure", variant="primary", elem_id="measure-fidelity")
+        with gr.Column(scale=3, min_width=320):
+            panel = _jobs.panel(KIND)
+    empty = gr.HTML(elem_id="gradient-empty")
+    with gr.Column(visible=False, elem_id="gradient-body") as body:
+        controls, shown = _pictures()
+    return Page(opened, form, button, panel, body, empty, controls, shown)
+
+
+def _form() -> dict[str, Any]:
+    default = FidelityRequest()
+    narrow: dict[str, Any] = {"precision": 0, "minimum": 1, "min_width": 120}
+    draws = gr.CheckboxGroup(
+        [(words, name) for name, words in DRAW_WORDS.items()],
+        value=list(DRAWS),
+        label="z is drawn for",
+        elem_id="fidelity-draws",
+    )
+    with gr.Row():
+        directions = gr.Textbox(
+            _written(default.directions), label="Directions over weights", elem_id="fidelity-directions", min_width=140
+        )
+        by_group = gr.Textbox(
+            _written(default.group_directions), label="Over groups", elem_id="fidelity-groups", min_width=120
+        )
+    with gr.Row():
+        seeds = gr.Number(default.seeds, label="Seeds of z", elem_id="fidelity-seeds", **narrow)
+        samples = gr.Number(default.samples, label="Rows for activations", elem_id="fidelity-samples", **narrow)
+        few = gr.Number(default.gradient_samples, label="Rows for gradients", elem_id="fidelity-rows", **narrow)
+    return {
+        "draws": draws,
+        "directions": directions,
+        "group_directions": by_group,
+        "seeds": seeds,
+        "samples": samples,
+        "gradient_samples": few,
+    }
+
+
+def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
+    with gr.Row():
+        kinds = [("channels", CHANNELS), ("head groups", HEADS)]
+        kind = gr.Radio(kinds, value=CHANNELS, label="Of", elem_id="gradient-kind", min_width=240)
+        share = gr.Slider(
+            SHARES[0],
+            SHARES[-1],
+            STANDARD,
+            step=SHARES[0],
+            label="Ratio inside each block",
+            info="Share of its groups that goes; overlaps and sentences follow.",
+            elem_id="gradient-share",
+            min_width=300,
+        )
+    shown: dict[str, Any] = {"said": gr.HTML(elem_id="gradient-said", elem_classes="reading")}
+    for name, title in (("lines", "Fidelity against directions"), ("dots", "Who cuts the same groups")):
+        shown[name] = PlotlyHost(title, CAPTIONS[f"fidelity_{name}"], elem_id=f"gradient-{name}", height=460)
+    with gr.Accordion("The same as a table", open=False, elem_id="gradient-table"):
+        shown["table"] = gr.HTML(elem_id="gradient-rows")
+    return {"kind": kind, "share": share}, shown
+
+
+def wire(ctx: Context, shell: Shell, page: Page) -> None:
+    """What happens when the page opens, when a draw is through, when the reader chooses."""
+    store, controls = ctx.store, list(page.controls.values())
+
+    def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
+        """Drawn anew only where something was measured: a live job must not disturb who is choosing."""
+        if not opened or opened == _state(store, run_id):
+            return [gr.skip() for _ in page.whole]
+        return draw(store, run_id, *values)
+
+    def arrived(run_id: str, options: dict[str, str]) -> list[Any]:
+        return draw(store, run_id, options.get("kind"), options.get("share"))
+
+    opening(ctx, arrived, page.whole)
+    shell.live(looked, page.whole, [page.opened, *controls])
+    shell.live(partial(progress, store, page.panel), page.panel.outputs)
+    shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
+    shell.runs_again(page.panel)
+    for trigger in (page.controls["kind"].input, page.controls["share"].input):
+        trigger(partial(draw, store), [shell.run, *controls], page.whole, trigger_mode="always_last", **QUIET)
+        remembered(trigger, page.controls)
+
+
+def draw(store: Store, run_id: str, kind: Any, share: Any) -> list[Any]:
+    """Values for `Page.whole`."""
+    found = findings(store, run_id)
+    kind, share = kind if kind in (CHANNELS, HEADS) else CHANNELS, _share(share)
+    if found is None:
+        hidden = gr.Column(visible=False)
+        return [_state(store, run_id), EMPTY if run_id else "", hidden, kind, share, *[gr.skip() for _ in range(4)]]
+    makers: list[Callable[[Findings, str, float], Any]] = [_read, lines, dots, trial_table]
+    return [_state(store, run_id), "", gr.Column(visible=True), kind, share, *[m(found, kind, share) for m in makers]]
+
+
+def _read(found: Findings, kind: str, share: float) -> str:
+    """What the data say, and how they were measured."""
+    return f"{said(found, kind, share)}<p><small>Measured on {escape(found.how)}.</small></p>"
+
+
+def _state(store: Store, run_id: str) -> str:
+    """Changes whenever something has been measured."""
+    return f"open {len(store.results(run_id, KIND))}" if run_id else "open"
+
+
+def _share(given: Any) -> float:
+    """The nearest share that overlaps are kept for; the standard one where nothing readable is given."""
+    try:
+        return min(SHARES, key=lambda share: abs(share - float(given)))
+    except (TypeError, ValueError):
+        return STANDARD
+
+
+def begin(
+    store: Store,
+    run_id: str,
+    draws: list[str],
+    directions: str,
+    group_directions: str,
+    seeds: float,
+    samples: float,
+    gradient_samples: float,
+) -> int:
+    """Measure how near estimated gradients come to the exact one; returns the job's number. What was measured before
+    in the same way is not measured again."""
+    if not draws:
+        raise BadInput("Nothing is ticked to draw z for; tick at least one.")
+    request = FidelityRequest(
+        draws=tuple(draws),
+        directions=_numbers("Directions over weights", directions),
+        group_directions=_numbers("Directions over groups", group_directions),
+        seeds=seeds,  # type: ignore[arg-type]
+        samples=samples,  # type: ignore[arg-type]
+        gradient_samples=gradient_samples,  # type: ignore[arg-type]
+    )
+    return jobs.submit(store, run_id, request)
+
+
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    """Whole numbers as people write them: "1, 2, 4". Raises BadInput."""
+    words = re.split(r"[\s,;]+", (text or "").strip())
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise BadInput(f"{name} are “{text[:40]}”; give whole numbers such as 1, 2, 4.")
+    return tuple(int(word) for word in words)
+
+
+def _written(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+    """The job panel: a row for the exact gradient and for each draw and seed that this job measures."""
+    job = _jobs.current(store, run_id, KIND)
+    if job is None:
+        return panel.show(None)
+    rows = _jobs.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
+    return panel.show(job, _jobs.table(rows, "what is measured"))
+
+
+def _names(store: Store, job: Job) -> dict[str, str]:
+    """{part: what to call it}, without the parts that an earlier job has measured."""
+    request, first = job.request, store.run(job.run_id).recipe.seed
+    assert isinstance(request, FidelityRequest)
+    before = [result.data for result in store.results(job.run_id, KIND) if result.job_id != job.id]
+    known = {f"{data['draw']}:{data['seed']}" for data in before}
+    names = {
+        f"{draw}:{seed}": f"{DRAW_WORDS[draw]}, seed {seed}"
+        for seed in range(first, first + request.seeds)
+        for draw in request.draws
+    }
+    return {"exact": "the exact gradient"} | {part: words for part, words in names.items() if part not in known}

@@ -1,0 +1,125 @@
+"""From the ratio slider to the redrawn overlap, in the app and a browser, at the size of LLaMA-7B.
+
+Scores are made up: 32 blocks of 11,008 channels and 32 heads, eight criteria. Printed are milliseconds: what the server
+computes (plans and overlaps), and what a reader waits, from the key press until plotly has drawn the new curves.
+
+    python -m scripts.measure_slider [--moves 20]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+from minillm.groups import BlockGroups, Groups
+from minillm.overlap import overlap
+from minillm.plan import make_plan
+from minillm.recipe import RunRecipe
+from minillm.scores import Scores
+from minillm.store import Store
+
+BLOCKS, HEADS, CHANNELS, WIDTH = 32, 32, 11_008, 4096
+CRITERIA = ("random", "magnitude-l1", "wanda", "sparsegpt", "llm-pruner", "fms-bp", "zo", "fms-zo")
+REFERENCE, PORT = "llm-pruner", 7899
+WAIT = """() => new Promise(done => {
+  const plot = document.querySelector('#overlap-channels .plot-mount'), slider = document.querySelector(
+    '#compare-ratio input[type=range]'), begun = performance.now();
+  plot.once('plotly_afterplot', () => done(performance.now() - begun));
+  slider.value = Number(slider.value) + 0.01;
+  slider.dispatchEvent(new Event('input', {bubbles: true}));
+})"""
+
+
+def made() -> dict[str, Scores]:
+    """Log-normal scores under eight criteria."""
+    head, channel = 4 * WIDTH * (WIDTH // HEADS), 3 * WIDTH
+    block = BlockGroups(HEADS, 1, WIDTH // HEADS, CHANNELS, head, channel, head, channel, 2 * WIDTH)
+    whole = BLOCKS * block.parameters + 2 * 32_000 * WIDTH + WIDTH
+    groups = Groups("llama", "llama", WIDTH, 32_000, whole, 32_000 * WIDTH, (block,) * BLOCKS)
+    found = {}
+    for seed, name in enumerate(CRITERIA):
+        draw = np.random.default_rng(seed)
+        vectors = [
+            {i: np.exp(draw.normal(size=n)).astype(np.float32) for i in range(BLOCKS)} for n in (HEADS, CHANNELS)
+        ]
+        found[name] = Scores(*vectors, groups, {"criterion": name})
+    return found
+
+
+def computed(scores: dict[str, Scores], moves: int) -> list[float]:
+    """Milliseconds of plans and overlaps with the reference, at one ratio after the other."""
+    times = []
+    for move in range(moves + 1):
+        begun = time.perf_counter()
+        plans = {name: make_plan(one, 0.1 + 0.01 * move) for name, one in scores.items()}
+        for name in CRITERIA:
+            overlap(plans[REFERENCE], plans[name])
+        times.append(1000 * (time.perf_counter() - begun))
+    return times[1:]
+
+
+def waited(page: Page, moves: int) -> list[float]:
+    """Milliseconds from a move of the slider to new curves, one move after the other."""
+    page.locator("#overlap-channels .scatterlayer .point").first.wait_for(state="attached")
+    times = []
+    for _ in range(moves + 1):
+        page.wait_for_timeout(2000)
+        times.append(page.evaluate(WAIT))
+    return times[1:]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moves", type=int, default=20)
+    moves, scores = parser.parse_args().moves, made()
+    with tempfile.TemporaryDirectory() as home:
+        store = Store(Path(home))
+        run_id = store.create_run(RunRecipe(), "Slider")
+        for name, one in scores.items():
+            store.save_scores(run_id, one, name)
+        app = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(PORT)],
+            env={**os.environ, "MINILLM_HOME": home, "HF_HUB_OFFLINE": "1"},
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            _until_it_answers()
+            with sync_playwright() as driver:
+                browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+                page = browser.new_page(viewport={"width": 1280, "height": 900})
+                page.set_default_timeout(120_000)
+                page.goto(f"http://127.0.0.1:{PORT}/compare?run={run_id}", wait_until="domcontentloaded")
+                _say("slider to picture", waited(page, moves))
+                browser.close()
+        finally:
+            app.terminate()
+            app.wait(30)
+    _say("plans and overlaps", computed(scores, moves))
+
+
+def _until_it_answers() -> None:
+    for _ in range(180):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(1)
+    raise SystemExit("The app did not answer within three minutes.")
+
+
+def _say(what: str, times: list[float]) -> None:
+    low, high = min(times), max(times)
+    print(f"{what}: median {median(times):.0f} ms, from {low:.0f} to {high:.0f} ms in {len(times)} moves")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Learn: everything on it answers at once, with no model, no run, no worker; the lesson leads into the app and back."""
+
+import csv
+
+from playwright.sync_api import expect
+
+from pages._learn_lesson import AGAIN, question
+
+
+def press(page, slider: str, key: str, times: int = 1) -> None:
+    """Move a slider as a keyboard does."""
+    handle = page.locator(f"{slider} input[type=range]")
+    handle.focus()
+    for _ in range(times):
+        handle.press(key)
+
+
+def marked(page) -> dict:
+    """{linear: how many of its weights are marked}."""
+    return page.evaluate(
+        """() => Object.fromEntries(document.querySelector('#groups-picture .js-plotly-plot')._fullData.map(
+        trace => [trace.name, Array.from(trace.z).flatMap(row => Array.from(row)).filter(z => z === 2).length]))"""
+    )
+
+
+def click_cell(page, linear: str, row: int, column: int) -> None:
+    """Click a weight in the picture of the block."""
+    x, y = page.evaluate(
+        """([linear, row, column]) => {
+        const plot = document.querySelector('#groups-picture .js-plotly-plot'), {xaxis, yaxis} = plot._fullLayout;
+        const trace = plot._fullData.find(one => one.name === linear), box = plot.getBoundingClientRect();
+        return [box.x + xaxis._offset + xaxis.l2p(trace.x[column]), box.y + yaxis._offset + yaxis.l2p(trace.y[row])];
+        }""",
+        [linear, row, column],
+    )
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+
+
+def test_groups_criteria_estimate_and_walk_answer_at_once(visit, app):
+    page = visit("learn")
+    picture = page.locator("#groups-picture .js-plotly-plot")
+    picture.locator(".heatmaplayer image").first.wait_for(state="attached")
+    assert marked(page) == {"q": 32, "k": 16, "v": 16, "o": 32, "gate": 0, "up": 0, "down": 0}
+    with page.expect_download() as download:
+        page.locator("#groups-picture").get_by_role("button", name="CSV", exact=True).click()
+    rows = list(csv.DictReader(download.value.path().read_text("utf-8-sig").splitlines()))
+    chosen = [(row["series"], row["row"], row["head group"]) for row in rows if row["chosen"] == "1"]
+    assert set(chosen) >= {("q", "3", "0"), ("k", "1", "0")} and len(chosen) == 96
+    page.locator("#groups-family").get_by_label("BLOOM").check()
+    expect(page.locator("#groups-table")).to_contain_text("rows 4–5 of qkv")
+    click_cell(page, "down", 3, 7)
+    expect(page.locator("#groups-table")).to_contain_text("column 7 of down")
+    expect(page.locator("#groups-kind").get_by_label("channels")).to_be_checked()
+    press(page, "#groups-group", "End")
+    expect(page.locator("#groups-table")).to_contain_text("column 11 of down")
+
+    page.locator("#topics").get_by_label("Criteria").check()
+    page.locator("#acted-sums .bars .point").first.wait_for(state="attached")
+    words = page.locator("#acted-words")
+    expect(words).to_contain_text("g = ")
+    before = words.inner_text()
+    press(page, "#acted-weight", "Home")
+    expect(words).to_contain_text("W = -3.00")
+    assert words.inner_text() != before and "topic=criteria" in page.url
+
+    page.locator("#topics").get_by_label("Estimated gradient").check()
+    press(page, "#estimate-n", "End")
+    expect(page.locator("#estimate-table")).to_contain_text("n = 64 directions")
+
+    page.locator("#topics").get_by_label("The walk").check()
+    press(page, "#walk-step", "End")
+    expect(page.locator("#walk-strip")).to_contain_text("Step 10 of 10. Done.")
+    press(page, "#walk-step", "ArrowLeft")
+    expect(page.locator(".walk-block.is-now")).to_have_text("block 0input kept")
+    assert app.store.runs() == []
+
+
+def test_the_lesson_asks_leads_into_the_sample_run_and_keeps_the_place(own_app, visit):
+    page = visit("learn?topic=lesson&step=3", app=own_app)
+    asked = question(3)
+    expect(page.locator("#lesson-told")).to_contain_text(f"Step 4 of 10: {asked.title}")
+    wrong = next(choice for choice in asked.choices if choice != asked.answer)
+    page.locator("#lesson-choices").get_by_label(wrong, exact=True).check()
+    expect(page.locator("#lesson-verdict")).to_have_text(AGAIN)
+    page.locator("#lesson-choices").get_by_label(asked.answer, exact=True).check()
+    expect(page.locator("#lesson-verdict")).to_contain_text(asked.because)
+    page.locator("#lesson-next").click()
+    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 10")
+    page.locator("#lesson-open").click()
+    page.wait_for_url("**/compare?*run=*")
+    page.locator("#overlap-channels .scatterlayer .point").first.wait_for(state="attached")
+    expect(page.locator("#compare-others").get_by_label("random")).to_be_checked()
+    expect(page.locator("#compare-others").get_by_label("fms-bp")).not_to_be_checked()
+    page.go_back()
+    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 10")
+
+
+def test_it_fits_a_telephone(visit):
+    for topic in ("groups", "criteria", "estimate", "walk", "lesson", "glossary"):
+        page = visit(f"learn?topic={topic}", width=390)
+        page.locator(f"#topic-{topic}").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, topic

@@ -1,0 +1,130 @@
+"""What every criterion promises on every family, and what every cut of every family promises, however it is run."""
+
+import hashlib
+from functools import cache, partial
+
+import numpy as np
+import published
+import pytest
+import tiny
+import torch
+
+from minillm.checkpoint import load_pruned, save_pruned
+from minillm.criteria import CRITERIA
+from minillm.evaluation.perplexity import perplexity
+from minillm.groups import CHANNELS, HEADS, KINDS
+from minillm.models import LoadedModel, wrap
+from minillm.plan import Plan
+from minillm.recovery import recover_events
+from minillm.scoring import score, score_events
+from minillm.surgery import masked, prune
+
+TOKENS, GRADIENT_ROWS, FEW = tiny.tokens(4, 12), 2, {"submodels": 8}
+SCORED = {**published.EVERY, "llama_bfloat16": partial(tiny.llama, dtype=torch.bfloat16)}
+
+each_model = pytest.mark.parametrize("name", published.EVERY)
+
+
+@cache
+def whole(name: str) -> LoadedModel:
+    """A model that no test may change."""
+    return wrap(SCORED[name]().train(name == "llama_bfloat16"))
+
+
+@cache
+def cut(name: str) -> tuple[LoadedModel, LoadedModel]:
+    """(pruned, masked) by one plan, which drops other groups, and another number of them, in every block."""
+    lm, draw = whole(name), np.random.default_rng(0)
+    kept: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KINDS}
+    for layer, block in enumerate(lm.groups.blocks):
+        stay = {HEADS: max(1, block.heads - 1 - layer % 2), CHANNELS: block.channels - 5 - layer}
+        for kind in KINDS:
+            kept[kind][layer] = np.sort(draw.permutation(block.count(kind))[: stay[kind]])
+    plan = Plan(lm.groups, kept[HEADS], kept[CHANNELS])
+    return prune(lm, plan), masked(lm, plan)
+
+
+def state(model: torch.nn.Module) -> str:
+    """A hash of all weights, and what scoring could leave behind: modes, hooks, replaced methods."""
+    raw = b"".join(p.detach().contiguous().view(torch.uint8).numpy().tobytes() for p in model.parameters())
+    marks = [
+        (m.training, len(m._forward_pre_hooks), len(m._forward_hooks), "forward" in vars(m)) for m in model.modules()
+    ]
+    return hashlib.sha256(raw + repr(marks).encode()).hexdigest()
+
+
+def assert_same(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Equal to 1e-5 of the largest logit: sums over fewer columns round otherwise."""
+    assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.abs().max())
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("name", SCORED)
+def test_every_criterion_scores_every_family(name, criterion):
+    lm = whole(name)
+    before, layers = state(lm.model), range(len(lm.groups))
+    *steps, last = score_events(lm, criterion, TOKENS, GRADIENT_ROWS, **FEW)
+    found, again = last.payload, score(lm, criterion, TOKENS, GRADIENT_ROWS, **FEW)
+    assert [e.done for e in steps] == list(range(1, steps[-1].total + 1))
+    assert sorted(e.payload["layer"] for e in steps if e.payload) == list(layers)
+    for layer in layers:
+        for kind in KINDS:
+            values, repeated = getattr(found, kind)[layer], getattr(again, kind)[layer]
+            assert values.shape == (lm.groups.blocks[layer].count(kind),) and values.dtype == np.float32
+            assert np.isfinite(values).all() and (values >= 0).all()
+            assert np.array_equal(values, repeated)
+    assert state(lm.model) == before
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("name", SCORED)
+def test_cancelling_leaves_every_family_as_it_was(name, criterion):
+    lm = whole(name)
+    before = state(lm.model)
+    events = score_events(lm, criterion, TOKENS, GRADIENT_ROWS, **FEW)
+    next(events), next(events)
+    events.close()
+    assert state(lm.model) == before
+
+
+@each_model
+def test_a_cut_model_is_the_masked_one(name):
+    lm, (small, same) = whole(name), cut(name)
+    assert small.groups.parameters == small.plan.parameters < lm.groups.parameters
+    tokens = tiny.tokens(3, 20)
+    with torch.no_grad():
+        dense, a, b = (x.model(tokens).logits for x in (lm, small, same))
+    assert_same(a, b)
+    assert float((a - dense).abs().max()) > 0.1 * float(dense.abs().max())
+
+
+@each_model
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_generation_from_left_padded_rows_is_that_of_the_masked_one(name, cache):
+    """Six words are written to a cache whose blocks differ in heads; the sliding windows of 8 move."""
+    small, same = cut(name)
+    tokens = tiny.tokens(2, 12)
+    mask = torch.ones_like(tokens)
+    mask[0, :4] = 0
+    settings = {"attention_mask": mask, "max_new_tokens": 6, "do_sample": False, "output_logits": True}
+    settings |= {"return_dict_in_generate": True, "eos_token_id": None, "cache_implementation": cache}
+    a, b = (x.model.generate(tokens, disable_compile=True, **settings) for x in (small, same))
+    assert a.sequences.shape == (2, 18) and torch.equal(a.sequences, b.sequences)
+    for x, y in zip(a.logits, b.logits, strict=True):
+        assert_same(x, y)
+
+
+@each_model
+def test_adapters_train_merge_and_reload_exactly(name, tmp_path):
+    """What was measured with adapters is what the merged weights do, and what the folder they are saved in does."""
+    small, _ = cut(name)
+    rows = tiny.tokens(4, 12).repeat(3, 1)
+    settings = {"steps": 2, "batch": 4, "held_out": 4, "evaluate_every": 1, "learning_rate": 1e-2, "warmup": 0}
+    *steps, last = recover_events(small, rows, loss="language-model", **settings)
+    fixed = last.payload
+    measured = [e.payload["perplexity"] for e in steps if "perplexity" in e.payload]
+    assert min(measured) < measured[0]
+    assert perplexity(fixed, rows[:4], length=12) == pytest.approx(min(measured), rel=1e-4)
+    again = load_pruned(save_pruned(fixed, tmp_path / "fixed"))
+    with torch.no_grad():
+        assert torch.equal(again.model(rows).logits, fixed.model(rows).logits)
