@@ -20,6 +20,8 @@ from pages import _api, _frame, _host, _theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
+A_DAY = (3600, 86_400)
+"""Files that were offered for download are looked for every hour and removed after a day (seconds)."""
 FOOTER: Any = ["api", "settings"]
 
 
@@ -35,7 +37,7 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     """Every page of the table, at its path."""
     table = pages.modules()
     titles = tuple((page.TITLE, path) for path, page in table.items())
-    with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False) as app:
+    with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False, delete_cache=A_DAY) as app:
         context = _frame.Context(store, supervisor, app, titles, confined)
         table.pop("").build(context)
         _api.offer(context)

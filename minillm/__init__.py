@@ -14,6 +14,7 @@ from .plan import Allocation, Plan, make_plan
 from .scores import Scores
 
 if TYPE_CHECKING:
+    from .allocation.structured import allocate, allocate_events
     from .checkpoint import load_pruned, save_pruned
     from .evaluation.perplexity import perplexity, perplexity_events
     from .generation import generate, generate_events
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .text import load_text, load_text_events
 
 _LAZY = {
+    "allocation.structured": ("allocate", "allocate_events"),
     "checkpoint": ("load_pruned", "save_pruned"),
     "evaluation.perplexity": ("perplexity", "perplexity_events"),
     "generation": ("generate", "generate_events"),
@@ -39,6 +41,8 @@ __all__ = [
     "Allocation",
     "Plan",
     "Scores",
+    "allocate",
+    "allocate_events",
     "generate",
     "generate_events",
     "load_model",

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from .criteria import CRITERIA
 from .errors import BadInput, UnknownName
 from .plan import make_plan
-from .recipe import GenerateRequest, PruneRequest, RecoverRequest, Request
+from .recipe import AllocateRequest, GenerateRequest, PruneRequest, RecoverRequest, Request
 from .records import ORIGINAL, QUEUED, RUNNING, Job
+from .run_allocations import known_allocation
 from .store import Store
 from .supervisor import Supervisor
 
@@ -64,20 +65,26 @@ def submit(store: Store, run_id: str, request: Request) -> int:
         store.check_at_hand(*(store.located(run_id, name) if anywhere else (run_id, name)))
     if isinstance(request, RecoverRequest) and store.variant(run_id, request.variant).kind == ORIGINAL:
         raise BadInput("The original has nothing to recover from; choose a pruned variant.")
-    if isinstance(request, PruneRequest):
+    if isinstance(request, AllocateRequest) and request.rows > store.run(run_id).recipe.samples:
+        raise BadInput(
+            f"Candidates are to be judged on {request.rows:,} rows, but this run's calibration text has "
+            f"{store.run(run_id).recipe.samples:,}; give fewer rows."
+        )
+    if isinstance(request, PruneRequest | AllocateRequest):
         _check_plan(store, run_id, request)
     return store.add_job(run_id, request)
 
 
-def _check_plan(store: Store, run_id: str, request: PruneRequest) -> None:
+def _check_plan(store: Store, run_id: str, request: PruneRequest | AllocateRequest) -> None:
     """A plan costs milliseconds where its scores are there: make it, so that what cannot be is said at once."""
     scored, labels = store.scores(run_id), [request.criterion, request.channels_from or request.criterion]
     for label in labels:
         if label not in scored and label not in CRITERIA:
             raise UnknownName("scores", label, {*scored, *CRITERIA})
+    allocation = known_allocation(store, run_id, request) if isinstance(request, PruneRequest) else None
     if all(label in scored for label in labels):
         heads, channels = (scored[label] for label in labels)
-        make_plan(heads, request.ratio, request.layers, request.allocation, channels_from=channels)
+        make_plan(heads, request.ratio, request.layers, allocation or "uniform", channels_from=channels)
 
 
 def cancel(store: Store, job_id: int) -> None:

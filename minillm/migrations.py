@@ -4,6 +4,7 @@ A change of the tables is one more entry at the end; an entry that has been rele
 
     runs ──< jobs ──< events        a run has jobs, a job has events
       └───< variants, results       what jobs left behind (arrays and weights lie beside the database, as files)
+    options                         what someone has set for the whole store
 """
 
 import sqlite3
@@ -42,6 +43,15 @@ MIGRATIONS: list[tuple[int, str, tuple[str, ...]]] = [
                 run_id TEXT NOT NULL REFERENCES runs ON DELETE CASCADE,
                 job_id INTEGER, kind TEXT NOT NULL, data TEXT NOT NULL, created REAL NOT NULL)""",
             "CREATE INDEX results_by_run ON results (run_id, kind)",
+        ),
+    ),
+    (
+        2,
+        "notes and tags of runs (a JSON list), options of the store",
+        (
+            "ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE runs ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+            "CREATE TABLE options (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
         ),
     ),
 ]

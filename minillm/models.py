@@ -19,7 +19,7 @@ from .events import RESULT, Event, Events, finish, relay
 from .families import Family, family_of, groups_from_config, groups_of
 from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
-from .plan import Plan, plan_from_groups
+from .plan import Allocation, Plan, plan_from_groups
 from .weights import config_from_dict, read_config, read_folder, read_tokenizer
 
 if TYPE_CHECKING:
@@ -138,13 +138,17 @@ def wrap(model: "PreTrainedModel", tokenizer: Any = None, source: str = "in memo
 
 
 def plan_from_config(
-    config: Any, ratio: float = 0.2, layers: Iterable[int] | None = None, count: str = "model"
+    config: Any,
+    ratio: float = 0.2,
+    layers: Iterable[int] | None = None,
+    count: str = "model",
+    allocation: str | Allocation = "uniform",
 ) -> Plan:
     """The size of a plan for a model that need not exist, by its config.
 
     config: a transformers config, a dictionary with a "model_type", or a model's name as `load_model` takes it (of a
-    hub name only the config is fetched; a pruned folder is read whole). ratio 0: the dense model. layers, count: see
-    `plan.make_plan`.
+    hub name only the config is fetched; a pruned folder is read whole). ratio 0: the dense model. layers, count,
+    allocation: see `plan.make_plan`.
     Raises as `load_model` and `make_plan` do.
     """
     if isinstance(config, dict):
@@ -155,7 +159,7 @@ def plan_from_config(
         groups = groups_from_config(config)
     else:
         raise BadInput(f"A plan needs a config, a dictionary or a model's name; given was a {type(config).__name__}.")
-    return plan_from_groups(groups, ratio, layers, count=count)
+    return plan_from_groups(groups, ratio, layers, allocation, count)
 
 
 def _groups_of_name(name: str | Path) -> Groups:

@@ -9,9 +9,10 @@ from tempfile import mkdtemp
 
 from .errors import DoesNotFit
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ASSETS = Path(__file__).parents[1] / "assets"
 """What comes with the project."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def home() -> Path:

@@ -4,7 +4,8 @@ A cache and no more: everything in it can be had again after a kill, bit for bit
 
     original      loaded by its name
     pruned        cut again from the original by its plan: cutting copies weights and computes nothing
-    compensated   read from its folder: compensation computes, and sums may differ in their last bit elsewhere
+    compensated   read from its folder: compensation computes, and sums may differ in their last bit elsewhere; where
+                  someone dropped the folder here, cut and computed again here
     recovered     read from its folder, for the same reason
 """
 
@@ -20,9 +21,11 @@ from .checkpoint import load_pruned
 from .device import free_memory, pick_device
 from .events import RESULT, Event, Events, relay
 from .models import LoadedModel, load_model_events
+from .recipe import RunRecipe
 from .records import ORIGINAL
 from .store import Store
 from .surgery import prune_events
+from .text import load_text_events
 
 SHARE = 0.5
 """Of the memory that is free when the worker starts, what the pool may keep; the rest is for work."""
@@ -78,6 +81,12 @@ class Pool:
         else:
             yield from self.events((run_id, name), lambda: self._brought_back_events(store, run_id, name))
 
+    def text_events(self, recipe: RunRecipe, lm: LoadedModel) -> Events:
+        """A run's calibration text: int64 [samples, length]."""
+        key = ("calibration", recipe.model, recipe.text, recipe.samples, recipe.length, recipe.seed)
+        size = (recipe.samples, recipe.length, recipe.seed)
+        yield from self.events(key, lambda: load_text_events(recipe.text, lm, *size, confined=self.confined))
+
     def _brought_back_events(self, store: Store, run_id: str, name: str) -> Events:
         original: LoadedModel = yield from relay(self.original_events(store, run_id))
         folder = store.weights_folder(run_id, name)
@@ -86,7 +95,10 @@ class Pool:
             yield Event(RESULT, 1, 1, load_pruned(folder, original.device))
         else:
             store.check_at_hand(run_id, name)
-            yield from prune_events(original, store.plan(run_id, name))
+            compensate, tokens = store.variant(run_id, name).request.get("compensate") or None, None
+            if compensate:
+                tokens = yield from relay(self.text_events(store.run(run_id).recipe, original))
+            yield from prune_events(original, store.plan(run_id, name), compensate, tokens)
 
 
 def size(thing: Any) -> int:

@@ -6,8 +6,9 @@ is an error, never ignored. Whether a variant or a score exists is not known her
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
+from .budget import METHODS
 from .checks import (
     LONGEST_PROMPT,
     Checked,
@@ -24,6 +25,7 @@ from .checks import (
 from .criteria import BACKPROP, ZEROTH_ORDER, find, find_all
 from .criteria.base import SUBMODELS
 from .errors import BadInput, UnknownName
+from .sensitivity import MEASURES
 from .settings import Settings
 from .texts import parse
 
@@ -43,14 +45,13 @@ DRAWS: dict[str, dict[str, Any]] = {
 """What a fidelity job draws z for, with the settings of scoring that say so: every weight (N(0, 1) or ±1), every weight
 anew for each gradient row, the mask of every group."""
 
-ALLOCATIONS = {"uniform": "Every block of the range gives up the same share of its heads and of its channels."}
 COMPENSATIONS = {
     "": "Nothing: what is cut is gone (the paper).",
     "bias": "What the cut columns of o and down contributed on average is added to their bias (FLAP).",
     "least-squares": "The columns of o and down that stay take over what the cut ones did, by least squares on the "
     "second moments of their inputs.",
 }
-"""How much each block gives up, and what makes up for the cut without training: {name: what it means}."""
+"""What makes up for the cut without training: {name: what it means}."""
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -127,8 +128,9 @@ class PruneRequest(Checked):
     """Make a plan from stored scores, cut, and measure perplexity before and after.
 
     criterion: the label of stored scores, or a criterion, scored first where it has not been; channels_from: other
-    scores for the channels; layers: the blocks that give (None: the default range); compensate: nothing, "bias" or
-    "least-squares" on the run's calibration text; evaluate_text: empty for no perplexity; evaluate_tokens: use only
+    scores for the channels; layers: the blocks that give (None: the default range); allocation: the name of one the run
+    has, or a method (`budget.METHODS`), by which one is found first where it has not been; compensate: nothing, "bias"
+    or "least-squares" on the run's calibration text; evaluate_text: empty for no perplexity; evaluate_tokens: use only
     the first so many (None: all).
     """
 
@@ -137,11 +139,36 @@ class PruneRequest(Checked):
     channels_from: str = kept(line(empty=True), default="")
     ratio: float = kept(number(0, 0.99), default=0.2)
     layers: tuple[int, ...] | None = kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    allocation: str = kept(one_of(*ALLOCATIONS), default="uniform")
+    allocation: str = kept(line(), default="uniform")
     compensate: str = kept(one_of(*COMPENSATIONS), default="")
     evaluate_text: str = kept(text_or_none, default="python-docs")
     evaluate_tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
     evaluate_length: int = kept(whole(2, 131_072), default=128)
+
+
+@dataclass(frozen=True)
+class AllocateRequest(Checked):
+    """Find how much each block gives up at a ratio. Stopping a search keeps the best so far; the same request made
+    again goes on from there, also with more generations.
+
+    criterion, channels_from, ratio, layers: as for `PruneRequest`; method: see `budget.METHODS`; sensitivity: what the
+    method of that name follows; fitness: "kl" to the dense model, or "perplexity", on the run's calibration text:
+    few_rows of it for every candidate, rows for the survivors; offspring: candidates a generation.
+    """
+
+    kind: ClassVar[str] = "allocate"
+    criterion: str = kept(line())
+    channels_from: str = kept(line(empty=True), default="")
+    ratio: float = kept(number(0, 0.99), default=0.3)
+    layers: tuple[int, ...] | None = kept(optional(several(whole(0, 9_999), 10_000)), default=None)
+    method: str = kept(one_of(*METHODS), default="evolutionary")
+    sensitivity: str = kept(one_of(*MEASURES), default=MEASURES[0])
+    fitness: str = kept(one_of("kl", "perplexity"), default="kl")
+    generations: int = kept(whole(0, 10_000), default=20)
+    offspring: int = kept(whole(1, 10_000), default=32)
+    few_rows: int = kept(whole(1, 100_000), default=2)
+    rows: int = kept(whole(1, 100_000), default=8)
+    seed: int = kept(whole(0, 2**31 - 1), default=0)
 
 
 @dataclass(frozen=True)
@@ -229,21 +256,17 @@ class FidelityRequest(Checked):
 
 
 Request = (
-    InspectRequest | ScoreRequest | PruneRequest | RecoverRequest | GenerateRequest | EvaluateRequest | FidelityRequest
+    InspectRequest
+    | ScoreRequest
+    | FidelityRequest
+    | AllocateRequest
+    | PruneRequest
+    | RecoverRequest
+    | GenerateRequest
+    | EvaluateRequest
 )
 
-REQUESTS: dict[str, type[Request]] = {
-    request.kind: request
-    for request in (
-        InspectRequest,
-        ScoreRequest,
-        PruneRequest,
-        RecoverRequest,
-        GenerateRequest,
-        EvaluateRequest,
-        FidelityRequest,
-    )
-}
+REQUESTS: dict[str, type[Request]] = {request.kind: request for request in get_args(Request)}
 
 
 def request_from_json(kind: str, data: dict[str, Any]) -> Request:

@@ -15,12 +15,17 @@ ORIGINAL, PRUNED, RECOVERED = "original", "pruned", "recovered"
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe and what jobs have added to it. created: seconds since the epoch, as all times here."""
+    """A recipe and what jobs have added to it. created: seconds since the epoch, as all times here.
+
+    note, tags: what people wrote about it, to find it again.
+    """
 
     id: str
     title: str
     recipe: RunRecipe
     created: float
+    note: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,11 @@ class Variant:
     request: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     created: float = 0.0
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether its weights follow from the original, its plan and its request alone, in about the time of a cut."""
+        return self.kind == PRUNED
 
 
 @dataclass(frozen=True)

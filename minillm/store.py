@@ -9,11 +9,13 @@ import re
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from . import paths, shelf
+from .checks import line
 from .errors import BadInput, UnknownName
 from .jobtable import IS_LIVE, JobTable
 from .plan import Plan
@@ -22,12 +24,13 @@ from .records import DONE, LIVE, ORIGINAL, PRUNED, STATES, Job, Result, Run, Sto
 from .scores import Scores
 
 RUN_ID = re.compile(r"[0-9a-f]{8}")
-LONGEST_TITLE = 120
+LONGEST_TITLE, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 120, 2000, 40, 20
 
 SEARCH = r"""
 SELECT * FROM runs WHERE NOT EXISTS (
     SELECT 1 FROM json_each(?) AS word
     WHERE runs.id || ' ' || title || ' ' || json_extract(recipe, '$.model') || ' ' || json_extract(recipe, '$.text')
+    || ' ' || note || ' ' || COALESCE((SELECT group_concat(tag.value, ' ') FROM json_each(tags) AS tag), '')
     NOT LIKE '%' || word.value || '%' ESCAPE '\')
 ORDER BY created DESC, rowid DESC LIMIT ?
 """
@@ -47,7 +50,7 @@ class Store(JobTable):
         """Keep a recipe as a new run; returns its id: 8 hexadecimal digits."""
         row = (token_hex(4), _title(title), json.dumps(recipe.to_json()), time.time())
         with self.writing() as db:
-            db.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", row)
+            db.execute("INSERT INTO runs (id, title, recipe, created) VALUES (?, ?, ?, ?)", row)
         return row[0]
 
     def run(self, run_id: str) -> Run:
@@ -60,24 +63,49 @@ class Store(JobTable):
         return _run(row)
 
     def runs(self, search: str = "", limit: int = 100) -> list[Run]:
-        """Runs of which id, title, model or text contain every word, newest first."""
+        """Runs of which id, title, model, text, note or tags contain every word, newest first."""
         words = [re.sub(r"([\\%_])", r"\\\1", word) for word in search.split()]
         found = self.reading().execute(SEARCH, (json.dumps(words), limit))
         return [_run(row) for row in found]
 
-    def rename_run(self, run_id: str, title: str) -> None:
-        """Give a run another title."""
+    def describe_run(
+        self, run_id: str, title: str | None = None, note: str | None = None, tags: Iterable[str] | None = None
+    ) -> None:
+        """Give a run another title, note, set of tags; what is None stays. Raises BadInput, and changes nothing, for a
+        note that is too long, an empty or long tag, or too many."""
         self.run(run_id)
+        told = (
+            None if title is None else _title(title),
+            None if note is None else line(LONGEST_NOTE, empty=True)("note", note),
+            None if tags is None else json.dumps(_tags(tags)),
+        )
         with self.writing() as db:
-            db.execute("UPDATE runs SET title = ? WHERE id = ?", (_title(title), run_id))
+            db.execute(
+                "UPDATE runs SET title = COALESCE(?, title), note = COALESCE(?, note), tags = COALESCE(?, tags) "
+                "WHERE id = ?",
+                (*told, run_id),
+            )
+
+    def tags(self) -> list[str]:
+        """Every tag that some run has, sorted."""
+        found = self.reading().execute("SELECT DISTINCT value FROM runs, json_each(tags) ORDER BY value COLLATE NOCASE")
+        return [row["value"] for row in found]
+
+    def option(self, name: str) -> Any:
+        """What was set for the whole store under a name; None where nothing was."""
+        row = self.reading().execute("SELECT value FROM options WHERE name = ?", (name,)).fetchone()
+        return json.loads(row["value"]) if row else None
+
+    def set_option(self, name: str, value: Any) -> None:
+        """Set something for the whole store, as JSON can hold it."""
+        with self.writing() as db:
+            db.execute("INSERT OR REPLACE INTO options VALUES (?, ?)", (name, json.dumps(value)))
 
     def delete_run(self, run_id: str) -> None:
         """Remove a run with its jobs, results and files. Raises BadInput while one of its jobs is live."""
         folder = self.run_folder(run_id)
         with self.writing() as db:
-            live = db.execute(f"SELECT id, kind FROM jobs WHERE run_id = ? AND {IS_LIVE}", (run_id,)).fetchone()
-            if live:
-                raise BadInput(f"The {live['kind']} job {live['id']} of this run is live; stop it before deleting.")
+            _check_idle(db, run_id)
             db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -138,9 +166,10 @@ class Store(JobTable):
         return other or run_id, self.variant(other or run_id, name).name
 
     def at_hand(self, run_id: str, name: str) -> bool:
-        """Whether a variant can be brought back: its plan says all there is to it, or its weights are kept here."""
+        """Whether a variant can be brought back: its weights are kept here, or follow from its plan, or were computed
+        here and dropped (elsewhere the sums of a compensation may differ in their last bit)."""
         variant = self.variant(run_id, name)
-        by_plan = variant.kind == PRUNED and not variant.request.get("compensate")
+        by_plan = variant.rebuilds and (not variant.request.get("compensate") or "dropped" in variant.details)
         return variant.kind == ORIGINAL or by_plan or self.weights_folder(run_id, name).is_dir()
 
     def check_at_hand(self, run_id: str, name: str) -> None:
@@ -164,6 +193,24 @@ class Store(JobTable):
         """Where the weights of a variant lie, where they are kept and not rebuilt."""
         return shelf.weights_folder(self.run_folder(run_id), name)
 
+    def drop_weights(self, run_id: str, name: str) -> int:
+        """Remove kept weights that are rebuilt where they are needed; returns the bytes that gave.
+
+        Raises BadInput where they are not kept, cannot be rebuilt, or a job of the run is live.
+        """
+        variant, folder = self.variant(run_id, name), self.weights_folder(run_id, name)
+        if not (variant.rebuilds and folder.is_dir()):
+            raise BadInput(f"No weights of “{name}” can be dropped: none are kept, or they could not be rebuilt.")
+        gone = folder.with_name(f".{folder.name}")
+        with self.writing() as db:
+            _check_idle(db, run_id)
+            dropped = (json.dumps({**variant.details, "dropped": True}), run_id, name)
+            db.execute("UPDATE variants SET details = ? WHERE run_id = ? AND name = ?", dropped)
+            folder.rename(gone)
+        freed = shelf.size(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        return freed
+
     def add_result(self, run_id: str, kind: str, data: dict[str, Any], job_id: int | None = None) -> int:
         """Keep a result (perplexity, curve, generation, memory …); returns its number."""
         with self.writing() as db:
@@ -182,12 +229,26 @@ class Store(JobTable):
         return [Result(**{**dict(row), "data": json.loads(row["data"])}) for row in found]
 
 
+def _check_idle(db: sqlite3.Connection, run_id: str) -> None:
+    live = db.execute(f"SELECT id, kind FROM jobs WHERE run_id = ? AND {IS_LIVE}", (run_id,)).fetchone()
+    if live:
+        raise BadInput(f"The {live['kind']} job {live['id']} of this run is live; stop it before deleting.")
+
+
 def _title(title: str) -> str:
     return " ".join(title.split())[:LONGEST_TITLE]
 
 
+def _tags(tags: Iterable[str]) -> list[str]:
+    chosen = list(dict.fromkeys(" ".join(line(LONGEST_TAG)("tag", tag).split()) for tag in tags))
+    if len(chosen) > MOST_TAGS:
+        raise BadInput(f"There are {len(chosen)} tags; give at most {MOST_TAGS}.")
+    return chosen
+
+
 def _run(row: sqlite3.Row) -> Run:
-    return Run(row["id"], row["title"], RunRecipe.from_json(json.loads(row["recipe"])), row["created"])
+    recipe, tags = RunRecipe.from_json(json.loads(row["recipe"])), tuple(json.loads(row["tags"]))
+    return Run(row["id"], row["title"], recipe, row["created"], row["note"], tags)
 
 
 def _variant(row: sqlite3.Row) -> Variant:

@@ -195,12 +195,20 @@ def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) 
         watching = _watching(lm, block, stream, observed) if stream.observe else nullcontext()
         with watching:
             versions = stream.versions(layer, block)
+            unchanged: dict[int, tuple[Tensor, Tensor]] = {}
             for hidden in stream.hidden:
-                weights = {**single, **next(versions)}
+                changed = next(versions)
                 for i, inputs in enumerate(hidden):
-                    hidden[i] = _run(block, inputs, stream.calls[len(inputs)][layer], weights)
+                    # Copies that have met no other weights yet are one: what is the same is computed once.
+                    if changed or id(inputs) not in unchanged:
+                        output = _run(block, inputs, stream.calls[len(inputs)][layer], {**single, **changed})
+                        if not changed and stream.copies > 1:
+                            unchanged[id(inputs)] = (inputs, output)
+                        hidden[i] = output
+                    else:
+                        hidden[i] = unchanged[id(inputs)][1]
                 # Dropped before the next version is made: each may be as large as the block.
-                del weights
+                del changed
             assert next(versions, None) is None, "a stream has more versions than copies"
     return observed
 
@@ -292,10 +300,36 @@ def _sample_losses(tail: Tail, hidden: list[Tensor], batches: list[Tensor]) -> T
 
 def _summed_loss(logits: Tensor, words: Tensor) -> Tensor:
     """Σ cross-entropy of a chunk, float64; a few tokens at a time, lest the chunk be copied to float32 and once more by
-    the softmax."""
+    the softmax. words: what comes next, [tokens], or its distribution, [tokens, vocabulary]."""
     pieces = zip(logits.split(LOSS_TOKENS), words.split(LOSS_TOKENS), strict=True)
     sums = [nn.functional.cross_entropy(piece.float(), some, reduction="sum").double() for piece, some in pieces]
     return torch.stack(sums).sum()
+
+
+def tail_divergences(lm: LoadedModel, stream: Stream, reference: Tensor) -> list[Tensor]:
+    """How far each copy of a stream is from a reference: KL(reference ‖ copy) of the next-word distributions, mean over
+    the predicted tokens of each sample, in nats: float64 [samples].
+
+    reference: the last block's output of the model compared with, [at least samples, length, width]; its distributions
+    are made again in chunks, so that logits of the whole text are never there. Raises NumericalFault.
+    """
+    rows = [row for batch in stream.batches() for row in batch]
+    copies = [[states for batch in copy for states in batch] for copy in stream.hidden]
+    with frozen(lm.model), torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
+        found = [_sample_divergences(tail, reference[i], row, [c[i] for c in copies]) for i, row in enumerate(rows)]
+    return list(_checked(torch.stack(found, 1)))
+
+
+def _sample_divergences(tail: Tail, reference: Tensor, row: Tensor, copies: list[Tensor]) -> Tensor:
+    """KL of one sample for each copy: float64 [copies]."""
+    total = torch.zeros(len(copies), dtype=torch.float64, device=reference.device)
+    parts = [[states for states, _ in _chunks(copy[None], row[None])] for copy in copies]
+    for place, (states, _) in enumerate(_chunks(reference[None], row[None])):
+        logits = tail(states)
+        wanted = logits.float().softmax(-1)
+        entropy = _summed_loss(logits, wanted)
+        total += torch.stack([_summed_loss(tail(part[place]), wanted) for part in parts]) - entropy
+    return total / (len(row) - 1)
 
 
 def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:

@@ -25,7 +25,6 @@ from .scoring import score_events
 from .settings import Settings
 from .steps import LOADING
 from .store import Store
-from .text import load_text_events
 
 Found = Generator[Event, None, dict[str, Any]]
 """What a kind of job is: events, and at the end what it found, as JSON can hold it."""
@@ -58,16 +57,17 @@ class Workbench:
 
     def text_events(self, lm: LoadedModel) -> Events:
         """The run's calibration text: int64 [samples, length]."""
-        r, confined = self.recipe, self.pool.confined
-        key = ("calibration", r.model, r.text, r.samples, r.length, r.seed)
-        return self.pool.events(
-            key, lambda: load_text_events(r.text, lm, r.samples, r.length, r.seed, confined=confined)
-        )
+        return self.pool.text_events(self.recipe, lm)
 
     @property
     def calibration(self) -> int:
         """Tokens of the calibration text."""
         return self.recipe.samples * self.recipe.length
+
+    def unscored(self, criterion: str, channels_from: str) -> list[str]:
+        """Labels that a plan needs and that have no scores yet."""
+        wanted = dict.fromkeys([criterion, channels_from or criterion])
+        return [label for label in wanted if label not in self.store.score_labels(self.run_id)]
 
     def scoring(self, criterion: str, settings: dict[str, Any]) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""

@@ -24,8 +24,8 @@ PAUSE = 0.1
 """Seconds between two looks at the store, and between two events that may be merged."""
 
 NICENESS = 5
-KEEPS_ITS_BEST = "recover"
-"""The stage from which on a job is not cut off: it was told to stop, and ends by itself with the best so far."""
+KEEPING_THEIR_BEST = ("recover", "search")
+"""Stages from which on a job is not cut off: it was told to stop, and ends by itself with the best so far."""
 
 Execute = Callable[[Store, Job, Callable[[], bool]], Events]
 """(store, job, whether to stop) -> events, the last of which carries the job's result."""
@@ -35,7 +35,7 @@ class Recorder:
     """Writes a job's events, not every one of them: a step that the next one of its stage makes old may be left out
     where they follow each other within a tenth of a second.
 
-    Never left out: a block's scores, a measurement, the first and the last event of a stage.
+    Never left out: what is `lasting`, the first and the last event of a stage.
     """
 
     def __init__(self, store: Store, job_id: int) -> None:
@@ -65,9 +65,10 @@ class Recorder:
 
 
 def lasting(event: Event) -> bool:
-    """Whether an event says something that later ones of its stage do not: scores of a block, a measured step."""
+    """Whether an event says something that later ones of its stage do not: scores of a block, a measured step, a
+    generation of a search, a sensitivity."""
     found = event.payload or {}
-    return "layer" in found or {"step", "perplexity"} <= found.keys()
+    return bool({"layer", "generation", "sensitivity"} & found.keys()) or {"step", "perplexity"} <= found.keys()
 
 
 def work(store: Store, job: Job, execute: Execute) -> None:
@@ -89,7 +90,7 @@ def _run(recorder: Recorder, stop: Callable[[], bool], events: Events) -> str:
     with closing(events):
         for event in events:
             recorder.take(event)
-            to_its_end = to_its_end or event.stage in (KEEPS_ITS_BEST, RESULT)
+            to_its_end = to_its_end or event.stage in (*KEEPING_THEIR_BEST, RESULT)
             if not to_its_end and stop():
                 return CANCELLED
             if event.stage == RESULT and event.payload.get("variant") == "":

@@ -8,7 +8,19 @@ file, and its name here.
 from importlib import import_module
 from types import ModuleType
 
-NAMES = ("start", "model", "score", "compare", "gradient", "prune", "generate", "runs", "learn", "methods")
+NAMES = (
+    "start",
+    "model",
+    "score",
+    "compare",
+    "gradient",
+    "allocate",
+    "prune",
+    "generate",
+    "runs",
+    "learn",
+    "methods",
+)
 
 
 def modules() -> dict[str, ModuleType]:

@@ -5,7 +5,7 @@ that has happened the frame's own drawing must keep still (it would draw the con
 `shell.live` a hidden `opened` and skips while it is empty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -39,6 +39,15 @@ SAVE = """
 """
 
 
+FETCH = """
+async () => {
+  await new Promise(done => setTimeout(done, 200));
+  document.querySelector("a#%s, #%s a, #%s").click();
+}
+"""
+"""The pause lets the button take the file's address."""
+
+
 def opening(ctx: Context, arrive: Callable[[str, dict[str, str]], list[Any]], outputs: list[Any]) -> None:
     """When the page opens: arrive(run id, options of the address) -> values for `outputs`.
 
@@ -56,6 +65,21 @@ def opening(ctx: Context, arrive: Callable[[str, dict[str, str]], list[Any]], ou
     ctx.app.load(opened, None, outputs, **QUIET)
 
 
+def choice(options: dict[str, str], name: str, choices: Iterable[str], default: str) -> str:
+    """An option that is one of a few words, else the default."""
+    given = options.get(name, default)
+    return given if given in choices else default
+
+
+def number(options: dict[str, str], name: str, default: float, low: float, high: float) -> float:
+    """An option that is a number, brought between low and high; the default where it is none."""
+    try:
+        given = float(options.get(name, default))
+    except ValueError:
+        return default
+    return default if given != given else min(max(given, low), high)
+
+
 def remembered(trigger: Callable, controls: dict[str, Any]) -> None:
     """Keep the values of controls in the address, {option: control}, whenever `trigger` fires. Costs no request."""
     names = str(list(controls)).replace("'", '"')
@@ -71,3 +95,8 @@ def link(path: str, **options: Any) -> str:
 def saved(event: Any, text: gr.Textbox, name: str, kind: str = "text/plain") -> None:
     """After an event that fills a (hidden) text: offer it as a file of that name."""
     event.success(None, text, None, js=SAVE % (f"{kind};charset=utf-8", name), api_visibility="private")
+
+
+def fetched(event: Any, elem_id: str) -> None:
+    """After an event that gives a hidden DownloadButton a file: download it at once."""
+    event.success(None, None, None, js=FETCH.replace("%s", elem_id), api_visibility="private")

@@ -46,6 +46,16 @@ Eq. 6 by backprop, without X LLM-Pruner's |W·g| (Eq. 3), for groups the derivat
 
 **Try:** compare channels with head groups, then measure more directions over groups and see where their line goes.
 """,
+    "allocate": """
+Blocks are not alike: the same cut hurts one more than another. An **allocation** says how much each gives up, the total
+being the same. **Sensitivity** is measured in two ways: the trace of the empirical Fisher information (mean of squared
+gradients, as in MSP) and the cost of masking the lowest groups of one block. The **search** is evolutionary, after
+EvoPress's public description (MSP publishes no operators that we could read): candidates exchange head groups and steps
+of channels, so that each costs exactly the same; all are judged on a few rows, the best quarter on more, and parents
+stay until something better comes. Nothing is cut: candidates are masks on streams of one walk over the blocks.
+
+**Try:** search at 0.5 rather than 0.2: the harder the cut, the more it matters who pays. Then hand the best to Prune.
+""",
     "runs": """
 A **run** is a recipe (model, text, seed and what else was asked) with everything that came of it. It has an address:
 send its link to someone on this machine and they see the same, also while a job is under way. **Perplexity** is how
@@ -53,7 +63,8 @@ many words the model hesitates between; compare it only at the same text, window
 these stand beside it.
 
 **Try:** tick two runs to see which settings differ and what that did to the numbers (the form of the paper's Tables 1
-and 6–11).
+and 6–11). *Copy as Python* gives code that finds the same scores to the last bit; *Save report* one file with every
+picture live, which needs neither this app nor a network.
 """,
     "methods": """
 Every line here is read from the same records as the form on the Score page, `python -m minillm criteria` and the table

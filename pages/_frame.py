@@ -27,6 +27,7 @@ from minillm.jobs import Supervisor
 from minillm.store import Job, Store
 
 from . import _jobs
+from ._clipboard import copies_address
 from ._title_bar import title_bar
 
 STYLE = Path(__file__).parent.parent / "assets" / "app.css"
@@ -287,5 +288,7 @@ def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
 def _bar() -> dict[str, Any]:
     with gr.Row(elem_id="title-row"):
         bar = gr.HTML('<p class="title-bar">Opening …</p>', elem_id="title-bar")
+        copy = gr.Button("Copy link", elem_id="copy-link", size="sm", scale=0, min_width=110)
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", size="sm", scale=0, min_width=90)
+    copies_address(copy)
     return {"bar": bar, "stop": stop}

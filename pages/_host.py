@@ -67,6 +67,12 @@ def head_html() -> str:
     )
 
 
+def figure_html(heading: str, caption: str = "", height: int = 360, empty: str = "") -> str:
+    """What assets/plots.js draws into; its words travel with it."""
+    words = {"heading": heading, "caption": caption, "height": height, "empty": empty}
+    return TEMPLATE.replace("WORDS", quote(json.dumps(words)))
+
+
 class PlotlyHost(gr.HTML):
     """A figure with a heading above and a caption below; zoom outlives an update, colours follow the page.
 
@@ -86,8 +92,7 @@ class PlotlyHost(gr.HTML):
         empty: str = "Nothing to show yet.",
         **settings: Any,
     ) -> None:
-        words = {"heading": label, "caption": caption, "height": height, "empty": empty}
-        template = TEMPLATE.replace("WORDS", quote(json.dumps(words)))
+        template = figure_html(label, caption, height, empty)
         super().__init__(value, label=label, html_template=template, js_on_load=ON_LOAD, **settings)
 
     def postprocess(self, value: go.Figure | str | None) -> str | None:

@@ -82,17 +82,17 @@ def really_cut(plan: Plan) -> list[tuple[str, ...]]:
     ]
 
 
-def in_a_sentence(plan: Plan, largest: float) -> str:
-    """What was asked, what it comes to, and how far one could go with these blocks."""
+def in_a_sentence(plan: Plan, largest: float | None = None) -> str:
+    """What was asked, what it comes to, and how far one could go with these blocks, where that is given."""
     table = plan.table()
     touched = table[table["share"] > 0]
-    room = f"These blocks can give up {100 * largest:.1f} % at most."
+    room = "" if largest is None else f" These blocks can give up {100 * largest:.1f} % at most."
     if touched.empty:
-        return f"Nothing is cut at this ratio. {room}"
+        return f"Nothing is cut at this ratio.{room}"
     heads, channels = int(table["heads_cut"].sum()), int(table["channels_cut"].sum())
     return (
         f"{100 * plan.ratio:.2f} % of all parameters go: {heads:,} head groups and {channels:,} channels of blocks "
-        f"{blocks_in_words(touched['layer'])}, {_spread(touched['share'])} of each. {room}"
+        f"{blocks_in_words(touched['layer'])}, {_spread(touched['share'])} of each.{room}"
     )
 
 

@@ -10,7 +10,7 @@ from minillm.text import TEXTS
 from . import _jobs
 from ._host import PlotlyHost
 from ._plots import CAPTIONS
-from ._pruning import PRESETS, SAME
+from ._pruning import PRESETS, SAME, UNIFORM
 
 MOST, STANDARD = 0.6, 0.2
 MEASURED = [name for name in TEXTS if name not in ("self", "instructions")]
@@ -18,9 +18,9 @@ MEASURED = [name for name in TEXTS if name not in ("self", "instructions")]
 
 ABOUT = """
 A **plan** says which groups stay in every block, and so exactly what the model will cost, before a weight is touched
-(Algorithm 1 of the paper, line 8; the ratio is the share of *all* parameters that goes). Every block of the range gives
-up the same share, heads in whole groups, channels making up the difference. Blocks at both ends matter most and are
-left alone by default, as in the paper.
+(Algorithm 1 of the paper, line 8; the ratio is the share of *all* parameters that goes). An **allocation** says how
+much each block of the range gives up: all the same share, or what Allocate found. Heads go in whole groups, and
+channels make up the difference. Blocks at both ends matter most and are left alone by default, as in the paper.
 
 **Compensation** is free: the columns that stay take over, on average (*bias*) or by least squares, what the cut ones
 contributed. The paper does without it; here it is worth more than the choice of criterion. **Recovery** (Section 3.3,
@@ -81,7 +81,8 @@ def layout() -> Page:
 def _cut_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            cut, evaluate = _cut_controls(), _evaluate_controls()
+            cut = cut_controls("prune") | {"allocation": _allocation_control()}
+            evaluate = _evaluate_controls()
             prune = gr.Button("Prune", variant="primary", elem_id="prune")
         with gr.Column(scale=3, min_width=320):
             preview = _preview()
@@ -106,26 +107,36 @@ def _recover_part() -> dict[str, Any]:
     return {"recover": recover, "start": start, "recovering": recovering, "curve": shown}
 
 
-def _cut_controls() -> dict[str, Any]:
-    criterion = gr.Dropdown([], label="Criterion", info="Chooses the head groups.", elem_id="prune-criterion")
+def cut_controls(page: str) -> dict[str, Any]:
+    """Lay out what any cut needs: criterion, channels, ratio, blocks. page: what their element ids begin with."""
+    criterion = gr.Dropdown([], label="Criterion", info="Chooses the head groups.", elem_id=f"{page}-criterion")
     channels = gr.Dropdown(
         [("the same", SAME)],
         value=SAME,
         label="Channels by",
         info="May be another criterion.",
-        elem_id="prune-channels",
+        elem_id=f"{page}-channels",
     )
     ratio = gr.Slider(
-        0, MOST, STANDARD, step=0.01, label="Ratio", info="Share of all parameters that goes.", elem_id="prune-ratio"
+        0, MOST, STANDARD, step=0.01, label="Ratio", info="Share of all parameters that goes.", elem_id=f"{page}-ratio"
     )
     blocks = gr.Textbox(
         "",
         label="Blocks that give",
-        info="Such as 3-27 or 0-5, 8; empty: all but the first eighth and the last sixteenth. Each gives the same "
-        "share (allocation: uniform).",
-        elem_id="prune-blocks",
+        info="Such as 3-27 or 0-5, 8; empty: all but the first eighth and the last sixteenth.",
+        elem_id=f"{page}-blocks",
     )
     return {"criterion": criterion, "channels": channels, "ratio": ratio, "blocks": blocks}
+
+
+def _allocation_control() -> gr.Dropdown:
+    return gr.Dropdown(
+        [(UNIFORM, UNIFORM)],
+        value=UNIFORM,
+        label="Allocation",
+        info="How the cut is divided among these blocks; the Allocate page searches for better ones.",
+        elem_id="prune-allocation",
+    )
 
 
 def _evaluate_controls() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.plan import Plan, largest_ratio, make_plan, plan_from_groups
 from minillm.recipe import PruneRequest, RecoverRequest
+from minillm.run_allocations import allocations, known_allocation
 from minillm.store import Job, Store, StoredEvent
 from minillm.text import same_text
 
@@ -23,6 +24,8 @@ from ._variants import dtype_of, groups_of
 
 SAME = ""
 """Stands for “channels by the same criterion”."""
+
+UNIFORM = "uniform"
 
 FIRST = "fms-zo"
 """The paper's own criterion."""
@@ -50,6 +53,9 @@ LABELS = {
     "compensate": "least squares or bias",
     "cut": "cut",
     "recover": "train",
+    "search": "search, by generation",
+    "candidates": "judge candidates",
+    "dense": "the dense model",
 }
 
 
@@ -61,6 +67,7 @@ class Cut:
     channels_from: str
     ratio: float
     blocks: str
+    allocation: str = UNIFORM
 
 
 def criteria_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
@@ -93,10 +100,41 @@ def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
     groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
     scores = store.scores(run_id)
     heads, channels = scores.get(cut.criterion), scores.get(cut.channels_from or cut.criterion)
+    allocation = known_allocation(store, run_id, asked(store, run_id, cut)) or UNIFORM
     if heads is None or channels is None:
         assert groups is not None
-        return plan_from_groups(groups, cut.ratio, layers)
-    return make_plan(heads, cut.ratio, layers, channels_from=channels)
+        return plan_from_groups(groups, cut.ratio, layers, allocation)
+    return make_plan(heads, cut.ratio, layers, allocation, channels_from=channels)
+
+
+def allocation_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
+    """(shown, name) of ways to divide the cut among the blocks: methods, and what searches of this run have found."""
+    stored = allocations(store, run_id)
+    ways = [(UNIFORM, UNIFORM), ("global (one ranking)", "global"), ("by sensitivity", "sensitivity")]
+    return ways + [(f"{name} ({found.recipe['ratio']:.0%})", name) for name, found in stored.items()]
+
+
+def found_first(store: Store, run_id: str, cut: Cut) -> str:
+    """A sentence where the allocation of a plan has to be found first, and the plan shown is another one."""
+    if known_allocation(store, run_id, asked(store, run_id, cut)) is not None:
+        return ""
+    return (
+        f" How much each block gives up ({cut.allocation}) is found when the job runs; shown is the uniform plan of "
+        "the same size."
+    )
+
+
+def asked(store: Store, run_id: str, cut: Cut) -> PruneRequest:
+    """The request of a cut, as far as its plan goes."""
+    return PruneRequest.from_json(
+        {
+            "criterion": cut.criterion or FIRST,
+            "channels_from": cut.channels_from or SAME,
+            "ratio": cut.ratio,
+            "layers": layers_of(store, run_id, cut.blocks),
+            "allocation": cut.allocation or UNIFORM,
+        }
+    )
 
 
 def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
@@ -105,7 +143,7 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
     head = ("block", "head groups", "channels", "of the block")
     return [
-        f"<p>{escape(in_a_sentence(plan, largest))}</p>",
+        f"<p>{escape(in_a_sentence(plan, largest) + found_first(store, run_id, cut))}</p>",
         html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
         plan_bars(plan),
         html_table(head, really_cut(plan), "What is really cut of each block"),
@@ -122,17 +160,14 @@ def prune_request(
     evaluate_length: float | None,
 ) -> PruneRequest:
     """The request that a job takes. Raises BadInput and its kin, one sentence for the first field that is wrong."""
-    asked = {
+    how = {
         "criterion": cut.criterion or "",
-        "channels_from": cut.channels_from or SAME,
-        "ratio": cut.ratio,
-        "layers": layers_of(store, run_id, cut.blocks),
         "compensate": compensate,
         "evaluate_text": evaluate_text or "",
         "evaluate_tokens": evaluate_tokens or None,
         "evaluate_length": evaluate_length,
     }
-    return PruneRequest.from_json(asked)
+    return PruneRequest.from_json({**asked(store, run_id, cut).to_json(), **how})
 
 
 def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
@@ -153,4 +188,5 @@ def rows(job: Job, events: Sequence[StoredEvent]) -> str:
 
 def _shown(stage: str) -> str:
     what, _, name = stage.partition(":")
-    return {"score": "score under ", "perplexity": "perplexity of "}.get(what, f"{what} ") + name
+    words = {"score": "score under ", "perplexity": "perplexity of ", "sensitivity": "sensitivity by ", "allocate": ""}
+    return words.get(what, f"{what} ") + name

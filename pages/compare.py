@@ -10,7 +10,7 @@ from minillm.errors import BadInput
 from minillm.groups import CHANNELS, HEADS
 from minillm.scores import Scores
 
-from ._address import link, opening, remembered, saved
+from ._address import choice, link, number, opening, remembered, saved
 from ._compare import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
 from ._compare_form import MOST, STANDARD, Page, layout
 from ._compare_pictures import pictures
@@ -145,14 +145,6 @@ def _csv(ctx: Context) -> Callable[..., str]:
 def _from_address(options: dict[str, str]) -> list[Any]:
     """Values for the controls, as far as the address gives any; what cannot be read is left at its default."""
     others = [name for name in options.get("others", "").split("|") if name]
-    of = options.get("of") if options.get("of") in (PRUNED, KEPT) else PRUNED
-    kind = options.get("kind") if options.get("kind") in (CHANNELS, HEADS) else CHANNELS
-    blocks = options.get("blocks", "")
-    return [options.get("reference"), others, of, _ratio(options.get("ratio", "")), blocks, options.get("pair"), kind]
-
-
-def _ratio(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), MOST)
-    except ValueError:
-        return STANDARD
+    of, kind = choice(options, "of", (PRUNED, KEPT), PRUNED), choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
+    ratio, blocks = number(options, "ratio", STANDARD, 0, MOST), options.get("blocks", "")
+    return [options.get("reference"), others, of, ratio, blocks, options.get("pair"), kind]

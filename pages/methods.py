@@ -3,8 +3,9 @@ that the form, the command line and the README's table are made of; what no reco
 
 import gradio as gr
 
+from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
-from minillm.recipe import ALLOCATIONS, COMPENSATIONS, USED_WITH
+from minillm.recipe import COMPENSATIONS, USED_WITH
 from minillm.settings import CHOICES, MEANINGS, Settings
 
 from ._drawers import drawer
@@ -139,6 +140,6 @@ def users(setting: str) -> str:
 
 def cutting() -> str:
     """Allocations and compensations, by name."""
-    rows = [("allocation", name, words) for name, words in ALLOCATIONS.items()]
+    rows = [("allocation", name, words) for name, words in METHODS.items()]
     rows += [("compensation", name or "none", words) for name, words in COMPENSATIONS.items()]
     return html_table(("step", "name", "what it means"), rows, name="cutting-records")

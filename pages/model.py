@@ -11,9 +11,9 @@ from minillm.recipe import DTYPES, InspectRequest, RunRecipe
 from minillm.store import Store
 
 from . import _jobs, _models
-from ._address import opening
+from ._address import choice, opening, remembered
 from ._drawers import drawer
-from ._frame import Context, address, frame
+from ._frame import QUIET, Context, address, frame
 from ._host import PlotlyHost
 from ._plots import CAPTIONS
 
@@ -39,6 +39,10 @@ def build(ctx: Context) -> None:
         drawer("model")
 
         opening(ctx, partial(arrive, ctx.store), asked)
+        again = partial(show, ctx.store), [shell.run, *asked], [facts, forecast, bars]
+        for control in asked:
+            control.change(*again, trigger_mode="always_last", **QUIET)
+            remembered(control.input, dict(zip(("model", "dtype", "device"), asked, strict=True)))
         shell.live(partial(progress, ctx.store, panel), [*panel.outputs, onward])
         shell.live(partial(show, ctx.store), [facts, forecast, bars], asked, without_run=True)
         shell.starts(button.click, partial(begin, ctx), asked, api_name="inspect", without_run=True)
@@ -64,11 +68,10 @@ def lay_out_choice(confined: bool) -> list[Any]:
 
 
 def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
-    """The choice as the run has it."""
-    if not run_id:
-        return [gr.skip()] * 3
-    recipe = store.run(run_id).recipe
-    return [recipe.model, recipe.dtype, recipe.device]
+    """The choice as the address has it, else as the run has it."""
+    recipe = store.run(run_id).recipe if run_id else RunRecipe()
+    dtype = choice(options, "dtype", DTYPES, recipe.dtype)
+    return [options.get("model", recipe.model), dtype, choice(options, "device", DEVICES, recipe.device)]
 
 
 def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int:

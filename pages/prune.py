@@ -8,14 +8,15 @@ import gradio as gr
 from minillm import jobs
 from minillm.errors import BadInput, MiniLLMError
 from minillm.recipe import EvaluateRequest, RecoverRequest
+from minillm.run_allocations import allocations
 from minillm.store import Store
 
 from . import _jobs, _pruning
-from ._address import link, opening, remembered
+from ._address import link, number, opening, remembered
 from ._frame import QUIET, Context, Shell, frame
 from ._phrases import escape
 from ._prune_form import MOST, STANDARD, Page, layout
-from ._pruning import PRESETS, SAME, Cut
+from ._pruning import PRESETS, SAME, UNIFORM, Cut
 from ._variants import curve, curve_in_words, curve_points, groups_of, variants_table
 
 TITLE = "Prune & recover"
@@ -97,7 +98,8 @@ def _state(store: Store, run_id: str) -> str:
     """Changes whenever there are other scores or variants to choose from."""
     if not run_id:
         return "no run"
-    return ";".join([*store.score_labels(run_id), *(v.name for v in store.variants(run_id)), _known(store, run_id)])
+    made = [*store.score_labels(run_id), *(v.name for v in store.variants(run_id)), *allocations(store, run_id)]
+    return ";".join([*made, _known(store, run_id)])
 
 
 def _newest_pruned(store: Store, run_id: str) -> str | None:
@@ -114,11 +116,13 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
     if not run_id or groups_of(store, run_id) is None:
         there = link("model", run=run_id)
         notice = f'<p class="notice">{_pruning.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
-        return [state, notice if run_id else "", *[gr.skip() for _ in range(10)]]
-    criterion, channels, ratio, blocks, variant, text = values
+        return [state, notice if run_id else "", *[gr.skip() for _ in range(11)]]
+    criterion, channels, ratio, blocks, allocation, variant, text = values
     choices = _pruning.criteria_choices(store, run_id)
     criterion = _pruning.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
+    ways = _pruning.allocation_choices(store, run_id)
+    allocation = allocation if allocation in [name for _, name in ways] else UNIFORM
     made = [v.name for v in store.variants(run_id) if v.parent]
     variant = variant if variant in made else _newest_pruned(store, run_id)
     return [
@@ -128,29 +132,30 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
         gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
         ratio,
         blocks,
-        *_previewed(store, run_id, criterion, channels, ratio, blocks),
+        gr.Dropdown(choices=ways, value=allocation),
+        *_previewed(store, run_id, criterion, channels, ratio, blocks, allocation),
         gr.Dropdown(choices=made, value=variant),
         _pruning.warning(store, run_id, text),
     ]
 
 
-def _previewed(store: Store, run_id: str, criterion: str, channels: str, ratio: float, blocks: str) -> list[Any]:
+def _previewed(
+    store: Store, run_id: str, criterion: str, channels: str, ratio: float, blocks: str, allocation: str
+) -> list[Any]:
     """The preview; where there can be no such plan, why, and the last picture stays."""
     if not run_id:
         return [gr.skip() for _ in range(4)]
     try:
-        return _pruning.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks))
+        return _pruning.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
     except MiniLLMError as fault:
         return [f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>', gr.skip(), gr.skip(), gr.skip()]
 
 
 def _from_address(options: dict[str, str]) -> list[Any]:
-    """Criterion, channels, ratio, blocks, variant and evaluation text, as far as the address gives any."""
-    try:
-        ratio = min(max(float(options.get("ratio", STANDARD)), 0.0), MOST)
-    except ValueError:
-        ratio = STANDARD
+    """Criterion, channels, ratio, blocks, allocation, variant and evaluation text, as far as the address gives any."""
+    ratio = number(options, "ratio", STANDARD, 0, MOST)
     asked = [options.get("criterion"), options.get("channels", SAME), ratio, options.get("blocks", "")]
+    asked.append(options.get("allocation", UNIFORM))
     return [*asked, options.get("variant"), "python-docs"]
 
 
@@ -161,6 +166,7 @@ def begin_prune(
     channels_from: str,
     ratio: float,
     blocks: str,
+    allocation: str,
     compensate: str,
     evaluate_text: str,
     evaluate_tokens: float,
@@ -168,7 +174,7 @@ def begin_prune(
 ) -> int:
     """Cut a run's model and measure perplexity before and after; returns the job's number. Scores that are missing are
     made first."""
-    cut = Cut(criterion, channels_from, ratio, blocks)
+    cut = Cut(criterion, channels_from, ratio, blocks, allocation)
     asked = (compensate, evaluate_text, evaluate_tokens, evaluate_length)
     return jobs.submit(store, run_id, _pruning.prune_request(store, run_id, cut, *asked))
 

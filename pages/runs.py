@@ -1,31 +1,46 @@
-"""Runs: all of them in a table, to open, rename, delete, and to compare two."""
+"""Runs: all of them in a table, to find, describe, repeat, save, delete, and to compare two."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
+from minillm import storage
 from minillm.errors import BadInput
+from minillm.repeat import as_commands, as_python, course
 from minillm.store import Store
+from minillm.tables import write_zip
 
+from ._address import fetched, opening, remembered
+from ._clipboard import copied
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, frame, guarded
-from ._phrases import escape
-from ._runs import NONE_YET, side_by_side, summary, table
+from ._host import PlotlyHost
+from ._phrases import escape, size
+from ._plots import CAPTIONS
+from ._report import report, write_report
+from ._runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
+from ._runs_form import One, Room, lay_out_one, lay_out_question, lay_out_room
 
 TITLE = "Runs"
 MOST = 100
 
 HINTS = {
-    0: "Tick one run to rename or delete it, two to compare them.",
+    0: "Tick one run to describe, repeat, save or delete it, two to compare them.",
     1: "Tick another one to compare the two.",
     2: "",
 }
 """What stands below the table, by how many runs are ticked."""
 
 ON_LOAD = """
-const chosen = new Set(), boxes = () => [...element.querySelectorAll('input[type=checkbox]')];
+const given = new URL(window.location).searchParams.get('ticked') ?? '';
+const chosen = new Set(given.split(' ').filter(Boolean));
+const boxes = () => [...element.querySelectorAll('input[type=checkbox]')];
 const tell = () => trigger('select', {ids: [...chosen]});
+let fresh = chosen.size > 0;
 element.addEventListener('change', event => {
   event.target.checked ? chosen.add(event.target.value) : chosen.delete(event.target.value);
   tell();
@@ -34,11 +49,14 @@ watch('value', () => {
   const there = boxes().map(box => box.value), gone = [...chosen].filter(id => !there.includes(id));
   gone.forEach(id => chosen.delete(id));
   boxes().forEach(box => { box.checked = chosen.has(box.value); });
-  if (gone.length) tell();
+  if (gone.length || fresh) tell();
+  fresh = false;
 });
 """
-"""Tells Python which runs are ticked; a new table keeps the ticks of the runs that are still in it, and of no others.
-(Gradio finds the event's name because it stands quoted here.)"""
+"""Tells Python which runs are ticked, at first those in the address; a new table keeps the ticks of the runs that are
+still in it, and of no others. (Gradio finds the event's name because it stands quoted here.)"""
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", **ACT}
 
 
 def build(ctx: Context) -> None:
@@ -46,85 +64,168 @@ def build(ctx: Context) -> None:
     store = ctx.store
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown("# Runs")
-        search = gr.Textbox(label="Find", placeholder="a word of the title, model or text", elem_id="find-runs")
+        opened = gr.Textbox(visible=False)
+        told = "a word of the title, note, tags, model or text"
+        search = gr.Textbox(label="Find", placeholder=told, elem_id="find-runs")
         listed = gr.HTML(elem_id="all-runs", js_on_load=ON_LOAD)
         chosen = gr.Textbox(visible=False, label="Runs")
         hint = gr.Markdown(HINTS[0], elem_id="runs-hint")
-        one, title, rename, delete = lay_out_one()
+        one = lay_out_one()
         really, warning, yes, no = lay_out_question()
-        compared = gr.HTML(elem_id="compared-runs")
+        with gr.Row(visible=False, elem_id="two-runs") as two:
+            with gr.Column(scale=1, min_width=320):
+                compared = gr.HTML(elem_id="compared-runs")
+            with gr.Column(scale=1, min_width=320):
+                caption = CAPTIONS["curves_compared"]
+                nothing = "Neither run has been recovered: there are no learning curves to compare."
+                both = PlotlyHost("Recoveries of both", caption, empty=nothing, elem_id="plot-both")
+        room = lay_out_room()
         drawer("runs")
 
-        shell.live(partial(listing, store), [listed], [search], without_run=True)
-        again: dict[str, Any] = {"fn": partial(listing, store, ""), "inputs": search, "outputs": listed, **QUIET}
-        search.change(**again)
-        wire_choice(store, listed, [chosen, hint, one, title, really, compared])
-        delete.click(guarded(partial(ask, store)), chosen, [really, warning], api_visibility="private", **ACT)
+        shell.live(partial(looked, store), [listed], [opened, search], without_run=True)
+        shell.live(lambda run_id: room_taken(store), room.outputs, without_run=True)
+        opening(ctx, partial(arrive, store), [opened, search, listed, room.bound])
+        again: dict[str, Any] = {"fn": partial(listing, store), "inputs": search, "outputs": listed, **QUIET}
+        remembered(search.change(trigger_mode="always_last", **again).then, {"find": search})
+        shown = [chosen, hint, one.row, one.title, one.tags, one.note, one.code, really, two, compared, both]
+        wire_choice(store, listed, chosen, shown)
+        wire_one(store, one, chosen, again)
+        delete = one.delete.click(guarded(partial(ask, store)), chosen, [really, warning], **PRIVATE)
+        delete.success(None, None, None, js="() => document.querySelector('#delete-no')?.focus()", **QUIET)
         no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
-        renamed = rename.click(guarded(partial(rename_run, store)), [chosen, title], api_name="rename_run", **ACT)
-        renamed.success(**again)
-        yes.click(guarded(partial(delete_run, store)), chosen, api_name="delete_run", **ACT).success(**again)
+        gone = yes.click(guarded(partial(delete_run, store)), chosen, api_name="delete_run", **ACT).success(**again)
+        gone.then(partial(room_taken, store), None, room.outputs, **QUIET)
+        wire_room(store, room, again)
 
 
-def lay_out_one() -> tuple[gr.Row, gr.Textbox, gr.Button, gr.Button]:
-    """What can be done with one run: the row, its title, rename, delete."""
-    with gr.Row(visible=False, elem_id="one-run") as row:
-        title = gr.Textbox(label="Title", elem_id="run-name", scale=3)
-        rename = gr.Button("Rename", elem_id="rename-run", scale=0, min_width=110)
-        delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", scale=0, min_width=110)
-    return row, title, rename, delete
-
-
-def lay_out_question() -> tuple[gr.Row, gr.HTML, gr.Button, gr.Button]:
-    """Asking before a run is deleted: the row, what would be lost, yes, no."""
-    with gr.Row(visible=False, elem_id="really") as row:
-        warning = gr.HTML(elem_id="delete-warning")
-        yes = gr.Button("Delete for good", variant="stop", elem_id="delete-yes", scale=0, min_width=150)
-        no = gr.Button("Keep it", elem_id="delete-no", scale=0, min_width=110)
-    return row, warning, yes, no
-
-
-def wire_choice(store: Store, listed: gr.HTML, parts: list[Any]) -> None:
-    """Ticking runs."""
+def wire_choice(store: Store, listed: gr.HTML, chosen: gr.Textbox, parts: list[Any]) -> None:
+    """Ticking runs; the address keeps which."""
 
     def ticked(event: gr.EventData) -> list[Any]:
         return picked(store, " ".join(event.ids))
 
-    listed.select(guarded(ticked), None, parts, api_visibility="private", **ACT)
+    event = listed.select(guarded(ticked), None, parts, api_visibility="private", **ACT)
+    remembered(event.success, {"ticked": chosen})
 
 
-def listing(store: Store, run_id: str, words: str) -> str:
-    """The table of all runs (whichever is open) in which every word is found; says so where there are none."""
+def wire_one(store: Store, one: One, chosen: gr.Textbox, again: dict[str, Any]) -> None:
+    """The buttons of one run."""
+    given = [chosen, one.title, one.tags, one.note]
+    one.save.click(guarded(partial(describe_run, store)), given, api_name="describe_run", **ACT).success(**again)
+    for button, function in ((one.python, run_as_python), (one.command, run_as_commands)):
+        event = button.click(guarded(partial(function, store)), chosen, one.code, api_name=function.__name__, **ACT)
+        copied(event, one.code)
+    makers: tuple[tuple[gr.Button, Callable], ...] = ((one.report, save_report), (one.tables, save_tables))
+    for button, function in makers:
+        slow = {**ACT, "show_progress": "minimal"}
+        event = button.click(guarded(partial(function, store)), chosen, one.file, api_name=function.__name__, **slow)
+        fetched(event, "run-file")
+
+
+def wire_room(store: Store, room: Room, again: dict[str, Any]) -> None:
+    """The bound, and dropping what is offered above it."""
+    look: dict[str, Any] = {"fn": partial(room_taken, store), "inputs": None, "outputs": room.outputs, **QUIET}
+    change = guarded(partial(set_bound, store))
+    room.set.click(change, room.bound, api_name="set_storage_bound", **ACT).success(**look)
+    dropped = room.drop.click(guarded(partial(drop_weights, store)), None, api_name="drop_weights", **ACT)
+    dropped.success(**look).then(**again)
+
+
+def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+    """The search that the address names, the table it gives, and the bound in GB."""
+    words = options.get("find", "")
+    return ["opened", words, listing(store, words), round(storage.bound(store) / 1e9, 3)]
+
+
+def looked(store: Store, run_id: str, opened: str, words: str) -> Any:
+    """The table, once the page has taken what its address says."""
+    return listing(store, words) if opened else gr.skip()
+
+
+def listing(store: Store, words: str) -> str:
+    """The table of all runs in which every word is found; says so where there are none."""
     found = store.runs(words or "", MOST)
     if not found:
-        return f'<p class="notice">No run has “{escape(words)}” in its title, model or text.</p>' if words else NONE_YET
+        said = f"No run has “{escape(words)}” in its title, note, tags, model or text."
+        return f'<p class="notice">{said}</p>' if words else NONE_YET
     return table([summary(store, run) for run in found], tick=True)
 
 
 def picked(store: Store, ids: str) -> list[Any]:
-    """What the page shows for the ticked runs: values for chosen, hint, the row for one, its title, the question
-    whether to delete, and two side by side."""
+    """What the page shows for the ticked runs: values for chosen, hint, the part for one with its title, tags, note and
+    code, the question whether to delete, and two side by side with their curves."""
     runs = sorted((store.run(one) for one in ids.split()), key=lambda run: run.created)
     hint = HINTS.get(len(runs), f"{len(runs)} runs are ticked; two can be compared.")
-    compared = side_by_side(store, runs[0].id, runs[1].id) if len(runs) == 2 else ""
-    title = runs[0].title if len(runs) == 1 else ""
-    return [ids, hint, gr.Row(visible=len(runs) == 1), title, gr.Row(visible=False), compared]
+    one, two = (runs[0] if len(runs) == 1 else None), [run.id for run in runs] if len(runs) == 2 else None
+    tags = gr.Dropdown(choices=store.tags(), value=list(one.tags) if one else [])
+    about = [gr.Column(visible=one is not None), one.title if one else "", tags, one.note if one else ""]
+    beside = [side_by_side(store, *two), curves(store, *two)] if two else ["", None]
+    hidden = [gr.Code(visible=False), gr.Row(visible=False)]
+    return [" ".join(run.id for run in runs), hint, *about, *hidden, gr.Row(visible=two is not None), *beside]
 
 
 def ask(store: Store, run_id: str) -> list[Any]:
     """Show what would be lost, before it is."""
     one = summary(store, store.run(run_id))
-    lost = f"{len(one.criteria)} sets of scores and {len(one.variants)} variants"
+    lost = f"{len(one.criteria)} sets of scores and {len(one.variants)} variants ({size(one.bytes)})"
     return [gr.Row(visible=True), f"Delete <b>{escape(one.title)}</b> with its {lost}?"]
 
 
-def rename_run(store: Store, run_id: str, title: str) -> None:
-    """Give a run another title."""
-    if not title.strip():
+def describe_run(store: Store, run_id: str, title: str, tags: list[str], note: str) -> None:
+    """Give a run another title, other tags, another note."""
+    if not (title or "").strip():
         raise BadInput("The title is empty; give the run a few words to be found by.")
-    store.rename_run(run_id, title)
+    store.describe_run(run_id, title, note or "", tags or [])
+
+
+def run_as_python(store: Store, run_id: str) -> Any:
+    """A run as Python that gives the same scores and variants again."""
+    return gr.Code(as_python(course(store, run_id)), language="python", visible=True)
+
+
+def run_as_commands(store: Store, run_id: str) -> Any:
+    """A run as commands that give the same scores and variants again."""
+    return gr.Code(as_commands(course(store, run_id)), language="shell", visible=True)
+
+
+def save_report(store: Store, run_id: str) -> str:
+    """One HTML file with all of a run that can be shown; it needs no network."""
+    return str(write_report(store, run_id, _file(store, run_id, "html")))
+
+
+def save_tables(store: Store, run_id: str) -> str:
+    """A run's numbers as CSV and JSON, with the report, in one zip file."""
+    return str(write_zip(store, run_id, _file(store, run_id, "zip"), {"report.html": report(store, run_id)}))
+
+
+@cache
+def _scratch() -> TemporaryDirectory:
+    """Where files are made; removed when the app ends."""
+    return TemporaryDirectory(prefix="minillm-")
+
+
+def _file(store: Store, run_id: str, kind: str) -> Path:
+    return Path(_scratch().name) / f"minillm-{store.run(run_id).id}.{kind}"
 
 
 def delete_run(store: Store, run_id: str) -> None:
     """Remove a run with everything that came of it. Refused while one of its jobs is live."""
     store.delete_run(run_id)
+
+
+def room_taken(store: Store) -> list[Any]:
+    """Values for `Room.outputs`: what runs take, and whether something is offered to be dropped."""
+    return [storage_in_words(store), gr.Button(visible=bool(storage.offered(store)))]
+
+
+def set_bound(store: Store, gigabytes: float) -> None:
+    """Change the size above which the Runs page warns, in GB (10⁹ bytes)."""
+    storage.set_bound(store, gigabytes)
+
+
+def drop_weights(store: Store) -> None:
+    """Drop weights that can be rebuilt, the oldest first, until all runs fit below the bound. No result is lost."""
+    chosen = storage.offered(store)
+    if not chosen:
+        raise BadInput("Runs take no more than the bound; nothing needs to be dropped.")
+    gr.Info(f"{size(storage.drop(store, chosen))} freed; these weights are made again where they are needed.")

@@ -10,13 +10,14 @@ import gradio as gr
 from minillm.store import Store
 
 from . import _jobs, _score_form, _scoring
-from ._address import opening
+from ._address import choice, number, opening, remembered
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._host import PlotlyHost
 from ._plots import CAPTIONS
 
 TITLE = "Score"
+MOST, STANDARD = 0.6, 0.2
 VIEWS = {"bands": "Bands", "sorted": "Sorted", "kept": "Kept", "block": "One block", "memory": "Memory"}
 CUTTING = ("sorted", "kept", "block")
 """Views that show a cut, and so need a ratio."""
@@ -38,8 +39,12 @@ PLOTS = {
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures and what they are shown of. picked, view: what the reader chose, hidden."""
+    """The pictures and what they are shown of.
 
+    opened: empty until the page has taken what its address says; picked, view: what the reader chose. All three hidden.
+    """
+
+    opened: gr.Textbox
     picked: gr.Textbox
     view: gr.Textbox
     criterion: gr.Radio
@@ -56,6 +61,16 @@ class Pictures:
     def inputs(self) -> list[Any]:
         """Values for `draw`, after the run id."""
         return [self.picked, self.view, self.kind, self.ratio, self.block]
+
+    @property
+    def addressed(self) -> dict[str, Any]:
+        """{option of the address: what holds it}."""
+        return dict(zip(("criterion", "view", "kind", "ratio", "block"), self.inputs, strict=True))
+
+    @property
+    def restored(self) -> list[Any]:
+        """What `view_in_address` gives values for."""
+        return [self.opened, self.picked, self.view, self.kind, self.tabs, *self.outputs]
 
     @property
     def outputs(self) -> list[Any]:
@@ -77,7 +92,8 @@ def build(ctx: Context) -> None:
 
         opening(ctx, partial(_score_form.arrive, ctx.store), [form.criteria, *form.recipe.values()])
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
-        shell.live(partial(draw, ctx.store), pictures.outputs, pictures.inputs)
+        shell.live(partial(looked, ctx.store), pictures.outputs, [pictures.opened, *pictures.inputs])
+        opening(ctx, partial(view_in_address, ctx.store), pictures.restored)
         shell.starts(form.button.click, partial(_score_form.begin, ctx), form.inputs, api_name="score")
         shell.runs_again(panel)
         wire_pictures(shell, pictures)
@@ -87,15 +103,14 @@ def build(ctx: Context) -> None:
 
 def lay_out_pictures() -> Pictures:
     """The right column, below the job."""
-    picked, view = gr.Textbox(visible=False), gr.Textbox("bands", visible=False)
+    opened, picked, view = (gr.Textbox(text, visible=False) for text in ("", "", "bands"))
     with gr.Row(elem_id="shown-of"):
         criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
         kinds = [(label, name) for name, label in _scoring.KINDS]
         kind = gr.Radio(kinds, value=kinds[0][1], label="Groups", elem_id="shown-kind", scale=1, min_width=240)
     with gr.Row():
-        ratio = gr.Slider(
-            0.01, 0.6, 0.2, step=0.01, label="Ratio at which they would be cut", elem_id="shown-ratio", visible=False
-        )
+        label = "Ratio at which they would be cut"
+        ratio = gr.Slider(0.01, MOST, STANDARD, step=0.01, label=label, elem_id="shown-ratio", visible=False)
         block = gr.Slider(0, 31, 8, step=1, label="Block", elem_id="shown-block", buttons=[], visible=False)
     note = gr.Markdown(elem_id="shown-note")
     tab: dict[str, gr.Tab] = {}
@@ -106,7 +121,7 @@ def lay_out_pictures() -> Pictures:
                 hosts |= lay_out_hosts(name)
                 if name == "block":
                     group = gr.HTML(elem_id="one-group")
-    return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, note, hosts, group)
+    return Pictures(opened, picked, view, criterion, kind, tabs, tab, ratio, block, note, hosts, group)
 
 
 def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
@@ -123,16 +138,18 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
     """What the reader chooses to see; each choice redraws only the view that is open."""
     inputs, fn = [shell.run, *on.inputs], partial(draw, shell.ctx.store)
     redraw: dict[str, Any] = {"fn": fn, "inputs": inputs, "outputs": on.outputs, **QUIET}
-    on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw)
-    on.kind.change(**redraw)
-    on.ratio.change(**redraw)
-    on.block.input(trigger_mode="always_last", **redraw)
+    drawn = [
+        on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw),
+        on.kind.input(**redraw),
+        *(slider.input(trigger_mode="always_last", **redraw) for slider in (on.ratio, on.block)),
+    ]
     for name, tab in on.tab.items():
-        tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw)
+        drawn.append(tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw))
     block_view = [on.block, on.view, on.tabs]
-    on.hosts["bands"].select(column_of, None, block_view, **QUIET).success(**redraw)
-    for name in ("sorted", "kept"):
-        on.hosts[name].select(row_of, None, block_view, **QUIET).success(**redraw)
+    for name, block_of in (("bands", column_of), ("sorted", row_of), ("kept", row_of)):
+        drawn.append(on.hosts[name].select(block_of, None, block_view, **QUIET).success(**redraw))
+    for event in drawn:
+        remembered(event.then, on.addressed)
 
     def facts(run_id: str, kind: str, block: float, event: gr.EventData) -> str:
         group = event.customdata[0] if isinstance(event.customdata, list) else event.customdata
@@ -156,6 +173,22 @@ def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
     look = _scoring.board(store, run_id)
     rows = _jobs.table(look.rows, "criterion") if look.rows else ""
     return panel.show(look.job, rows)
+
+
+def looked(store: Store, run_id: str, opened: str, *values: Any) -> list[Any]:
+    """`draw`, once the page has taken what its address says."""
+    return draw(store, run_id if opened else "", *values)
+
+
+def view_in_address(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+    """Values for `Pictures.restored`: what the address says, as far as it can be read, and that drawn."""
+    view = choice(options, "view", VIEWS, "bands")
+    kind = choice(options, "kind", [name for name, _ in _scoring.KINDS], _scoring.KINDS[0][0])
+    ratio, block = number(options, "ratio", STANDARD, 0.01, MOST), number(options, "block", 8, 0, 10_000)
+    picked = options.get("criterion", "")
+    criterion, _, *rest = draw(store, run_id, picked, view, kind, ratio, block)
+    slider = gr.Slider(value=ratio, visible=bool(run_id) and view in CUTTING)
+    return ["opened", picked, view, kind, gr.Tabs(selected=view), criterion, slider, *rest]
 
 
 def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float) -> list[Any]:

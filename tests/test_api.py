@@ -14,7 +14,15 @@ import app
 from minillm.store import Store
 
 WAITING = {"score", "overlap", "plan", "generate", "stop"}
-STARTING = {"start_inspect", "start_score", "start_prune", "start_evaluate", "start_recover", "start_generate"}
+STARTING = {
+    "start_inspect",
+    "start_score",
+    "start_prune",
+    "start_evaluate",
+    "start_recover",
+    "start_generate",
+    "start_fidelity",
+}
 OTHERS = {
     "begin",
     "open_sample",
@@ -24,7 +32,13 @@ OTHERS = {
     "generations",
     "generations_csv",
     "generations_markdown",
-    "rename_run",
+    "describe_run",
+    "run_as_python",
+    "run_as_commands",
+    "save_report",
+    "save_tables",
+    "set_storage_bound",
+    "drop_weights",
     "delete_run",
 }
 

@@ -125,7 +125,12 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("overlap", {"others": []}),
     ("overlap", {"ratio": 0.95}),
     ("overlap", {"blocks": "9-99"}),
-    ("rename", {"title": " "}),
+    ("describe", {"title": " "}),
+    ("describe", {"tags": [""]}),
+    ("describe", {"tags": ["x" * 41]}),
+    ("describe", {"note": "x" * 2001}),
+    ("bound", {"gigabytes": 0}),
+    ("bound", {"gigabytes": None}),
     ("upload", {"file": "notes.exe"}),
 ]
 """(what is done, which of its values are wrong); every other value is fine."""
@@ -158,7 +163,8 @@ def actions(store: Store, run_id: str) -> dict[str, tuple[Callable, dict[str, An
         "recover": (partial(prune.begin_recover, store, run_id), RECOVER),
         "write": (partial(generate.begin, store, run_id), WRITE),
         "overlap": (partial(compare._csv(ctx), run_id), compared),
-        "rename": (partial(runs.rename_run, store, run_id), {"title": "Yours"}),
+        "describe": (partial(runs.describe_run, store, run_id), {"title": "Yours", "tags": ["one"], "note": "why"}),
+        "bound": (partial(runs.set_bound, store), {"gigabytes": 5}),
         "upload": (partial(_score_form.kept_upload, store), {"file": __file__.replace(".py", ".txt")}),
     }
 
@@ -183,7 +189,9 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(store: Store, run_id: str
     assert everything(store) == before
 
 
-@pytest.mark.parametrize("what", ["model", "score", "prune", "measure", "recover", "write", "overlap", "rename"])
+@pytest.mark.parametrize(
+    "what", ["model", "score", "prune", "measure", "recover", "write", "overlap", "describe", "bound"]
+)
 def test_the_same_actions_with_nothing_wrong_are_accepted(store: Store, run_id: str, what: str) -> None:
     """Else the list above could refuse everything and pass."""
     handler, fine = actions(store, run_id)[what]

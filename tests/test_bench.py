@@ -76,7 +76,15 @@ def test_verdicts_and_the_word_on_the_whole():
 
 def test_the_table_sets_each_criterion_beside_the_passes_it_needs():
     seconds = {"forward": 10.0, "losses": 2.0, "backward": 6.0, "in place": 5.0, "sub-models": 2.1 * SUBMODELS}
-    seconds |= {"magnitude-l1": 1.0, "wanda": 11.0, "wanda-sp": 12.0, "flap": 13.0, "zo": 5.0, "fms-zo": 21.0}
+    seconds |= {
+        "one by one": 8.4 * SUBMODELS,
+        "magnitude-l1": 1.0,
+        "wanda": 11.0,
+        "wanda-sp": 12.0,
+        "flap": 13.0,
+        "zo": 5.0,
+        "fms-zo": 21.0,
+    }
     seconds |= {"llm-pruner": 9.0, "fms-bp": 20.0, "forward in float32": 20.0, "sparsegpt": 50.0}
     peaks = dict.fromkeys((*FORWARD_ONLY, *OF_GRADIENTS, "backward", "in place"), 60)
     m = Measured(100, seconds, {**peaks, "fms-zo": 80, "fms-bp": 98, "backward": 300, "llm-pruner": 100})
@@ -99,6 +107,7 @@ def test_the_table_sets_each_criterion_beside_the_passes_it_needs():
     naive = {row.what: row.ratio for row in rows_of(m, 50) if row.budget is None}
     assert naive["whole-model backward ÷ llm-pruner: total peak"] == 2.0
     assert naive["in-place MeZO ÷ zo: time"] == 1.0
+    assert naive["search: candidates as streams of one walk ÷ one by one"] == pytest.approx(4.0)
 
 
 def test_of_several_repeats_the_least_counts():
@@ -173,3 +182,11 @@ def test_what_cannot_be_measured_is_refused():
         finish(bench_events(lm, tiny.tokens(4, 8), 2, clock="sun"))
     with pytest.raises(TextTooShort):
         finish(bench_events(lm, tiny.tokens(4, 8), 9, repeats=1))
+
+
+def test_candidates_one_by_one_lose_what_they_lose_as_streams_and_leave_the_weights_alone():
+    lm, tokens = wrap(tiny.llama()), tiny.tokens(5, 16)
+    before, masks = state(lm), run._masks(lm)[:3]
+    together = finish(masked_losses_events(lm, tokens, masks))
+    assert plain.one_by_one(lm, tokens, masks) == pytest.approx(together.mean(1).tolist(), rel=1e-5)
+    assert as_before(lm, before)

@@ -248,7 +248,7 @@ def test_runs_are_listed_shown_exported_and_deleted(run, tmp_path):
     code, out, _ = run("runs", "show", kept, "--json")
     assert code == 0 and json.loads(out)["title"] == "first of all"
     code, out, err = run("runs", "export", kept, "there", "--json")
-    assert code == 0 and Path(json.loads(out)["folder"]).is_dir(), err
+    assert code == 0 and Path(json.loads(out)["out"]).is_dir(), err
     code, out, _ = run("runs", "delete", kept, "--yes", "--json")
     assert code == 0 and json.loads(out) == {"deleted": kept} and Store().runs() == []
 
@@ -367,3 +367,59 @@ def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, fol
 def test_a_kind_of_job_that_the_sample_lacks_is_named_with_those_it_has(run):
     code, _, err = run("sample", "--only", "fidelty")
     assert code == 2 and "Did you mean fidelity?" in err
+
+
+def kept_run() -> str:
+    import made_scores
+
+    from minillm.recipe import RunRecipe
+    from minillm.store import Store
+
+    run_id = Store().create_run(RunRecipe(), "kept")
+    Store().save_scores(run_id, made_scores.scores(made_scores.shape(), "wanda"))
+    return run_id
+
+
+def test_runs_are_described_repeated_and_exported(run):
+    from minillm.store import Store
+
+    kept = kept_run()
+    code, out, _ = run("runs", "describe", kept, "--tag", "one", "--tag", "two", "--note", "hm", "--json")
+    assert code == 0 and json.loads(out) == {"id": kept, "title": "kept", "note": "hm", "tags": ["one", "two"]}
+    assert Store().runs("two hm")[0].id == kept
+    code, out, _ = run("runs", "repeat", kept)
+    assert code == 0 and "python -m minillm score wanda --model smollm2-135m" in out
+    code, out, _ = run("runs", "repeat", kept, "--python")
+    assert code == 0 and 'scores["wanda"] = minillm.score(lm, "wanda", calibration' in out
+    code, out, err = run("runs", "export", kept, "tables.zip", "--json")
+    assert code == 0 and Path(json.loads(out)["out"]).stat().st_size > 500, err
+
+
+def test_storage_is_freed_only_above_its_bound(run):
+    from test_storage import weighty
+
+    from minillm.store import Store
+
+    kept = kept_run()
+    weighty(Store(), kept, "pruned-1", size=20_000_000)
+    code, out, _ = run("runs", "free", "--yes", "--json")
+    assert code == 0 and json.loads(out) == {"dropped": [], "bytes": 0}
+    code, out, _ = run("runs", "free", "--bound", "0.01", "--yes", "--json")
+    assert code == 0 and json.loads(out) == {"dropped": [{"run": kept, "variant": "pruned-1"}], "bytes": 20_000_000}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("runs", "describe", "00000000", "--note", "x"), "There is no run"),
+        (("runs", "describe", "KEPT", "--tag", ""), "Tag is “”"),
+        (("runs", "describe", "KEPT", "--note", "x" * 2001), "at most 2,000"),
+        (("runs", "export", "KEPT", "report.html"), "on the page Runs"),
+        (("runs", "repeat", "00000000"), "There is no run"),
+        (("runs", "free", "--bound", "0"), "Storage bound"),
+    ],
+)
+def test_bad_input_on_runs_is_one_sentence(run, words, says):
+    kept = kept_run()
+    code, out, err = run(*(kept if word == "KEPT" else word for word in words))
+    assert code == 2 and says in err and len(err.strip().splitlines()) == 1

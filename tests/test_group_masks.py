@@ -95,3 +95,18 @@ def test_a_loss_that_no_direction_moves_is_an_error():
     model.lm_head.weight.data.zero_()
     with pytest.raises(NumericalFault, match="larger epsilon"):
         score(wrap(model), "zo", tiny.tokens(), 2, scope="groups")
+
+
+def test_copies_are_one_until_their_masks_part_them():
+    lm, tokens = wrap(tiny.llama()), tiny.tokens(4, 16)
+    calls = dict.fromkeys(range(4), 0)
+    for layer, block in enumerate(lm.family.block_list(lm.model)):
+        block.register_forward_pre_hook(lambda *_, i=layer: calls.update({i: calls[i] + 1}))
+    halves = [
+        {},
+        {2: {"channels": (torch.arange(32) < 16).float()}},
+        {2: {"channels": (torch.arange(32) > 15).float()}},
+    ]
+    together = finish(masked_losses_events(lm, tokens, halves))
+    assert list(calls.values()) == [1, 1, 3, 3]
+    torch.testing.assert_close(together, finish(masked_losses_events(lm, tokens, halves, at_once=1)))

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers")
 FOR_PAGES = (
+    "budget",
     "catalogue",
     "criteria",
     "device",
@@ -29,11 +30,17 @@ FOR_PAGES = (
     "overlap",
     "paths",
     "plan",
+    "ranking",
     "recipe",
+    "repeat",
+    "run_allocations",
     "sample",
     "scores",
+    "sensitivity",
     "settings",
+    "storage",
     "store",
+    "tables",
     "text",
     "texts",
 )

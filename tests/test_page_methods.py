@@ -8,8 +8,9 @@ from dataclasses import fields
 
 import pytest
 
+from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
-from minillm.recipe import ALLOCATIONS, COMPENSATIONS, PruneRequest
+from minillm.recipe import COMPENSATIONS, PruneRequest
 from minillm.settings import CHOICES, MEANINGS, Settings
 from pages._phrases import escape
 from pages.methods import PAPER, criteria, cutting, one_by_one, settings, users
@@ -40,9 +41,9 @@ def test_settings_name_the_criteria_that_read_them() -> None:
 
 
 def test_what_can_be_asked_of_a_cut_is_what_is_explained() -> None:
-    for name, words in {**ALLOCATIONS, **COMPENSATIONS}.items():
+    for name, words in {**METHODS, **COMPENSATIONS}.items():
         assert escape(words) in cutting()
-        assert PruneRequest("wanda", **{"allocation" if name in ALLOCATIONS else "compensate": name})
+        assert PruneRequest("wanda", **{"allocation" if name in METHODS else "compensate": name})
 
 
 def test_each_inconsistency_names_its_place_in_the_paper() -> None:

@@ -97,7 +97,8 @@ def test_the_model_is_known_from_its_inspection_too(store: Store) -> None:
 
 
 def test_pruning_puts_the_request_in_line_and_refuses_the_first_wrong_field(store: Store, run_id: str) -> None:
-    given = {"criterion": "wanda", "channels_from": "", "ratio": 0.2, "blocks": "1-4", "compensate": "bias"}
+    given = {"criterion": "wanda", "channels_from": "", "ratio": 0.2, "blocks": "1-4", "allocation": "uniform"}
+    given["compensate"] = "bias"
     text = {"evaluate_text": "python-docs", "evaluate_tokens": None, "evaluate_length": 64.0}
     job = store.job(begin_prune(store, run_id, **given, **text))
     assert job.request == PruneRequest(

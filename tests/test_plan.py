@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from made_scores import llama_7b, scores, shape, smollm2
 
+from minillm.budget import MIN_CHANNELS
 from minillm.errors import BadInput, NumericalFault, UnreachableRatio
 from minillm.groups import BlockGroups, Groups
 from minillm.plan import (
-    MIN_CHANNELS,
     Allocation,
     Plan,
     cut_counts,

@@ -102,7 +102,11 @@ def test_figures_load_no_tensor_library():
 def test_every_figure_has_a_caption():
     drawn = {name for name in _plots.__all__ if callable(getattr(_plots, name)) and name in _plots.CAPTIONS}
     figures = "score_bands sorted_map kept_map heads_grid drill_down overlap_lines overlap_matrix rank_density"
-    assert drawn == {*figures.split(), "memory_timeline", "peak_bars", "recovery_curve", "plan_bars"}
+    assert drawn == {
+        *figures.split(),
+        *("memory_timeline", "peak_bars", "recovery_curve", "plan_bars", "curves_compared"),
+        *("allocation_bars", "search_curve", "sensitivity_panels"),
+    }
 
 
 def test_every_criterion_has_a_look_of_its_own():

@@ -11,7 +11,7 @@ import pytest
 import minillm
 
 ROOT = Path(__file__).parent.parent
-LONG = ("generate", "load_model", "load_text", "perplexity", "prune", "recover", "score")
+LONG = ("allocate", "generate", "load_model", "load_text", "perplexity", "prune", "recover", "score")
 SHORT = ("load_pruned", "make_plan", "overlap", "plan_from_config", "save_pruned", "wrap")
 CLASSES = ("Allocation", "Plan", "Scores")
 

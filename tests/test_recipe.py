@@ -12,6 +12,7 @@ from minillm.recipe import REQUESTS, PruneRequest, RunRecipe, ScoreRequest, requ
 EXAMPLES = {
     "inspect": recipe.InspectRequest(),
     "score": ScoreRequest(("wanda", "fms-zo"), {"directions": 4}),
+    "allocate": recipe.AllocateRequest("fms-bp", layers=(2, 3), method="sensitivity", sensitivity="masking", rows=4),
     "prune": PruneRequest("wanda", channels_from="fms-zo", ratio=0.25, layers=(2, 3), compensate="bias"),
     "recover": recipe.RecoverRequest("pruned-1", loss="language-model", steps=7),
     "generate": recipe.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),

@@ -51,7 +51,7 @@ def test_importing_twice_changes_nothing(exported: tuple[Store, str, Path], tmp_
     _, run_id, folder = exported
     other = Store(tmp_path / "there")
     import_run(other, folder)
-    other.rename_run(run_id, "Mine now")
+    other.describe_run(run_id, title="Mine now")
     assert import_run(other, folder) == run_id
     assert other.run(run_id).title == "Mine now"
     assert len(other.results(run_id)) == 1

@@ -99,7 +99,7 @@ def test_runs_come_newest_first_and_are_searched_by_every_word(store: Store):
 
 
 def test_a_run_is_renamed(store: Store, run_id: str):
-    store.rename_run(run_id, "x" * 300)
+    store.describe_run(run_id, title="x" * 300)
     assert store.run(run_id).title == "x" * 120
 
 
@@ -285,7 +285,7 @@ def test_a_failed_write_leaves_nothing_of_itself(store: Store, run_id: str):
         db.execute("UPDATE runs SET title = 'half'")
         _ = 1 / 0
     assert store.run(run_id).title == ""
-    store.rename_run(run_id, "whole")
+    store.describe_run(run_id, title="whole")
 
 
 def test_processes_that_open_a_new_store_at_once_all_succeed(own_home: Path):
@@ -374,3 +374,85 @@ def test_the_store_needs_no_tensor_library():
     code = f"import sys, json\nfrom minillm import {', '.join(modules)}\nprint(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True))
     assert not {"torch", "transformers", "gradio"} & set(loaded)
+
+
+# Notes and tags
+
+
+def test_runs_are_noted_tagged_and_found_by_both(store: Store, run_id: str):
+    other = store.create_run(RunRecipe(), "other")
+    store.describe_run(run_id, note="  Table 3,\nwith 50% noise ")
+    store.describe_run(run_id, tags=["thesis", " two  words ", "thesis"])
+    store.describe_run(other, tags=["Alpha"])
+    found = Store().run(run_id)
+    assert (found.note, found.tags) == ("Table 3,\nwith 50% noise", ("thesis", "two words"))
+    for words in ("table 50%", "THESIS", "two words thesis", f"{run_id} thesis"):
+        assert [run.id for run in store.runs(words)] == [run_id]
+    assert store.runs("thesis alpha") == []
+    assert store.tags() == ["Alpha", "thesis", "two words"]
+    store.describe_run(run_id, tags=[])
+    store.describe_run(run_id, note="")
+    assert (store.run(run_id).note, store.run(run_id).tags, store.tags()) == ("", (), ["Alpha"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [([""], "Tag is “”"), ([" \n"], "give some text"), (["x" * 41], "at most 40"), (map(str, range(21)), "at most 20")],
+)
+def test_bad_tags_change_nothing(store: Store, run_id: str, tags: Any, says: str):
+    store.describe_run(run_id, tags=["kept"])
+    with pytest.raises(BadInput, match=says):
+        store.describe_run(run_id, tags=tags)
+    assert store.run(run_id).tags == ("kept",)
+
+
+def test_a_note_has_its_limit_and_needs_a_run(store: Store, run_id: str):
+    with pytest.raises(BadInput, match="Note has 2,001 characters; give at most 2,000"):
+        store.describe_run(run_id, note="x" * 2001)
+    with pytest.raises(BadInput, match="There is no run"):
+        store.describe_run("00000000", "x")
+
+
+def test_a_description_is_taken_whole_or_not_at_all(store: Store, run_id: str):
+    store.describe_run(run_id, "Before", "note", ["tag"])
+    for wrong in ({"note": "x" * 2001, "tags": ["new"]}, {"note": "new", "tags": [""]}):
+        with pytest.raises(BadInput):
+            store.describe_run(run_id, "After", **wrong)
+    store.describe_run(run_id)
+    found = store.run(run_id)
+    assert (found.title, found.note, found.tags) == ("Before", "note", ("tag",))
+
+
+def test_options_are_kept_for_the_whole_store(store: Store):
+    assert store.option("any") is None
+    store.set_option("any", [1, "two"])
+    store.set_option("any", {"now": 3.5})
+    assert Store().option("any") == {"now": 3.5}
+
+
+def test_a_store_of_the_first_version_loses_nothing(tmp_path: Path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    db = sqlite3.connect(folder / "store.sqlite")
+    for statement in migrations.MIGRATIONS[0][2]:
+        db.execute(statement)
+    recipe = json.dumps(RunRecipe(samples=5).to_json())
+    db.execute("INSERT INTO runs VALUES ('0123abcd', 'Old', ?, 100.5)", (recipe,))
+    row = ("0123abcd", "inspect", "{}", "done", 1.0)
+    db.execute("INSERT INTO jobs (run_id, kind, request, state, created) VALUES (?, ?, ?, ?, ?)", row)
+    db.execute("INSERT INTO events VALUES (1, 1, 2.0, 'load', 1, 1, NULL)")
+    db.execute("INSERT INTO variants VALUES ('0123abcd', 'pruned-1', 'pruned', 'original', '{}', '{}', 3.0)")
+    db.execute(
+        "INSERT INTO results (run_id, kind, data, created) VALUES ('0123abcd', 'perplexity', '{\"value\": 9}', 4)"
+    )
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    store = Store(folder)
+    run = store.run("0123abcd")
+    assert (run.title, run.recipe.samples, run.created, run.note, run.tags) == ("Old", 5, 100.5, "", ())
+    assert [job.kind for job in store.jobs()] == ["inspect"] and len(store.events(1)) == 1
+    assert store.variants(run.id)[1].name == "pruned-1" and store.results(run.id)[0].data == {"value": 9}
+    store.describe_run(run.id, tags=["kept"])
+    assert Store(folder).runs("kept")[0].id == run.id
+    assert store.create_run(RunRecipe()) in [run.id for run in store.runs()]

@@ -4,13 +4,14 @@ Batches are those of the walk (about 2,048 tokens), so that a ratio compares wha
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..forward import hidden_states, token_losses
+from ..group_masks import Mask
 from ..models import LoadedModel
 from ..walk import BATCH_TOKENS, frozen
 
@@ -68,6 +69,25 @@ def in_place(lm: LoadedModel, tokens: Tensor, epsilon: float = 1e-3, seed: int =
     minus = losses(lm, tokens)
     perturb(epsilon)
     return (plus - minus) / (2 * epsilon)
+
+
+def one_by_one(lm: LoadedModel, tokens: Tensor, masks: Sequence[Mask]) -> list[float]:
+    """The mean loss of each masked model on tokens [rows, length]: mask the weights in place, run the whole model, put
+    the weights back, and take the next. Changes the weights of `lm` meanwhile: give a copy (`apart`)."""
+    found = []
+    for mask in masks:
+        before: list[tuple[Tensor, Tensor]] = []
+        for layer, block in enumerate(lm.family.block_list(lm.model)):
+            for structure in lm.family.structures:
+                values = mask.get(layer, {}).get(structure.kind)
+                if structure.axis == "columns" and values is not None:
+                    weight = lm.family.block_linears(block)[structure.linear].weight.data
+                    before.append((weight, weight.clone()))
+                    weight *= values.repeat_interleave(weight.shape[1] // len(values)).to(weight)
+        found.append(losses(lm, tokens))
+        for weight, kept in before:
+            weight.copy_(kept)
+    return found
 
 
 def apart(lm: LoadedModel, dtype: torch.dtype | None = None) -> LoadedModel:

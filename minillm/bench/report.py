@@ -105,6 +105,8 @@ def rows_of(m: Measured, reference_peak: int) -> list[Row]:
         rows.append(Row(f"{moments} in float32: {words}", t[moments], t[single], "s", BUDGETS["moments"]))
     each = t["sub-models"] / SUBMODELS
     rows.append(Row("bonsai: time a sub-model ÷ a plain pass", each, t["losses"], "s", BUDGETS["sub-model"]))
+    at_once, in_turn = (SUBMODELS / t[name] for name in ("sub-models", "one by one"))
+    rows.append(Row("search: candidates as streams of one walk ÷ one by one", at_once, in_turn, "a second"))
     return rows + _peak_rows(m, reference_peak) + _baseline_rows(m)
 
 

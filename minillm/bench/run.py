@@ -91,6 +91,7 @@ def _work(lm: LoadedModel, tokens: Tensor, gradient_rows: int) -> dict[str, Meas
         "losses": lambda: plain.losses(lm, few),
         "backward": lambda: _peak(lm, lambda: plain.backward(lm, few)),
         "in place": lambda: _peak(copy, lambda: plain.in_place(copy, few)),
+        "one by one": lambda: plain.one_by_one(copy, few, masks),
         "sub-models": lambda: finish(masked_losses_events(lm, few, masks)),
     }
     return baselines | {name: _scored(lm, name, tokens, gradient_rows) for name in (*FORWARD_ONLY, *OF_GRADIENTS)}

@@ -22,6 +22,7 @@ from ._shared import (
     show,
     stoppable,
 )
+from .allocating import Choice
 from .scores import _plan, _read
 
 Out = Annotated[Path, typer.Option(help="Folder for the model (safetensors, tokenizer, pruning.json).")]
@@ -39,6 +40,7 @@ def prune(
     ratio: Ratio = 0.2,
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
+    allocation: Choice = "uniform",
     compensate: Annotated[str, typer.Option(help="bias or least-squares: what is left takes over (needs text).")] = "",
     text: Text = "python-docs",
     samples: Annotated[int, typer.Option(help="Rows of text for compensation.")] = 128,
@@ -58,7 +60,7 @@ def prune(
     from ..surgery import prune_events
     from ..text import load_text_events
 
-    plan = _plan(next(iter(_read([scores]).values())), ratio, layers, channels_from)
+    plan = _plan(next(iter(_read([scores]).values())), ratio, layers, channels_from, allocation)
     lm = load(model, dtype, device, offload)
     tokens = follow(load_text_events(text, lm, samples, length, seed), text) if compensate else None
     small = follow(prune_events(lm, plan, compensate or None, tokens), "prune")

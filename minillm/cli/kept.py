@@ -1,5 +1,6 @@
 """Verbs on what the app keeps: runs, and the making of the sample run that comes with it."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
 if TYPE_CHECKING:
     from ..recipe import Request
 
-runs_app = typer.Typer(help="Runs that the app keeps: list, show, delete.", no_args_is_help=True)
+runs_app = typer.Typer(help="Runs that the app keeps.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,16 +24,83 @@ def add_to(app: typer.Typer) -> None:
 @runs_app.command("list")
 def list_runs(search: str = "", as_json: Json = False) -> None:
     """List runs, the newest first."""
+    from .. import storage
     from ..store import Store
 
     store = Store()
     runs = store.runs(search)
     rows = [
-        (r.id, r.title, r.recipe.model, ", ".join(store.score_labels(r.id)), megabytes(store.storage_bytes(r.id)))
+        (
+            r.id,
+            r.title,
+            ", ".join(r.tags),
+            r.recipe.model,
+            ", ".join(store.score_labels(r.id)),
+            megabytes(store.storage_bytes(r.id)),
+        )
         for r in runs
     ]
-    data = [{"id": r.id, "title": r.title, "recipe": r.recipe.to_json(), "created": r.created} for r in runs]
-    show(as_json, data, ("run", "title", "model", "scored", "MB"), rows)
+    about = ("id", "title", "created", "note", "tags")
+    data = [{**{name: getattr(r, name) for name in about}, "recipe": r.recipe.to_json()} for r in runs]
+    taken, most = store.storage_bytes(), storage.bound(store)
+    title = f"All runs take {megabytes(taken):,} MB; more than {megabytes(most):,} is warned of"
+    show(as_json, data, ("run", "title", "tags", "model", "scored", "MB"), rows, title)
+    if taken > most:
+        print("Runs take more than the bound: `runs free` drops weights that can be rebuilt.", file=sys.stderr)
+
+
+@runs_app.command("free")
+def free(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    bound: Annotated[float | None, typer.Option(help="Set the bound first, in GB (10⁹ bytes).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Where runs take more than the bound, drop weights that can be rebuilt, the oldest first. No result is lost."""
+    from .. import storage
+    from ..store import Store
+
+    store = Store()
+    if bound is not None:
+        storage.set_bound(store, bound)
+    chosen = storage.offered(store)
+    rows = [(kept.run.id, kept.run.title, kept.variant.name, megabytes(kept.bytes)) for kept in chosen]
+    if chosen and not yes:
+        show(False, None, ("run", "title", "variant", "MB"), rows)
+        if not typer.confirm("Drop these weights? They are made again where they are needed."):
+            raise BadInput("Nothing was dropped.")
+    freed = storage.drop(store, chosen)
+    data = {"dropped": [{"run": run, "variant": variant} for run, _, variant, _ in rows], "bytes": freed}
+    show(as_json, data, ("run", "title", "variant", "MB"), rows, f"Dropped: {megabytes(freed)} MB")
+
+
+@runs_app.command("describe")
+def describe(
+    run: str,
+    title: Annotated[str | None, typer.Option(help="Another title.")] = None,
+    note: Annotated[str | None, typer.Option(help="A note, in place of an earlier one.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="The tags it has then; repeat it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Give a run a title, a note, tags.
+
+    Example: python -m minillm runs describe 1a2b3c4d --tag thesis --tag seed-0 --note "Table 3"
+    """
+    from ..store import Store
+
+    store = Store()
+    store.describe_run(run, title, note, tag)
+    found = store.run(run)
+    data = {"id": run, "title": found.title, "note": found.note, "tags": found.tags}
+    show(as_json, data, ("", ""), [(name, ", ".join(v) if isinstance(v, tuple) else v) for name, v in data.items()])
+
+
+@runs_app.command("repeat")
+def repeat(run: str, python: Annotated[bool, typer.Option("--python", help="As Python instead.")] = False) -> None:
+    """Write a run down as commands, or as Python, that give the same numbers again."""
+    from ..repeat import as_commands, as_python, course
+    from ..store import Store
+
+    print((as_python if python else as_commands)(course(Store(), run)), end="")
 
 
 @runs_app.command("show")
@@ -68,13 +136,23 @@ def delete_run(
 
 
 @runs_app.command("export")
-def export(run: str, folder: Path, as_json: Json = False) -> None:
-    """Write a run as a folder of plain files (scores, plans, results; no weights)."""
+def export(
+    run: str,
+    out: Annotated[Path, typer.Argument(help="A folder, or a file that ends in .zip.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run as plain files without weights: a folder that can be imported, or a zip of tables (CSV, JSON).
+
+    The report with pictures is made by the app, on the page Runs.
+    """
     from ..sample import export_run
     from ..store import Store
+    from ..tables import write_zip
 
-    written = str(export_run(Store(), run, folder))
-    show(as_json, {"run": run, "folder": written}, ("run", "folder"), [(run, written)])
+    if out.suffix not in ("", ".zip"):
+        raise BadInput(f"{out} is neither a folder nor a .zip file; a report with pictures is saved on the page Runs.")
+    target = str((write_zip if out.suffix == ".zip" else export_run)(Store(), run, out))
+    show(as_json, {"run": run, "out": target}, ("run", "out"), [(run, target)])
 
 
 def sample(

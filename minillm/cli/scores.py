@@ -23,6 +23,7 @@ from ._shared import (
     megabytes,
     show,
 )
+from .allocating import Choice, read_allocation
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -46,6 +47,7 @@ def score(
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     gradient_samples: Annotated[int, typer.Option(help="The first so many rows are for gradients (10).")] = 10,
     seed: Annotated[int, typer.Option(help="Of the choice of rows and of noise.")] = 0,
+    noise_seed: Annotated[int | None, typer.Option(help="Of noise, where it is another than of rows.")] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     offload: Offload = "",
@@ -77,16 +79,15 @@ def score(
     wanted = find_all(criterion)
     names = Settings.__dataclass_fields__.keys() - {"seed"}
     settings = {name: value for name, value in locals().items() if name in names}
+    settings["seed"] = seed if noise_seed is None else noise_seed
     lm = load(model, dtype, device, offload)
     for record in wanted:
-        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(seed=seed, **settings))
+        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
         check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
     tokens = follow(load_text_events(text, lm, samples, length, seed), text)
     rows, data = [], []
     for record in wanted:
-        found: Scores = follow(
-            score_events(lm, record.name, tokens, gradient_samples, seed=seed, **settings), record.name
-        )
+        found: Scores = follow(score_events(lm, record.name, tokens, gradient_samples, **settings), record.name)
         path = found.save(out / record.name)
         c = list(found.coefficients)
         data.append(
@@ -142,6 +143,7 @@ def plan(
     ratio: Ratio = 0.2,
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
+    allocation: Choice = "uniform",
     length: Annotated[int, typer.Option(help="Tokens of the forward pass whose MACs are counted.")] = 64,
     as_json: Json = False,
 ) -> None:
@@ -153,11 +155,11 @@ def plan(
     if config:
         from ..models import plan_from_config
 
-        found = plan_from_config(config, ratio, blocks_of(layers))
+        found = plan_from_config(config, ratio, blocks_of(layers), allocation=read_allocation(allocation))
     else:
         if not files or len(files) != 1:
             raise BadInput("Give one file of scores, or --config and a model's name.")
-        found = _plan(next(iter(_read(files).values())), ratio, layers, channels_from)
+        found = _plan(next(iter(_read(files).values())), ratio, layers, channels_from, allocation)
     before, after = found.groups, found.after
     totals = {
         "parameters": (before.parameters, after.parameters),
@@ -179,8 +181,12 @@ def _read(files: list[Path]) -> dict[str, "Scores"]:
     return {path.stem: Scores.load(path) for path in files}
 
 
-def _plan(scores: "Scores", ratio: float, layers: str, channels_from: Path | None = None) -> "Plan":
+def _plan(
+    scores: "Scores", ratio: float, layers: str, channels_from: Path | None = None, allocation: str = "uniform"
+) -> "Plan":
     from ..plan import make_plan
 
     other: Any = next(iter(_read([channels_from]).values())) if channels_from else None
-    return make_plan(scores, ratio, blocks_of(layers), channels_from=other)
+    blocks = blocks_of(layers)
+    chosen = read_allocation(allocation, scores, ratio, blocks, other)
+    return make_plan(scores, ratio, blocks, chosen, channels_from=other)

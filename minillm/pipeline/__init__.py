@@ -14,6 +14,7 @@ from ..pool import Pool
 from ..recipe import Request
 from ..store import Store
 from ..workbench import Found, Workbench
+from .allocating import allocate
 from .cutting import prune, recover
 from .gradients import fidelity
 from .measuring import evaluate, inspect, score
@@ -22,6 +23,7 @@ from .writing import generate
 KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "inspect": inspect,
     "score": score,
+    "allocate": allocate,
     "prune": prune,
     "recover": recover,
     "evaluate": evaluate,
@@ -41,7 +43,7 @@ def execute_events(
     """Do what a request asks of a run. The last event carries what was found, as JSON can hold it.
 
     Between the events of steps come Event("job", done, total): how far the whole job is, in thousandths. Closing the
-    generator cancels; `stop` ends a recovery early with the best so far. Raises what the engine raises.
+    generator cancels; `stop` ends a recovery or a search early with the best so far. Raises what the engine raises.
     """
     recipe = store.run(run_id).recipe
     bench = Workbench(store, run_id, recipe, pool or Pool(), stop, job_id)

@@ -1,34 +1,41 @@
 """Jobs that leave a variant: pruning and recovery."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from ..budget import METHODS, Allocation, budget, checked_layers
 from ..checkpoint import save_pruned
 from ..events import RESULT, Event, Events, relay
 from ..models import LoadedModel
-from ..plan import cut_counts, make_plan
+from ..plan import make_plan
 from ..recipe import PruneRequest, RecoverRequest
 from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
 from ..recovery import RecoverySettings, recover_events, recovery_text_events
+from ..run_allocations import known_allocation, to_find
 from ..steps import LOADING, Steps
 from ..surgery import prune_events
 from ..workbench import Found, Workbench
+from .allocating import allocating, allocation_events
 
 
 def prune(bench: Workbench, request: PruneRequest) -> Found:
     """Score what has not been, plan, cut, keep the variant, and measure perplexity before and after."""
-    wanted = dict.fromkeys([request.criterion, request.channels_from or request.criterion])
-    missing = [label for label in wanted if label not in bench.store.score_labels(bench.run_id)]
+    missing, store, run_id = bench.unscored(request.criterion, request.channels_from), bench.store, bench.run_id
     steps = Steps(_pruning_costs(bench, request, missing))
     tokens: Any = None
     lm = yield from steps.take("load", bench.variant_events())
-    cut_counts(lm.groups, request.ratio, request.layers, request.allocation)  # what cannot be is said before scoring
-    if missing or request.compensate:
+    # What cannot be is said before scoring.
+    budget(lm.groups, request.ratio, checked_layers(lm.groups, request.layers))
+    if missing or request.compensate or request.allocation != "uniform":
         tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
         bench.check_memory(lm, label, {})
         yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
-    variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens))
+    allocation = known_allocation(store, run_id, request)
+    if allocation is None:
+        found = yield from steps.take("allocate", _allocated_events(bench, request, lm, tokens))
+        allocation = Allocation.from_json(found["allocation"])
+    variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens, allocation))
     found = {"variant": variant.name, **variant.details}
     if request.evaluate_text:
         asked = (request.evaluate_text, request.evaluate_length, request.evaluate_tokens)
@@ -43,17 +50,26 @@ def _pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) 
     cutting = LOADING / 3 + (2.5 * bench.calibration if request.compensate else 0.0)
     measuring = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
     scoring = {label: bench.scoring(label, {}) for label in missing}
+    if request.allocation in METHODS and known_allocation(bench.store, bench.run_id, request) is None:
+        scoring["allocate"] = allocating(bench, to_find(request, bench.recipe.samples))
     return {"load": LOADING, "text": text, **scoring, "cut": cutting, "before": measuring, "after": measuring}
 
 
-def _cut_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
+def _allocated_events(bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any) -> Events:
+    """An allocation found on the way to a cut. Stopped, there is no cut: its stages are not those of a search alone."""
+    wanted = to_find(request, bench.recipe.samples)
+    for event in allocation_events(bench, wanted, lm, tokens):
+        yield event if event.stage == RESULT else replace(event, stage=f"allocate:{event.stage}")
+
+
+def _cut_events(
+    bench: Workbench, request: PruneRequest, lm: LoadedModel, tokens: Any, allocation: str | Allocation
+) -> Events:
     """Plan, cut, and keep the variant, which is the result; its weights too where a plan does not say them all."""
     store, run_id = bench.store, bench.run_id
     scores = store.scores(run_id)
     channels = scores[request.channels_from or request.criterion]
-    plan = make_plan(
-        scores[request.criterion], request.ratio, request.layers, request.allocation, channels_from=channels
-    )
+    plan = make_plan(scores[request.criterion], request.ratio, request.layers, allocation, channels_from=channels)
     small = yield from relay(prune_events(lm, plan, request.compensate or None, tokens))
     name = store.free_name(run_id, PRUNED)
     if request.compensate:

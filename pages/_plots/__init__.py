@@ -5,8 +5,10 @@
 
 import plotly.graph_objects as go
 
+from .allocation import allocation_bars, search_curve, sensitivity_panels
 from .block import drill_down, group_table
 from .captions import CAPTIONS
+from .compared import curves_compared
 from .curve import recovery_curve
 from .cuts import heads_grid, kept_map, plan_bars
 from .fidelity import fidelity_dots, fidelity_lines
@@ -22,8 +24,10 @@ __all__ = [
     "LOOKS",
     "PAPER_GPU_BYTES",
     "VARIANTS",
+    "allocation_bars",
     "as_json",
     "blocks_in_words",
+    "curves_compared",
     "drill_down",
     "fidelity_dots",
     "fidelity_lines",
@@ -40,6 +44,8 @@ __all__ = [
     "rank_density",
     "recovery_curve",
     "score_bands",
+    "search_curve",
+    "sensitivity_panels",
     "sentence",
     "sorted_map",
 ]

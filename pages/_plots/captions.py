@@ -36,6 +36,14 @@ CAPTIONS: dict[str, str] = {
     "the coloured part: backpropagation through the whole model at once doubles the bar.",
     "recovery_curve": "Training loss may go on falling while evaluation perplexity rises again: the star is what is "
     "kept.",
+    "curves_compared": "Rows held out of each recovery's own text: compare heights only where text and length are the "
+    "same; the large marks are what was kept.",
     "plan_bars": "What is really cut. Head groups are whole, so they jump in steps, and the channels make up the "
     "difference, sometimes downwards.",
+    "search_curve": "Best: of all allocations tried so far, on the same rows of text. Median: of those judged in full "
+    "in a generation. Where the two meet and stay flat, the search has found what it can find.",
+    "sensitivity_panels": "High blocks should give little. The two measures need not agree: the Fisher trace looks at "
+    "an infinitely small change, masking at a real one.",
+    "allocation_bars": "All bars of a colour add up to the same number of parameters. Look for blocks that the search "
+    "spares and the others cut, or the other way round.",
 }

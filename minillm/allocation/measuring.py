@@ -1,0 +1,78 @@
+"""Sensitivity of every block, measured: the Fisher trace from the reverse walk, or the cost of masking each alone."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..events import RESULT, Event, Events, finish, relay
+from ..group_masks import Mask
+from ..groups import CHANNELS, HEADS, KINDS
+from ..models import LoadedModel
+from ..scores import Scores
+from ..sensitivity import FISHER, MASKING, Sensitivity
+from ..walk import Stream, Weights, forward_events, reverse_events
+from .candidates import Candidates
+
+SHARE = 0.3
+"""Of a block's heads or channels, what is masked to see what they are worth."""
+
+
+def fisher_sensitivity(lm: LoadedModel, rows: Tensor) -> Sensitivity:
+    """Trace of the empirical Fisher information of each block: mean over samples of ‖∂L_i/∂W‖², L_i the mean token
+    cross-entropy of sample i, W the block's linears (MSP: Xu et al. 2025).
+
+    rows: [samples, length]. Costs a forward and a backward of each sample, with a block's memory (`walk`).
+    """
+    return finish(fisher_events(lm, rows))
+
+
+def fisher_events(lm: LoadedModel, rows: Tensor) -> Events:
+    """`fisher_sensitivity` as events: Event("sensitivity:fisher", block visits done, block visits)."""
+    stage, blocks = f"sensitivity:{FISHER}", len(lm.groups)
+    parts: dict[str, dict[int, float]] = {HEADS: {}, CHANNELS: {}}
+    kind_of = {s.linear: s.kind for s in lm.family.structures}
+
+    def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> None:
+        for kind in KINDS:
+            parts[kind][layer] = sum(float(v.sum()) for name, v in squares.items() if kind_of[name] == kind)
+
+    stream = Stream(rows, batch=1, keep_inputs=True, squares=True)
+    for event in forward_events(lm, [stream]):
+        yield Event(stage, event.done, 2 * blocks)
+    for event in reverse_events(lm, stream, visit):
+        yield Event(stage, blocks + event.done, 2 * blocks)
+    attention, ffn = (dict(sorted(parts[kind].items())) for kind in KINDS)
+    yield Event(RESULT, 1, 1, Sensitivity(FISHER, attention, ffn, {"samples": len(rows), "length": rows.shape[1]}))
+
+
+def masking_events(
+    candidates: Candidates, scores: Scores, channels_from: Scores | None = None, rows: int | None = None
+) -> Events:
+    """Sensitivity from forward passes alone: how far the model moves when the lowest-scored groups of one block are
+    masked, heads and channels in turn, all blocks as streams of one walk.
+
+    rows: use only the first so many. In `candidates`' measure, less that of the dense model.
+    Event("sensitivity:masking", block visits done, block visits).
+    """
+    source = {HEADS: scores, CHANNELS: channels_from or scores}
+    places = [(layer, kind) for kind in KINDS for layer in range(len(scores.groups))]
+    masks: list[Mask] = [{}]
+    for layer, kind in places:
+        masks.append({layer: {kind: _lowest_masked(source[kind].of(kind)[layer])}})
+    values = yield from relay(candidates.fitness_events(masks, rows), f"sensitivity:{MASKING}")
+    found: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
+    for (layer, kind), value in zip(places, values[1:], strict=True):
+        # A block whose groups do harm counts as one that does not matter.
+        found[kind][layer] = max(value - values[0], 0.0)
+    samples, length = candidates.rows[:rows].shape
+    recipe = {"samples": samples, "length": length, "share": SHARE, "measure": candidates.measure}
+    recipe |= {"criterion": scores.criterion, "channels_from": source[CHANNELS].criterion}
+    yield Event(RESULT, 1, 1, Sensitivity(MASKING, found[HEADS], found[CHANNELS], recipe))
+
+
+def _lowest_masked(values: np.ndarray) -> Tensor:
+    """1 for each group but the lowest `SHARE` of them, of which there is at least one."""
+    count = max(1, int(SHARE * len(values) + 0.5))
+    mask = torch.ones(len(values))
+    mask[torch.from_numpy(np.argsort(values, kind="stable")[:count])] = 0
+    return mask

@@ -1,0 +1,222 @@
+"""Find how much each block gives up at a ratio: `allocate`. Candidates are masks; nothing is cut.
+
+    sensitivities ─┬─► shares in inverse proportion ─┐
+    scores ────────┴─► one global ranking ───────────┼─► start ─► search over widths ─► Allocation
+                       uniform ──────────────────────┘
+
+Whatever the method, the allocation found and the uniform one are judged on the same rows at the end.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from torch import Tensor
+
+from ..budget import METHODS, Allocation, budget, checked_layers, cut_counts
+from ..errors import BadInput, TextTooShort, UnknownName
+from ..events import RESULT, Event, Events, finish, relay
+from ..group_masks import Mask
+from ..models import LoadedModel
+from ..plan import make_plan
+from ..ranking import global_allocation
+from ..scores import Scores
+from ..sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
+from ..text import load_text_events
+from .candidates import KL, Candidates, plan_mask
+from .measuring import fisher_events, masking_events
+from .search import STAGE, Candidate, SearchSettings, SearchState, evolve_events
+from .widths import Widths
+
+ROWS, LENGTH = 16, 128
+"""Of a text given by name."""
+
+FISHER_ROWS = 10
+POWERS = (1.0, 0.5, 0.25)
+"""How sharply allocations of the start follow a sensitivity."""
+
+
+def allocate(
+    lm: LoadedModel,
+    scores: Scores,
+    text: str | Tensor,
+    ratio: float = 0.2,
+    method: str = "evolutionary",
+    layers: Iterable[int] | None = None,
+    channels_from: Scores | None = None,
+    fitness: str = KL,
+    sensitivity: str = FISHER,
+    **search: Any,
+) -> Allocation:
+    """How much each block gives up at a ratio, for `make_plan(…, allocation=…)` with the same scores.
+
+    text: a text's name (its calibration part) or token ids [rows, length]: candidates are judged on the first rows of
+    it (`amounts` of the search), the Fisher trace is taken on the first ten; method: see `budget.METHODS`;
+    layers, channels_from: as for `make_plan`; fitness: "kl" (to the dense model) or "perplexity";
+    sensitivity: "fisher" or "masking", what the method of that name follows; search: see `SearchSettings`.
+    The result's recipe holds its fitness beside that of the uniform allocation. The weights are not changed.
+    Raises UnknownName, BadInput, TextTooShort, UnreachableRatio, NumericalFault.
+    """
+    events = allocate_events(lm, scores, text, ratio, method, layers, channels_from, fitness, sensitivity, **search)
+    return finish(events)
+
+
+def allocate_events(
+    lm: LoadedModel,
+    scores: Scores,
+    text: str | Tensor,
+    ratio: float = 0.2,
+    method: str = "evolutionary",
+    layers: Iterable[int] | None = None,
+    channels_from: Scores | None = None,
+    fitness: str = KL,
+    sensitivity: str = FISHER,
+    known: Mapping[str, Sensitivity] | None = None,
+    state: SearchState | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    **search: Any,
+) -> Events:
+    """`allocate` as events. known: sensitivities measured before; state: go on from there; stop: keep the best so far.
+
+    Event("sensitivity:MEASURE", 1, 1, {"sensitivity": as JSON}) once one is measured; Event("search", generation,
+    generations, {"generation", "best", "median", "allocation": of the best, as JSON, "state"}) after each generation;
+    "candidates" while some are judged.
+    """
+    for kind, given, names in (("allocation", method, METHODS), ("sensitivity", sensitivity, MEASURES)):
+        if given not in names:
+            raise UnknownName(kind, given, names)
+    settings = SearchSettings.from_json(search)
+    chosen = tuple(checked_layers(scores.groups, layers))
+    target = budget(scores.groups, ratio, chosen)
+    if scores.groups != lm.groups:
+        raise BadInput("These scores are of a model of another shape; score this model.")
+    rows = text
+    if isinstance(rows, str):
+        rows = yield from relay(load_text_events(rows, lm, max(ROWS, settings.amounts[-1]), LENGTH, settings.seed))
+    if rows.dim() != 2 or len(rows) < settings.amounts[-1]:
+        raise TextTooShort(
+            f"Candidates are to be judged on {settings.amounts[-1]} rows, and the text has shape {list(rows.shape)}; "
+            "give more rows of token ids, or smaller amounts."
+        )
+    asked = {"method": method, "ratio": ratio, "layers": list(chosen), "criterion": scores.criterion}
+    asked |= {"channels_from": (channels_from or scores).criterion, "text": _digest(rows)}
+    job = _Allocating(lm, scores, channels_from or scores, rows, ratio, chosen, target, settings, fitness, asked)
+    job.sensitivities.update(known or {})
+    if method == "evolutionary":
+        found = yield from job.evolved(state, stop)
+    else:
+        found = yield from job.at_once(method, sensitivity)
+    yield Event(RESULT, 1, 1, (yield from job.judged(found)))
+
+
+def _digest(rows: Tensor) -> str:
+    return blake2b(rows.cpu().numpy().tobytes(), digest_size=8).hexdigest()
+
+
+@dataclass
+class _Allocating:
+    """One allocation on its way."""
+
+    lm: LoadedModel
+    scores: Scores
+    channels: Scores
+    rows: Tensor
+    ratio: float
+    layers: tuple[int, ...]
+    target: float
+    settings: SearchSettings
+    fitness: str
+    asked: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.sensitivities: dict[str, Sensitivity] = {}
+        self.candidates = Candidates(self.lm, self.rows[: self.settings.amounts[-1]], self.fitness)
+
+    @cached_property
+    def widths(self) -> Widths:
+        return Widths(self.scores.groups, self.layers, self.target)
+
+    def at_once(self, method: str, measure: str) -> Generator[Event, None, Allocation]:
+        """An allocation without search."""
+        if method == "sensitivity":
+            yield from self._measured(measure)
+            return sensitivity_allocation(self.scores.groups, self.sensitivities[measure], self.ratio, self.layers)
+        if method == "global":
+            return global_allocation(self.scores, self.ratio, self.layers, self.channels)
+        return self._uniform()
+
+    def evolved(self, state: SearchState | None, stop: Callable[[], bool]) -> Generator[Event, None, Allocation]:
+        """The best allocation of a search that starts from all that can be had without one."""
+        start: list[Candidate] = []
+        if state is None:
+            for measure in MEASURES:
+                yield from self._measured(measure)
+            start = [self.widths.nearest(cut_counts(self.lm.groups, self.ratio, None, a)) for a in self._start()]
+        recipe = {**self.asked, "scores": self.scores.recipe, "model": self.lm.source, "fitness": self.fitness}
+        recipe["dtype"] = str(self.lm.dtype).removeprefix("torch.")
+        events = evolve_events(self.widths.levels, start, self._fitness_events, self.settings, recipe, state, stop)
+        found: SearchState = yield from self._shown(events)
+        return self._allocation(found.levels, {"search": self.settings.to_json(), "history": found.history})
+
+    def judged(self, allocation: Allocation) -> Generator[Event, None, Allocation]:
+        """The allocation with its fitness, and that of the uniform one on the same rows, in its recipe."""
+        masks = [self._mask(one) for one in (allocation, self._uniform())]
+        value, uniform = yield from relay(self.candidates.fitness_events(masks))
+        rows, length = self.candidates.rows.shape
+        fitness = {"measure": self.fitness, "value": value, "uniform": uniform, "rows": rows, "length": length}
+        return replace(allocation, recipe={**self.asked, **allocation.recipe, "fitness": fitness})
+
+    def _uniform(self) -> Allocation:
+        counts = cut_counts(self.scores.groups, self.ratio, self.layers)
+        return Allocation.of_counts(self.scores.groups, counts, "uniform", {})
+
+    def _start(self) -> list[Allocation]:
+        groups, measured = self.scores.groups, self.sensitivities.values()
+        return [
+            self._uniform(),
+            global_allocation(self.scores, self.ratio, self.layers, self.channels),
+            *(sensitivity_allocation(groups, s, self.ratio, self.layers, power=p) for s in measured for p in POWERS),
+        ]
+
+    def _measured(self, measure: str) -> Events:
+        if measure in self.sensitivities:
+            return
+        if measure == MASKING:
+            events = masking_events(self.candidates, self.scores, self.channels, self.settings.amounts[0])
+        else:
+            events = fisher_events(self.lm, self.rows[:FISHER_ROWS])
+        found: Sensitivity = yield from relay(events)
+        self.sensitivities[measure] = found
+        yield Event(f"sensitivity:{measure}", 1, 1, {"sensitivity": found.to_json()})
+
+    def _allocation(self, candidate: Candidate, recipe: dict[str, Any]) -> Allocation:
+        counts = self.widths.counts(candidate)
+        return Allocation.of_counts(self.scores.groups, counts, "evolutionary", recipe)
+
+    def _mask(self, allocation: Allocation) -> Mask:
+        plan = make_plan(self.scores, self.ratio, allocation=allocation, channels_from=self.channels)
+        return plan_mask(plan)
+
+    def _fitness_events(self, pool: list[Candidate], amount: int) -> Events:
+        """Fitness of candidates for the search; one that misses the budget at the edge of what is possible loses."""
+        able = [c for c in pool if self.widths.meets(c)]
+        masks = [self._mask(self._allocation(c, {})) for c in able]
+        values = (yield from relay(self.candidates.fitness_events(masks, amount))) if able else []
+        found = dict(zip(able, values, strict=True))
+        yield Event(RESULT, 1, 1, [found.get(c, float("inf")) for c in pool])
+
+    def _shown(self, events: Events) -> Generator[Event, None, Any]:
+        """The search's events, the best candidate as the allocation it stands for."""
+        result = None
+        for event in events:
+            if event.stage == RESULT:
+                result = event.payload
+            elif event.stage == STAGE:
+                seen = {k: v for k, v in event.payload.items() if k != "levels"}
+                seen["allocation"] = self._allocation(event.payload["levels"], {}).to_json()
+                yield replace(event, payload=seen)
+            else:
+                yield event
+        return result

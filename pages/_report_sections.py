@@ -1,0 +1,141 @@
+"""What a report shows: each section a heading with pictures and tables, as the app's pages draw them from the store."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from minillm.errors import BadInput, MiniLLMError
+from minillm.groups import KINDS
+from minillm.repeat import as_commands, as_python, course
+from minillm.store import Run, Store
+from minillm.tables import RATIO
+
+from . import _scoring
+from ._compare import REFERENCE, compare, in_order, lines, pairs, reading
+from ._generation_views import as_html
+from ._generations import exhibits
+from ._phrases import escape, seconds, size
+from ._plans import html_table, in_a_sentence, really_cut
+from ._plots import CAPTIONS, kept_map, memory_timeline, plan_bars, recovery_curve
+from ._variants import variants_table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its heading and what to look for."""
+
+    heading: str
+    caption: str
+    figure: go.Figure
+
+
+Section = tuple[str, list["Picture | str"]]
+"""A heading, and what stands below it: pictures, or HTML."""
+
+
+def settings(store: Store, run: Run) -> list[tuple[str, str]]:
+    """The recipe, and what each group of criteria was scored with beside the defaults."""
+    rows = [(name.replace("_", " "), str(value)) for name, value in run.recipe.to_json().items()]
+    with suppress(BadInput):
+        for scoring in course(store, run.id).scorings:
+            told = ", ".join(f"{name} {value}" for name, value in scoring.settings.items())
+            rows.append((", ".join(scoring.labels), told or "the defaults"))
+    return rows
+
+
+def sections(store: Store, run: Run) -> Iterator[Section]:
+    """All there is to show, in the order of the app's pages."""
+    look = _scoring.board(store, run.id)
+    labels = in_order(look.scores)
+    yield "Numbers", _numbers(store, run, look)
+    yield "Scores by block", _bands(look, labels)
+    yield "Where criteria agree", _overlaps(store, run, look, labels)
+    yield "Memory", _memory(look, labels)
+    yield "What was cut", _cuts(store, run)
+    yield "Recovery", _curves(store, run)
+    texts = as_html(exhibits(store, run.id))
+    yield "What the models write", [texts] if texts else []
+    if labels:
+        code = course(store, run.id)
+        shown = (("as Python", as_python(code)), ("as commands", as_commands(code)))
+        yield "The same run again", [f"<h3>{name}</h3><pre>{escape(text)}</pre>" for name, text in shown]
+
+
+def _numbers(store: Store, run: Run, look: _scoring.Board) -> list[Picture | str]:
+    if not look.scores and not store.results(run.id):
+        return []
+    parts: list[Picture | str] = [variants_table(store, run.id)]
+    if look.scores:
+        rows = [
+            (label, seconds(look.scores[label].seconds), size(look.scores[label].peak_bytes)) for label in look.scores
+        ]
+        parts.append(html_table(("criterion", "took", "peak above the weights"), rows, "What scoring took"))
+    return parts
+
+
+def _bands(look: _scoring.Board, labels: list[str]) -> list[Picture | str]:
+    found: list[Picture | str] = []
+    for label in labels:
+        for kind, name in _scoring.KINDS:
+            figure = _scoring.bands(look, label, kind)
+            if figure is not None:
+                found.append(Picture(f"{_scoring.shown_name(label)}: {name.lower()}", CAPTIONS["score_bands"], figure))
+    return found
+
+
+def _overlaps(store: Store, run: Run, look: _scoring.Board, labels: list[str]) -> list[Picture | str]:
+    """Overlap at the ratio the run was first cut at, else at the usual one."""
+    if len(labels) < 2:
+        return []
+    cuts = [v.request for v in store.variants(run.id) if v.kind == "pruned" and "ratio" in v.request]
+    asked: dict[str, Any] = cuts[0] if cuts else {"ratio": RATIO}
+    reference = REFERENCE if REFERENCE in labels else labels[0]
+    try:
+        found = compare(look.scores, reference, labels, asked["ratio"], asked.get("layers"))
+    except MiniLLMError as fault:
+        return [f'<p class="notice">{escape(str(fault))}</p>']
+    parts: list[Picture | str] = [f"<p>At a ratio of {asked['ratio']:g}; the reference is {escape(reference)}.</p>"]
+    every = CAPTIONS["overlap_matrix"].partition(" Click")[0]
+    for kind in reversed(KINDS):
+        parts.append(Picture(f"Overlap with {reference}: {kind}", CAPTIONS["overlap_lines"], lines(found, kind)))
+        parts.append(Picture(f"Every pair: {kind}", every, pairs(found, kind)))
+    said = [reading(found, other, kind) for other in labels if other != reference for kind in KINDS[1:]]
+    return [*parts, "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in said if one) + "</ul>"]
+
+
+def _memory(look: _scoring.Board, labels: list[str]) -> list[Picture | str]:
+    peaks = _scoring.peaks(look)
+    if peaks is None:
+        return []
+    found: list[Picture | str] = [Picture("Peak memory by criterion (Figure 1)", CAPTIONS["peak_bars"], peaks)]
+    for label in labels:
+        scores = look.scores[label]
+        if scores.timeline:
+            figure = memory_timeline(scores.timeline, [(t, b) for t, b in scores.samples], None, label)
+            name = f"Memory while scoring: {_scoring.shown_name(label)}"
+            found.append(Picture(name, CAPTIONS["memory_timeline"], figure))
+    return found
+
+
+def _cuts(store: Store, run: Run) -> list[Picture | str]:
+    parts: list[Picture | str] = []
+    for variant in store.variants(run.id):
+        with suppress(BadInput):
+            plan = store.plan(run.id, variant.name)
+            parts.append(f"<h3>{escape(variant.name)}</h3><p>{escape(in_a_sentence(plan))}</p>")
+            parts.append(Picture(f"{variant.name}: what is really cut", CAPTIONS["plan_bars"], plan_bars(plan)))
+            parts.append(Picture(f"{variant.name}: what stays", CAPTIONS["kept_map"], kept_map(plan)))
+            head = ("block", "head groups", "channels", "of the block")
+            rows = html_table(head, really_cut(plan), name=f"{variant.name}, block by block")
+            parts.append(f"<details><summary>Block by block</summary>{rows}</details>")
+    return parts
+
+
+def _curves(store: Store, run: Run) -> list[Picture | str]:
+    return [
+        Picture(result.data["variant"], CAPTIONS["recovery_curve"], recovery_curve(result.data["points"]))
+        for result in store.results(run.id, "curve")
+    ]
