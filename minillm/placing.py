@@ -11,6 +11,8 @@ import torch
 from accelerate import dispatch_model, init_empty_weights
 from accelerate.hooks import attach_align_device_hook_on_blocks
 from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, rename_source_key
 
 from .errors import BadInput
 from .families import family_of, own_parameters
@@ -76,10 +78,12 @@ def offloaded(folder: Path, dtype: torch.dtype, device: torch.device, offload: s
 
 
 def _found(folder: Path, model: Any, wanted: dict[str, Any], shards: list[Path]) -> dict[str, Lies]:
-    """{parameter: where it lies}. A file's names may be those of the bare model, without its prefix."""
+    """{parameter: where it lies}, under its name in memory or, as transformers renames it, on the hub."""
     stored = {name: lies for shard in shards for name, lies in lies_in(shard).items()}
-    prefix = f"{model.base_model_prefix}."
-    found = {name: stored.get(name) or stored.get(name.removeprefix(prefix)) for name in wanted}
+    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
+    asked = {"base_model_prefix": model.base_model_prefix, "meta_state_dict": model.state_dict()}
+    renamed = {rename_source_key(name, renamings, [], **asked)[0]: lies for name, lies in stored.items()}
+    found = {name: stored.get(name) or renamed.get(name) for name in wanted}
     whole = {n: lies for n, lies in found.items() if lies is not None and lies.shape == tuple(wanted[n].shape)}
     missing = sorted(wanted.keys() - whole.keys())
     if missing:

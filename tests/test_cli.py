@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
 
 from minillm import cli
 from minillm.checkpoint import load_pruned
@@ -64,6 +65,32 @@ def test_sparsify_saves_a_model_that_has_its_pattern(run, folder, tmp_path):
     for wrong, said in ((("wanda", "--pattern", "5:4"), "“5:4” is no pattern"), (("wonda",), "Did you mean wanda")):
         code, _, err = run("sparsify", *wrong, "--model", folder)
         assert code == 2 and said in err and err.count("\n") == 1
+
+
+def test_a_model_that_stays_on_disk_goes_through_the_same_verbs(run, folder):
+    for place in ((), ("--offload", "disk")):
+        name = "-".join(("small", *place[1:]))
+        score = (
+            "score",
+            "fms-zo",
+            "--model",
+            folder,
+            *SMALL,
+            "--gradient-samples",
+            3,
+            "--dtype",
+            "float32",
+            "--out",
+            name,
+        )
+        code, _, err = run(*score, *place)
+        assert code == 0, err
+        code, _, err = run("prune", f"{name}/fms-zo", "--model", folder, "--ratio", 0.2, "--out", f"{name}/cut", *place)
+        assert code == 0, err
+    whole, away = (load_file(Path(name, "cut", "model.safetensors")) for name in ("small", "small-disk"))
+    assert whole.keys() == away.keys() and all(torch.equal(whole[n], away[n]) for n in whole)
+    code, _, err = run("score", "wanda", "--model", folder, "--offload", "disc")
+    assert code == 2 and "disk" in err
 
 
 def test_the_main_job_from_scores_to_generations(run, folder, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from minillm import residence, walk
 from minillm.checkpoint import load_pruned, save_pruned
@@ -21,7 +22,16 @@ from minillm.scoring import score
 from minillm.surgery import prune
 
 ROOT = Path(__file__).parent.parent
-FAMILIES = {name: tiny.ALL[name] for name in ("tied", "qwen2", "bloom", "opt_post_norm")}
+
+
+def neox():
+    """GPT-NeoX: on the hub its output head has another name than in memory."""
+    sizes = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 48}
+    config = GPTNeoXConfig(vocab_size=tiny.VOCABULARY, bos_token_id=1, eos_token_id=2, **sizes)
+    return tiny.widened(lambda: GPTNeoXForCausalLM(config), 0)
+
+
+FAMILIES = {**{name: tiny.ALL[name] for name in ("tied", "qwen2", "bloom", "opt_post_norm")}, "neox": neox}
 families = pytest.mark.parametrize("build", FAMILIES.values(), ids=FAMILIES)
 
 

@@ -4,10 +4,11 @@ import pytest
 import tiny
 import torch
 
+from minillm.budget import MIN_CHANNELS, MIN_HEADS
 from minillm.errors import BadInput, UnknownName, UnreachableRatio
 from minillm.families import groups_of
 from minillm.models import wrap
-from minillm.plan import MIN_CHANNELS, MIN_HEADS, largest_ratio, make_plan
+from minillm.plan import largest_ratio, make_plan
 from minillm.scoring import score
 from minillm.surgery import masked, prune
 
