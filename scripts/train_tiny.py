@@ -114,10 +114,11 @@ def fresh(kind: str, tokenizer: Any, seed: int) -> transformers.PreTrainedModel:
     special = {part: getattr(tokenizer, part) for part in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), **special, **KINDS[kind])
     model = getattr(transformers, f"{name}ForCausalLM")(config)
-    for part, weight in model.named_parameters():
-        if "embed_positions" in part:
-            # As large as the words' own vectors they would be noise to learn against.
-            weight.data *= 0.1
+    if kind == "opt":
+        # Where no norm follows the embeddings (BLOOM has one), positions and the first blocks' sums drown the words.
+        for part, weight in model.named_parameters():
+            if part.endswith(("embed_positions.weight", "out_proj.weight", "fc2.weight")):
+                weight.data *= 0.1
     return model
 
 
@@ -191,7 +192,7 @@ def main() -> None:
         f"Trained here from scratch, only to show the family: its text is poor. Perplexity on the held-out part of "
         f"python-docs (window {HELD_OUT_WINDOW}): {found:.0f}; a bigram model reaches {bigram:.0f}."
     )
-    label = f"{NAMES[given.kind]} of {lm.parameters / 1e6:.1f} M parameters"
+    label = f"{lm.family.label} of {lm.parameters / 1e6:.1f} M parameters"
     save(lm, label, note, given.out or ASSETS / "models" / f"{given.kind}-tiny")
 
 
