@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
-from .criteria.base import FLUCTUATION, MOMENTS
+from .criteria.base import FLUCTUATION, INVERSE, MOMENTS
 from .errors import DoesNotFit
 from .groups import BlockGroups, Groups
 from .settings import Settings
@@ -172,8 +172,9 @@ def _observing(job: Job) -> Parts:
         "streams": _hidden(job, job.samples, job.bytes_each),
         "one batch": max(_inside(job, job.samples, job.bytes_each), noting),
     }
-    if job.criterion.observes == MOMENTS:
-        features = (width, width, _queries(block), block.channels)
+    if job.criterion.observes in (MOMENTS, INVERSE):
+        written = (_queries(block), block.channels)
+        features = written if job.criterion.structures else (width, width, *written)
         parts["second moments"] = FLOAT32 * sum(n * n for n in features)
         # H is inverted when a block's batches are through.
         parts["one batch"] = max(parts["one batch"], 4 * FLOAT32 * max(features) ** 2)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence, find
-from .criteria.base import FLUCTUATION, MOMENTS, NORM
+from .criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM
 from .errors import BadInput, NumericalFault, TextTooShort
 from .events import RESULT, Event, Events, finish, relay
 from .group_masks import AT_ONCE, Place, group_gradient_events
@@ -32,13 +32,13 @@ from .reduction import group_scores, unit_sums
 from .residence import in_turn
 from .scores import Scores
 from .settings import Settings
-from .statistics import InputFluctuation, InputMoments, InputNorm
+from .statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
 from .submodels import submodel_scores_events
 from .walk import Observed, Stream, Weights, forward_events, reverse_events
 from .zeroth_order import Estimate, generator
 
 STAGE = "score"
-OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments}
+OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments, INVERSE: InputInverse}
 
 Visits = Generator[dict[str, Any] | None, None, None]
 Gradient = Callable[[str, Tensor], Tensor]
@@ -176,8 +176,9 @@ class _Scoring:
             yield from self._weights()
 
     def _activations(self) -> Stream:
-        observer = OBSERVERS[self.criterion.observes or NORM]
-        return Stream(self.tokens, observe=lambda name: observer())
+        family, observer = self.lm.family, OBSERVERS[self.criterion.observes or NORM]
+        read = {family.observed(n) for n in family.linears if family.counts(n, self.criterion.structures)}
+        return Stream(self.tokens, observe=lambda name: observer() if name in read else None)
 
     def _streams(self) -> list[Stream]:
         return [self._activations()] if self.criterion.activations else []

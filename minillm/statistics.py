@@ -56,8 +56,20 @@ class InputMoments:
 
         Raises NumericalFault where no damping up to the mean diagonal makes H positive definite.
         """
+        return self.inverse().diagonal()
+
+    def inverse(self) -> Tensor:
+        """The damped H⁻¹: float32 [features, features]. Raises NumericalFault like `result`."""
         assert self.moments is not None
-        return torch.cholesky_inverse(damped_factor(self.moments)).diagonal()
+        return torch.cholesky_inverse(damped_factor(self.moments))
+
+
+class InputInverse(InputMoments):
+    """The damped H⁻¹ of the inputs, all of it: float32 [features, features]."""
+
+    def result(self) -> Tensor:
+        """H⁻¹: float32 [features, features]. Raises NumericalFault like `InputMoments.result`."""
+        return self.inverse()
 
 
 DAMPING, MOST_DAMPING = 0.01, 1.0

@@ -48,8 +48,26 @@ class Facts:
     @property
     def inverse(self) -> np.ndarray:
         """[H⁻¹]_jj, H = Σ x xᵀ damped by 1 % of its mean diagonal: [in]."""
-        moments = self.inputs.T @ self.inputs
-        return np.linalg.inv(moments + DAMPING * np.diagonal(moments).mean() * np.eye(FOUR)).diagonal()
+        return np.linalg.inv(self.moments).diagonal()
+
+    @property
+    def moments(self) -> np.ndarray:
+        """H = Σ x xᵀ, damped by 1 % of its mean diagonal: [in, in]."""
+        plain = self.inputs.T @ self.inputs
+        return plain + DAMPING * np.diagonal(plain).mean() * np.eye(FOUR)
+
+    @property
+    def removal(self) -> np.ndarray:
+        """W² / [H⁻¹]_jj of each column at the time it goes, the others making up for those before: [out, in]."""
+        costs, left, paid = np.zeros_like(self.weight), list(range(FOUR)), 0.0
+        while left:
+            inverse = np.linalg.inv(self.moments[np.ix_(left, left)])
+            parts = np.square(self.weight @ self.moments[:, left] @ inverse) / inverse.diagonal()
+            goes = int(parts.sum(0).argmin())
+            paid = max(paid, float(parts[:, goes].sum()))
+            costs[:, left[goes]] = parts[:, goes] * paid / max(float(parts[:, goes].sum()), 1e-30)
+            left.pop(goes)
+        return costs
 
     @property
     def estimate(self) -> np.ndarray:
@@ -73,6 +91,7 @@ ELEMENTS: dict[str, Callable[[Facts], np.ndarray]] = {
     "fms-zo": lambda f: np.abs(f.weight * f.estimate) * f.norm,
     "bonsai": lambda f: np.abs(f.weight) * f.norm / len(f.weight),
     "flap": lambda f: np.square(f.weight) * f.fluctuation,
+    "ziplm": lambda f: f.removal,
 }
 """Scores of the weights of one linear, [out, in], by criterion. Bonsai's is its prior: it scores by whole
 sub-models."""

@@ -22,6 +22,8 @@ STARTING = {
     "start_recover",
     "start_generate",
     "start_fidelity",
+    "start_allocate",
+    "start_sparsify",
 }
 OTHERS = {
     "begin",

@@ -40,6 +40,7 @@ PRUNE: dict[str, Any] = {
     "channels_from": "",
     "ratio": 0.2,
     "blocks": "",
+    "allocation": "uniform",
     "compensate": "",
     "evaluate_text": "python-docs",
     "evaluate_tokens": 256,
@@ -63,11 +64,13 @@ WRITE: dict[str, Any] = {
     "prompts": ["Why?"],
     "own": "",
     "variants": ["original"],
+    "others": [],
     "max_new_tokens": 8,
     "temperature": 0,
     "top_p": 1,
     "seed": 0,
     "chat": True,
+    "blind": False,
 }
 
 BAD: list[tuple[str, dict[str, Any]]] = [
@@ -104,6 +107,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("prune", {"blocks": "three"}),
     ("prune", {"blocks": "2-99"}),
     ("prune", {"compensate": "prayer"}),
+    ("prune", {"allocation": "by lot"}),
     ("prune", {"evaluate_text": "wikitext3"}),
     ("prune", {"evaluate_tokens": 1}),
     ("prune", {"evaluate_length": 0}),
@@ -118,6 +122,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("write", {"prompts": [], "own": " "}),
     ("write", {"variants": []}),
     ("write", {"variants": ["pruned-9"]}),
+    ("write", {"others": ["nothing/original"]}),
+    ("write", {"others": ["a", "b", "c", "d"]}),
     ("write", {"max_new_tokens": 0}),
     ("write", {"temperature": -1}),
     ("write", {"own": "x" * 20_001}),

@@ -51,6 +51,28 @@ def test_wanda_sp_is_the_mean_over_rows_of_o_and_down(build):
 
 
 @each_family
+def test_ziplm_removes_first_what_the_others_make_up_for_best(build, monkeypatch):
+    """Against solving anew, from the whole, what is left after each removal; here one by one."""
+    monkeypatch.setattr("minillm.criteria.ziplm.STEPS", 10_000)
+    model, tokens = build(), tiny.tokens(ROWS, 20)
+    found = score(wrap(model), "ziplm", tokens, GRADIENT_ROWS).channels[1]
+    x = inputs(model, tokens)[1]["down"]
+    weight = naive.linears(model, 1)["down"].weight.detach().double()
+    moments = x.T @ x
+    moments += torch.diag((moments.diagonal() == 0).double())  # a feature that never fired counts as 1
+    moments += 0.01 * moments.diagonal().mean() * torch.eye(len(moments))
+    left, order = list(range(len(moments))), []
+    while left:
+        inverse = moments[left][:, left].inverse()
+        cost = (weight @ moments[:, left] @ inverse).square().sum(0) / inverse.diagonal()
+        order.append(left.pop(int(cost.argmin())))
+    assert np.argsort(found).tolist() == order
+    first = order[0]
+    cost = weight[:, first].square().sum() / moments.inverse()[first, first]
+    np.testing.assert_allclose(found[first], float(cost), rtol=1e-3)
+
+
+@each_family
 def test_flap_is_variance_times_the_columns_squared_norm_squared_again_for_heads(build):
     model, tokens = build(), tiny.tokens(ROWS, 20)
     found = score(wrap(model), "flap", tokens, GRADIENT_ROWS)
@@ -122,7 +144,8 @@ def test_activations_that_are_not_finite_are_one_sentence(criterion, value):
     model = tiny.llama()
     model.model.layers[2].input_layernorm.weight.data.fill_(value)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    where = "Block 2, q: " if CRITERIA[criterion].observes else "The loss is not a finite number"
+    first = "o" if CRITERIA[criterion].structures else "q"
+    where = f"Block 2, {first}: " if CRITERIA[criterion].observes else "The loss is not a finite number"
     with pytest.raises(NumericalFault, match=rf"^{where}[^\n]*give[^\n]* text[^\n]*\.$"):
         score(wrap(model), criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, submodels=8)
     assert all(torch.equal(torch.nan_to_num(w), torch.nan_to_num(before[n])) for n, w in model.state_dict().items())

@@ -16,12 +16,12 @@ from minillm.criteria import CRITERIA, Evidence
 from minillm.families import FAMILIES
 from minillm.reduction import group_scores, unit_sums
 from minillm.settings import Settings
-from minillm.statistics import InputFluctuation, InputMoments, InputNorm
+from minillm.statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
 from minillm.zeroth_order import Estimate
 from pages import _learn_criteria
 from pages._learn_formulas import BLOCK, ELEMENTS, LINEARS, Change, Facts, channel_scores, sheet, structure_sums
 
-OBSERVERS = {"norm": InputNorm, "fluctuation": InputFluctuation, "moments": InputMoments}
+OBSERVERS = {"norm": InputNorm, "fluctuation": InputFluctuation, "moments": InputMoments, "inverse": InputInverse}
 REAL = [name for name in CRITERIA if name != "random"]
 
 

@@ -14,6 +14,7 @@ from .noise import RANDOM
 from .sensitivity import FMS_BP, FMS_ZO, LLM_PRUNER, ZO
 from .sparsegpt import SPARSEGPT
 from .wanda import WANDA, WANDA_SP
+from .ziplm import ZIPLM
 
 CRITERIA: dict[str, Criterion] = {
     criterion.name: criterion
@@ -30,6 +31,7 @@ CRITERIA: dict[str, Criterion] = {
         FMS_ZO,
         BONSAI,
         FLAP,
+        ZIPLM,
     )
 }
 

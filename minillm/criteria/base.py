@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
-NORM, FLUCTUATION, MOMENTS = "norm", "fluctuation", "moments"
+NORM, FLUCTUATION, MOMENTS, INVERSE = "norm", "fluctuation", "moments", "inverse"
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Evidence:
 
     weight: [out, in]; generator: seeded by (seed, layer, linear); settings: how to score;
     inputs: what was observed of the input features, [in]: X_j, the L2 norm over all calibration tokens ("norm"), the
-    variance ("fluctuation"), or [H⁻¹]_jj of the damped second moments ("moments");
+    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse");
     gradient: ∂L/∂W or its estimate, [out, in]; squares: mean over samples of their squared gradients, [out, in].
     """
 
@@ -48,7 +48,7 @@ class Criterion:
     name: in code and on the command line; label: on a plot; paper, equation: where it comes from;
     element: Evidence -> scores of the weights, [out, in]; units: (kind, sums over rows or columns, settings) -> what
     is summed over a group; structures: those that count (empty: all that are coupled);
-    observes: None, "norm", "fluctuation" or "moments" of the inputs;
+    observes: None, "norm", "fluctuation", "moments" or "inverse" of the inputs;
     gradient: None, "backprop", "zeroth-order" or "sub-models"; cost: in passes, in words;
     idea: one sentence for the person choosing; differs: where this differs from the original, if it does.
     """
@@ -75,8 +75,6 @@ class Criterion:
     def needs(self) -> str:
         """What it reads besides its seed, in words."""
         parts = ["weights"] if self.name != "random" else []
-        parts += [
-            {NORM: "activations", FLUCTUATION: "activations", MOMENTS: "second moments"}[self.observes or NORM]
-        ] * (self.activations)
+        parts += ["second moments" if self.observes in (MOMENTS, INVERSE) else "activations"] * self.activations
         parts += [self.gradient if self.gradient == SUBMODELS else f"gradient ({self.gradient})"] * bool(self.gradient)
         return ", ".join(parts) or "nothing"

@@ -51,6 +51,7 @@ LOOKS: dict[str, Look] = {
     "zo": Look("#009E73", "dash", "triangle-down-open"),
     "fms-zo": Look("#009E73", "solid", "triangle-down"),
     "bonsai": Look("#CC79A7", "longdash", "pentagon"),
+    "ziplm": Look("#56B4E9", "longdashdot", "hexagon"),
     "flap": Look("#56B4E9", "dashdot", "diamond-open"),
 }
 VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "sparse": "#CC79A7", "recovered": "#009E73"}
