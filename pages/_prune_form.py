@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from minillm.presets import CUTS
 from minillm.text import TEXTS
 
 from . import _jobs, _zeros
@@ -49,6 +50,7 @@ class Page:
 
     opened: gr.Textbox
     empty: gr.HTML
+    way: gr.Radio
     cut: dict[str, Any]
     evaluate: dict[str, Any]
     prune: gr.Button
@@ -84,13 +86,21 @@ def layout() -> Page:
 def _cut_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
+            way = _way_control()
             cut = cut_controls("prune") | {"allocation": _allocation_control()}
             evaluate = _evaluate_controls()
             prune = gr.Button("Prune", variant="primary", elem_id="prune")
         with gr.Column(scale=3, min_width=320):
             preview = _preview()
             pruning = _jobs.panel("prune")
-    return {"cut": cut, "evaluate": evaluate, "prune": prune, "preview": preview, "pruning": pruning}
+    return {"way": way, "cut": cut, "evaluate": evaluate, "prune": prune, "preview": preview, "pruning": pruning}
+
+
+def _way_control() -> gr.Radio:
+    """Ways known by name, which set the controls below; what was chosen stays free to be changed."""
+    return gr.Radio(
+        [(way.label, name) for name, way in CUTS.items()], label="In the way of", value=None, elem_id="prune-way"
+    )
 
 
 def _zeros_part() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import gradio as gr
 
 from minillm import jobs
 from minillm.errors import BadInput, MiniLLMError
+from minillm.presets import find_cut
 from minillm.recipe import EvaluateRequest, RecoverRequest
 from minillm.run_allocations import allocations
 from minillm.store import Store
@@ -67,11 +68,20 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
         for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
             trigger(partial(_previewed, store), [shell.run, *cut], page.preview, trigger_mode="always_last", **QUIET)
             remembered(control.release if name == "ratio" else trigger, page.cut)
+    chosen = [page.cut["criterion"], page.cut["channels"], page.evaluate["compensate"]]
+    taken = page.way.input(way_of, page.way, chosen, **QUIET)
+    remembered(taken.then(partial(_previewed, store), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
     text.input(partial(_pruning.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     names = [name for name in page.recover if name not in CHOSEN]
     zeros, preset = page.zeros, page.recover["preset"]
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
     preset.input(lambda given: [PRESETS[given][name] for name in names], preset, _settings(page), **QUIET)
+
+
+def way_of(name: str) -> list[str]:
+    """Criterion, channels and compensation of a way to cut that is known by name."""
+    way = find_cut(name)
+    return [way.heads, SAME if way.channels == way.heads else way.channels, way.compensate]
 
 
 def _settings(page: Page) -> list[Any]:

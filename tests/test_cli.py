@@ -51,6 +51,27 @@ def scored(run, folder, *criteria) -> None:
     assert code == 0, err
 
 
+def test_a_preset_scores_and_cuts_in_one_go(run, folder, tmp_path):
+    words = ("--model", folder, *SMALL, "--samples", 12, "--ratio", 0.1, "--layers", "1-2")
+    code, out, err = run("prune", "--preset", "best", *words, "--out", "named", "--json")
+    assert code == 0 and abs(json.loads(out)["ratio"] - 0.1) < 0.01, err
+    code, _, err = run("score", "fms-bp", "ziplm", "--model", folder, *SMALL, "--samples", 12, "--dtype", "float32")
+    assert code == 0, err
+    made = ("--channels-from", "scores/ziplm.safetensors", "--compensate", "least-squares", "--out", "by-hand")
+    code, _, err = run("prune", "scores/fms-bp", *made, *words)
+    assert code == 0, err
+    named, by_hand = (load_pruned(name).model.state_dict() for name in ("named", "by-hand"))
+    assert all(torch.equal(named[name], by_hand[name]) for name in by_hand)
+    for wrong, said in (
+        (("--preset", "bset"), "Did you mean best"),
+        ((), "one of the two"),
+        (("scores/fms-bp", "--preset", "best"), "one of the two"),
+        (("--preset", "best", "--compensate", "bias"), "leave these options out"),
+    ):
+        code, _, err = run("prune", *wrong, "--model", folder)
+        assert code == 2 and said in err and err.count("\n") == 1
+
+
 def test_sparsify_saves_a_model_that_has_its_pattern(run, folder, tmp_path):
     words = ("--model", folder, *SMALL, "--gradient-samples", 3)
     code, out, err = run("sparsify", "wanda", "--pattern", "2:4", "--layers", "1-2", *words, "--json")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import BadInput
+from ..presets import find_cut
 from ._shared import (
     EMBEDDED,
     Device,
@@ -37,7 +38,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def prune(
-    scores: Annotated[Path, typer.Argument(help="Scores that decide what goes.")],
+    scores: Annotated[Path | None, typer.Argument(help="Scores that decide what goes; not with --preset.")] = None,
+    preset: Annotated[str, typer.Option(help="paper or best: scores first, and cuts in a way known by name.")] = "",
     model: Model = EMBEDDED,
     ratio: Ratio = 0.2,
     layers: Layers = "",
@@ -45,7 +47,7 @@ def prune(
     allocation: Choice = "uniform",
     compensate: Annotated[str, typer.Option(help="bias or least-squares: what is left takes over (needs text).")] = "",
     text: Text = "python-docs",
-    samples: Annotated[int, typer.Option(help="Rows of text for compensation.")] = 128,
+    samples: Annotated[int | None, typer.Option(help="Rows of text (128, or as the preset has it).")] = None,
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the choice of rows.")] = 0,
     dtype: Dtype = "float32",
@@ -57,20 +59,41 @@ def prune(
     """Cut a model by a plan made from scores, and save the smaller one.
 
     Example: python -m minillm prune scores/fms-bp --ratio 0.2 --compensate least-squares --out pruned
+    Example: python -m minillm prune --preset best --ratio 0.2 --out pruned
     """
     from ..checkpoint import save_pruned
     from ..surgery import prune_events
     from ..text import load_text_events
 
-    plan = _plan(next(iter(_read([scores]).values())), ratio, layers, channels_from, allocation)
-    lm = load(model, dtype, device, offload)
-    tokens = follow(load_text_events(text, lm, samples, length, seed), text) if compensate else None
+    if (scores is None) == (not preset):
+        raise BadInput("Give scores that decide what goes, or --preset, which makes its own; one of the two.")
+    if preset and (channels_from or compensate):
+        raise BadInput("A preset says itself who chooses channels and what compensates; leave these options out.")
+    way = find_cut(preset) if preset else None
+    plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation) if scores else None
+    lm, tokens = load(model, dtype, device, offload), None
+    if way or compensate:
+        tokens = follow(load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
+    if way:
+        heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
+        plan, compensate = _plan(heads, ratio, layers, channels, allocation), way.compensate
     small = follow(prune_events(lm, plan, compensate or None, tokens), "prune")
     folder = save_pruned(small, out)
     size = sum(p.numel() * p.element_size() for p in small.model.parameters())
     data = {"folder": str(folder), "parameters": small.parameters, "ratio": plan.ratio, "bytes": size}
     rows = [(str(folder), small.parameters, f"{plan.ratio:.4%}", megabytes(size), compensate or "none")]
     show(as_json, data, ("folder", "parameters left", "cut", "MB", "compensation"), rows)
+
+
+def _one(scores: Path | None) -> Any:
+    return next(iter(_read([scores]).values())) if scores else None
+
+
+def _scored(lm: Any, criterion: str, tokens: Any, seed: int) -> Any:
+    from ..scoring import score_events
+
+    few = min(10, len(tokens))
+    return follow(score_events(lm, criterion, tokens, few, seed=seed), criterion)
 
 
 def sparsify(

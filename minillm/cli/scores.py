@@ -159,7 +159,8 @@ def plan(
     else:
         if not files or len(files) != 1:
             raise BadInput("Give one file of scores, or --config and a model's name.")
-        found = _plan(next(iter(_read(files).values())), ratio, layers, channels_from, allocation)
+        other = next(iter(_read([channels_from]).values())) if channels_from else None
+        found = _plan(next(iter(_read(files).values())), ratio, layers, other, allocation)
     before, after = found.groups, found.after
     totals = {
         "parameters": (before.parameters, after.parameters),
@@ -181,12 +182,9 @@ def _read(files: list[Path]) -> dict[str, "Scores"]:
     return {path.stem: Scores.load(path) for path in files}
 
 
-def _plan(
-    scores: "Scores", ratio: float, layers: str, channels_from: Path | None = None, allocation: str = "uniform"
-) -> "Plan":
+def _plan(scores: Any, ratio: float, layers: str, other: "Scores | None" = None, allocation: str = "uniform") -> "Plan":
     from ..plan import make_plan
 
-    other: Any = next(iter(_read([channels_from]).values())) if channels_from else None
     blocks = blocks_of(layers)
     chosen = read_allocation(allocation, scores, ratio, blocks, other)
     return make_plan(scores, ratio, blocks, chosen, channels_from=other)
