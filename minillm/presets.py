@@ -1,4 +1,5 @@
-"""Ways to cut that are known by name: who chooses the head groups, who the channels, and what makes up for the cut.
+"""Ways to cut that are known by name: who chooses the head groups, who the channels, how much each block gives up, and
+what makes up for the cut.
 
 Heads and channels are other questions. Which head goes decides what information is lost, and there the loss itself, by
 its gradient, is the best judge; a channel's work can mostly be taken over by the others, and there the one who knows
@@ -14,13 +15,14 @@ from .errors import UnknownName
 class CutPreset:
     """One way to cut.
 
-    label, about: for people; heads, channels: criteria; compensate: as `surgery.prune` takes it, empty for none;
-    samples: rows of text that scores and compensation are measured on.
+    label, about: for people; heads, channels: criteria; allocation: a method that needs no model; compensate: as
+    `surgery.prune` takes it, empty for none; samples: rows of text that scores and compensation are measured on.
     """
 
     label: str
     heads: str
     channels: str
+    allocation: str
     compensate: str
     samples: int
     about: str
@@ -31,6 +33,7 @@ CUTS: dict[str, CutPreset] = {
         "the paper",
         "fms-zo",
         "fms-zo",
+        "uniform",
         "",
         128,
         "MINI-LLM as printed: one estimated gradient chooses everything, and nothing makes up for the cut.",
@@ -39,10 +42,11 @@ CUTS: dict[str, CutPreset] = {
         "best measured here",
         "fms-bp",
         "ziplm",
+        "sparing",
         "least-squares",
         1024,
-        "Heads by FMS with the exact gradient, channels in ZipLM's order of removal; the columns of o and down that "
-        "stay take over by least squares.",
+        "Heads by FMS with the exact gradient, few heads and more channels, these in ZipLM's order of "
+        "removal; the columns of o and down that stay take over by least squares.",
     ),
 }
 

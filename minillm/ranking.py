@@ -1,11 +1,15 @@
-"""One ranking over all blocks, heads and channels together: the allocation FLAP makes of its scores (An et al. 2024).
+"""Allocations that follow from scores alone: one ranking over all blocks.
 
-Scores of different blocks and kinds have no common scale, so each block's heads and each block's channels are
-standardised first (z = (s − mean) / deviation: FLAP's AL-AM). Then the lowest go, whatever block they are of, each
-counted with the parameters it takes along, until the budget is met within one channel.
+global    heads and channels together, as FLAP ranks its scores (An et al. 2024). Scores of different blocks and kinds
+          have no common scale, so each block's heads and each block's channels are standardised first
+          (z = (s − mean) / deviation: FLAP's AL-AM). Then the lowest go, whatever block they are of, each counted with
+          the parameters it takes along, until the budget is met within one channel.
+sparing   heads against heads only, as their scores stand (a first-order change of the loss means the same in every
+          block), and half as large a share of them as of the channels: what a channel did can mostly be taken over
+          by those that stay, what a head did cannot. Channels go in equal shares.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -50,6 +54,47 @@ def global_allocation(
         heads[more] += groups.blocks[more].head_parameters <= left + back
     counts = counts_of(groups, heads, channels_cut(groups, heads, wish, target))
     return Allocation.of_counts(groups, counts, "global", {"ratio": ratio, "criterion": scores.criterion})
+
+
+SPARED = 1 / 2
+"""What share of its heads a model gives up under `sparing`, for the share of its channels."""
+
+
+def sparing_allocation(
+    scores: Scores,
+    ratio: float,
+    layers: Iterable[int] | None = None,
+    channels_from: Scores | None = None,
+    count: str = "model",
+) -> Allocation:
+    """How much each block gives up where only heads compete, and few of them go.
+
+    channels_from: taken as the others take it; channels go in equal shares, whatever they score. Raises NumericalFault
+    (scores that are not finite), UnreachableRatio.
+    """
+    groups = scores.groups
+    chosen = checked_layers(groups, layers)
+    target = budget(groups, ratio, chosen, count)
+    blocks = {i: groups.blocks[i] for i in chosen}
+    of_heads = sum(gone(b, b.heads, 0) for b in blocks.values())
+    of_channels = sum(gone(b, 0, b.channels) for b in blocks.values())
+    short = target - sum(gone(b, 0, spare(b)[1]) for b in blocks.values())
+    wanted = max(target * SPARED * of_heads / (SPARED * of_heads + of_channels), short)
+    queue = sorted((float(v), i) for i, b in blocks.items() for v in np.sort(scores.heads[i])[: spare(b)[0]])
+    if not all(np.isfinite(scores.heads[i]).all() for i in blocks):
+        raise NumericalFault(f"Some scores under {scores.criterion} are not finite; score again, in float32.")
+    heads, taken = dict.fromkeys(chosen, 0), 0
+    for _, i in queue:
+        size = blocks[i].head_parameters
+        if taken + size <= target and (taken + size / 2 <= wanted or taken < short):
+            heads[i], taken = heads[i] + 1, taken + size
+    level = dict.fromkeys(chosen, 0.0)
+    counts = counts_of(groups, heads, channels_cut(groups, heads, level, target))
+    return Allocation.of_counts(groups, counts, "sparing", {"ratio": ratio, "criterion": scores.criterion})
+
+
+RANKINGS: dict[str, Callable[..., Allocation]] = {"global": global_allocation, "sparing": sparing_allocation}
+"""(scores, ratio, layers, scores for the channels) -> Allocation, by name; none needs a model."""
 
 
 def standardised(values: np.ndarray) -> np.ndarray:

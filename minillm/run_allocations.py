@@ -9,7 +9,7 @@ from typing import Any
 
 from .budget import METHODS, Allocation
 from .errors import UnknownName
-from .ranking import global_allocation
+from .ranking import RANKINGS
 from .recipe import AllocateRequest, PruneRequest
 from .scores import Scores
 from .sensitivity import MEASURES, Sensitivity, sensitivity_allocation
@@ -66,8 +66,8 @@ def known_allocation(store: Store, run_id: str, request: PruneRequest) -> str | 
 def _by_method(
     request: PruneRequest, heads: Scores, channels: Scores, measured: dict[str, Sensitivity]
 ) -> Allocation | None:
-    if request.allocation == "global":
-        return global_allocation(heads, request.ratio, request.layers, channels)
+    if request.allocation in RANKINGS:
+        return RANKINGS[request.allocation](heads, request.ratio, request.layers, channels)
     if request.allocation == "sensitivity" and MEASURES[0] in measured:
         return sensitivity_allocation(heads.groups, measured[MEASURES[0]], request.ratio, request.layers)
     return None

@@ -48,10 +48,16 @@ async () => {
 """The pause lets the button take the file's address."""
 
 
-def opening(ctx: Context, arrive: Callable[[str, dict[str, str]], list[Any]], outputs: list[Any]) -> None:
+def opening(
+    ctx: Context,
+    arrive: Callable[[str, dict[str, str]], list[Any]],
+    outputs: list[Any],
+    ready: gr.Button | None = None,
+) -> None:
     """When the page opens: arrive(run id, options of the address) -> values for `outputs`.
 
-    The run id is "" where the address names none, or one that is not there (the frame says so).
+    The run id is "" where the address names none, or one that is not there (the frame says so). ready: a button laid
+    out with interactive=False, which works from then on: pressed before, it would ask for what the page shows at first.
     """
 
     def opened(request: gr.Request) -> list[Any]:
@@ -60,9 +66,10 @@ def opening(ctx: Context, arrive: Callable[[str, dict[str, str]], list[Any]], ou
             run_id = ctx.store.run(options.pop("run", "")).id
         except BadInput:
             run_id = ""
-        return arrive(run_id, options)
+        found = arrive(run_id, options)
+        return [*found, gr.Button(interactive=True)] if ready else found
 
-    ctx.app.load(opened, None, outputs, **QUIET)
+    ctx.app.load(opened, None, [*outputs, ready] if ready else outputs, **QUIET)
 
 
 def choice(options: dict[str, str], name: str, choices: Iterable[str], default: str) -> str:

@@ -20,7 +20,7 @@ from ._pruning import UNIFORM, Cut, asked, layers_of
 from ._variants import groups_of
 
 WORDS = {"kl": "KL", "perplexity": "perplexity"}
-AT_ONCE = (UNIFORM, "global", "sensitivity")
+AT_ONCE = (UNIFORM, "global", "sparing", "sensitivity")
 """Methods whose allocation may be known without a search."""
 
 
@@ -105,7 +105,7 @@ def comparison(store: Store, run_id: str, cut: Cut, plans: dict[str, Plan]) -> s
     fitness = {name: _fitness(found.recipe["fitness"], "value") for name, found in stored.items()}
     if measured:
         fitness.setdefault(UNIFORM, _fitness(measured[-1], "uniform"))
-    head = ("allocation", "head groups cut", "channels cut", "parameters left", "fitness (lower is better)", "")
+    head = ("allocation", "head groups cut", "channels cut", "parameters left", "fitness (lower is better)", "onward")
     cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     rows = [_row(run_id, cut, name, plan, fitness.get(name, "–")) for name, plan in plans.items()]
     return grid("allocations compared", "allocations", cells, "".join(rows))

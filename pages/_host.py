@@ -38,7 +38,7 @@ TEMPLATE = """
     </span>
   </div>
   <p class="plot-empty"></p>
-  <div class="plot-mount" role="img" tabindex="0"></div>
+  <div class="plot-mount" role="group" tabindex="0"></div>
   <figcaption class="plot-caption"></figcaption>
 </figure>
 """

@@ -111,7 +111,12 @@ def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
 def allocation_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
     """(shown, name) of ways to divide the cut among the blocks: methods, and what searches of this run have found."""
     stored = allocations(store, run_id)
-    ways = [(UNIFORM, UNIFORM), ("global (one ranking)", "global"), ("by sensitivity", "sensitivity")]
+    ways = [
+        (UNIFORM, UNIFORM),
+        ("global (one ranking)", "global"),
+        ("sparing (few heads)", "sparing"),
+        ("by sensitivity", "sensitivity"),
+    ]
     return ways + [(f"{name} ({found.recipe['ratio']:.0%})", name) for name, found in stored.items()]
 
 

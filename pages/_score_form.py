@@ -75,7 +75,7 @@ def lay_out_form() -> Form:
         recipe = {"text": text, **lay_out_recipe()}
     with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
         settings = lay_out_settings()
-    button = gr.Button("Score", variant="primary", elem_id="score")
+    button = gr.Button("Score", variant="primary", elem_id="score", interactive=False)
     return Form(criteria, recipe, settings, upload, button)
 
 

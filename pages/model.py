@@ -28,7 +28,7 @@ def build(ctx: Context) -> None:
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 asked = lay_out_choice(ctx.confined)
-                button = gr.Button("Inspect", variant="primary", elem_id="inspect")
+                button = gr.Button("Inspect", variant="primary", elem_id="inspect", interactive=False)
                 panel = _jobs.panel("inspect")
                 onward = gr.HTML(elem_id="onward")
             with gr.Column(scale=3, min_width=320):
@@ -38,7 +38,7 @@ def build(ctx: Context) -> None:
         bars = PlotlyHost("Peak memory, foretold (as Figure 1)", CAPTIONS["peak_bars"], elem_id="plot-forecast")
         drawer("model")
 
-        opening(ctx, partial(arrive, ctx.store), asked)
+        opening(ctx, partial(arrive, ctx.store), asked, button)
         again = partial(show, ctx.store), [shell.run, *asked], [facts, forecast, bars]
         for control in asked:
             control.change(*again, trigger_mode="always_last", **QUIET)

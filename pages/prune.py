@@ -68,7 +68,7 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
         for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
             trigger(partial(_previewed, store), [shell.run, *cut], page.preview, trigger_mode="always_last", **QUIET)
             remembered(control.release if name == "ratio" else trigger, page.cut)
-    chosen = [page.cut["criterion"], page.cut["channels"], page.evaluate["compensate"]]
+    chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
     taken = page.way.input(way_of, page.way, chosen, **QUIET)
     remembered(taken.then(partial(_previewed, store), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
     text.input(partial(_pruning.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
@@ -79,9 +79,9 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
 
 
 def way_of(name: str) -> list[str]:
-    """Criterion, channels and compensation of a way to cut that is known by name."""
+    """Criterion, channels, allocation and compensation of a way to cut that is known by name."""
     way = find_cut(name)
-    return [way.heads, SAME if way.channels == way.heads else way.channels, way.compensate]
+    return [way.heads, SAME if way.channels == way.heads else way.channels, way.allocation, way.compensate]
 
 
 def _settings(page: Page) -> list[Any]:

@@ -90,7 +90,7 @@ def build(ctx: Context) -> None:
                 pictures = lay_out_pictures()
         drawer("score")
 
-        opening(ctx, partial(_score_form.arrive, ctx.store), [form.criteria, *form.recipe.values()])
+        opening(ctx, partial(_score_form.arrive, ctx.store), [form.criteria, *form.recipe.values()], form.button)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(looked, ctx.store), pictures.outputs, [pictures.opened, *pictures.inputs])
         opening(ctx, partial(view_in_address, ctx.store), pictures.restored)

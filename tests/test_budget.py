@@ -23,7 +23,7 @@ from minillm.budget import (
 )
 from minillm.errors import BadInput
 from minillm.plan import make_plan, plan_from_groups
-from minillm.ranking import global_allocation, standardised
+from minillm.ranking import RANKINGS, global_allocation, sparing_allocation, standardised
 from minillm.sensitivity import Sensitivity, sensitivity_allocation
 
 
@@ -74,14 +74,26 @@ def test_every_allocation_meets_the_budget_and_leaves_every_block_its_least():
         groups, layers, ratio = random_case(draw, seed)
         values = np.random.default_rng(seed)
         parts = [{i: float(np.exp(3 * values.normal())) for i in layers} for _ in range(2)]
-        from_scores = global_allocation(made(groups, seed=seed), ratio, layers)
+        from_scores = [ranked(made(groups, seed=seed), ratio, layers) for ranked in RANKINGS.values()]
         inverse = sensitivity_allocation(groups, Sensitivity("fisher", *parts), ratio, layers)
-        for allocation in (from_scores, inverse):
+        for allocation in (*from_scores, inverse):
             counts = cut_counts(groups, ratio, layers, allocation)
             assert within_one_channel(groups, layers, counts, ratio) or too_coarse(groups, layers, ratio)
             for i, pair in enumerate(zip(counts["heads"], counts["channels"], strict=True)):
                 limit = spare(groups.blocks[i]) if i in layers else (0, 0)
                 assert all(0 <= n <= m for n, m in zip(pair, limit, strict=True))
+
+
+def test_sparing_takes_half_as_large_a_share_of_heads_from_where_they_score_lowest():
+    groups = shape(blocks=6, heads=8, head_dim=8, channels=800)
+    given = made(groups, seed=3)
+    found = sparing_allocation(given, 0.2, range(6))
+    heads, channels = (sum(pair[k] for pair in found.cut.values()) for k in (0, 1))
+    assert heads / 48 == pytest.approx(channels / 4800 / 2, abs=0.5 / 48)
+    lowest = sorted((float(v), i) for i in range(6) for v in np.sort(given.heads[i])[:7])[:heads]
+    assert {i: found.cut[i][0] for i in range(6)} == {i: sum(k == i for _, k in lowest) for i in range(6)}
+    counts = [pair[1] for pair in found.cut.values()]
+    assert max(counts) - min(counts) <= 1
 
 
 def test_an_inverse_share_is_halved_where_the_sensitivity_is_doubled():

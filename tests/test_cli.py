@@ -57,8 +57,8 @@ def test_a_preset_scores_and_cuts_in_one_go(run, folder, tmp_path):
     assert code == 0 and abs(json.loads(out)["ratio"] - 0.1) < 0.01, err
     code, _, err = run("score", "fms-bp", "ziplm", "--model", folder, *SMALL, "--samples", 12, "--dtype", "float32")
     assert code == 0, err
-    made = ("--channels-from", "scores/ziplm.safetensors", "--compensate", "least-squares", "--out", "by-hand")
-    code, _, err = run("prune", "scores/fms-bp", *made, *words)
+    made = ("--channels-from", "scores/ziplm.safetensors", "--allocation", "sparing", "--compensate", "least-squares")
+    code, _, err = run("prune", "scores/fms-bp", *made, *words, "--out", "by-hand")
     assert code == 0, err
     named, by_hand = (load_pruned(name).model.state_dict() for name in ("named", "by-hand"))
     assert all(torch.equal(named[name], by_hand[name]) for name in by_hand)

@@ -162,7 +162,7 @@ def test_words_around_a_figure(opened):
     page = opened.visit()
     assert page.locator("#line .plot-heading").inner_text() == "Loss <b>now</b>"
     assert page.locator("#line .plot-caption").inner_text() == "What to look for."
-    assert page.get_by_role("img", name="Loss <b>now</b>. goes up. What to look for.").is_visible()
+    assert page.get_by_role("group", name="Loss <b>now</b>. goes up. What to look for.").is_visible()
     assert page.locator("#later .plot-empty").inner_text() == "Not yet."
     assert not page.locator("#later .plot-mount").is_visible()
 

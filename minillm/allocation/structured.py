@@ -21,7 +21,7 @@ from ..events import RESULT, Event, Events, finish, relay
 from ..group_masks import Mask
 from ..models import LoadedModel
 from ..plan import make_plan
-from ..ranking import global_allocation
+from ..ranking import RANKINGS
 from ..scores import Scores
 from ..sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
 from ..text import load_text_events
@@ -143,8 +143,8 @@ class _Allocating:
         if method == "sensitivity":
             yield from self._measured(measure)
             return sensitivity_allocation(self.scores.groups, self.sensitivities[measure], self.ratio, self.layers)
-        if method == "global":
-            return global_allocation(self.scores, self.ratio, self.layers, self.channels)
+        if method in RANKINGS:
+            return RANKINGS[method](self.scores, self.ratio, self.layers, self.channels)
         return self._uniform()
 
     def evolved(self, state: SearchState | None, stop: Callable[[], bool]) -> Generator[Event, None, Allocation]:
@@ -176,7 +176,7 @@ class _Allocating:
         groups, measured = self.scores.groups, self.sensitivities.values()
         return [
             self._uniform(),
-            global_allocation(self.scores, self.ratio, self.layers, self.channels),
+            *(ranked(self.scores, self.ratio, self.layers, self.channels) for ranked in RANKINGS.values()),
             *(sensitivity_allocation(groups, s, self.ratio, self.layers, power=p) for s in measured for p in POWERS),
         ]
 

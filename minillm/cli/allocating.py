@@ -28,7 +28,7 @@ from ._shared import (
 if TYPE_CHECKING:
     from ..budget import Allocation
 
-Choice = Annotated[str, typer.Option("--allocation", help="uniform, global, or a file that `allocate` wrote.")]
+Choice = Annotated[str, typer.Option("--allocation", help="uniform, global, sparing, or a file that `allocate` wrote.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,7 +40,9 @@ def allocate(
     scores: Annotated[Path, typer.Argument(help="Scores that decide what goes inside a block.")],
     model: Model = EMBEDDED,
     ratio: Ratio = 0.3,
-    method: Annotated[str, typer.Option(help="evolutionary, sensitivity, global or uniform.")] = "evolutionary",
+    method: Annotated[
+        str, typer.Option(help="evolutionary, sensitivity, global, sparing or uniform.")
+    ] = "evolutionary",
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
     sensitivity: Annotated[str, typer.Option(help="What sensitivity follows: fisher or masking.")] = "fisher",
@@ -87,12 +89,12 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
     Raises BadInput for a file that is none, and for a method that needs a model.
     """
     from ..budget import METHODS, Allocation
-    from ..ranking import global_allocation
+    from ..ranking import RANKINGS
 
     if given == "uniform":
         return given
-    if given == "global" and cut:
-        return global_allocation(*cut)
+    if given in RANKINGS and cut:
+        return RANKINGS[given](*cut)
     if given in METHODS:
         raise BadInput(
             f"The allocation “{given}” is measured on a model; run `python -m minillm allocate --method {given}` and "
@@ -101,7 +103,9 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
     try:
         return Allocation.from_json(json.loads(Path(given).read_text(encoding="utf-8")))
     except (OSError, ValueError) as fault:
-        raise BadInput(f"“{given}” is no allocation; give uniform, global, or a file that `allocate` wrote.") from fault
+        raise BadInput(
+            f"“{given}” is no allocation; give uniform, global, sparing, or a file that `allocate` wrote."
+        ) from fault
 
 
 def _state_file(out: Path) -> Path:

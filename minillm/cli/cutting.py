@@ -67,8 +67,10 @@ def prune(
 
     if (scores is None) == (not preset):
         raise BadInput("Give scores that decide what goes, or --preset, which makes its own; one of the two.")
-    if preset and (channels_from or compensate):
-        raise BadInput("A preset says itself who chooses channels and what compensates; leave these options out.")
+    if preset and (channels_from or compensate or allocation != "uniform"):
+        raise BadInput(
+            "A preset says itself who chooses, how much each block gives and what compensates; leave these options out."
+        )
     way = find_cut(preset) if preset else None
     plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation) if scores else None
     lm, tokens = load(model, dtype, device, offload), None
@@ -76,7 +78,7 @@ def prune(
         tokens = follow(load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
     if way:
         heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
-        plan, compensate = _plan(heads, ratio, layers, channels, allocation), way.compensate
+        plan, compensate = _plan(heads, ratio, layers, channels, way.allocation), way.compensate
     small = follow(prune_events(lm, plan, compensate or None, tokens), "prune")
     folder = save_pruned(small, out)
     size = sum(p.numel() * p.element_size() for p in small.model.parameters())

@@ -13,7 +13,13 @@ from .style import GREY, KIND_COLOURS, VARIANTS, axis, block_axis, figure, remar
 
 UNITS = {FISHER: "Fisher trace", MASKING: "cost of masking"}
 FITNESS = {"kl": "KL to dense, nats a token", "perplexity": "perplexity"}
-COLOURS = {"uniform": GREY, "global": "#E69F00", "sensitivity": "#56B4E9", "evolutionary": "#009E73"}
+COLOURS = {
+    "uniform": GREY,
+    "global": "#E69F00",
+    "sparing": "#CC79A7",
+    "sensitivity": "#56B4E9",
+    "evolutionary": "#009E73",
+}
 PATTERNS = ("", "/", "x", ".", "-", "+")
 """Allocations of one method share its colour and differ in pattern."""
 

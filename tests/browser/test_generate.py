@@ -108,7 +108,7 @@ def test_every_token_tells_its_surprise_to_the_mouse_and_to_the_keyboard(visit, 
 
 def test_variants_of_another_run_answer_beside_this_ones(visit, app):
     here, there = pruned(app), pruned(app)
-    app.store.rename_run(there, "The other one")
+    app.store.describe_run(there, title="The other one")
     page = visit(f"generate?run={here}")
     page.locator("#generate-variants").get_by_label("pruned-1").wait_for()
     page.locator("#generate-others input").click()

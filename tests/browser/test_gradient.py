@@ -13,7 +13,7 @@ SMALL = FidelityRequest(seeds=2, directions=(1, 2), group_directions=(4,))
 
 def measured(app) -> str:
     """A run of the quick model, measured in this process: the worker is busy elsewhere, or not up yet."""
-    run_id = app.store.create_run(RunRecipe(app.models["quick"], samples=4, length=16), "Gradients")
+    run_id = app.store.create_run(RunRecipe(app.models["quick"], dtype="float32", samples=4, length=16), "Gradients")
     finish(execute_events(app.store, run_id, SMALL))
     return run_id
 
@@ -39,7 +39,7 @@ def test_what_the_gradient_adds_is_told_drawn_and_linked_to(visit, app):
 
 
 def test_a_measurement_is_asked_for_in_full_or_refused_in_one_sentence(visit, app):
-    run_id = app.store.create_run(RunRecipe(app.models["quick"], samples=4, length=16), "Gradients")
+    run_id = app.store.create_run(RunRecipe(app.models["quick"], dtype="float32", samples=4, length=16), "Gradients")
     page = visit(f"gradient?run={run_id}")
     expect(page.locator("#gradient-empty")).to_contain_text("Press “Measure”")
     expect(page.locator("#gradient-body")).to_be_hidden()

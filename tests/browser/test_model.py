@@ -13,7 +13,7 @@ def test_inspecting_a_folder_makes_a_run_and_says_what_the_model_is_made_of(visi
     expect(page.locator("#model-facts")).to_contain_text("134,515,008")
     choose(page, app.models["quick"])
     page.locator("#inspect").click()
-    page.wait_for_url("**/model?run=*")
+    page.wait_for_url("**/model?*run=*")
     facts = page.locator("#model-facts")
     expect(facts).to_contain_text("loaded on")
     (result,) = app.store.results(page.url.rpartition("=")[2], "inspect")
