@@ -1,7 +1,7 @@
 """Ways to cut that are known by name: who chooses the head groups, who the channels, how much each block gives up, and
 what makes up for the cut.
 
-Heads and channels are other questions. Which head goes decides what information is lost, and there the loss itself, by
+Heads and channels are two questions. Which head goes decides what information is lost, and there the loss itself, by
 its gradient, is the best judge; a channel's work can mostly be taken over by the others, and there the one who knows
 what they can take over chooses best.
 """

@@ -58,7 +58,7 @@ def test_the_main_job(lm: LoadedModel, tmp_path: Path):
         small = minillm.prune(lm, plan)
         assert small.parameters == plan.parameters and abs(plan.ratio - 0.2) < 1e-3
         found[criterion] = minillm.perplexity(small, **text)
-    assert dense < found["fms-bp"] < found["random"] and dense < found["wanda"] < found["random"]
+    assert dense < found["fms-bp"] == min(found.values())
     small = minillm.prune(lm, plan, "least-squares", calibration)
     made_up = minillm.perplexity(small, **text)
     assert dense < made_up < found["fms-bp"]
