@@ -111,7 +111,7 @@ def lay_out_pictures() -> Pictures:
     with gr.Row():
         label = "Ratio at which they would be cut"
         ratio = gr.Slider(0.01, MOST, STANDARD, step=0.01, label=label, elem_id="shown-ratio", visible=False)
-        block = gr.Slider(0, 31, 8, step=1, label="Block", elem_id="shown-block", buttons=[], visible=False)
+        block = gr.Slider(0, 31, 0, step=1, label="Block", elem_id="shown-block", buttons=[], visible=False)
     note = gr.Markdown(elem_id="shown-note")
     tab: dict[str, gr.Tab] = {}
     hosts: dict[str, PlotlyHost] = {}

@@ -172,7 +172,7 @@ def test_a_picture_is_reached_by_keyboard_and_says_what_it_shows(opened):
     page.locator("#line .plot-png").focus()
     page.keyboard.press("Tab")
     reached = page.evaluate("[document.activeElement.getAttribute('role'), document.activeElement.ariaLabel]")
-    assert reached == ["img", "Loss <b>now</b>. goes up. What to look for."]
+    assert reached == ["group", "Loss <b>now</b>. goes up. What to look for."]
     assert page.locator("#later .plot-mount").get_attribute("aria-label") is None
 
 

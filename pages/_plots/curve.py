@@ -107,7 +107,7 @@ def _star(fig: go.Figure, steps: np.ndarray, values: np.ndarray, common: dict[st
         mode="markers+text",
         name="best",
         text=[f"best {values[best]:.4g}"],
-        textposition="top center",
+        textposition="top left" if best > len(values) // 2 else "top right",
         marker=star,
         hovertemplate=hover,
         **common,
