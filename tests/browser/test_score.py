@@ -12,6 +12,8 @@ from minillm.recipe import RunRecipe, ScoreRequest
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 LONG = {"samples": 1500, "length": 64, "gradient_samples": 300}
 """Takes minutes: whoever needs its end has waited for the wrong thing."""
+SETTLED = 1000
+"""Milliseconds until an opening accordion has put its fields in place, with their first values."""
 
 
 def run_of(app, model: str, title: str, **recipe) -> str:
@@ -92,6 +94,7 @@ def test_other_samples_make_a_run_of_their_own(visit, app):
     page = visit(f"score?run={first}")
     expect(page.locator('tr[data-part="wanda"]')).to_contain_text("done")
     page.get_by_role("button", name="Calibration text, samples, seed").click()
+    page.wait_for_timeout(SETTLED)
     page.locator("#samples input").fill("5")
     page.locator("#samples input").press("Tab")
     page.locator("button#score").click()
