@@ -99,7 +99,7 @@ def test_other_samples_make_a_run_of_their_own(visit, app):
     page.locator("#samples input").press("Tab")
     page.locator("button#score").click()
     page.wait_for_url(lambda url: first not in url)
-    second = page.url.rpartition("=")[2]
+    second = page.url.partition("run=")[2].partition("&")[0]
     assert app.store.run(second).recipe.samples == 5
     assert app.store.run(second).title == "Mine · samples 5"
     expect(page.locator("#score-parts tr.is-done")).to_have_count(1)
