@@ -46,7 +46,14 @@ NO_RUN = "No run is open. Begin one on the Start or Model page, or open one from
 
 SKIP = """<script>
 {
-  const words = {href: '#page', className: 'skip', textContent: 'Skip to the page'};
+  // Not by the address: the page has a base of its own, to which a bare #page would lead away.
+  const skip = event => {
+    event.preventDefault();
+    const page = document.querySelector('#page');
+    page.tabIndex = -1;
+    page.focus();
+  };
+  const words = {href: '#page', className: 'skip', textContent: 'Skip to the page', onclick: skip};
   const add = () => document.querySelector('a.skip') ||
     document.body.prepend(Object.assign(document.createElement('a'), words));
   document.body ? add() : addEventListener('DOMContentLoaded', add);
