@@ -1,7 +1,7 @@
 """A LLaMA-shaped model of random weights, written block by block: something as large as wanted to measure on.
 
-    python -m scripts.make_random /tmp/random-7b                    # LLaMA-7B's shape, float16, 13.5 GB on disk
-    python -m scripts.make_random /tmp/random-4 --blocks 4          # the same width, four blocks
+    python -m scripts.make_random random-7b                         # LLaMA-7B's shape, float16, 13.5 GB on disk
+    python -m scripts.make_random random-4 --blocks 4               # the same width, four blocks
 
 No block is in memory beside another. Weights are N(0, 0.02²), as models are initialised, and a word is a byte: the
 scores mean nothing, what they cost is real.
