@@ -44,3 +44,35 @@ def embedded(shared_home: Path):
             return models.load_model("smollm2-135m", dtype="float32", device="cpu")
         except errors.OutOfReach as fault:
             pytest.skip(f"no embedded model: {fault}")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """run(*words) -> (exit code, stdout, stderr), in a folder of its own."""
+    from minillm import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def go(*words) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["minillm", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return go
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A tiny Llama with a tokenizer on disk, and a text beside it."""
+    import tiny
+
+    from minillm.weights import quiet
+
+    (tmp_path / "text.txt").write_text(" ".join(tiny.SENTENCES) * 60)
+    with quiet():
+        return tiny.saved(tmp_path / "tiny")

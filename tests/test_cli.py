@@ -7,41 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import load_file
 
-from minillm import cli
 from minillm.checkpoint import load_pruned
 from minillm.scores import Scores
-from minillm.weights import quiet
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """run(*words) -> (exit code, stdout, stderr), in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def go(*words) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["minillm", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return go
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """A tiny Llama with a tokenizer on disk, and a text beside it."""
-    (tmp_path / "text.txt").write_text(" ".join(tiny.SENTENCES) * 60)
-    with quiet():
-        return tiny.saved(tmp_path / "tiny")
-
 
 SMALL = ("--text", "file:text.txt", "--samples", "6", "--length", "16")
 

@@ -4,18 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli import folder, run, scored  # noqa: F401  (fixtures)
+from test_cli import scored
 
 SEARCH = ("--text", "file:text.txt", "--length", 16, "--layers", "0-3", "--generations", 2, "--offspring", 6)
 CUT = ("--ratio", 0.25, "--layers", "0-3")
 
 
-def allocated(run, folder, *words):  # noqa: F811
+def allocated(run, folder, *words):
     small = ("--rows", 4, "--dtype", "float32", "--ratio", 0.25, "--json")
     return run("allocate", "scores/wanda", "--model", folder, *SEARCH, *small, *words)
 
 
-def test_an_allocation_file_decides_what_plan_and_prune_cut(run, folder):  # noqa: F811
+def test_an_allocation_file_decides_what_plan_and_prune_cut(run, folder):
     scored(run, folder, "wanda")
     code, out, err = allocated(run, folder, "--out", "a.json")
     found = json.loads(out)
@@ -34,7 +34,7 @@ def test_an_allocation_file_decides_what_plan_and_prune_cut(run, folder):  # noq
     assert code == 0 and json.loads(out)["blocks"] != blocks
 
 
-def test_the_same_command_goes_on_and_another_recipe_is_refused(run, folder):  # noqa: F811
+def test_the_same_command_goes_on_and_another_recipe_is_refused(run, folder):
     scored(run, folder, "wanda")
     assert allocated(run, folder, "--generations", 1)[0] == 0
     code, out, _ = allocated(run, folder, "--generations", 3)
@@ -52,7 +52,7 @@ def test_the_same_command_goes_on_and_another_recipe_is_refused(run, folder):  #
         (("plan", "--config", "smollm2-135m", "--allocation", "global"), "is measured on a model"),
     ],
 )
-def test_bad_input_is_one_sentence(run, folder, words, said):  # noqa: F811
+def test_bad_input_is_one_sentence(run, folder, words, said):
     if words[0] == "plan":
         scored(run, folder, "wanda")
     code, _, err = run(*words)
