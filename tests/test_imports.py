@@ -31,6 +31,7 @@ FOR_PAGES = (
     "paths",
     "patterns",
     "plan",
+    "presets",
     "ranking",
     "recipe",
     "repeat",
