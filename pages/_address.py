@@ -1,8 +1,7 @@
 """View options in a page's address beside ?run=ID, so that a link shows what its sender saw; and files to save.
 
-A page that takes options opens in one event of its own: `opening` reads the address, sets the controls and draws. Until
-that has happened the frame's own drawing must keep still (it would draw the controls' defaults), so such a page gives
-`shell.live` a hidden `opened` and skips while it is empty.
+A page that takes options sets its controls by them in `shell.opens`, before the frame draws. What it has drawn then is
+noted in a hidden `opened`, so that `shell.live` draws it anew only where something has changed.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,10 +9,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
-
-from minillm.errors import BadInput
-
-from ._frame import QUIET, Context
 
 REMEMBER = """
 (...values) => {
@@ -46,30 +41,6 @@ async () => {
 }
 """
 """The pause lets the button take the file's address."""
-
-
-def opening(
-    ctx: Context,
-    arrive: Callable[[str, dict[str, str]], list[Any]],
-    outputs: list[Any],
-    ready: gr.Button | None = None,
-) -> None:
-    """When the page opens: arrive(run id, options of the address) -> values for `outputs`.
-
-    The run id is "" where the address names none, or one that is not there (the frame says so). ready: a button laid
-    out with interactive=False, which works from then on: pressed before, it would ask for what the page shows at first.
-    """
-
-    def opened(request: gr.Request) -> list[Any]:
-        options = {str(name): str(value) for name, value in dict(request.query_params or {}).items()}
-        try:
-            run_id = ctx.store.run(options.pop("run", "")).id
-        except BadInput:
-            run_id = ""
-        found = arrive(run_id, options)
-        return [*found, gr.Button(interactive=True)] if ready else found
-
-    ctx.app.load(opened, None, [*outputs, ready] if ready else outputs, **QUIET)
 
 
 def choice(options: dict[str, str], name: str, choices: Iterable[str], default: str) -> str:

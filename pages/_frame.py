@@ -121,6 +121,10 @@ class _View:
     without_run: bool
 
 
+Arrive = Callable[[str, dict[str, str]], list[Any]]
+"""(run id, options of the address) -> values of some outputs."""
+
+
 @dataclass
 class Shell:
     """The frame of one page, while it is being built.
@@ -139,6 +143,18 @@ class Shell:
     stop: gr.Button
     timer: gr.Timer
     views: list[_View] = field(default_factory=list)
+    arrivals: list[tuple[Arrive, list[Any]]] = field(default_factory=list)
+    ready: list[gr.Button] = field(default_factory=list)
+
+    def opens(self, arrive: Arrive, outputs: list[Any], ready: gr.Button | None = None) -> None:
+        """When the page opens, before anything is drawn: arrive(run id, options of the address) -> values of outputs.
+
+        The run id is "" where the address names none, or one that is not there (the title bar says so). ready: a button
+        laid out with interactive=False, which works once the page has opened: pressed before, it would ask for what the
+        page shows at first.
+        """
+        self.arrivals.append((arrive, outputs))
+        self.ready += [ready] if ready else []
 
     def live(self, draw: Draw, outputs: list[Any], inputs: list[Any] | None = None, without_run: bool = False) -> None:
         """Keep outputs up to date: draw(run id, *values of inputs) when the page opens and whenever a job of the run
@@ -191,7 +207,10 @@ class Shell:
 
     def wire(self) -> None:
         """The events of the frame itself: opening the page, looking again, stopping."""
-        self.ctx.app.load(self._open, self._inputs(), [self.run, self.navbar, *self._outputs()], **QUIET)
+        opened = [self.run, self.navbar, *self.ready, *self._outputs()]
+        # One after the other: an answer of the first that came last would put back what someone has done meanwhile.
+        arrived = self.ctx.app.load(self._arrive, None, [out for _, outs in self.arrivals for out in outs], **QUIET)
+        arrived.then(self._open, self._inputs(), opened, **QUIET)
         self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
         stopped = self.stop.click(
             guarded(partial(_jobs.stop, self.ctx.store)), [self.run], None, api_visibility="private", **ACT
@@ -202,12 +221,19 @@ class Shell:
         """After an event that has changed the run: draw everything anew. Call it after all `live`."""
         event.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
 
+    def _arrive(self, request: gr.Request) -> list[Any]:
+        """What the pages' own controls say as the page opens, by its address."""
+        run_id, _ = _run_in_address(self.ctx.store, request)
+        options = {str(name): str(value) for name, value in dict(request.query_params or {}).items() if name != "run"}
+        return [value for arrive, _ in self.arrivals for value in arrive(run_id, options)]
+
     def _open(self, request: gr.Request, *values: Any) -> list[Any]:
         """The page as it opens: which run, and everything drawn."""
         run_id, problem = _run_in_address(self.ctx.store, request)
         links = gr.Navbar(value=_links(self.ctx, run_id))
         problem = problem or (NO_RUN if self.needs_run and not run_id else "")
-        return [run_id, links, *self._looked(run_id, "", values, problem)]
+        ready = [gr.Button(interactive=True) for _ in self.ready]
+        return [run_id, links, *ready, *self._looked(run_id, "", values, problem)]
 
     def _look_again(self, run_id: str, *values: Any) -> list[Any]:
         return self._looked(run_id, "", values)

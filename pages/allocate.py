@@ -15,7 +15,7 @@ from minillm.sensitivity import MEASURES
 from minillm.store import Store
 
 from . import _allocating, _jobs, _pruning
-from ._address import link, opening, remembered
+from ._address import link, remembered
 from ._drawers import drawer
 from ._frame import QUIET, Context, Shell, frame
 from ._host import PlotlyHost
@@ -146,7 +146,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
 
     shell.live(looked, whole, [page.opened, *cut])
     shell.live(partial(watched, store, page.panel), [*page.panel.outputs, *page.watch, page.sensitivity])
-    opening(ctx, lambda run_id, options: arrived(store, run_id, from_address(options)), whole)
+    shell.opens(lambda run_id, options: arrived(store, run_id, from_address(options)), whole)
     for name, control in page.cut.items():
         for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
             redraw = partial(compared, store)

@@ -10,7 +10,7 @@ from minillm.errors import BadInput
 from minillm.groups import CHANNELS, HEADS
 from minillm.scores import Scores
 
-from ._address import choice, link, number, opening, remembered, saved
+from ._address import choice, link, number, remembered, saved
 from ._compare import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
 from ._compare_form import MOST, STANDARD, Page, layout
 from ._compare_pictures import pictures
@@ -40,7 +40,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
         return _whole(ctx, names, run_id, *values)
 
     shell.live(looked, whole, [page.opened, *controls])
-    opening(ctx, lambda run_id, options: _whole(ctx, names, run_id, *_from_address(options)), whole)
+    shell.opens(lambda run_id, options: _whole(ctx, names, run_id, *_from_address(options)), whole)
     for name, control in page.controls.items():
         for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
             _wire_control(ctx, shell, page, name, trigger)

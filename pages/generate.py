@@ -11,7 +11,7 @@ from minillm.recipe import GenerateRequest
 from minillm.store import ORIGINAL, Store
 
 from . import _jobs
-from ._address import opening, remembered, saved
+from ._address import remembered, saved
 from ._blind import NONE, UNKNOWN, ballot, tally_html, vote
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._generate_form import Page, Poll, layout
@@ -56,7 +56,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
     shell.live(looked, choices, choices)
     shell.live(drawn, texts, [page.opened, page.shaded])
-    opening(ctx, arrived, [*choices, page.shaded, *texts])
+    shell.opens(arrived, [*choices, page.shaded, *texts])
     page.shaded.input(drawn, [shell.run, page.opened, page.shaded], texts, **QUIET)
     remembered(page.shaded.input, {"shaded": page.shaded})
     _wire_poll(store, shell, page.poll)

@@ -17,7 +17,7 @@ from minillm.recipe import DRAWS, FidelityRequest
 from minillm.store import Job, Store
 
 from . import _jobs
-from ._address import opening, remembered
+from ._address import remembered
 from ._drawers import drawer
 from ._frame import QUIET, Context, Shell, frame
 from ._gradient import DRAW_WORDS, KIND, Findings, dots, findings, lines, said, trial_table
@@ -145,7 +145,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     def arrived(run_id: str, options: dict[str, str]) -> list[Any]:
         return draw(store, run_id, options.get("kind"), options.get("share"))
 
-    opening(ctx, arrived, page.whole)
+    shell.opens(arrived, page.whole)
     shell.live(looked, page.whole, [page.opened, *controls])
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
     shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")

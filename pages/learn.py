@@ -6,8 +6,8 @@ from typing import Any
 import gradio as gr
 
 from . import _learn_criteria, _learn_estimate, _learn_glossary, _learn_groups, _learn_lesson, _learn_walk
-from ._address import opening, remembered
-from ._frame import QUIET, Context, frame
+from ._address import remembered
+from ._frame import QUIET, Context, Shell, frame
 
 TITLE = "Learn"
 
@@ -31,7 +31,7 @@ it.
 
 def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
-    with frame(ctx, needs_run=False):
+    with frame(ctx, needs_run=False) as shell:
         gr.Markdown(WHAT)
         choices = [*((title, name) for name, (title, _) in TOPICS.items()), ("Lesson", LESSON)]
         first = choices[0][1]
@@ -42,10 +42,10 @@ def build(ctx: Context) -> None:
                 section()
         with parts[LESSON]:
             lesson = _learn_lesson.section(ctx.store)
-        _wire(ctx, topic, parts, lesson)
+        _wire(shell, topic, parts, lesson)
 
 
-def _wire(ctx: Context, topic: gr.Radio, parts: dict[str, gr.Column], lesson: _learn_lesson.Lesson | None) -> None:
+def _wire(shell: Shell, topic: gr.Radio, parts: dict[str, gr.Column], lesson: _learn_lesson.Lesson | None) -> None:
     """One topic is shown at a time; the address remembers it, and the lesson's step."""
     kept: dict[str, Any] = {"topic": topic} | ({"step": lesson.step} if lesson else {})
     shown = lesson.shown if lesson else []
@@ -58,7 +58,7 @@ def _wire(ctx: Context, topic: gr.Radio, parts: dict[str, gr.Column], lesson: _l
         name = name if name in parts else next(iter(parts))
         return [name, *only(name), *(_learn_lesson.show(options.get("step")) if lesson else [])]
 
-    opening(ctx, arrive, [topic, *parts.values(), *shown])
+    shell.opens(arrive, [topic, *parts.values(), *shown])
     topic.input(only, topic, list(parts.values()), **QUIET)
     remembered(topic.input, kept)
     if lesson:

@@ -11,7 +11,7 @@ from minillm.recipe import DTYPES, InspectRequest, RunRecipe
 from minillm.store import Store
 
 from . import _jobs, _models
-from ._address import choice, opening, remembered
+from ._address import choice, remembered
 from ._drawers import drawer
 from ._frame import QUIET, Context, address, frame
 from ._host import PlotlyHost
@@ -38,7 +38,7 @@ def build(ctx: Context) -> None:
         bars = PlotlyHost("Peak memory, foretold (as Figure 1)", CAPTIONS["peak_bars"], elem_id="plot-forecast")
         drawer("model")
 
-        opening(ctx, partial(arrive, ctx.store), asked, button)
+        shell.opens(partial(arrive, ctx.store), asked, button)
         again = partial(show, ctx.store), [shell.run, *asked], [facts, forecast, bars]
         for control in asked:
             control.change(*again, trigger_mode="always_last", **QUIET)

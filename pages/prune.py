@@ -13,7 +13,7 @@ from minillm.run_allocations import allocations
 from minillm.store import Store
 
 from . import _jobs, _pruning
-from ._address import link, number, opening, remembered
+from ._address import link, number, remembered
 from ._frame import QUIET, Context, Shell, frame
 from ._phrases import escape
 from ._prune_form import MOST, STANDARD, Page, layout
@@ -50,7 +50,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
     shell.live(looked, whole, [page.opened, *chosen])
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
-    opening(ctx, lambda run_id, options: _whole(store, run_id, _from_address(options)), whole)
+    shell.opens(lambda run_id, options: _whole(store, run_id, _from_address(options)), whole)
     _wire_controls(store, shell, page)
     settings = _settings(page)
     shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")

@@ -14,7 +14,7 @@ from minillm.repeat import as_commands, as_python, course
 from minillm.store import Store
 from minillm.tables import write_zip
 
-from ._address import fetched, opening, remembered
+from ._address import fetched, remembered
 from ._clipboard import copied
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, frame, guarded
@@ -84,7 +84,7 @@ def build(ctx: Context) -> None:
 
         shell.live(partial(looked, store), [listed], [opened, search], without_run=True)
         shell.live(lambda run_id: room_taken(store), room.outputs, without_run=True)
-        opening(ctx, partial(arrive, store), [opened, search, listed, room.bound])
+        shell.opens(partial(arrive, store), [opened, search, listed, room.bound])
         again: dict[str, Any] = {"fn": partial(listing, store), "inputs": search, "outputs": listed, **QUIET}
         remembered(search.change(trigger_mode="always_last", **again).then, {"find": search})
         shown = [chosen, hint, one.row, one.title, one.tags, one.note, one.code, really, two, compared, both]

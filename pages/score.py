@@ -10,7 +10,7 @@ import gradio as gr
 from minillm.store import Store
 
 from . import _jobs, _score_form, _scoring
-from ._address import choice, number, opening, remembered
+from ._address import choice, number, remembered
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._host import PlotlyHost
@@ -90,10 +90,10 @@ def build(ctx: Context) -> None:
                 pictures = lay_out_pictures()
         drawer("score")
 
-        opening(ctx, partial(_score_form.arrive, ctx.store), [form.criteria, *form.recipe.values()], form.button)
+        shell.opens(partial(_score_form.arrive, ctx.store), [form.criteria, *form.recipe.values()], form.button)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(looked, ctx.store), pictures.outputs, [pictures.opened, *pictures.inputs])
-        opening(ctx, partial(view_in_address, ctx.store), pictures.restored)
+        shell.opens(partial(view_in_address, ctx.store), pictures.restored)
         shell.starts(form.button.click, partial(_score_form.begin, ctx), form.inputs, api_name="score")
         shell.runs_again(panel)
         wire_pictures(shell, pictures)
