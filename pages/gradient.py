@@ -17,7 +17,7 @@ from minillm.recipe import DRAWS, FidelityRequest
 from minillm.store import Job, Store
 
 from . import _jobs
-from ._address import remembered
+from ._address import choice, remembered
 from ._drawers import drawer
 from ._frame import QUIET, Context, Shell, frame
 from ._gradient import DRAW_WORDS, KIND, Findings, dots, findings, lines, said, trial_table
@@ -38,9 +38,10 @@ EMPTY = (
 
 @dataclass(frozen=True)
 class Page:
-    """What is on the page. form, controls, shown: by name, in the order in which handlers take and give values."""
+    """What is on the page. state: hidden, what was drawn last; form, controls, shown: by name, in the order in which
+    handlers take and give values."""
 
-    opened: gr.Textbox
+    state: gr.Textbox
     form: dict[str, Any]
     button: gr.Button
     panel: _jobs.Panel
@@ -51,8 +52,8 @@ class Page:
 
     @property
     def whole(self) -> list[Any]:
-        """What `draw` gives values for."""
-        return [self.opened, self.empty, self.body, *self.controls.values(), *self.shown.values()]
+        """What `draw` gives values for: no control, which someone may have moved on while it was drawn."""
+        return [self.state, self.empty, self.body, *self.shown.values()]
 
 
 def build(ctx: Context) -> None:
@@ -65,7 +66,7 @@ def build(ctx: Context) -> None:
 
 def layout() -> Page:
     """Lay the page out here."""
-    opened = gr.Textbox(visible=False, elem_id="gradient-opened")
+    state = gr.Textbox(visible=False, elem_id="gradient-state")
     gr.Markdown("# What does the gradient add?")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -77,7 +78,7 @@ def layout() -> Page:
     empty = gr.HTML(elem_id="gradient-empty")
     with gr.Column(visible=False, elem_id="gradient-body") as body:
         controls, shown = _pictures()
-    return Page(opened, form, button, panel, body, empty, controls, shown)
+    return Page(state, form, button, panel, body, empty, controls, shown)
 
 
 def _form() -> dict[str, Any]:
@@ -136,17 +137,14 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What happens when the page opens, when a draw is through, when the reader chooses."""
     store, controls = ctx.store, list(page.controls.values())
 
-    def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
+    def looked(run_id: str, state: str, *values: Any) -> list[Any]:
         """Drawn anew only where something was measured: a live job must not disturb who is choosing."""
-        if not opened or opened == _state(store, run_id):
+        if state == _state(store, run_id):
             return [gr.skip() for _ in page.whole]
         return draw(store, run_id, *values)
 
-    def arrived(run_id: str, options: dict[str, str]) -> list[Any]:
-        return draw(store, run_id, options.get("kind"), options.get("share"))
-
-    shell.opens(arrived, page.whole)
-    shell.live(looked, page.whole, [page.opened, *controls])
+    shell.opens(lambda _, options: from_address(options), controls)
+    shell.live(looked, page.whole, [page.state, *controls])
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
     shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
     shell.runs_again(page.panel)
@@ -155,15 +153,19 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
         remembered(trigger, page.controls)
 
 
-def draw(store: Store, run_id: str, kind: Any, share: Any) -> list[Any]:
+def draw(store: Store, run_id: str, kind: str, share: float) -> list[Any]:
     """Values for `Page.whole`."""
-    found = findings(store, run_id)
-    kind, share = kind if kind in (CHANNELS, HEADS) else CHANNELS, _share(share)
+    found, share = findings(store, run_id), _share(share)
+    makers: list[Callable[[Findings, str, float], Any]] = [_read, lines, dots, trial_table]
     if found is None:
         hidden = gr.Column(visible=False)
-        return [_state(store, run_id), EMPTY if run_id else "", hidden, kind, share, *[gr.skip() for _ in range(4)]]
-    makers: list[Callable[[Findings, str, float], Any]] = [_read, lines, dots, trial_table]
-    return [_state(store, run_id), "", gr.Column(visible=True), kind, share, *[m(found, kind, share) for m in makers]]
+        return [_state(store, run_id), EMPTY if run_id else "", hidden, *[gr.skip() for _ in makers]]
+    return [_state(store, run_id), "", gr.Column(visible=True), *[make(found, kind, share) for make in makers]]
+
+
+def from_address(options: dict[str, str]) -> list[Any]:
+    """Values for the controls; what cannot be read is left at its default."""
+    return [choice(options, "kind", (CHANNELS, HEADS), CHANNELS), _share(options.get("share"))]
 
 
 def _read(found: Findings, kind: str, share: float) -> str:

@@ -63,9 +63,9 @@ def kept(store: Store, run_id: str, *results: dict[str, Any]):
 
 def test_before_the_first_draw_is_through_the_page_says_what_to_do(store: Store, run_id: str) -> None:
     assert kept(store, run_id, REFERENCE) is None
-    _, empty, body, *_ = gradient.draw(store, run_id, None, None)
+    _, empty, body, *_ = gradient.draw(store, run_id, CHANNELS, 0.25)
     assert "Press “Measure”" in empty and body.visible is False
-    assert gradient.draw(store, "", None, None)[1] == ""
+    assert gradient.draw(store, "", CHANNELS, 0.25)[1] == ""
 
 
 def test_that_the_loss_cancels_is_said_only_where_it_does(store: Store, run_id: str) -> None:
@@ -138,12 +138,16 @@ def test_a_share_at_which_nothing_goes_is_a_dash_and_no_mark(store: Store, run_i
     assert "chance undefined" in said(found, HEADS, SHARES[0])
 
 
-def test_the_page_draws_at_the_nearest_share_and_takes_nothing_unreadable(store: Store, run_id: str) -> None:
+def test_the_page_draws_at_the_nearest_share(store: Store, run_id: str) -> None:
     kept(store, run_id, REFERENCE, printed(0, 0.4, 0.3))
-    for given, share in ((0.30000000000000004, 0.3), ("0.52", 0.5), ("x", 0.25), (None, 0.25), (9, 0.6)):
-        _, empty, body, kind, drawn, text, *_ = gradient.draw(store, run_id, "nonsense", given)
-        assert (empty, body.visible, kind, drawn) == ("", True, CHANNELS, share)
-        assert f"{100 * share:.0f} % of each block" in text
+    for given, share in ((0.30000000000000004, 30), (0.52, 50), (9.0, 60)):
+        _, empty, body, text, *_ = gradient.draw(store, run_id, CHANNELS, given)
+        assert (empty, body.visible) == ("", True) and f"{share} % of each block" in text
+
+
+def test_an_address_gives_the_nearest_share_and_nothing_unreadable() -> None:
+    assert gradient.from_address({"kind": HEADS, "share": "0.52"}) == [HEADS, 0.5]
+    assert gradient.from_address({"kind": "nonsense", "share": "x"}) == gradient.from_address({}) == [CHANNELS, 0.25]
 
 
 def test_measuring_is_asked_for_in_full(store: Store, run_id: str) -> None:
