@@ -49,7 +49,10 @@ def masked_weights(
                 size = weight.shape[1] // groups.count(kind)
                 scale = values.to(weight.device, torch.float32).repeat_interleave(size)
                 weights[name] = weight.float() * scale
-    return {name: weight.float() if float32 else weight.to(block.get_parameter(name).dtype) for name, weight in weights.items()}
+    return {
+        name: weight.float() if float32 else weight.to(block.get_parameter(name).dtype)
+        for name, weight in weights.items()
+    }
 
 
 def _without_channels(family: Family, block: nn.Module, mask: Tensor) -> Weights:
