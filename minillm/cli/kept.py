@@ -190,8 +190,15 @@ def sample(
 
 def _sample_requests(steps: int, criteria: list[str]) -> "list[Request]":
     """The main job, in order. steps: of the recovery; criteria: those to score by, none where all are there."""
-    from ..recipe import AllocateRequest, FidelityRequest, GenerateRequest, InspectRequest
-    from ..recipe import PruneRequest, RecoverRequest, ScoreRequest
+    from ..recipe import (
+        AllocateRequest,
+        FidelityRequest,
+        GenerateRequest,
+        InspectRequest,
+        PruneRequest,
+        RecoverRequest,
+        ScoreRequest,
+    )
     from ..text import paper_prompts
 
     variants = ("original", "pruned-1", "pruned-2", "recovered-1")
