@@ -66,6 +66,7 @@ def score_events(
     with MemoryMeter(lm.device) as meter, closing(job.run(meter)) as visits:
         for done, payload in enumerate(visits, 1):
             yield Event(STAGE, done, job.visits, payload)
+            meter.lap()
     yield Event(RESULT, 1, 1, job.scores(time.perf_counter() - started, meter))
 
 
