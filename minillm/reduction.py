@@ -15,8 +15,12 @@ from .groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
 from .settings import Settings
 
 
-def unit_sums(family: Family, linear: str, elements: Tensor) -> dict[str, Tensor]:
-    """Sums of [out, in] element scores over what each row or column holds: {"rows": [out], "columns": [in]}."""
+Sums = dict[str, Tensor]
+"""{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them."""
+
+
+def unit_sums(family: Family, linear: str, elements: Tensor) -> Sums:
+    """Sums of [out, in] element scores over what each row or column holds."""
     axes = {s.axis for s in family.structures if s.linear == linear}
     sums = {}
     if "rows" in axes:
@@ -27,7 +31,7 @@ def unit_sums(family: Family, linear: str, elements: Tensor) -> dict[str, Tensor
 
 
 def group_scores(
-    family: Family, block: BlockGroups, sums: dict[str, dict[str, Tensor]], criterion: Criterion, settings: Settings
+    family: Family, block: BlockGroups, sums: dict[str, Sums], criterion: Criterion, settings: Settings
 ) -> dict[str, Tensor]:
     """Scores of the groups of a block: {"heads": float32 [head groups], "channels": float32 [channels]}.
 
