@@ -14,7 +14,6 @@ from .families import Family
 from .groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
 from .settings import Settings
 
-
 Sums = dict[str, Tensor]
 """{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them."""
 
