@@ -38,7 +38,7 @@ OTHERS = {
     "run_as_python",
     "run_as_commands",
     "save_report",
-    "save_tables",
+    "save_all",
     "set_storage_bound",
     "drop_weights",
     "delete_run",
