@@ -196,14 +196,14 @@ print(peak - before)
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the kernel's own figures of memory are Linux's")
 def test_a_model_on_disk_is_never_in_memory(tmp_path):
-    """193 MB in float16, read as bfloat16: a copy of each block is made, and only one is there at a time."""
+    """383 MB in float16, read as bfloat16: a copy of each block is made, and only one is there at a time."""
     small = ("--width", "64", "--channels", "128", "--heads", "2", "--vocabulary", "256")
     large = ("--width", "512", "--channels", "1536", "--heads", "8", "--vocabulary", "256")
     folders = [tmp_path / "small", tmp_path / "large"]
-    for folder, sizes, blocks in zip(folders, (small, large), ("2", "28"), strict=True):
+    for folder, sizes, blocks in zip(folders, (small, large), ("2", "56"), strict=True):
         command = [sys.executable, "-m", "scripts.make_random", str(folder), "--blocks", blocks, *sizes]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     size = sum(file.stat().st_size for file in folders[1].glob("*.safetensors"))
     command = [sys.executable, "-c", MEASURED, *map(str, folders), "disk"]
     grown = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-    assert size > 185e6 and grown < 0.5 * size
+    assert size > 370e6 and grown < 0.35 * size
