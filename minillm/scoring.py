@@ -30,11 +30,12 @@ from .memory import MemoryMeter
 from .models import LoadedModel
 from .reduction import Sums, group_scores, unit_sums
 from .residence import in_turn
+from .reverse import Slope, reverse_events
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
 from .submodels import submodel_scores_events
-from .walk import Observed, Slope, Stream, forward_events, reverse_events
+from .walk import Observed, Stream, forward_events
 from .zeroth_order import Estimate, generator
 
 STAGE = "score"

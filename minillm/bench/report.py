@@ -11,7 +11,7 @@ import torch
 
 from ..groups import Groups
 from ..models import LoadedModel
-from ..walk import TAIL_TOKENS
+from ..tail import TAIL_TOKENS
 
 BUDGETS = {
     "forward": 1.25,
