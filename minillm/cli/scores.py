@@ -67,7 +67,7 @@ def score(
     rounds: Annotated[int, typer.Option(help=MEANINGS["rounds"])] = 1,
     together: Annotated[
         bool,
-        typer.Option("--together", help="Read each block once for all criteria; seconds and peak are then of all."),
+        typer.Option("--together", help="Read each block once for all criteria; seconds and peak are of all."),
     ] = False,
     as_json: Json = False,
 ) -> None:
