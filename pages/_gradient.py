@@ -43,6 +43,10 @@ DRAW_WORDS = {
 assert DRAW_WORDS.keys() == DRAWS.keys()
 
 
+STANDARD = 0.25
+"""Share of each block at which the sentences are read first: that of a quarter of the channels."""
+
+
 @dataclass(frozen=True)
 class Findings:
     """What is known of a run's gradients.

@@ -19,9 +19,10 @@ from minillm.tables import versions
 from ._generation_views import STYLE as TEXTS_STYLE
 from ._host import ASSETS, HOST_JS, PLOTLY_JS, STYLE, figure_html
 from ._phrases import escape
+from ._pictures import Picture
 from ._plans import html_table
 from ._plots import as_json
-from ._report_sections import Picture, sections, settings
+from ._report_sections import sections, settings
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
-
-import plotly.graph_objects as go
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.groups import KINDS
@@ -18,19 +15,11 @@ from ._compare import REFERENCE, compare, in_order, lines, pairs, reading
 from ._generation_views import as_html
 from ._generations import exhibits
 from ._phrases import escape, seconds, size
+from ._pictures import Picture
 from ._plans import html_table, in_a_sentence, really_cut
 from ._plots import CAPTIONS, kept_map, memory_timeline, plan_bars, recovery_curve
+from ._report_searches import allocation_found, gradient_added
 from ._variants import variants_table
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its heading and what to look for."""
-
-    heading: str
-    caption: str
-    figure: go.Figure
-
 
 Section = tuple[str, list["Picture | str"]]
 """A heading, and what stands below it: pictures, or HTML."""
@@ -53,7 +42,9 @@ def sections(store: Store, run: Run) -> Iterator[Section]:
     yield "Numbers", _numbers(store, run, look)
     yield "Scores by block", _bands(look, labels)
     yield "Where criteria agree", _overlaps(store, run, look, labels)
+    yield "What the gradient adds", gradient_added(store, run)
     yield "Memory", _memory(look, labels)
+    yield "How much each block gives up", allocation_found(store, run)
     yield "What was cut", _cuts(store, run)
     yield "Recovery", _curves(store, run)
     texts = as_html(exhibits(store, run.id))

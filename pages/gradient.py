@@ -20,15 +20,12 @@ from . import _jobs
 from ._address import choice, remembered
 from ._drawers import drawer
 from ._frame import QUIET, Context, Shell, frame
-from ._gradient import DRAW_WORDS, KIND, Findings, dots, findings, lines, said, trial_table
+from ._gradient import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
 from ._host import PlotlyHost
 from ._phrases import escape
 from ._plots import CAPTIONS
 
 TITLE = "Gradient"
-STANDARD = 0.25
-"""Share of each block at which the sentences are read first: that of a quarter of the channels."""
-
 EMPTY = (
     '<p class="notice">Nothing has been measured on this run yet. Press “Measure”: the model is loaded, its exact '
     "gradient taken, and each way to estimate it is tried with several seeds. Pictures come as each is through; a job "

@@ -47,6 +47,38 @@ def embedded(shared_home: Path):
 
 
 @pytest.fixture
+def store(own_home: Path):
+    """The store of this test's MINILLM_HOME."""
+    from minillm.store import Store
+
+    return Store()
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny random LLaMA."""
+    import tiny
+
+    return str(tiny.saved(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture
+def run_id(store, model: str) -> str:
+    """A run of the tiny model, nothing done yet."""
+    from minillm.recipe import RunRecipe
+
+    return store.create_run(RunRecipe(model, "float32", "cpu", samples=6, length=16, gradient_samples=2, seed=3))
+
+
+@pytest.fixture
+def pool():
+    """Loaded models, with room for all of them."""
+    from minillm.pool import Pool
+
+    return Pool(10**9)
+
+
+@pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """run(*words) -> (exit code, stdout, stderr), in a folder of its own."""
     from minillm import cli

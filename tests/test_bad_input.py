@@ -143,11 +143,6 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     """A run with scores under two criteria and a pruned variant."""
     made = store.create_run(RunRecipe(samples=4, length=16), "Mine")

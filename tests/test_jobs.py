@@ -31,11 +31,6 @@ from minillm.supervisor import CUT_OFF, Supervisor, cause_of_death, worker_lock
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     return store.create_run(RunRecipe())
 

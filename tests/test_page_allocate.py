@@ -26,11 +26,6 @@ FITNESS = {"measure": "kl", "value": 0.6, "uniform": 0.9, "rows": 8, "length": 1
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     made = store.create_run(RunRecipe(dtype="bfloat16"), "Scored")
     store.save_scores(made, scores(GROUPS, "wanda"), "wanda")

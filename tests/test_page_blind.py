@@ -20,11 +20,6 @@ VARIANTS = ("original", "pruned-1")
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     return with_a_variant(store)
 

@@ -22,11 +22,6 @@ from pages.generate import _choices, begin, csv_of, json_of, markdown_of
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     return with_a_variant(store)
 

@@ -46,11 +46,6 @@ def printed(seed: int, most: float, control: float, noise: float = 1.0) -> dict[
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     return store.create_run(RunRecipe(seed=7), "A run")
 

@@ -24,11 +24,6 @@ from pages.prune import begin_evaluate, begin_prune, begin_recover
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     """A run with two criteria scored."""
     made = store.create_run(RunRecipe(dtype="bfloat16"), "Two criteria")

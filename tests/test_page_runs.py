@@ -21,11 +21,6 @@ from pages._address import choice, number
 from pages._run_files import figures, save_all, save_report
 
 
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
 def full_run(store: Store, title: str, seed: int = 0, ratio: float = 0.2) -> str:
     """A run with scores, a cut and a recovery, as jobs leave them."""
     run_id = store.create_run(RunRecipe(seed=seed), title)

@@ -24,11 +24,6 @@ from pages._phrases import ago, count, percent, seconds, size
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     return store.create_run(RunRecipe(samples=4, length=16), "A <b>run</b>")
 

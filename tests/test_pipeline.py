@@ -36,26 +36,6 @@ ROOMY = 10**9
 MEASURED = {"evaluate_text": "python-docs", "evaluate_tokens": 256, "evaluate_length": 32}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.saved(tmp_path_factory.mktemp("models") / "tiny"))
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-def run_id(store: Store, model: str) -> str:
-    return store.create_run(RunRecipe(model, "float32", "cpu", samples=6, length=16, gradient_samples=2, seed=3))
-
-
-@pytest.fixture
-def pool() -> Pool:
-    return Pool(ROOMY)
-
-
 @pytest.fixture
 def lm(model: str) -> LoadedModel:
     return minillm.load_model(model, device="cpu")

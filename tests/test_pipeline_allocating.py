@@ -4,42 +4,19 @@ import itertools
 import json
 
 import pytest
-import tiny
 
 import minillm
 from minillm import jobs
 from minillm.errors import BadInput, UnknownName, UnreachableRatio
 from minillm.events import RESULT
 from minillm.pipeline import execute_events
-from minillm.pool import Pool
-from minillm.recipe import AllocateRequest, PruneRequest, RunRecipe, ScoreRequest
+from minillm.recipe import AllocateRequest, PruneRequest, ScoreRequest
 from minillm.records import DONE
 from minillm.run_allocations import allocations, known_allocation, sensitivities
 from minillm.steps import JOB
-from minillm.store import Store
 from minillm.worker import execute_in, work
 
 SMALL = {"ratio": 0.25, "layers": (0, 1, 2, 3), "generations": 3, "offspring": 6, "few_rows": 2, "rows": 4}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    return str(tiny.saved(tmp_path_factory.mktemp("models") / "tiny"))
-
-
-@pytest.fixture(scope="module")
-def pool() -> Pool:
-    return Pool(10**9)
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-def run_id(store, model) -> str:
-    return store.create_run(RunRecipe(model, "float32", "cpu", samples=6, length=16, gradient_samples=2, seed=3))
 
 
 def do(store, run_id, request, pool, stop=lambda: False):

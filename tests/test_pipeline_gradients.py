@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import tiny
 
 import minillm
 from minillm.errors import BadInput, DoesNotFit, UnknownName
@@ -18,24 +17,9 @@ from minillm.store import Store
 SMALL = FidelityRequest(("rademacher", "groups"), seeds=2, directions=(1, 2), group_directions=(4,), samples=4)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.saved(tmp_path_factory.mktemp("models") / "tiny"))
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
 @pytest.fixture
 def run_id(store: Store, model: str) -> str:
     return store.create_run(RunRecipe(model, "float32", "cpu", samples=6, length=16, gradient_samples=3, seed=3))
-
-
-@pytest.fixture
-def pool() -> Pool:
-    return Pool(10**9)
 
 
 def measured(store: Store, run_id: str) -> list[tuple[str, int]]:

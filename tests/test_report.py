@@ -17,11 +17,6 @@ from pages._report import report
 MOST = 8_000_000
 
 
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
 def figures(html: str) -> dict[str, dict]:
     found = re.findall(r'<script type="application/json" id="(figure-\d+)">(.*?)</script>', html, re.S)
     return {name: json.loads(text) for name, text in found}
@@ -38,12 +33,15 @@ def test_the_report_of_the_sample_run_is_whole_and_small(store: Store):
     assert list(drawn) == re.findall(r'data-figure="(.*?)"', html)
     names = [one["layout"]["meta"]["name"] for one in drawn.values()]
     kinds = Counter(name.partition("-")[0] for name in names)
-    assert kinds == {"score": 24, "overlap": 4, "peak": 1, "memory": 12, "plan": 2, "kept": 2, "recovery": 1}
+    drawn_of = {"score": 26, "overlap": 4, "fidelity": 4, "peak": 1, "memory": 13, "sensitivity": 1, "search": 1}
+    assert kinds == {**drawn_of, "plan": 3, "kept": 2, "recovery": 1}
     assert headings(html) == [
         "Numbers",
         "Scores by block",
         "Where criteria agree",
+        "What the gradient adds",
         "Memory",
+        "How much each block gives up",
         "What was cut",
         "Recovery",
         "What the models write",

@@ -25,11 +25,6 @@ def weighty(store: Store, run_id: str, name: str, kind: str = "pruned", size: in
     (folder / "model.safetensors").write_bytes(bytes(size))
 
 
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
 def test_the_bound_is_kept_and_checked(store: Store):
     assert storage.bound(store) == storage.DEFAULT
     storage.set_bound(store, 0.5)

@@ -28,11 +28,6 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
 def run_id(store: Store) -> str:
     return store.create_run(RunRecipe())
 

@@ -19,11 +19,6 @@ from minillm.store import Store
 from minillm.tables import overlap_table, score_table, tables, versions, write_zip
 
 
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
 def full_run(store: Store) -> str:
     run_id = store.create_run(RunRecipe(), "Full")
     for label, scores in made_scores.several(made_scores.shape(), ("wanda", "fms-zo", "flap")).items():
