@@ -1,0 +1,314 @@
+"""Sweeps: what a file says is what runs, what is shared is made once, and what ends half-way goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+
+from minillm.errors import BadInput, DoesNotFit, MiniLLMError, UnknownName
+from minillm.pipeline import cutting, execute_events, sweeping
+from minillm.pool import Pool
+from minillm.recipe import SweepRequest
+from minillm.records import ORIGINAL
+from minillm.steps import JOB
+from minillm.store import Store
+from minillm.sweeps import Sweep, cells, read_sweep
+from minillm.sweeps.cells import prune_request
+from minillm.sweeps.compare import MATTERS, UNKNOWN, WITHIN, as_frame, judge
+from minillm.sweeps.found import CELL, DONE, FAILED, runs_of, standings
+from minillm.sweeps.record import record
+from minillm.sweeps.started import begin, begun
+from minillm.sweeps.table import Number, shown, table
+
+ROOT = Path(__file__).parent.parent
+CALIBRATION = {"text": "python-docs", "samples": 6, "length": 16, "gradient_samples": 2}
+READ = {"perplexity": {"text": "python-docs", "length": 32, "tokens": 256}}
+TUNED = {"steps": 2, "batch": 2, "length": 16, "text": "python-docs", "evaluate_every": 1}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny.saved(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+def asked(model: str, **more) -> Sweep:
+    given = {"title": "Tried", "models": [model], "criteria": ["wanda", "magnitude-l1"], "ratios": [0.1, 0.2]}
+    given |= {"calibration": CALIBRATION, "evaluations": [READ], "dtype": "float32", "device": "cpu"}
+    return Sweep.from_json({**given, **more})
+
+
+def run(store: Store, run_id: str, sweep: Sweep) -> list:
+    return list(execute_events(store, run_id, SweepRequest(sweep.to_json()), Pool(10**9)))
+
+
+def test_a_sweep_makes_each_cell_once_and_shares_what_cells_have_in_common(model: str) -> None:
+    store, sweep = Store(), asked(model, seeds=[0, 1], recoveries=["none", TUNED], layers=["", "1-2"])
+    run_id = begin(store, sweep)
+    events = run(store, run_id, sweep)
+    assert events[-1].payload == {"cells": 33, "done": 33, "failed": 0}
+    shares = [event.done for event in events if event.stage == JOB]
+    assert shares == sorted(shares) and shares[-1] == 1000
+    for one in runs_of(store, run_id).values():
+        assert store.score_labels(one) == ["magnitude-l1", "wanda"]
+        made = store.variants(one)
+        assert len(made) == 1 + 8 + 8 and len({v.name for v in made}) == 17
+    first, second = runs_of(store, run_id).values()
+    dense = [r.data for one in (first, second) for r in store.results(one, "perplexity")]
+    assert [data["variant"] for data in dense].count(ORIGINAL) == 1
+    counted = [len(store.results(one, "perplexity")) for one in (first, second)]
+    assert counted == [17, 16]
+    before = everything(store)
+    again = run(store, run_id, sweep)
+    assert again[-1].payload["done"] == 33 and everything(store) == before
+    columns, rows = shown(table(store, run_id, sweep))
+    assert columns[:4] == ["ratio", "criterion", "blocks", "recovery"] and len(rows) == 17
+    assert " ± " not in rows[0][-1] and all(" ± " in row[-1] for row in rows[1:])
+
+
+def everything(store: Store) -> list:
+    return [(r.id, [v.name for v in store.variants(r.id)], len(store.results(r.id))) for r in store.runs()]
+
+
+def numbers(store: Store, run_id: str, sweep: Sweep) -> dict[str, list]:
+    whole = table(store, run_id, sweep)
+    return {str(row.cell): [n.values for n in row.numbers.values()] for row in whole.rows}
+
+
+SCRIPT = """
+import os, sys, json
+from minillm.events import RESULT
+from minillm.pipeline import execute_events
+from minillm.pool import Pool
+from minillm.recipe import SweepRequest
+from minillm.store import Store
+store, run_id, sweep = Store(), sys.argv[1], json.loads(sys.argv[2])
+for event in execute_events(store, run_id, SweepRequest(sweep), Pool(10**9)):
+    if event.payload and event.payload.get("state"):
+        print(event.payload["cell"], flush=True)
+"""
+
+
+def test_killed_half_way_a_sweep_goes_on_with_no_cell_twice_none_lost_and_the_same_numbers(
+    model: str, own_home: Path
+) -> None:
+    sweep = asked(model, recoveries=[{**TUNED, "steps": 3}], ratios=[0.1, 0.15, 0.2])
+    store = Store()
+    killed, whole = begin(store, sweep), begin(store, sweep)
+    given = [sys.executable, "-c", SCRIPT, killed, json.dumps(sweep.to_json())]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "MINILLM_HOME": str(own_home)}
+    with subprocess.Popen(given, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            assert process.stdout.readline()
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    there = [one.state for one in standings(store, killed, sweep)].count(DONE)
+    assert 3 <= there < len(cells(sweep))
+    (run_of_cells,) = runs_of(store, killed).values()
+    kept = {r.id for r in store.results(run_of_cells)}
+    assert run(store, killed, sweep)[-1].payload == {"cells": 7, "done": 7, "failed": 0}
+    assert kept <= {r.id for r in store.results(run_of_cells)}
+    variants = [json.dumps(v.request, sort_keys=True) for v in store.variants(run_of_cells)]
+    assert len(variants) == len(set(variants)) == 1 + 6 + 6
+    measured = [r.data["variant"] for r in store.results(run_of_cells, "perplexity")]
+    assert len(measured) == len(set(measured)) == 7
+    run(store, whole, sweep)
+    assert numbers(store, killed, sweep) == numbers(store, whole, sweep)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (MemoryError(), "not enough memory"),
+        (DoesNotFit("It needs 9 GB, and 2 GB are free; use a smaller dtype."), "needs 9 GB"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "not enough memory"),
+        (ZeroDivisionError("boom"), "no fault of yours"),
+    ],
+)
+def test_a_failing_cell_is_told_and_left_out_and_tried_again_when_asked_again(
+    model: str, monkeypatch: pytest.MonkeyPatch, fault: Exception, says: str
+) -> None:
+    store, sweep = Store(), asked(model)
+    run_id, real = begin(store, sweep), cutting.prune_events
+
+    def failing(lm, plan, *more):
+        if plan.ratio > 0.15 and plan.recipe["criterion"] == "wanda":
+            raise fault
+        return real(lm, plan, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cutting, "prune_events", failing)
+        assert run(store, run_id, sweep)[-1].payload == {"cells": 5, "done": 4, "failed": 1}
+    (failed,) = [one for one in standings(store, run_id, sweep) if one.state == FAILED]
+    assert says in failed.error and failed.cell.criterion == "wanda" and failed.cell.ratio == 0.2
+    assert any(says in note for note in table(store, run_id, sweep).notes)
+    assert run(store, run_id, sweep)[-1].payload["done"] == 5
+
+
+def test_a_scoring_that_fails_takes_its_cells_with_it_and_no_other(model: str, monkeypatch) -> None:
+    store, sweep = Store(), asked(model)
+    run_id, real = begin(store, sweep), sweeping.score
+
+    def failing(work, request):
+        if request.criteria == ("wanda",):
+            raise MiniLLMError("The loss is not a number.")
+        return (yield from real(work, request))
+
+    monkeypatch.setattr(sweeping, "score", failing)
+    assert run(store, run_id, sweep)[-1].payload == {"cells": 5, "done": 3, "failed": 2}
+    failed = [one for one in standings(store, run_id, sweep) if one.state == FAILED]
+    assert {one.cell.criterion for one in failed} == {"wanda"}
+    assert all(one.error == "Scoring by wanda failed: The loss is not a number." for one in failed)
+
+
+def test_a_cell_that_was_cut_off_twice_is_left_out_once(model: str) -> None:
+    store, sweep = Store(), asked(model, criteria=["wanda"], ratios=[0.1])
+    run_id = begin(store, sweep)
+    name = cells(sweep)[1].name(sweep)
+    for _ in range(2):
+        store.add_result(run_id, CELL, {"cell": name, "state": "begun"})
+    assert run(store, run_id, sweep)[-1].payload["failed"] == 1
+    assert "cut off twice" in standings(store, run_id, sweep)[1].error
+    assert run(store, run_id, sweep)[-1].payload["done"] == 2
+
+
+def test_two_processes_do_not_work_at_one_sweep(model: str) -> None:
+    store, sweep = Store(), asked(model)
+    run_id = begin(store, sweep)
+    with sweeping._alone(store, run_id), pytest.raises(BadInput, match="under way in another process"):
+        run(store, run_id, sweep)
+
+
+def test_a_stopped_sweep_keeps_what_is_whole(model: str) -> None:
+    store, sweep = Store(), asked(model)
+    run_id = begin(store, sweep)
+    events = execute_events(store, run_id, SweepRequest(sweep.to_json()), Pool(10**9))
+    for event in events:
+        if event.stage.startswith("cell:") and 0 < event.done < event.total:
+            break
+    events.close()
+    assert store.results(run_id, CELL)[-1].data["state"] == "stopped"
+    assert run(store, run_id, sweep)[-1].payload == {"cells": 5, "done": 5, "failed": 0}
+
+
+def test_without_evaluations_nothing_is_cut_and_scores_tell(model: str) -> None:
+    store, sweep = Store(), asked(model, evaluations=[], criteria=["llm-pruner", "wanda"], ratios=[0.2])
+    run_id = begin(store, sweep)
+    run(store, run_id, sweep)
+    (one,) = runs_of(store, run_id).values()
+    assert [v.name for v in store.variants(one)] == [ORIGINAL]
+    whole = table(store, run_id, sweep)
+    assert [m.name for m in whole.measures][:2] == ["seconds", "peak_bytes"]
+    row = whole.rows[1].numbers
+    assert 0 <= row["overlap channels"].mean <= 1 and row["chance channels"].mean == pytest.approx(0.3, abs=0.25)
+
+
+def test_differences_count_where_they_exceed_the_spread() -> None:
+    near, far, wide, single = Number((1.0, 1.1)), Number((2.0, 2.1)), Number((0.0, 3.0)), Number((1.0,))
+    assert judge(near, far) == MATTERS and judge(near, wide) == WITHIN and judge(near, single) == UNKNOWN
+
+
+def test_the_record_holds_recipe_versions_seeds_hardware_and_every_number(model: str) -> None:
+    store, sweep = Store(), asked(model, seeds=[0, 1], criteria=["random", "wanda"], ratios=[0.2])
+    run_id = begin(store, sweep)
+    run(store, run_id, sweep)
+    told = json.loads(json.dumps(record(store, run_id)))
+    assert Sweep.from_json(told["sweep"]) == sweep and told["versions"]["torch"] and told["hardware"]["cores"]
+    assert {recipe["seed"] for recipe in told["runs"].values()} == {0, 1}
+    assert [len(row["numbers"]) for row in told["rows"]] == [1, 1, 1] and len(told["cells"]) == 5
+    frame = as_frame(table(store, run_id, sweep))
+    assert len(frame) == 1 and frame["matters"][0] in (MATTERS, WITHIN)
+
+
+def test_the_same_file_finds_its_run_again(model: str) -> None:
+    store = Store()
+    assert begun(store, asked(model)) == ""
+    run_id = begin(store, asked(model))
+    assert begun(store, asked(model)) == run_id and begun(store, asked(model, ratios=[0.3])) == ""
+
+
+def written(folder: Path, **fields) -> Path:
+    whole = {"title": "Mine", "models": "smollm2-135m", "criteria": "wanda", "ratios": 0.2, **fields}
+    file = folder / "mine.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"ratio": 0.2}, "Unknown field “ratio”. Did you mean ratios"),
+        ({"criteria": ["wandb"]}, "Did you mean wanda"),
+        ({"criteria": []}, "0 entries"),
+        ({"layers": "27-4"}, "selects no block"),
+        ({"layers": "most"}, "names no blocks"),
+        ({"seeds": "4-0"}, "selects nothing"),
+        ({"ratios": [1.5]}, "number from 0.001 to 0.99"),
+        ({"recoveries": []}, "Recoveries select nothing"),
+        ({"recoveries": [{"step": 3}]}, "Did you mean steps"),
+        ({"evaluations": [{"perplexety": {}}]}, "Did you mean perplexity"),
+        ({"evaluations": [{"perplexity": {"text": "wikitext3"}}]}, "Did you mean wikitext2"),
+        ({"evaluations": [{"tasks": {"tasks": ["boolk"]}}]}, "Did you mean boolq"),
+        ({"evaluations": [{"tasks": {}}]}, "Nothing is asked for"),
+        ({"calibration": {"sample": 3}}, "Did you mean samples"),
+        ({"calibration": {"samples": 0}}, "whole number from 1"),
+        ({"allocations": ["by lot"]}, "Known: "),
+        ({"forms": {"here": {}}, "data": {"wikitext2": 3}, "dtype": "int4"}, "Unknown dtype"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(tmp_path: Path, fields: dict, says: str) -> None:
+    with pytest.raises(BadInput) as told:
+        read_sweep(written(tmp_path, **fields))
+    assert says in str(told.value) and len(str(told.value)) < 400 and "\n" not in str(told.value)
+
+
+def test_what_is_no_file_says_so(tmp_path: Path) -> None:
+    for name, error in (("t99", UnknownName), ("nowhere.yaml", BadInput)):
+        with pytest.raises(error):
+            read_sweep(name)
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("title: [unclosed")
+    with pytest.raises(BadInput, match="is no YAML"):
+        read_sweep(broken)
+    broken.write_text("- a list")
+    with pytest.raises(BadInput, match="must be a table"):
+        read_sweep(broken)
+    with pytest.raises(UnknownName, match="form"):
+        read_sweep(written(tmp_path, forms={"here": {}}), form="there")
+
+
+def test_texts_go_by_the_names_of_data_and_forms_replace_fields(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        calibration={"text": "calibration"},
+        evaluations=[
+            {"perplexity": {"text": "wikitext2"}},
+            {"perplexity": {"text": "ptb"}},
+            {"tasks": {"tasks": ["piqa"]}},
+        ],
+        data={"calibration": "python-docs", "wikitext2": "file:wiki/test.txt", "ptb": None, "tasks": "tasks"},
+        forms={"one": {}, "two": {"ratios": [0.3, 0.4], "seeds": "1-3"}},
+    )
+    sweep = read_sweep(file)
+    assert sweep.calibration["text"] == "python-docs" and sweep.ratios == (0.2,)
+    reads, tasks = sweep.evaluations
+    assert reads["perplexity"]["text"] == f"file:{tmp_path / 'wiki/test.txt'}"
+    assert tasks["tasks"]["data"] == str(tmp_path / "tasks")
+    other = read_sweep(file, "two", tmp_path / "elsewhere", ["bloom-tiny"])
+    assert other.seeds == (1, 2, 3) and other.ratios == (0.3, 0.4) and other.models == ("bloom-tiny",)
+    assert "elsewhere" in other.evaluations[0]["perplexity"]["text"]
+
+
+def test_heads_and_channels_may_be_chosen_by_two(model: str) -> None:
+    sweep = asked(model, criteria=["fms-bp+ziplm"], compensations=["least-squares"], allocations=["sparing"])
+    request = prune_request(sweep, cells(sweep)[1])
+    assert (request.criterion, request.channels_from) == ("fms-bp", "ziplm")
+    assert (request.allocation, request.compensate) == ("sparing", "least-squares")
