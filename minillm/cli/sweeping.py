@@ -30,7 +30,7 @@ def sweep(
     data: Annotated[Path | None, typer.Option(help="The folder that relative file: paths and tasks lie in.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Other models than the file names; repeat it.")] = None,
     again: Annotated[bool, typer.Option("--again", help="From the start, beside what an earlier one found.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write tables here: Markdown, CSV, LaTeX, HTML.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table here as Markdown, CSV, LaTeX and JSON.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run every cell of a sweep, and show the table. Called again, it goes on where it ended.

@@ -58,10 +58,10 @@ def local_rows(task: str, folder: str | Path, confined: bool = False) -> dict[st
 def _read(file: Path, task: str) -> list[Row]:
     rows, number = [], 0
     try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    rows.append(HUB_FORM[task](json.loads(line)))
+        for line in file.read_text(encoding="utf-8").splitlines():
+            number += 1
+            if line.strip():
+                rows.append(HUB_FORM[task](json.loads(line)))
     except (OSError, ValueError, KeyError, TypeError) as fault:
         said = f"has no {fault}" if isinstance(fault, KeyError) else f"cannot be read ({fault})"
         raise BadInput(f"{file.name} is no file of {BENCHMARKS[task].label}: line {number} {said}.") from fault

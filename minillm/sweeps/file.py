@@ -37,8 +37,7 @@ def read_sweep(
     """Read a sweep file, or one of the shipped sweeps by name.
 
     form: one of those the file has (default: its first); folder: where relative file: paths and files of tasks lie
-    (default: beside the file); models: others than the file names. Raises BadInput and UnknownName, one sentence that names the
-    file and the field.
+    (default: beside the file); models: others than the file names. Raises BadInput and UnknownName, in one sentence.
     """
     file = _found(str(name))
     told = _table(file)

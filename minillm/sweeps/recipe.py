@@ -14,6 +14,7 @@ from ..budget import METHODS
 from ..checks import Check, Checked, blocks_of, device, kept, line, number, one_of, optional, several, whole
 from ..criteria import find
 from ..errors import BadInput, UnknownName
+from ..prompts import paper_prompts
 from ..recipe import (
     COMPENSATIONS,
     DTYPES,
@@ -27,6 +28,9 @@ from ..recipe import (
 )
 
 CALIBRATION = ("text", "samples", "length", "gradient_samples")
+PAPER = "paper"
+"""The prompts of the paper's Table 12."""
+
 JOINT = "+"
 """Between who chooses the heads and who the channels: fms-bp+ziplm."""
 
@@ -41,11 +45,16 @@ def _tasks(given: Given) -> Request:
     return EvaluateRequest.from_json({"text": "", "data": HUB, **given})
 
 
+def _generations(given: Given) -> Request:
+    prompts = paper_prompts() if given.get("prompts") == PAPER else given.get("prompts")
+    return GenerateRequest.from_json({**given, "prompts": prompts})
+
+
 MEASURES: dict[str, Callable[[Given], Request]] = {
     "perplexity": _perplexity,
     "tasks": _tasks,
     "efficiency": ProfileRequest.from_json,
-    "generations": GenerateRequest.from_json,
+    "generations": _generations,
 }
 """What can be measured of every model of a sweep: {name: what makes the request of its settings}."""
 
