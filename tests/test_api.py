@@ -24,6 +24,7 @@ STARTING = {
     "start_fidelity",
     "start_allocate",
     "start_sparsify",
+    "start_sweep",
 }
 OTHERS = {
     "begin",
@@ -39,6 +40,7 @@ OTHERS = {
     "run_as_commands",
     "save_report",
     "save_tables",
+    "save_sweep",
     "set_storage_bound",
     "drop_weights",
     "delete_run",

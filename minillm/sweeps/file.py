@@ -40,19 +40,41 @@ def read_sweep(
     (default: beside the file); models: others than the file names. Raises BadInput and UnknownName, in one sentence.
     """
     file = _found(str(name))
-    told = _table(file)
+    beside = None if file.parent == FILES else file.parent
     try:
-        fields = _resolved(told, form, Path(folder) if folder else None if file.parent == FILES else file.parent)
-        return Sweep.from_json({**fields, "models": models} if models else fields)
+        return _sweep(_table(file), form, Path(folder) if folder else beside, models)
     except UnknownName:
         raise
     except BadInput as fault:
         raise BadInput(f"{file.name}: {fault}") from fault
 
 
+def sweep_from(text: str, form: str = "", folder: Path | None = None) -> Sweep:
+    """`read_sweep` for the text of a file."""
+    return _sweep(_parsed(text, "What is asked"), form, folder, None)
+
+
+def _sweep(told: Table, form: str, folder: Path | None, models: list[str] | None) -> Sweep:
+    fields = _resolved(told, form, folder)
+    return Sweep.from_json({**fields, "models": models} if models else fields)
+
+
 def forms_of(name: str | Path) -> list[str]:
     """The forms a sweep file has, the default first; empty where it has only itself."""
-    return list(_table(_found(str(name))).get("forms") or {})
+    return _forms(_table(_found(str(name))))
+
+
+def forms_in(text: str) -> list[str]:
+    """`forms_of` for the text of a file; empty where it cannot be read."""
+    try:
+        return _forms(_parsed(text, "What is asked"))
+    except BadInput:
+        return []
+
+
+def _forms(told: Table) -> list[str]:
+    forms = told.get("forms")
+    return [str(name) for name in forms] if isinstance(forms, dict) else []
 
 
 def _found(name: str) -> Path:
@@ -69,25 +91,34 @@ def _found(name: str) -> Path:
 
 def _table(file: Path) -> Table:
     try:
-        told = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return _parsed(file.read_text(encoding="utf-8"), file.name)
     except (OSError, UnicodeDecodeError) as fault:
         raise BadInput(f"{file.name} cannot be read ({fault}).") from fault
+
+
+def _parsed(text: str, name: str) -> Table:
+    try:
+        told = yaml.safe_load(text)
     except yaml.YAMLError as fault:
         said = " ".join(str(fault).split())
-        raise BadInput(f"{file.name} is no YAML ({said[:160]}).") from fault
+        raise BadInput(f"{name} is no YAML ({said[:160]}).") from fault
     if not isinstance(told, dict):
-        raise BadInput(f"{file.name} is no sweep: it must be a table with title, models, criteria and ratios.")
+        raise BadInput(f"{name} is no sweep: it must be a table with title, models, criteria and ratios.")
     return told
 
 
 def _resolved(told: Table, form: str, folder: Path | None) -> Table:
     """The fields of a `Sweep` in one form, texts by the names they have everywhere."""
     fields = {name: value for name, value in told.items() if name not in MORE}
-    forms, data = told.get("forms") or {}, dict(told.get("data") or {})
+    forms, data = told.get("forms") or {}, told.get("data") or {}
+    if not isinstance(forms, dict) or not isinstance(data, dict):
+        raise BadInput("Forms and data are tables: forms by name, and texts by the name they have in the file.")
     chosen = form or next(iter(forms), "")
     if chosen:
         if chosen not in forms:
             raise UnknownName("form", chosen, forms or {"(none)"})
+        if not isinstance(forms[chosen], dict | None):
+            raise BadInput(f"The form {chosen} is a table of the fields that it replaces.")
         own = dict(forms[chosen] or {})
         data = {**_shared_data(own.pop("data", None)), **data}
         fields |= own
