@@ -15,6 +15,7 @@ from minillm.store import Store
 from minillm.sweeps import shipped
 from minillm.sweeps.export import FORMATS, text_of
 from minillm.sweeps.found import standings, sweep_of
+from minillm.sweeps.possible import check_possible
 from minillm.sweeps.record import sweep_in
 from minillm.sweeps.started import begin as begin_sweep
 from minillm.sweeps.started import begun
@@ -126,7 +127,11 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     page.chosen.input(chosen, page.chosen, [page.text, page.form], **QUIET)
     page.text.blur(reread, [page.text, page.form], page.form, **QUIET)
     shell.starts(
-        page.start.click, partial(begin, store), [page.text, page.form, page.folder], "sweep", without_run=True
+        page.start.click,
+        partial(begin, store, ctx.confined),
+        [page.text, page.form, page.folder],
+        "sweep",
+        without_run=True,
     )
     shell.runs_again(page.panel)
     slow = {**ACT, "show_progress": "minimal"}
@@ -148,12 +153,12 @@ def reread(text: str, form: str) -> Any:
     return gr.Dropdown(choices=forms, value=form if form in forms else next(iter(forms), None), visible=bool(forms))
 
 
-def begin(store: Store, run_id: str, text: str, form: str, folder: str) -> int:
+def begin(store: Store, confined: bool, run_id: str, text: str, form: str, folder: str) -> int:
     """Run every cell of a sweep, given as YAML; returns the job's number. The same sweep goes on where it ended.
 
     form: one of those the text offers, or empty; folder: where relative file: paths and files of tasks lie.
     """
-    asked = _experiments.asked_for(text, form, folder)
+    asked = check_possible(_experiments.asked_for(text, form, folder), confined)
     return jobs.submit(store, begun(store, asked) or begin_sweep(store, asked), SweepRequest(asked.to_json()))
 
 

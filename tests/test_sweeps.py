@@ -407,3 +407,58 @@ def test_a_table_is_exported_as_text_that_can_be_read_again(model: str, tmp_path
     assert files["table.md"].count("|---") >= 1 and "±" in files["table.md"] and "flatters" in files["table.md"]
     assert r"\toprule" in files["table.tex"] and r"$\pm$" in files["table.tex"]
     assert all(line.endswith((r"\\", "}", "rule")) or line[:1] in "%\\" for line in files["table.tex"].splitlines())
+
+
+def test_what_cannot_be_is_said_before_anything_runs(model: str, tmp_path: Path) -> None:
+    from minillm.sweeps.possible import check_possible
+
+    tasks = {"tasks": {"tasks": ["boolq"], "data": str(tmp_path)}}
+    for wrong, says in (
+        ({"models": ["smollm2-135n"]}, "Did you mean smollm2-135m"),
+        ({"models": ["smollm2-135m"], "layers": ["40-50"]}, "blocks 0 to 29"),
+        ({"evaluations": [{"perplexity": {"text": f"file:{tmp_path}/none.txt"}}]}, "There is no file"),
+        ({"evaluations": [tasks]}, r"BoolQ needs boolq/\*.jsonl"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            check_possible(asked(model, **wrong))
+    assert check_possible(asked(model)) == asked(model)
+    with pytest.raises(BadInput):
+        check_possible(asked(model), confined=True)
+
+
+def test_a_data_set_out_of_reach_and_an_unreachable_ratio_fail_their_cells_alone(model: str) -> None:
+    store = Store()
+    sweep = asked(model, ratios=[0.1, 0.9], criteria=["magnitude-l1"])
+    run_id = begin(store, sweep)
+    assert run(store, run_id, sweep)[-1].payload == {"cells": 3, "done": 2, "failed": 1}
+    assert "the largest ratio" in standings(store, run_id, sweep)[2].error
+    out = asked(model, evaluations=[{"perplexity": {"text": "wikitext2", "tokens": 256}}], criteria=["magnitude-l1"])
+    other = begin(store, out)
+    assert run(store, other, out)[-1].payload["failed"] == 3
+    assert all("cannot be fetched" in one.error or "data set" in one.error for one in standings(store, other, out))
+
+
+def test_the_command_line_runs_a_sweep_and_goes_on_with_it(run, folder, tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        models=[str(folder)],
+        criteria=["magnitude-l1", "wanda"],
+        ratios=[0.1],
+        dtype="float32",
+        calibration=CALIBRATION,
+        evaluations=[READ],
+    )
+    code, out, err = run("sweep", file, "--out", "tables", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert [cell["state"] for cell in told["cells"]] == ["done"] * 3 and "wanda" in err
+    assert (tmp_path / "tables" / "table.md").read_text().startswith("## Mine")
+    code, out, err = run("sweep", file)
+    assert code == 0 and "goes on" in err and "3 of 3 cells done" in out
+    code, out, err = run("runs", "compare", told["run"], "--json")
+    assert code == 0 and [one["matters"] for one in json.loads(out)] == ["not known: one seed"]
+    code, out, err = run("sweep", "--list")
+    assert code == 0 and "Table 12" in out and "embedded" in out
+    for words, says in ((["sweep", "t99"], "Unknown sweep"), (["runs", "compare", "ffffffff"], "There is no run")):
+        code, out, err = run(*words)
+        assert code == 2 and says in err and len(err.splitlines()) == 1

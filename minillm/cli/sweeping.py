@@ -38,11 +38,12 @@ def sweep(
     Example: python -m minillm sweep t1 --form local --data DATA --out t1
     """
     from ..sweeps import read_sweep
+    from ..sweeps.possible import check_possible
 
     if listed or not file:
         _list(as_json)
         return
-    asked = read_sweep(file, form, data, model)
+    asked = check_possible(read_sweep(file, form, data, model))
     from ..store import Store
 
     store = Store()
