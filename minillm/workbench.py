@@ -73,16 +73,11 @@ class Workbench:
 
     def scoring(self, criterion: str, settings: dict[str, Any]) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
-        return self.scoring_cost(self.recipe, criterion, settings)
-
-    @staticmethod
-    def scoring_cost(recipe: RunRecipe, criterion: str, settings: dict[str, Any]) -> float:
-        """`scoring` for a run that is not there yet."""
         chosen, record = Settings.of(**settings), find(criterion)
         passes = {BACKPROP: 3, ZEROTH_ORDER: 2 * chosen.directions, SUBMODELS: chosen.submodels * chosen.rounds}
-        rows = record.activations * recipe.samples
-        rows += passes.get(record.gradient or "", 0) * recipe.gradient_samples
-        return max(LOADING / 3, rows * recipe.length)
+        rows = record.activations * self.recipe.samples
+        rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples
+        return max(LOADING / 3, rows * self.recipe.length)
 
     def check_memory(self, lm: LoadedModel, criterion: str, settings: dict[str, Any]) -> None:
         """Raise DoesNotFit where scoring is forecast to take more than the device has left beside the model."""

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
+import plotly.graph_objects as go
 
 from minillm import jobs
 from minillm.paths import written_whole
@@ -26,6 +27,7 @@ from ._address import fetched
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._host import PlotlyHost
+from ._report_sections import Picture
 from ._sweep_pictures import pictures
 
 TITLE = "Experiments"
@@ -86,7 +88,9 @@ def lay_out() -> Page:
         save = gr.Button("Save", elem_id="save-sweep", scale=0, min_width=110)
         file = gr.DownloadButton("File", visible="hidden", elem_id="sweep-file")
     hosts = [
-        PlotlyHost("", "", empty="Drawn once there are numbers.", elem_id=f"sweep-plot-{i}", visible=i == 0)
+        PlotlyHost(
+            f"Picture {i + 1}", "", empty="Drawn once there are numbers.", elem_id=f"sweep-plot-{i}", visible=i == 0
+        )
         for i in range(MOST_PICTURES)
     ]
     gr.Markdown("## Which differences matter")
@@ -181,9 +185,14 @@ def looked(store: Store, run_id: str, seen: str) -> list[Any]:
         return [gr.skip() for _ in range(3 + MOST_PICTURES)]
     whole = table(store, run_id, asked)
     drawn = pictures(store, run_id, whole)[:MOST_PICTURES]
-    shown = [gr.update(value=one.figure, visible=True) for one in drawn]
+    shown = [gr.update(value=_captioned(one), visible=True) for one in drawn]
     shown += [gr.update(value=None, visible=not shown and i == 0) for i in range(MOST_PICTURES - len(drawn))]
     return [now, _experiments.numbers(whole), _experiments.differences(whole), *shown]
+
+
+def _captioned(one: Picture) -> go.Figure:
+    """The figure with its own heading in its caption: which pictures there are is known only with the sweep."""
+    return one.figure.update_layout(meta={**one.figure.layout.meta, "caption": f"{one.heading}. {one.caption}"})
 
 
 def save_sweep(store: Store, run_id: str, kind: str) -> str:

@@ -400,10 +400,10 @@ def test_a_table_is_exported_as_text_that_can_be_read_again(model: str, tmp_path
     files = {file.name: file.read_text() for file in write_all(store, run_id, tmp_path)}
     assert set(files) == {"table.md", "table.csv", "table.tex", "record.json", "differences.csv"}
     frame = pd.read_csv(tmp_path / "table.csv")
-    values = table(store, run_id, sweep).rows[2].numbers["perplexity python-docs 32"]
-    assert frame["perplexity python-docs 32"][2] == pytest.approx(values.mean)
-    assert frame["perplexity python-docs 32 spread"][2] == pytest.approx(values.spread)
-    assert frame["perplexity python-docs 32 seeds"].tolist() == [1, 2, 2]
+    values = table(store, run_id, sweep).rows[2].numbers["perplexity python-docs 32 256"]
+    assert frame["perplexity python-docs 32 256"][2] == pytest.approx(values.mean)
+    assert frame["perplexity python-docs 32 256 spread"][2] == pytest.approx(values.spread)
+    assert frame["perplexity python-docs 32 256 seeds"].tolist() == [1, 2, 2]
     assert files["table.md"].count("|---") >= 1 and "±" in files["table.md"] and "flatters" in files["table.md"]
     assert r"\toprule" in files["table.tex"] and r"$\pm$" in files["table.tex"]
     assert all(line.endswith((r"\\", "}", "rule")) or line[:1] in "%\\" for line in files["table.tex"].splitlines())

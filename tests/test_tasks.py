@@ -118,3 +118,34 @@ def test_a_data_set_out_of_reach_says_so(lm: LoadedModel) -> None:
 def test_the_real_files_are_of_the_form(name: str) -> None:
     rows = task_rows.local_rows(name, DATA)
     assert all(rows.values()) and sum(map(len, rows.values())) >= 1000
+
+
+def test_a_job_keeps_an_accuracy_and_does_not_measure_it_twice(folder: Path, tmp_path: Path) -> None:
+    from minillm.pipeline import execute_events
+    from minillm.pool import Pool
+    from minillm.recipe import EvaluateRequest, RunRecipe
+    from minillm.store import Store
+
+    store, model = Store(), tiny.saved(tmp_path / "model", tiny.llama(max_position_embeddings=2048))
+    run_id = store.create_run(RunRecipe(str(model), "float32", "cpu"))
+    request = EvaluateRequest(text="", tasks=("piqa", "boolq"), limit=2, data=str(folder))
+    for _ in range(2):
+        found = list(execute_events(store, run_id, request, Pool(10**9)))[-1].payload
+        assert set(found["accuracy"]["original"]) == {"piqa", "boolq"} and found["perplexity"] == {}
+    kept = [result.data for result in store.results(run_id, "accuracy")]
+    assert [(data["task"], data["items"], data["source"]) for data in kept] == [
+        ("piqa", 2, "local"),
+        ("boolq", 2, "local"),
+    ]
+
+
+def test_the_command_line_measures_tasks(run, folder: Path, tmp_path: Path) -> None:
+    model = tiny.saved(tmp_path / "long", tiny.llama(max_position_embeddings=2048))
+    words = ("evaluate", "--model", model, "--task", "piqa", "--data", folder, "--json")
+    code, out, err = run(*words)
+    assert code == 0, err
+    (told,) = json.loads(out)
+    assert told["items"] == 4 and told["chance"] == 0.5 and 0 < told["acc_stderr"] < 1
+    for more, says in ((("--text", "python-docs"), "measured apart"), (("--task", "boolk"), "Did you mean boolq")):
+        code, out, err = run(*words, *more)
+        assert code == 2 and says in err and len(err.splitlines()) == 1

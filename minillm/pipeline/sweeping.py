@@ -9,6 +9,7 @@ need what it could not make.
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -18,12 +19,12 @@ from ..errors import BadInput, MiniLLMError
 from ..events import RESULT, Event, Events, relay
 from ..faults import out_of_memory, sentence
 from ..measured import Kept
-from ..recipe import EvaluateRequest, GenerateRequest, ProfileRequest, RecoverRequest, SweepRequest
+from ..recipe import EvaluateRequest, GenerateRequest, ProfileRequest, RecoverRequest, ScoreRequest, SweepRequest
 from ..steps import JOB, LOADING, Steps
 from ..store import Store
 from ..sweeps.cells import Cell, cells, in_groups, prune_request, recover_request, score_requests
 from ..sweeps.found import BEGUN, CELL, DONE, FAILED, RUN, STOPPED, cut_off, finished, missing, runs_of, variant_of
-from ..sweeps.recipe import Sweep, measurement
+from ..sweeps.recipe import JOINT, Sweep, measurement
 from ..workbench import Found, Workbench
 from .cutting import prune, recover
 from .measuring import evaluate, profile, score, task_cost
@@ -40,22 +41,41 @@ LOST = (
 )
 
 
+@dataclass(frozen=True)
+class Group:
+    """What is still to do in one run: cells, and scorings {label: request} that they need; done: cells that are."""
+
+    work: Workbench
+    todo: list[Cell]
+    scorings: dict[str, ScoreRequest]
+    done: int
+
+
 def sweep(bench: Workbench, request: SweepRequest) -> Found:
     """Run what is not there yet. The result counts cells: {"done", "failed", "cells"}; events are Event("cell:NAME",
     thousandths, 1000, at its end {"cell", "state", "error", "seconds"}), and Event("score:MODEL:SEED:LABEL", …)."""
     asked = Sweep.from_json(request.sweep)
     with _alone(bench.store, bench.run_id):
         every = cells(asked)
-        steps, states = Steps(_costs(asked, every)), list[str]()
-        for model, seed, members in in_groups(every):
-            work = _workbench(bench, asked, model, seed)
-            todo = [cell for cell in members if not finished(Kept(work.store, work.run_id), asked, cell)]
-            states += [DONE] * (len(members) - len(todo))
-            unscored = yield from _score(work, asked, todo, steps)
-            for cell in todo:
-                one = _attempt(bench, work, asked, cell, unscored)
+        groups = [_group(bench, asked, model, seed, members) for model, seed, members in in_groups(every)]
+        steps, states = Steps(_costs(asked, groups)), [DONE] * sum(group.done for group in groups)
+        for group in groups:
+            unscored = yield from _score(group, steps)
+            for cell in group.todo:
+                one = _attempt(bench, group.work, asked, cell, unscored)
                 states.append((yield from steps.take(_stage(asked, cell), one)))
     return {"cells": len(every), "done": states.count(DONE), "failed": states.count(FAILED)}
+
+
+def _group(bench: Workbench, asked: Sweep, model: str, seed: int, members: list[Cell]) -> Group:
+    """The run that the cells of a model and a seed share, and what it still lacks."""
+    work = _workbench(bench, asked, model, seed)
+    kept = Kept(work.store, work.run_id)
+    todo = [cell for cell in members if not finished(kept, asked, cell)]
+    needed = {name for cell in todo if not cell.dense for name in cell.criterion.split(JOINT)}
+    every = score_requests(asked).items()
+    scorings = {label: one for label, one in every if one.criteria[0] in needed and label not in kept.labels}
+    return Group(work, todo, scorings, len(members) - len(todo))
 
 
 @contextmanager
@@ -87,33 +107,31 @@ def _stage(asked: Sweep, cell: Cell) -> str:
     return f"cell:{cell.name(asked)}"
 
 
-def _score(work: Workbench, asked: Sweep, todo: list[Cell], steps: Steps) -> Generator[Event, None, dict[str, str]]:
+def _score(group: Group, steps: Steps) -> Generator[Event, None, dict[str, str]]:
     """Score what the cells to come need and the run has not; returns {label: why it could not be}."""
-    needed = {name for cell in todo if not cell.dense for name in cell.criterion.split("+")}
     faults: dict[str, str] = {}
-    for label, request in score_requests(asked).items():
-        if request.criteria[0] not in needed or label in work.store.score_labels(work.run_id):
-            continue
-        stage = _scoring(work.recipe.model, work.recipe.seed, label)
-
-        def scored(request: Any = request, stage: str = stage) -> Events:
-            error = yield from _caught(work, one_step(stage, score(work, request)))
-            yield Event(RESULT, 1, 1, error)
-
-        error = yield from steps.take(stage, scored())
+    for label, request in group.scorings.items():
+        stage = _scoring(group.work, label)
+        error = yield from steps.take(stage, _scored(group.work, request, stage))
         if error:
             faults[label] = f"Scoring by {label} failed: {error}"
     return faults
 
 
-def _scoring(model: str, seed: int, label: str) -> str:
-    return f"score:{model}:{seed}:{label}"
+def _scored(work: Workbench, request: ScoreRequest, stage: str) -> Events:
+    """One scoring; the result is why it failed, empty where it did not."""
+    error = yield from _caught(work, one_step(stage, score(work, request)))
+    yield Event(RESULT, 1, 1, error)
+
+
+def _scoring(work: Workbench, label: str) -> str:
+    return f"score:{work.recipe.model}:{work.recipe.seed}:{label}"
 
 
 def _attempt(bench: Workbench, work: Workbench, asked: Sweep, cell: Cell, unscored: dict[str, str]) -> Events:
     """Make one cell, and keep how that ended; the result is its state."""
     name, stage = cell.name(asked), _stage(asked, cell)
-    lacking = next((why for label, why in unscored.items() if label.split(" ")[0] in cell.criterion.split("+")), "")
+    lacking = next((why for label, why in unscored.items() if label.split(" ")[0] in cell.criterion.split(JOINT)), "")
     lost = cut_off(bench.store, bench.run_id, name) >= TWICE
     began, error = time.monotonic(), lacking or (LOST if lost else "")
     yield Event(stage, 0, 1000)
@@ -186,16 +204,14 @@ def one_step(stage: str, found: Found) -> Events:
                 yield Event(stage)
 
 
-def _costs(asked: Sweep, every: list[Cell]) -> dict[str, float]:
-    """What each step of a sweep should cost, in tokens through its first model."""
+def _costs(asked: Sweep, groups: list[Group]) -> dict[str, float]:
+    """What each step to come should cost, in tokens through the first model."""
     found = {}
-    rows = asked.recipe(asked.models[0], asked.seeds[0])
-    for model, seed, members in in_groups(every):
-        weight = _size(model) / _size(asked.models[0])
-        for label, request in score_requests(asked).items():
-            pool = Workbench.scoring_cost(rows, request.criteria[0], request.settings)
-            found[_scoring(model, seed, label)] = weight * pool
-        for cell in members:
+    for group in groups:
+        weight = _size(group.work.recipe.model) / _size(asked.models[0])
+        for label, request in group.scorings.items():
+            found[_scoring(group.work, label)] = weight * group.work.scoring(request.criteria[0], request.settings)
+        for cell in group.todo:
             found[_stage(asked, cell)] = weight * sum(_parts(asked, cell, list(asked.evaluations)).values())
     return found
 

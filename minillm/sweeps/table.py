@@ -130,7 +130,8 @@ def read(kind: str, data: dict[str, Any], entry: dict[str, Any]) -> Iterable[tup
         name = text_label(data["text"])
         many = f", {data['asked_tokens']:,} tokens" if data.get("asked_tokens") else ""
         label = f"{name} perplexity, window {data['length']}{many}"
-        yield Measure(f"perplexity {name} {data['length']}", label, LOW), float(data["value"])
+        few = f" {data['asked_tokens']}" if many else ""
+        yield Measure(f"perplexity {name} {data['length']}{few}", label, LOW), float(data["value"])
     elif kind == ACCURACY:
         yield from _accuracies(data)
     elif kind == EFFICIENCY:
