@@ -27,7 +27,7 @@ from minillm.store import Store
 from minillm.sweeps import Sweep, cells, read_sweep
 from minillm.sweeps.cells import prune_request
 from minillm.sweeps.compare import MATTERS, UNKNOWN, WITHIN, as_frame, judge
-from minillm.sweeps.export import as_markdown, write_all
+from minillm.sweeps.export import as_markdown, text_of, write_all
 from minillm.sweeps.file import forms_of, shipped
 from minillm.sweeps.found import CELL, DONE, FAILED, runs_of, standings
 from minillm.sweeps.printed import printed, printed_tables
@@ -347,6 +347,13 @@ def test_generations_are_written_once(model: str) -> None:
         assert run(store, run_id, sweep)[-1].payload["done"] == 2
     (one,) = runs_of(store, run_id).values()
     assert [r.data["variant"] for r in store.results(one, "generation")] == ["original", "pruned-1"]
+    columns, rows = shown(table(store, run_id, sweep))
+    assert columns == ["ratio", "criterion", "prompt", "text"] and [row[1:3] for row in rows] == [
+        ["dense", "Why?"],
+        ["wanda", "Why?"],
+    ]
+    assert "Why?" in text_of(store, run_id, "csv") and "Why?" in text_of(store, run_id, "tex")
+    assert len(record(store, run_id)["texts"]) == 2 and "| Why? |" in text_of(store, run_id, "md")
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -23,7 +23,8 @@ LATEX |= {"±": r"$\pm$", "–": "--", "\\": r"\textbackslash{}", "^": r"\textas
 def as_markdown(whole: Table) -> str:
     """A heading, the table, what the paper prints of it, and the notes."""
     columns, rows = shown(whole)
-    parts = [f"## {whole.sweep.title}", "", *_pipes(columns, rows, len(_words(whole))), ""]
+    words = len(_words(whole)) if whole.measures else len(columns)
+    parts = [f"## {whole.sweep.title}", "", *_pipes(columns, rows, words), ""]
     for one in printed(whole.sweep):
         parts += [f"Printed in the paper ({one.table}, {one.model}):", "", *_pipes(*_reference(one), 2), ""]
         parts += [one.note, ""] if one.note else []
@@ -50,6 +51,10 @@ def as_csv(whole: Table) -> str:
     value beside it where the model is the paper's."""
     out, references = io.StringIO(), printed(whole.sweep)
     writer = csv.writer(out, lineterminator="\n")
+    if whole.texts and not whole.measures:
+        columns, lines = shown(whole)
+        writer.writerows([columns, *lines])
+        return out.getvalue()
     named = [f"{m.name}{part}" for m in whole.measures for part in ("", " spread", " seeds", " paper")]
     writer.writerow(
         ["model", "ratio", "criterion", "blocks", "allocation", "compensation", "recovery", *named, "failed"]
@@ -71,10 +76,11 @@ def as_csv(whole: Table) -> str:
 def as_latex(whole: Table) -> str:
     """A table environment with booktabs' rules, and the notes as comments."""
     columns, rows = shown(whole)
-    words = len(_words(whole))
+    words = len(_words(whole)) if whole.measures else len(columns)
     lines = [f"% {note}" for note in whole.notes]
     lines += [r"\begin{table}", r"\centering", f"\\caption{{{_escaped(whole.sweep.title)}}}"]
-    lines += [f"\\begin{{tabular}}{{{'l' * words}{'r' * (len(columns) - words)}}}", r"\toprule"]
+    kind = "p{0.3\\textwidth}" if whole.texts and not whole.measures else "l"
+    lines += [f"\\begin{{tabular}}{{{kind * words}{'r' * (len(columns) - words)}}}", r"\toprule"]
     lines += [" & ".join(map(_escaped, columns)) + r" \\", r"\midrule"]
     lines += [" & ".join(map(_escaped, row)) + r" \\" for row in rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"

@@ -44,6 +44,7 @@ def record(store: Store, run_id: str) -> dict[str, Any]:
             }
             for row in whole.rows
         ],
+        "texts": [{**whole.row_words(one), "prompt": one.prompt, "text": one.text} for one in whole.texts],
         "notes": whole.notes,
     }
 

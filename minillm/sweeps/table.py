@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..benchmarks import BENCHMARKS
-from ..measured import ACCURACY, EFFICIENCY, PERPLEXITY, Kept
+from ..measured import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, Kept
 from ..store import Store
 from ..texts import parse, same_text
 from .cells import DENSE, Cell, recovery_label, without_seed
@@ -62,15 +62,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a cell wrote to a prompt."""
+
+    cell: Cell
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """A sweep's numbers, with what must be said beside them."""
+    """A sweep's numbers, with what must be said beside them; texts: what its cells wrote, where they were asked to."""
 
     sweep: Sweep
     rows: list[Row]
     measures: list[Measure]
     notes: list[str] = field(default_factory=list)
+    texts: list[Written] = field(default_factory=list)
 
-    def row_words(self, row: Row) -> dict[str, str]:
+    def row_words(self, row: Row | Written) -> dict[str, str]:
         """{column: words} of what was done: only what is not the same in all rows."""
         cell, asked = row.cell, self.sweep
         words = {"model": cell.model} if len(asked.models) > 1 else {}
@@ -93,6 +103,7 @@ def table(store: Store, run_id: str, asked: Sweep) -> Table:
     kept = {run: Kept(store, run) for run in {one.run for one in found if one.run}}
     measures: dict[str, Measure] = {}
     rows: dict[Cell, list[tuple[Standing, dict[str, float]]]] = {}
+    texts: list[Written] = []
     for one in found:
         values: dict[str, float] = {}
         if one.variant and one.state == DONE:
@@ -100,10 +111,12 @@ def table(store: Store, run_id: str, asked: Sweep) -> Table:
                 for measure, value in read(kind, data, asked.evaluations[place]):
                     measures.setdefault(measure.name, measure)
                     values[measure.name] = value
+                if kind == GENERATION:
+                    texts.append(Written(one.cell, data["prompt"], data["text"]))
         rows.setdefault(without_seed(one.cell), []).append((one, values))
     _add_scored(store, asked, rows, measures)
     made = [_row(cell, members) for cell, members in rows.items()]
-    return Table(asked, made, _with_average(made, list(measures.values())), list(notes(asked, found)))
+    return Table(asked, made, _with_average(made, list(measures.values())), list(notes(asked, found)), texts)
 
 
 def _add_scored(store: Store, asked: Sweep, rows: Any, measures: dict[str, Measure]) -> None:
@@ -204,7 +217,11 @@ def written(number: Number | None, measure: Measure) -> str:
 
 
 def shown(whole: Table) -> tuple[list[str], list[list[str]]]:
-    """(columns, rows) in words."""
+    """(columns, rows) in words: numbers, or where there are none what was written, a prompt a row."""
+    if whole.texts and not whole.measures:
+        by_prompt = sorted(whole.texts, key=lambda one: whole.texts.index(_first(whole.texts, one.prompt)))
+        lines = [[*whole.row_words(one).values(), one.prompt, " ".join(one.text.split())] for one in by_prompt]
+        return [*whole.row_words(whole.texts[0]), "prompt", "text"], lines
     first = whole.row_words(whole.rows[0]) if whole.rows else {}
     columns = [*first, *(measure.label for measure in whole.measures)]
     rows = []
@@ -213,6 +230,10 @@ def shown(whole: Table) -> tuple[list[str], list[list[str]]]:
         values = [written(row.numbers.get(measure.name), measure) for measure in whole.measures]
         rows.append([*words, *values])
     return columns, rows
+
+
+def _first(texts: list[Written], prompt: str) -> Written:
+    return next(one for one in texts if one.prompt == prompt)
 
 
 def is_dense(row: Row) -> bool:
