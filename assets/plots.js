@@ -115,9 +115,34 @@
     link.remove();
   };
 
-  window.MiniHost = async (element, props, trigger, watch) => {
+  const library = async () => {
     while (!window.MiniPlotly) await new Promise(done => setTimeout(done, 30));
-    const Plotly = window.MiniPlotly, find = name => element.querySelector(".plot-" + name);
+    return window.MiniPlotly;
+  };
+
+  /* A figure as the address of a PNG made for paper: black on white, its heading above, whatever the page looks like.
+     size: {width, height} in pixels; without it, as large as on a wide page. */
+  window.MiniPicture = async (heading, json, size) => {
+    const Plotly = await library(), top = 40, scale = 2, width = size?.width ?? 1000;
+    const {data, layout} = dressed(json, LIGHT, width), given = JSON.parse(json).layout;
+    const height = size?.height ?? Math.min(given.height ?? 360, (given.meta?.aspect ?? Infinity) * width);
+    const picture = new Image();
+    Object.assign(layout, {width, height, autosize: false});
+    picture.src = await Plotly.toImage({data, layout}, {format: "png", scale, width, height});
+    await picture.decode();
+    const sheet = Object.assign(document.createElement("canvas"), {width: scale * width, height: scale * (height + top)});
+    const pen = sheet.getContext("2d");
+    pen.fillStyle = "white";
+    pen.fillRect(0, 0, sheet.width, sheet.height);
+    pen.fillStyle = LIGHT.text;
+    pen.font = `600 ${15 * scale}px system-ui, sans-serif`;
+    pen.fillText(heading, 12 * scale, 26 * scale);
+    pen.drawImage(picture, 0, scale * top);
+    return sheet.toDataURL("image/png");
+  };
+
+  window.MiniHost = async (element, props, trigger, watch) => {
+    const Plotly = await library(), find = name => element.querySelector(".plot-" + name);
     const plot = find("mount"), words = JSON.parse(decodeURIComponent(find("figure").dataset.words));
     let width = 0, drawn = null;
 
@@ -132,24 +157,9 @@
       setTimeout(() => URL.revokeObjectURL(address), 1000);
     };
 
-    /* The picture is made for paper: black on white, its heading above, whatever the page looks like. */
     const savePng = async () => {
-      const size = {width: Math.max(plot.clientWidth, 640), height: plot.clientHeight}, top = 40, scale = 2;
-      const {data, layout} = dressed(props.value, LIGHT, size.width);
-      const picture = new Image();
-      picture.src = await Plotly.toImage({data, layout: {...layout, ...size, autosize: false}}, {format: "png", scale, ...size});
-      await picture.decode();
-      const sheet = Object.assign(document.createElement("canvas"), {
-        width: scale * size.width, height: scale * (size.height + top),
-      });
-      const pen = sheet.getContext("2d");
-      pen.fillStyle = "white";
-      pen.fillRect(0, 0, sheet.width, sheet.height);
-      pen.fillStyle = LIGHT.text;
-      pen.font = `600 ${15 * scale}px system-ui, sans-serif`;
-      pen.fillText(words.heading, 12 * scale, 26 * scale);
-      pen.drawImage(picture, 0, scale * top);
-      save(named() + ".png", sheet.toDataURL("image/png"));
+      const size = {width: Math.max(plot.clientWidth, 640), height: plot.clientHeight};
+      save(named() + ".png", await window.MiniPicture(words.heading, props.value, size));
     };
 
     const clicked = event => {

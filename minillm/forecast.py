@@ -209,7 +209,8 @@ def _backprop(job: Job) -> dict[str, Parts]:
     several = _batch_tokens(job, at_once) < rows * job.length
     kept = {"block inputs": len(job.groups) * _hidden(job, rows, each), "hidden states": _hidden(job, rows, each)}
     clean = _observing(job) if job.criterion.activations else {}
-    back = _weights(job) * (each * (1 + several) + FLOAT32 * second)
+    # Of several batches the sums wait for the last; of one, each linear's gradient goes before the next is made.
+    back = ((_weights(job) if several else 0) + _linear(job)) * (each + FLOAT32 * second)
     return {
         "forward walk": {**kept, **clean, "one batch": max(clean.get("one batch", 0), _inside(job, at_once, each))},
         "loss": {**kept, "its gradient": 2 * _hidden(job, rows, each), "logits": 3 * FLOAT32 * _chunk(job)},

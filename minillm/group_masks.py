@@ -28,11 +28,14 @@ Place = tuple[int, str]
 AT_ONCE = 16
 
 
-def masked_weights(family: Family, groups: BlockGroups, block: nn.Module, mask: Mapping[str, Tensor]) -> Weights:
+def masked_weights(
+    family: Family, groups: BlockGroups, block: nn.Module, mask: Mapping[str, Tensor], float32: bool = False
+) -> Weights:
     """What a block meets under a mask: {parameter name: weight}.
 
     The linears that write back, with the columns of each group scaled. Channels at 0 among channels at 1 are left out
-    instead, rows and columns, which comes to the same and costs less.
+    instead, rows and columns, which comes to the same and costs less. float32: not rounded to the model's dtype, in
+    which a scale of 1 ± 1e-3 may be none at all (bfloat16 has 3 digits).
     """
     weights: Weights = {}
     for kind, values in mask.items():
@@ -45,8 +48,11 @@ def masked_weights(family: Family, groups: BlockGroups, block: nn.Module, mask: 
                 weight = block.get_parameter(name)
                 size = weight.shape[1] // groups.count(kind)
                 scale = values.to(weight.device, torch.float32).repeat_interleave(size)
-                weights[name] = (weight.float() * scale).to(weight.dtype)
-    return weights
+                weights[name] = weight.float() * scale
+    return {
+        name: weight.float() if float32 else weight.to(block.get_parameter(name).dtype)
+        for name, weight in weights.items()
+    }
 
 
 def _without_channels(family: Family, block: nn.Module, mask: Tensor) -> Weights:
@@ -67,8 +73,7 @@ def masked_stream(lm: LoadedModel, rows: Tensor, masks: Sequence[Mask], float32:
 
     def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
         for mask in masks:
-            scaled = masked_weights(lm.family, lm.groups.blocks[layer], block, mask.get(layer, {}))
-            yield {n: w.float() for n, w in scaled.items()} if float32 else scaled
+            yield masked_weights(lm.family, lm.groups.blocks[layer], block, mask.get(layer, {}), float32)
 
     return Stream(rows, copies=len(masks), versions=versions, float32=float32)
 

@@ -7,7 +7,7 @@ walk gave 413, 177 and 228 MiB). Weights are there before the meter starts, so t
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,13 +17,17 @@ from torch.autograd import profiler
 Phase = dict[str, Any]
 SAMPLES = 240
 
+LAP = 1.0
+"""Seconds after which what the profiler noted is folded: it keeps some hundred bytes of every operation."""
+
 
 class MemoryMeter:
     """Measure peak bytes of what runs inside: `with MemoryMeter(device) as meter: meter.phase("forward") …`.
 
-    After the block: peak_bytes (above what was allocated at the start), timeline ([{"phase", "start", "seconds",
-    "peak_bytes"}], seconds since the start) and samples ([[seconds, bytes]], at most 240, each the peak since the
-    one before; empty on a GPU). One meter measures at a time; a meter inside another leaves the measuring to it.
+    Whoever measures something long calls `meter.lap()` now and then. After the block: peak_bytes (above what was
+    allocated at the start), timeline ([{"phase", "start", "seconds", "peak_bytes"}], seconds since the start) and
+    samples ([[seconds, bytes]], at most 240, each the peak since the one before; empty on a GPU). One meter measures at
+    a time; a meter inside another leaves the measuring to it.
     """
 
     measuring = False
@@ -35,6 +39,9 @@ class MemoryMeter:
         self.samples: list[list[float]] = []
         self._marks: list[tuple[str, int]] = []
         self._peaks: list[int] = []
+        self._held = self._peak = 0
+        self._grain = 100_000  # nanoseconds that share one figure, more as time goes on
+        self._grains: dict[int, int] = {}
         self._profile: profiler.profile | None = None
         self._owner = False
 
@@ -46,16 +53,20 @@ class MemoryMeter:
             self._base = torch.cuda.memory_allocated(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
         elif self._owner:
-            with _silent_stderr():
-                self._profile = profiler.profile(profile_memory=True)
-                self._profile.__enter__()
+            self._note()
         return self
 
     def phase(self, name: str) -> None:
         """What follows belongs to this phase."""
-        if self.device.type == "cuda" and self._owner and self._marks:
-            self._close_cuda_phase()
+        if self._owner and self._marks:
+            self._close_phase()
         self._marks.append((name, time.time_ns()))
+
+    def lap(self) -> None:
+        """Between two steps: forget the details of what was measured so far, if there are many by now."""
+        if self._profile is not None and time.time_ns() - self._lap > LAP * 1e9:
+            self._fold()
+            self._note()
 
     def __exit__(self, *fault: Any) -> None:
         end = time.time_ns()
@@ -63,13 +74,7 @@ class MemoryMeter:
             return
         MemoryMeter.measuring = False
         self._marks = self._marks or [("work", self._start)]
-        if self._profile is not None:
-            with _silent_stderr():
-                self._profile.__exit__(None, None, None)
-            self._read_profile(end)
-            self._profile = None
-        else:
-            self._close_cuda_phase()
+        self._close_phase(last=True)
         edges = [at for _, at in self._marks] + [end]
         for i, (name, at) in enumerate(self._marks):
             seconds = (edges[i + 1] - at) / 1e9
@@ -77,29 +82,53 @@ class MemoryMeter:
                 {"phase": name, "start": (at - self._start) / 1e9, "seconds": seconds, "peak_bytes": self._peaks[i]}
             )
         self.peak_bytes = max(self._peaks)
+        self.samples = self._sampled(end)
 
-    def _close_cuda_phase(self) -> None:
-        self._peaks.append(torch.cuda.max_memory_allocated(self.device) - self._base)
-        torch.cuda.reset_peak_memory_stats(self.device)
+    def _close_phase(self, last: bool = False) -> None:
+        if self._profile is not None:
+            self._fold()
+            self._peaks.append(self._peak)
+            self._peak = self._held
+            if not last:
+                self._note()
+        else:
+            self._peaks.append(torch.cuda.max_memory_allocated(self.device) - self._base)
+            torch.cuda.reset_peak_memory_stats(self.device)
 
-    def _read_profile(self, end: int) -> None:
-        assert self._profile is not None and self._profile.kineto_results is not None
+    def _note(self) -> None:
+        self._lap = time.time_ns()
+        with _silent_stderr():
+            self._profile = profiler.profile(profile_memory=True)
+            self._profile.__enter__()
+
+    def _fold(self) -> None:
+        """Take in what the profiler has noted since it was begun, and drop it."""
+        assert self._profile is not None
+        with _silent_stderr():
+            self._profile.__exit__(None, None, None)
+        assert self._profile.kineto_results is not None
         events: list[Any] = self._profile.kineto_results.events()
-        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-        starts = [at for _, at in self._marks][1:]
-        self._peaks, held, current = [0], 0, 0
-        bins = [0] * SAMPLES
+        for at, size in sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"):
+            self._held += size
+            self._peak = max(self._peak, self._held)
+            grain = (at - self._start) // self._grain
+            self._grains[grain] = max(self._grains.get(grain, 0), self._held)
+        self._profile = None
+        while len(self._grains) > 8 * SAMPLES:
+            self._grain, self._grains = 2 * self._grain, _highest(self._grains, lambda grain: grain // 2)
+
+    def _sampled(self, end: int) -> list[list[float]]:
         width = max(1, (end - self._start) // SAMPLES + 1)
-        for at, size in changes:
-            while current < len(starts) and at >= starts[current]:
-                current += 1
-                self._peaks.append(held)
-            held += size
-            self._peaks[-1] = max(self._peaks[-1], held)
-            place = min(max((at - self._start) // width, 0), SAMPLES - 1)
-            bins[place] = max(bins[place], held)
-        self._peaks += [0] * (len(self._marks) - len(self._peaks))
-        self.samples = [[round(i * width / 1e9, 4), float(peak)] for i, peak in enumerate(bins) if peak]
+        bins = _highest(self._grains, lambda grain: min(max(grain * self._grain // width, 0), SAMPLES - 1))
+        return [[round(place * width / 1e9, 4), float(peak)] for place, peak in sorted(bins.items()) if peak]
+
+
+def _highest(values: dict[int, int], place: Callable[[int], int]) -> dict[int, int]:
+    """{place: the highest of the values that go there}."""
+    found: dict[int, int] = {}
+    for at, value in values.items():
+        found[place(at)] = max(found.get(place(at), 0), value)
+    return found
 
 
 @contextmanager

@@ -28,11 +28,11 @@ from .group_masks import GroupProbes, Place, group_probe_events
 from .groups import CHANNELS, HEADS, KINDS
 from .models import LoadedModel
 from .recipe import DRAWS, ScoreRequest
-from .reduction import group_scores, unit_sums
+from .reduction import Sums, group_scores, unit_sums
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputNorm
-from .walk import Observed, Stream, Weights, forward_events, reverse_events
+from .walk import Observed, Reduced, Stream, forward_events, reverse_events
 from .zeroth_order import Estimate, Mix, generator
 
 DIVIDE, MULTIPLY = "divide", "multiply"
@@ -46,8 +46,6 @@ COUNTERPARTS = {"fms-zo": "fms-bp", "zo": "llm-pruner"}
 """The same formula with the exact gradient."""
 
 LOSS = "loss"
-Sums = dict[str, dict[str, Tensor]]
-"""{linear: unit sums}, as `reduction` takes them."""
 
 
 def label(draw: str, criterion: str, estimator: str) -> str:
@@ -84,10 +82,10 @@ class Study:
             self.norms[layer] = {name: observer.result() for name, observer in observed.items()}
             made["wanda"].add(layer, block, {})
 
-        def reverse(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> None:
+        def reverse(layer: int, block: nn.Module, slopes: Reduced) -> None:
             for name in ("fms-bp", "llm-pruner"):
-                made[name].add(layer, block, gradients)
-            self.masks |= self._mask_gradient(layer, block, gradients)
+                made[name].add(layer, block, slopes)
+            self.masks |= self._mask_gradient(layer, block, slopes)
 
         streams = [Stream(self.tokens, observe=lambda name: InputNorm()), rows]
         blocks = len(self.lm.groups)
@@ -164,11 +162,11 @@ class Study:
         others = {EXACT: exact, WANDA: self.references["wanda"], PRUNER: self.references["llm-pruner"], NOISE: noise}
         return trial(name, directions, loss, others)
 
-    def _mask_gradient(self, layer: int, block: nn.Module, gradients: Weights) -> dict[Place, np.ndarray]:
+    def _mask_gradient(self, layer: int, block: nn.Module, slopes: Reduced) -> dict[Place, np.ndarray]:
         """∂L/∂m of each group: Σ W ⊙ g over the columns it writes through."""
         groups, linears = self.lm.groups.blocks[layer], self.lm.family.block_linears(block)
         return {
-            (layer, s.kind): (linears[s.linear].weight.float() * gradients[s.linear].float())
+            (layer, s.kind): (linears[s.linear].weight.float() * slopes[s.linear].gradient.float())
             .sum(0)
             .view(groups.count(s.kind), -1)
             .sum(1)
@@ -202,23 +200,23 @@ class _Vectors:
     settings: Settings = field(default_factory=Settings)
     found: dict[Place, np.ndarray] = field(default_factory=dict)
 
-    def add(self, layer: int, block: nn.Module, gradients: Weights) -> None:
-        """Score a block. gradients: {linear: ∂L/∂W}, empty where the criterion reads none."""
+    def add(self, layer: int, block: nn.Module, slopes: Reduced) -> None:
+        """Score a block. slopes: {linear: `Slope`}, empty where the criterion reads none."""
         linears = self.study.lm.family.block_linears(block)
         sums = {
-            name: self.sums(layer, name, linear.weight, gradients[name].float() if gradients else None)
+            name: self.sums(layer, name, linear.weight, slopes[name].gradient.float() if slopes else None)
             for name, linear in linears.items()
         }
         self.reduce(layer, sums)
 
-    def sums(self, layer: int, name: str, weight: Tensor, gradient: Tensor | None) -> dict[str, Tensor]:
+    def sums(self, layer: int, name: str, weight: Tensor, gradient: Tensor | None) -> Sums:
         """Element scores of one linear, summed over what each row or column holds."""
         source = generator(weight.device, "probing", layer, name)
         inputs = self.study.norms[layer].get(name)
         evidence = Evidence(weight, source, self.settings, inputs, gradient)
         return unit_sums(self.study.lm.family, name, self.criterion.element(evidence))
 
-    def reduce(self, layer: int, sums: Sums) -> None:
+    def reduce(self, layer: int, sums: dict[str, Sums]) -> None:
         """Sums of all linears of a block become scores of its groups."""
         lm = self.study.lm
         scores = group_scores(lm.family, lm.groups.blocks[layer], sums, self.criterion, self.settings)
@@ -254,10 +252,10 @@ class _Probing:
             for n in at
         }
 
-    def __call__(self, layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> None:
-        sums: dict[tuple, Sums] = {key: {} for key in self.made}
+    def __call__(self, layer: int, block: nn.Module, slopes: Reduced) -> None:
+        sums: dict[tuple, dict[str, Sums]] = {key: {} for key in self.made}
         for name, linear in self.study.lm.family.block_linears(block).items():
-            exact = gradients[name].float()
+            exact = slopes[name].gradient.float()
             running = self.estimate.running(layer, name, linear.weight, self.mixes)
             for done, (z, totals) in enumerate(running, 1):
                 self.products[done - 1] += float((exact * z).sum(dtype=torch.float64))

@@ -14,9 +14,12 @@ from .families import Family
 from .groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
 from .settings import Settings
 
+Sums = dict[str, Tensor]
+"""{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them."""
 
-def unit_sums(family: Family, linear: str, elements: Tensor) -> dict[str, Tensor]:
-    """Sums of [out, in] element scores over what each row or column holds: {"rows": [out], "columns": [in]}."""
+
+def unit_sums(family: Family, linear: str, elements: Tensor) -> Sums:
+    """Sums of [out, in] element scores over what each row or column holds."""
     axes = {s.axis for s in family.structures if s.linear == linear}
     sums = {}
     if "rows" in axes:
@@ -27,7 +30,7 @@ def unit_sums(family: Family, linear: str, elements: Tensor) -> dict[str, Tensor
 
 
 def group_scores(
-    family: Family, block: BlockGroups, sums: dict[str, dict[str, Tensor]], criterion: Criterion, settings: Settings
+    family: Family, block: BlockGroups, sums: dict[str, Sums], criterion: Criterion, settings: Settings
 ) -> dict[str, Tensor]:
     """Scores of the groups of a block: {"heads": float32 [head groups], "channels": float32 [channels]}.
 

@@ -28,13 +28,13 @@ from .group_masks import AT_ONCE, Place, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
-from .reduction import group_scores, unit_sums
+from .reduction import Sums, group_scores, unit_sums
 from .residence import in_turn
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
 from .submodels import submodel_scores_events
-from .walk import Observed, Stream, Weights, forward_events, reverse_events
+from .walk import Observed, Slope, Stream, forward_events, reverse_events
 from .zeroth_order import Estimate, generator
 
 STAGE = "score"
@@ -66,6 +66,7 @@ def score_events(
     with MemoryMeter(lm.device) as meter, closing(job.run(meter)) as visits:
         for done, payload in enumerate(visits, 1):
             yield Event(STAGE, done, job.visits, payload)
+            meter.lap()
     yield Event(RESULT, 1, 1, job.scores(time.perf_counter() - started, meter))
 
 
@@ -213,10 +214,10 @@ class _Scoring:
             stream.hidden = []
         meter.phase("reverse walk")
 
-        def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> dict[str, Any]:
-            return self._reduce(layer, block, inputs[layer], lambda name, _: gradients[name].float(), squares)
+        def reduce(layer: int, name: str, weight: Tensor, slope: Slope) -> Sums:
+            return self._unit_sums(layer, name, weight, inputs[layer], slope.gradient.float(), slope.squares)
 
-        for event in reverse_events(self.lm, rows, visit):
+        for event in reverse_events(self.lm, rows, self._grouped, reduce):
             yield event.payload
 
     def _zeroth_order(self, meter: MemoryMeter) -> Visits:
@@ -286,23 +287,31 @@ class _Scoring:
         return self._reduce(layer, block, inputs, made)
 
     def _reduce(
-        self,
-        layer: int,
-        block: nn.Module,
-        inputs: dict[str, Tensor],
-        gradient: Gradient | None = None,
-        squares: Weights | None = None,
+        self, layer: int, block: nn.Module, inputs: dict[str, Tensor], gradient: Gradient | None = None
     ) -> dict[str, Any]:
         """Element scores of each linear, reduced at once to the groups of the block."""
         sums = {}
         for name, linear in self.lm.family.block_linears(block).items():
-            if not self.lm.family.counts(name, self.criterion.structures):
-                continue
-            weight = linear.weight
-            slope = gradient(name, weight) if gradient else None
-            known = (inputs.get(name), slope, (squares or {}).get(name))
-            evidence = evidence_of(weight, self.settings, layer, name, *known)
-            sums[name] = unit_sums(self.lm.family, name, self.criterion.element(evidence))
+            if self.lm.family.counts(name, self.criterion.structures):
+                slope = gradient(name, linear.weight) if gradient else None
+                sums[name] = self._unit_sums(layer, name, linear.weight, inputs, slope)
+        return self._grouped(layer, block, sums)
+
+    def _unit_sums(
+        self,
+        layer: int,
+        name: str,
+        weight: Tensor,
+        inputs: dict[str, Tensor],
+        gradient: Tensor | None = None,
+        squares: Tensor | None = None,
+    ) -> Sums:
+        """Element scores of one linear, summed over what each row or column holds."""
+        evidence = evidence_of(weight, self.settings, layer, name, inputs.get(name), gradient, squares)
+        return unit_sums(self.lm.family, name, self.criterion.element(evidence))
+
+    def _grouped(self, layer: int, block: nn.Module, sums: dict[str, Sums]) -> dict[str, Any]:
+        """Scores of the groups of a block, from the sums of its linears."""
         groups = self.lm.groups.blocks[layer]
         scores = group_scores(self.lm.family, groups, sums, self.criterion, self.settings)
         self.found[layer] = {kind: scores[kind].float().cpu().numpy() for kind in KINDS}

@@ -29,7 +29,7 @@ from .patterns import Patterns, average_sparsity, masking, patterns_of
 from .scoring import OBSERVERS, checked_tokens, evidence_of, results_of
 from .settings import Settings
 from .text import load_text_events
-from .walk import Observed, Stream, Weights, forward_events, reverse_events
+from .walk import Observed, Reduced, Stream, forward_events, reverse_events
 
 STAGE = "mask"
 NO_TOKENS = torch.zeros(1, 2, dtype=torch.long)
@@ -114,14 +114,13 @@ def calibration_events(lm: LoadedModel, text: str | Tensor | None, gradient_samp
 class Seen:
     """A block at hand, with what is known of it.
 
-    linears: by name; observed: {linear: the observer of its input}; gradients, squares: {linear: [out, in]}, or empty.
+    linears: by name; observed: {linear: the observer of its input}; slopes: {linear: `Slope`}, or empty.
     """
 
     layer: int
     linears: dict[str, nn.Linear]
     observed: Observed = field(default_factory=dict)
-    gradients: Weights = field(default_factory=dict)
-    squares: Weights = field(default_factory=dict)
+    slopes: Reduced = field(default_factory=dict)
 
 
 Use = Callable[[Seen], Any]
@@ -173,8 +172,8 @@ class MaskingWalk:
         for stream in others:
             stream.hidden = []
 
-        def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> Any:
-            return use(Seen(layer, self.lm.family.block_linears(block), kept[layer], gradients, squares))
+        def visit(layer: int, block: nn.Module, slopes: Reduced) -> Any:
+            return use(Seen(layer, self.lm.family.block_linears(block), kept[layer], slopes))
 
         for event in reverse_events(self.lm, rows, visit):
             yield Event(STAGE, event.total + event.done, 2 * event.total, event.payload)
@@ -193,7 +192,8 @@ class MaskingWalk:
         """Each weight's rank in its group: {linear: uint8 [out, in]}."""
         inputs, found = results_of(block.layer, block.observed), {}
         for name, linear in block.linears.items():
-            known = (inputs.get(name), block.gradients.get(name), block.squares.get(name))
+            slope = block.slopes.get(name)
+            known = (inputs.get(name), slope and slope.gradient, slope and slope.squares)
             evidence = evidence_of(linear.weight, self.settings, block.layer, name, *known)
             scores = self.criterion.element(evidence).abs()
             if not scores.isfinite().all():

@@ -84,13 +84,13 @@ def tables(store: Store, run_id: str, ratio: float = RATIO) -> dict[str, pd.Data
     return {name: table for name, table in found.items() if len(table)}
 
 
-def write_zip(store: Store, run_id: str, file: str | Path, more: Mapping[str, str] | None = None) -> Path:
+def write_zip(store: Store, run_id: str, file: str | Path, more: Mapping[str, str | bytes] | None = None) -> Path:
     """Write all tables of a run as CSV and the rest as JSON into one zip file; returns its path.
 
-    more: other files to put in, {name: text}. Raises BadInput without such a run.
+    more: other files to put in, {name: what is in it}. Raises BadInput without such a run.
     """
     file = Path(file)
-    texts: dict[str, str] = {"run.json": _json(record(store, run_id)), "versions.json": _json(versions())}
+    texts: dict[str, str | bytes] = {"run.json": _json(record(store, run_id)), "versions.json": _json(versions())}
     texts |= {f"{name}.csv": table.to_csv(index=False) for name, table in tables(store, run_id).items()}
     with written_whole(file) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, text in {**texts, **(more or {})}.items():

@@ -98,6 +98,21 @@ def _stored(store: Store, run_id: str, cut: Cut) -> dict[str, Allocation]:
     return {name: a for name, a in allocations(store, run_id).items() if wanted.items() <= a.recipe.items()}
 
 
+def latest(store: Store, run_id: str) -> dict[str, str]:
+    """What the allocation found last was asked for, as an address would say it; {} without one."""
+    found = list(allocations(store, run_id).values()) if run_id else []
+    if not found:
+        return {}
+    asked_for = found[-1].recipe
+    criterion, channels = asked_for["criterion"], asked_for["channels_from"]
+    return {
+        "criterion": criterion,
+        "channels": "" if channels == criterion else channels,
+        "ratio": f"{asked_for['ratio']:g}",
+        "blocks": ", ".join(map(str, asked_for.get("layers") or ())),
+    }
+
+
 def comparison(store: Store, run_id: str, cut: Cut, plans: dict[str, Plan]) -> str:
     """The table below the bars: what goes, what is left, how far from the dense model, and the way to cut by it."""
     stored = _stored(store, run_id, cut)

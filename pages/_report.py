@@ -103,6 +103,12 @@ def document(run: Run, told: list[str], found: list[Section]) -> str:
     )
 
 
+def pictures(store: Store, run_id: str) -> list[Picture]:
+    """Every picture of a run's report, in its order. Raises BadInput without such a run."""
+    shown = [part for _, parts in sections(store, store.run(run_id)) for part in parts]
+    return [part for part in shown if isinstance(part, Picture)]
+
+
 def write_report(store: Store, run_id: str, file: Path) -> Path:
     """Write the report of a run to a file; returns it."""
     text = report(store, run_id)

@@ -22,9 +22,10 @@ class One:
     python: gr.Button
     command: gr.Button
     report: gr.Button
-    tables: gr.Button
+    whole: gr.Button
     delete: gr.Button
     code: gr.Code
+    figures: gr.Textbox
     file: gr.DownloadButton
 
 
@@ -55,11 +56,12 @@ def lay_out_one() -> One:
             python = gr.Button("Copy as Python", elem_id="copy-python", **SMALL)
             command = gr.Button("Copy as command", elem_id="copy-command", **SMALL)
             html = gr.Button("Save report (HTML)", elem_id="save-report", **SMALL)
-            tables = gr.Button("Save tables (ZIP)", elem_id="save-tables", **SMALL)
+            whole = gr.Button("Save all (ZIP)", elem_id="save-all", **SMALL)
             delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", **{**SMALL, "min_width": 110})
         code = gr.Code(visible=False, label="The same run again", elem_id="run-code", wrap_lines=True, max_lines=20)
+        figures = gr.Textbox(visible=False, label="Pictures")
         file = gr.DownloadButton("File", visible="hidden", elem_id="run-file")
-    return One(row, title, tags, note, save, python, command, html, tables, delete, code, file)
+    return One(row, title, tags, note, save, python, command, html, whole, delete, code, figures, file)
 
 
 def lay_out_question() -> tuple[gr.Row, gr.HTML, gr.Button, gr.Button]:

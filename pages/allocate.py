@@ -146,7 +146,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
 
     shell.live(looked, whole, [page.opened, *cut])
     shell.live(partial(watched, store, page.panel), [*page.panel.outputs, *page.watch, page.sensitivity])
-    shell.opens(lambda run_id, options: arrived(store, run_id, from_address(options)), whole)
+    shell.opens(partial(opened, store), whole)
     for name, control in page.cut.items():
         for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
             redraw = partial(compared, store)
@@ -163,6 +163,11 @@ def state(store: Store, run_id: str) -> str:
     kinds = ("allocation", "sensitivity", "inspect")
     found = [f"{kind} {len(store.results(run_id, kind))}" for kind in kinds]
     return ";".join([*store.score_labels(run_id), *found])
+
+
+def opened(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+    """What the address asks for, else what was searched for last."""
+    return arrived(store, run_id, from_address(options or _allocating.latest(store, run_id)))
 
 
 def from_address(options: dict[str, str]) -> list[Any]:

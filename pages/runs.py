@@ -1,9 +1,6 @@
 """Runs: all of them in a table, to find, describe, repeat, save, delete, and to compare two."""
 
-from collections.abc import Callable
-from functools import cache, partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -12,16 +9,15 @@ from minillm import storage
 from minillm.errors import BadInput
 from minillm.repeat import as_commands, as_python, course
 from minillm.store import Store
-from minillm.tables import write_zip
 
-from ._address import fetched, remembered
+from ._address import remembered
 from ._clipboard import copied
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, frame, guarded
 from ._host import PlotlyHost
 from ._phrases import escape, size
 from ._plots import CAPTIONS
-from ._report import report, write_report
+from ._run_files import wire_files
 from ._runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
 from ._runs_form import One, Room, lay_out_one, lay_out_question, lay_out_room
 
@@ -115,11 +111,7 @@ def wire_one(store: Store, one: One, chosen: gr.Textbox, again: dict[str, Any]) 
     for button, function in ((one.python, run_as_python), (one.command, run_as_commands)):
         event = button.click(guarded(partial(function, store)), chosen, one.code, api_name=function.__name__, **ACT)
         copied(event, one.code)
-    makers: tuple[tuple[gr.Button, Callable], ...] = ((one.report, save_report), (one.tables, save_tables))
-    for button, function in makers:
-        slow = {**ACT, "show_progress": "minimal"}
-        event = button.click(guarded(partial(function, store)), chosen, one.file, api_name=function.__name__, **slow)
-        fetched(event, "run-file")
+    wire_files(store, one, chosen)
 
 
 def wire_room(store: Store, room: Room, again: dict[str, Any]) -> None:
@@ -186,26 +178,6 @@ def run_as_python(store: Store, run_id: str) -> Any:
 def run_as_commands(store: Store, run_id: str) -> Any:
     """A run as commands that give the same scores and variants again."""
     return gr.Code(as_commands(course(store, run_id)), language="shell", visible=True)
-
-
-def save_report(store: Store, run_id: str) -> str:
-    """One HTML file with all of a run that can be shown; it needs no network."""
-    return str(write_report(store, run_id, _file(store, run_id, "html")))
-
-
-def save_tables(store: Store, run_id: str) -> str:
-    """A run's numbers as CSV and JSON, with the report, in one zip file."""
-    return str(write_zip(store, run_id, _file(store, run_id, "zip"), {"report.html": report(store, run_id)}))
-
-
-@cache
-def _scratch() -> TemporaryDirectory:
-    """Where files are made; removed when the app ends."""
-    return TemporaryDirectory(prefix="minillm-")
-
-
-def _file(store: Store, run_id: str, kind: str) -> Path:
-    return Path(_scratch().name) / f"minillm-{store.run(run_id).id}.{kind}"
 
 
 def delete_run(store: Store, run_id: str) -> None:

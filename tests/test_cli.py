@@ -371,6 +371,26 @@ def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, fol
     assert kinds == [("perplexity", None), ("fidelity", "exact"), ("fidelity", "rademacher")]
 
 
+def test_criteria_that_came_later_are_added_to_an_exported_run(run, folder, monkeypatch, tmp_path):
+    import made_scores
+
+    from minillm import criteria, recipe
+    from minillm.sample import export_run, import_run
+    from minillm.store import Store
+
+    few = {name: criteria.CRITERIA[name] for name in ("random", "magnitude-l1")}
+    monkeypatch.setattr(criteria, "CRITERIA", few)
+    elsewhere = Store(tmp_path / "elsewhere")
+    run_id = elsewhere.create_run(recipe.RunRecipe(str(folder), "float32", samples=4, length=16), "Sample")
+    elsewhere.save_scores(run_id, made_scores.scores(made_scores.shape(), "random", seed=3))
+    export_run(elsewhere, run_id, tmp_path / "sample")
+    code, _, err = run("sample", "--out", "sample", "--only", "score")
+    assert code == 0, err
+    again = Store(tmp_path / "again")
+    found = again.scores(import_run(again, tmp_path / "sample"))
+    assert list(found) == ["magnitude-l1", "random"] and found["random"].recipe["seed"] == 3
+
+
 def test_a_kind_of_job_that_the_sample_lacks_is_named_with_those_it_has(run):
     code, _, err = run("sample", "--only", "fidelty")
     assert code == 2 and "Did you mean fidelity?" in err

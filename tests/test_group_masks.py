@@ -1,5 +1,7 @@
 """Sub-models as masks: a group at 0 is a group cut, and the estimate on masks is calculus on masks."""
 
+import copy
+
 import naive
 import numpy as np
 import pytest
@@ -56,6 +58,14 @@ def test_the_mask_gradient_is_the_average_of_true_directional_derivatives(build)
     # Σ over places of ⟨ĝ, ∂L/∂m⟩ = mean over directions of c · ⟨z, ∂L/∂m⟩, which is the mean of c² where c is exact.
     found = sum(float(gradient[place] @ true[place]) for place in true)
     assert found == pytest.approx(np.mean(np.square(c)), rel=0.02, abs=1e-4)
+
+
+def test_a_small_step_is_not_rounded_away_in_a_model_of_bfloat16():
+    coarse = tiny.llama().to(torch.bfloat16)
+    fine, tokens = copy.deepcopy(coarse).float(), tiny.tokens(4, 16)
+    settings = Settings(directions=4, epsilon=1e-3, noise="rademacher", scope="groups")
+    found, wanted = (finish(group_gradient_events(wrap(model), tokens, settings))[1] for model in (coarse, fine))
+    assert found == pytest.approx(wanted, rel=0.02)
 
 
 def test_more_directions_come_nearer_to_the_truth():

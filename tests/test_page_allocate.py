@@ -136,6 +136,17 @@ def test_an_address_sets_the_controls_and_nonsense_does_not(store: Store, run_id
     assert [*names, "evolutionary-1"] == list(allocations(store, run_id))
 
 
+def test_the_page_opens_at_what_was_searched_for_last_unless_the_address_says_otherwise(
+    store: Store, run_id: str
+) -> None:
+    store.save_scores(run_id, scores(GROUPS, "fms-bp"), "fms-bp")
+    keep(store, run_id, found(0.25, criterion="fms-bp", channels_from="wanda", layers=[1, 2, 3]))
+    _, empty, heads, channels, ratio, blocks, *_ = allocate.opened(store, run_id, {})
+    assert (empty, heads.value, channels.value, ratio, blocks) == ("", "fms-bp", "wanda", 0.25, "1, 2, 3")
+    assert allocate.opened(store, run_id, {"criterion": "wanda"})[2].value == "wanda"
+    assert allocate.opened(store, "", {})[1] == ""
+
+
 def sensitivity(measure: str = "fisher") -> Sensitivity:
     return Sensitivity(measure, {i: 10.0 ** (i - 3) for i in range(6)}, {i: 2.0**-i for i in range(6)})
 

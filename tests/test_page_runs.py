@@ -1,5 +1,7 @@
 """The Runs page without a browser: describing, comparing, repeating, saving, storage."""
 
+import base64
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from minillm.records import Variant
 from minillm.store import Store
 from pages import _runs, runs, score
 from pages._address import choice, number
+from pages._run_files import figures, save_all, save_report
 
 
 @pytest.fixture
@@ -119,13 +122,28 @@ def test_a_run_is_shown_as_code(store: Store):
 
 def test_reports_and_tables_are_files_named_after_the_run(store: Store):
     run_id = full_run(store, "Saved")
-    html, packed = Path(runs.save_report(store, run_id)), Path(runs.save_tables(store, run_id))
+    html, packed = Path(save_report(store, run_id)), Path(save_all(store, run_id))
     assert html.name == f"minillm-{run_id}.html" and html.read_text().startswith("<!doctype html>")
     with zipfile.ZipFile(packed) as opened:
         names = {Path(name).name for name in opened.namelist()}
     assert {"report.html", "wanda.csv", "overlaps.csv", "pruned-1.csv", "curves.csv", "run.json"} <= names
     with pytest.raises(BadInput, match="There is no run"):
-        runs.save_report(store, "../../etc")
+        save_report(store, "../../etc")
+
+
+def test_pictures_drawn_by_the_page_are_packed_and_nothing_else_is(store: Store):
+    run_id = full_run(store, "Drawn")
+    asked = json.loads(figures(store, run_id))
+    assert asked[0]["name"].startswith("01-") and json.loads(asked[0]["figure"])["data"]
+    names = [one["name"] for one in asked]
+    assert len(set(names)) == len(names) >= 5
+    drawn = {name: f"data:image/png;base64,{base64.b64encode(name.encode()).decode()}" for name in names}
+    with zipfile.ZipFile(save_all(store, run_id, json.dumps(drawn))) as opened:
+        found = {Path(n).stem: opened.read(n) for n in opened.namelist() if n.endswith(".png")}
+    assert found == {name: name.encode() for name in names}
+    for wrong in ("[1]", '{"../up": "data:image/png;base64,"}', '{"a": "data:text/html;base64,"}', "not JSON"):
+        with pytest.raises(BadInput, match="The pictures cannot be read"):
+            save_all(store, run_id, wrong)
 
 
 # Storage

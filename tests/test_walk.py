@@ -1,11 +1,14 @@
 """The walk against the model itself: same hidden states forward, same gradients in reverse, one block at a time."""
 
+import weakref
+
 import naive
 import pytest
 import tiny
 import torch
 from accelerate import cpu_offload, disk_offload
 
+from minillm.errors import NumericalFault
 from minillm.models import wrap
 from minillm.walk import Stream, forward_events, reverse_events, tail_losses
 
@@ -18,8 +21,8 @@ def reverse_gradients(lm, tokens, batch=0):
     rows, found = Stream(tokens, batch=batch, keep_inputs=True), {}
     walked(lm, rows)
 
-    def keep(layer, block, gradients, squares):
-        found[layer] = {name: g.clone() for name, g in gradients.items()}
+    def keep(layer, block, slopes):
+        found[layer] = {name: slope.gradient for name, slope in slopes.items()}
 
     list(reverse_events(lm, rows, keep))
     return found
@@ -45,6 +48,31 @@ def test_reverse_walk_gradients_equal_a_full_backward(build, dtype):
     for layer, gradients in enumerate(wanted):
         for name, gradient in gradients.items():
             assert torch.equal(found[layer][name], gradient), (layer, name)
+
+
+def test_each_gradient_is_gone_before_the_next_is_made():
+    lm, rows, before = wrap(tiny.llama()), Stream(tiny.tokens(5, 20), keep_inputs=True), []
+
+    def reduce(layer, name, weight, slope):
+        assert all(gradient() is None for gradient in before), f"gradients wait while {name} of block {layer} is there"
+        before.append(weakref.ref(slope.gradient))
+        return name
+
+    walked(lm, rows)
+    visited = []
+    list(reverse_events(lm, rows, lambda layer, _, names: visited.append((layer, sorted(names))), reduce))
+    names = sorted(lm.family.linears)
+    assert visited == [(layer, names) for layer in reversed(range(len(lm.groups)))] and len(before) > len(names)
+
+
+def test_a_fault_while_reducing_comes_through_as_it_is():
+    def reduce(layer, name, weight, slope):
+        raise NumericalFault("as it is")
+
+    lm, rows = wrap(tiny.llama()), Stream(tiny.tokens(5, 20), keep_inputs=True)
+    walked(lm, rows)
+    with pytest.raises(NumericalFault, match="^as it is$"):
+        list(reverse_events(lm, rows, lambda *_: None, reduce))
 
 
 def test_gradients_of_several_batches_add_up():

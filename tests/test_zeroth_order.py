@@ -23,8 +23,9 @@ def true_derivative(lm, tokens, kind, seed, direction, minibatch) -> float:
     rows, total = Stream(tokens, keep_inputs=True), [0.0]
     list(forward_events(lm, [rows]))
 
-    def add(layer, block, gradients, squares):
-        for name, g in gradients.items():
+    def add(layer, block, slopes):
+        for name, slope in slopes.items():
+            g = slope.gradient
             z = noise(lm.family.block_linears(block)[name].weight, kind, seed, direction, minibatch, layer, name)
             total[0] += float((g.double() * z.double()).sum())
 

@@ -10,7 +10,7 @@ from ..groups import CHANNELS, HEADS, KINDS
 from ..models import LoadedModel
 from ..scores import Scores
 from ..sensitivity import FISHER, MASKING, Sensitivity
-from ..walk import Stream, Weights, forward_events, reverse_events
+from ..walk import Reduced, Slope, Stream, forward_events, reverse_events
 from .candidates import Candidates
 
 SHARE = 0.3
@@ -32,14 +32,18 @@ def fisher_events(lm: LoadedModel, rows: Tensor) -> Events:
     parts: dict[str, dict[int, float]] = {HEADS: {}, CHANNELS: {}}
     kind_of = {s.linear: s.kind for s in lm.family.structures}
 
-    def visit(layer: int, block: nn.Module, gradients: Weights, squares: Weights) -> None:
+    def reduce(layer: int, name: str, weight: Tensor, slope: Slope) -> float:
+        assert slope.squares is not None
+        return float(slope.squares.sum())
+
+    def visit(layer: int, block: nn.Module, traces: Reduced) -> None:
         for kind in KINDS:
-            parts[kind][layer] = sum(float(v.sum()) for name, v in squares.items() if kind_of[name] == kind)
+            parts[kind][layer] = sum(trace for name, trace in traces.items() if kind_of[name] == kind)
 
     stream = Stream(rows, batch=1, keep_inputs=True, squares=True)
     for event in forward_events(lm, [stream]):
         yield Event(stage, event.done, 2 * blocks)
-    for event in reverse_events(lm, stream, visit):
+    for event in reverse_events(lm, stream, visit, reduce):
         yield Event(stage, blocks + event.done, 2 * blocks)
     attention, ffn = (dict(sorted(parts[kind].items())) for kind in KINDS)
     yield Event(RESULT, 1, 1, Sensitivity(FISHER, attention, ffn, {"samples": len(rows), "length": rows.shape[1]}))

@@ -187,36 +187,47 @@ def sample(
     The bundled run is made by: python -m minillm sample --out assets/sample_run; one kind of job is added to such a
     folder by: python -m minillm sample --out assets/sample_run --only fidelity
     """
+    from ..criteria import CRITERIA
     from ..pipeline import execute_events
     from ..pool import Pool
     from ..recipe import RunRecipe
     from ..sample import export_run, import_run
     from ..store import Store
 
-    requests = _sample_requests(steps)
-    wanted = [request for request in requests if request.kind == only] if only else requests
-    if not wanted:
-        raise UnknownName("kind of job", only, {request.kind for request in requests})
+    requests = _sample_requests(steps, list(CRITERIA))
+    if only and only not in (kinds := {request.kind for request in requests}):
+        raise UnknownName("kind of job", only, kinds)
     store, pool = Store(), Pool()
     run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
-    for request in wanted:
+    missing = [criterion for criterion in CRITERIA if criterion not in store.scores(run)]
+    for request in _sample_requests(steps, missing):
+        if only and request.kind != only:
+            continue
         follow(execute_events(store, run, request, pool), request.kind)
     print(export_run(store, run, out))
 
 
-def _sample_requests(steps: int) -> "list[Request]":
-    """The main job, in order. steps: of the recovery."""
-    from ..criteria import CRITERIA
-    from ..recipe import FidelityRequest, GenerateRequest, InspectRequest, PruneRequest, RecoverRequest, ScoreRequest
+def _sample_requests(steps: int, criteria: list[str]) -> "list[Request]":
+    """The main job, in order. steps: of the recovery; criteria: those to score by, none where all are there."""
+    from ..recipe import (
+        AllocateRequest,
+        FidelityRequest,
+        GenerateRequest,
+        InspectRequest,
+        PruneRequest,
+        RecoverRequest,
+        ScoreRequest,
+    )
     from ..text import paper_prompts
 
     variants = ("original", "pruned-1", "pruned-2", "recovered-1")
     return [
         InspectRequest(),
-        ScoreRequest(criteria=tuple(CRITERIA)),
+        *([ScoreRequest(criteria=tuple(criteria))] if criteria else []),
         PruneRequest(criterion="fms-zo"),
         PruneRequest(criterion="fms-bp", channels_from="wanda", compensate="least-squares"),
         RecoverRequest(variant="pruned-2", steps=steps),
         GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
         FidelityRequest(),
+        AllocateRequest("fms-bp"),
     ]

@@ -96,8 +96,6 @@ def _chance(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> None:
         hovertemplate="chance, block %{x}: %{y:.0f} %<extra></extra>",
         meta={"columns": {"x": "block", "y": "overlap, %"}},
     )
-    last = int(np.flatnonzero(np.isfinite(y))[-1])
-    fig.add_annotation(x=last, y=float(y[last]), text="chance", showarrow=False, xanchor="right", yanchor="top")
 
 
 def _counts(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> go.Figure:

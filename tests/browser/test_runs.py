@@ -196,13 +196,15 @@ def test_the_report_is_one_file_that_draws_everything_and_asks_for_nothing(visit
     context.close()
 
 
-def test_tables_are_saved_as_one_zip(visit, app):
+def test_tables_report_and_pictures_are_saved_as_one_zip(visit, app):
     run_id = whole_run(app, "packed")
     page = visit(f"runs?ticked={run_id}&find=packed")
     with page.expect_download() as download:
-        page.locator("#save-tables").click()
+        page.locator("#save-all").click()
     with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as packed:
         names = {name.partition("/")[2] for name in packed.namelist()}
+        pictures = [packed.read(name) for name in packed.namelist() if name.endswith(".png")]
+    assert len(pictures) >= 10 and all(png.startswith(b"\x89PNG") and len(png) > 5_000 for png in pictures)
     assert {"report.html", "scores/wanda.csv", "overlaps.csv", "plans/pruned-1.csv", "run.json"} <= names
 
 
