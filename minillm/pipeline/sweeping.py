@@ -6,7 +6,9 @@ that need the same thing make it once, and a cell that fails leaves one sentence
 need what it could not make.
 """
 
+import os
 import time
+import traceback
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -155,9 +157,11 @@ def _caught(work: Workbench, events: Events) -> Generator[Event, None, str]:
     except MiniLLMError as fault:
         return str(fault)
     except Exception as fault:
+        if os.environ.get("MINILLM_DEBUG"):
+            traceback.print_exc()
         if out_of_memory(fault):
             work.pool.clear()
-        return sentence(fault, "running the cell alone, with MINILLM_DEBUG=1,")
+        return sentence(fault, "a run with MINILLM_DEBUG=1")
     return ""
 
 
