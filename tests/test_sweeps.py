@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import tiny
+import torch
 import yaml
 
 import minillm
@@ -110,12 +111,12 @@ def test_killed_half_way_a_sweep_goes_on_with_no_cell_twice_none_lost_and_the_sa
     store = Store()
     killed, whole = begin(store, sweep), begin(store, sweep)
     given = [sys.executable, "-c", SCRIPT, killed, json.dumps(sweep.to_json())]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "MINILLM_HOME": str(own_home)}
+    env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "MINILLM_HOME": str(own_home)}
     with subprocess.Popen(given, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for _ in range(2):
             assert process.stdout.readline()
-        time.sleep(0.05)
+        time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     there = [one.state for one in standings(store, killed, sweep)].count(DONE)
