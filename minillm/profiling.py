@@ -148,10 +148,10 @@ def latencies_events(
             taken[name] += [(first, each)] if turn >= warm_up else []
             told = {"model": name, "prefill": first, "decode": each}
             yield Event(STAGE, turn * len(lms) + place + 1, rounds * len(lms), told)
-    found = {
-        name: Latency(*(Timing(tuple(part)) for part in zip(*pairs, strict=True)), rows, prompt_tokens, new_tokens)
-        for name, pairs in taken.items()
-    }
+    found = {}
+    for name, pairs in taken.items():
+        prefill, decode = (Timing(tuple(part)) for part in zip(*pairs, strict=True))
+        found[name] = Latency(prefill, decode, rows, prompt_tokens, new_tokens)
     yield Event(RESULT, 1, 1, found)
 
 

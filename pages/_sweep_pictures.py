@@ -71,7 +71,7 @@ def _by_ratio(whole: Table, measure: Measure, rows: Sequence[Row], dense: Row | 
         means = [measure.scale * row.numbers[measure.name].mean for row in found]
         spreads = [measure.scale * (row.numbers[measure.name].spread or nan) for row in found]
         series.append(Series(name, [row.cell.ratio for row in found], means, spreads))
-    itself = dense and measure.scale * dense.numbers[measure.name].mean
+    itself = measure.scale * dense.numbers[measure.name].mean if dense else None
     theirs = _theirs(whole.sweep, measure, rows[0].cell.model)
     return ratio_lines(series, measure.label, itself, theirs, measure.better == LOW)
 

@@ -95,31 +95,26 @@ def lay_out() -> Page:
     ]
     gr.Markdown("## Which differences matter")
     differences = gr.HTML(elem_id="sweep-differences")
-    return Page(seen, *asked, panel, cells, numbers, differences, hosts, kind, save, file)
+    found: dict[str, Any] = {"cells": cells, "numbers": numbers, "differences": differences, "hosts": hosts}
+    return Page(seen=seen, panel=panel, kind=kind, save=save, file=file, **asked, **found)
 
 
-def _asked() -> list[Any]:
+def _asked() -> dict[str, Any]:
     """What is to be run: a shipped sweep or a text of one's own, its form, the folder of data, the button; the list."""
     choices = [(f"{name.upper()}: {title}", name) for name, title in shipped().items()]
     choices.append(("A sweep of my own", _experiments.OWN))
     first = _experiments.text_of(FIRST)
     forms = _experiments.forms_of_text(first)
-    return [
-        gr.Dropdown(choices, value=FIRST, label="Sweep", elem_id="sweep-chosen"),
-        gr.Dropdown(
-            forms,
-            value=forms[0],
-            label="Form",
-            info="embedded: nothing is fetched; local: files of your own; paper: models and data from the hub",
-            elem_id="sweep-form",
-        ),
-        gr.Textbox(
-            label="Folder of data", info="only where texts or tasks are files", elem_id="sweep-folder", max_lines=1
-        ),
-        gr.Textbox(first, label="What is asked (YAML)", lines=14, max_lines=24, elem_id="sweep-text"),
-        gr.Button("Start", variant="primary", elem_id="start-sweep"),
-        gr.HTML(elem_id="sweeps-begun"),
-    ]
+    told = "embedded: nothing is fetched; local: files of your own; paper: models and data from the hub"
+    where = "only where texts or tasks are files"
+    return {
+        "chosen": gr.Dropdown(choices, value=FIRST, label="Sweep", elem_id="sweep-chosen"),
+        "form": gr.Dropdown(forms, value=forms[0], label="Form", info=told, elem_id="sweep-form"),
+        "folder": gr.Textbox(label="Folder of data", info=where, elem_id="sweep-folder", max_lines=1),
+        "text": gr.Textbox(first, label="What is asked (YAML)", lines=14, max_lines=24, elem_id="sweep-text"),
+        "start": gr.Button("Start", variant="primary", elem_id="start-sweep"),
+        "listed": gr.HTML(elem_id="sweeps-begun"),
+    }
 
 
 def wire(ctx: Context, shell: Shell, page: Page) -> None:

@@ -393,12 +393,15 @@ def test_printed_values_stand_beside_the_papers_model_only() -> None:
 
 
 def test_averages_that_the_paper_prints_are_those_of_its_rows() -> None:
-    """The reference was copied right: each row's average is that of its four accuracies, as far as it was rounded."""
+    """The reference was copied right: each row's average is that of its four accuracies, as far as it was rounded, but
+    for two that the paper has wrong."""
+    wrong = {("facebook/opt-6.7b", 0.3, "llm-pruner"), ("facebook/opt-6.7b", 0.3, "magnitude-l2")}
     for each in printed_tables():
         if each.table in ("T1", "T2"):
             for row in each.rows:
                 *four, average = row[-5:]
-                assert sum(four) / 4 == pytest.approx(average, abs=0.011), (each.table, row)
+                agrees = sum(four) / 4 == pytest.approx(average, abs=0.011)
+                assert agrees == ((each.model, *row[:2]) not in wrong), (each.table, row)
 
 
 def test_a_table_is_exported_as_text_that_can_be_read_again(model: str, tmp_path: Path) -> None:
@@ -412,7 +415,7 @@ def test_a_table_is_exported_as_text_that_can_be_read_again(model: str, tmp_path
     assert frame["perplexity python-docs 32 256"][2] == pytest.approx(values.mean)
     assert frame["perplexity python-docs 32 256 spread"][2] == pytest.approx(values.spread)
     assert frame["perplexity python-docs 32 256 seeds"].tolist() == [1, 2, 2]
-    assert files["table.md"].count("|---") >= 1 and "±" in files["table.md"] and "flatters" in files["table.md"]
+    assert files["table.md"].count("---:") == 1 and "±" in files["table.md"] and "flatters" in files["table.md"]
     assert r"\toprule" in files["table.tex"] and r"$\pm$" in files["table.tex"]
     assert all(line.endswith((r"\\", "}", "rule")) or line[:1] in "%\\" for line in files["table.tex"].splitlines())
 

@@ -10,7 +10,7 @@ import contextlib
 import io
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
@@ -215,12 +215,12 @@ def _in_the_harness(model: _Asking) -> Any:
     return Looked()
 
 
-def _answered(lm: LoadedModel, asked: list[tuple[str, str]]) -> Iterator[dict[tuple[str, str], Answer]]:
+def _answered(lm: LoadedModel, asked: list[tuple[str, str]]) -> Generator[dict[tuple[str, str], Answer], None, None]:
     """The model's answers, the longest questions first, those with one context together (it is then read once)."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    reader = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))  # type: ignore[arg-type]
+    reader = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))
     ordered = sorted(asked, key=lambda one: (-len(one[0]), one[0]))
     for start in range(0, len(ordered), AT_ONCE):
         piece = ordered[start : start + AT_ONCE]

@@ -36,16 +36,16 @@ def scored_numbers(store: Store, one: Standing, asked: Sweep) -> Iterable[Told]:
     if other == heads or not set(other) <= scores.keys():
         return
     try:
-        plans = [
+        theirs, mine = (
             make_plan(scores[h], one.cell.ratio, blocks_of(one.cell.layers), channels_from=scores[c])
             for h, c in (other, heads)
-        ]
+        )
     except MiniLLMError:
         return
-    shares = overlap(*plans)
+    shares = overlap(theirs, mine)
     for kind in ("channels", "heads"):
-        mine = shares[(shares["kind"] == kind) & shares["share"].notna()]
-        if len(mine):
+        known = shares[(shares["kind"] == kind) & shares["share"].notna()]
+        if len(known):
             said = f"{kind} shared with {reference(asked)}, %"
-            yield f"overlap {kind}", said, 1, 100.0, float(mine["share"].mean())
-            yield f"chance {kind}", f"{kind} by chance, %", 1, 100.0, float(mine["chance"].mean())
+            yield f"overlap {kind}", said, 1, 100.0, float(known["share"].mean())
+            yield f"chance {kind}", f"{kind} by chance, %", 1, 100.0, float(known["chance"].mean())
