@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .generation import generate, generate_events
     from .models import load_model, load_model_events, plan_from_config, wrap
     from .recovery import recover, recover_events
-    from .scoring import score, score_events
+    from .scoring import score, score_events, score_together, score_together_events
     from .sparsification import sparsify, sparsify_events
     from .surgery import prune, prune_events
     from .text import load_text, load_text_events
@@ -34,7 +34,7 @@ _LAZY = {
     "generation": ("generate", "generate_events"),
     "models": ("load_model", "load_model_events", "plan_from_config", "wrap"),
     "recovery": ("recover", "recover_events"),
-    "scoring": ("score", "score_events"),
+    "scoring": ("score", "score_events", "score_together", "score_together_events"),
     "sparsification": ("sparsify", "sparsify_events"),
     "surgery": ("prune", "prune_events"),
     "text": ("load_text", "load_text_events"),
@@ -68,6 +68,8 @@ __all__ = [
     "save_pruned",
     "score",
     "score_events",
+    "score_together",
+    "score_together_events",
     "sparsify",
     "sparsify_events",
     "wrap",

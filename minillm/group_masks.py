@@ -18,7 +18,8 @@ from .families import Family
 from .groups import CHANNELS, KINDS, BlockGroups
 from .models import LoadedModel
 from .settings import Settings
-from .walk import Stream, Weights, forward_events, tail_losses
+from .tail import tail_losses
+from .walk import Stream, Weights, forward_events
 from .zeroth_order import noise
 
 Mask = Mapping[int, Mapping[str, Tensor]]

@@ -17,6 +17,7 @@ from transformers.core_model_loading import WeightRenaming, rename_source_key
 from .errors import BadInput
 from .families import family_of, own_parameters
 from .mapped import Lies, MappedWeights, lies_in
+from .memory import return_at_once
 from .residence import DISK, device_map_of
 from .weights import check_folder, quiet, read_config
 
@@ -48,6 +49,7 @@ def place(model: Any, folder: Path, shards: list[Path], device: torch.device, of
     model.tie_weights()
     if not offload:
         return model.to(device)
+    return_at_once()
     if offload == DISK:
         _leave_on_disk(model, places, weights, device)
     else:

@@ -29,10 +29,11 @@ from .groups import CHANNELS, HEADS, KINDS
 from .models import LoadedModel
 from .recipe import DRAWS, ScoreRequest
 from .reduction import Sums, group_scores, unit_sums
+from .reverse import Reduced, reverse_events
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputNorm
-from .walk import Observed, Reduced, Stream, forward_events, reverse_events
+from .walk import Observed, Stream, forward_events
 from .zeroth_order import Estimate, Mix, generator
 
 DIVIDE, MULTIPLY = "divide", "multiply"

@@ -9,7 +9,7 @@ backprop                forward walk keeping block inputs, then the reverse walk
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,17 +30,18 @@ from .memory import MemoryMeter
 from .models import LoadedModel
 from .reduction import Sums, group_scores, unit_sums
 from .residence import in_turn
+from .reverse import Slope
 from .scores import Scores
 from .settings import Settings
 from .statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
 from .submodels import submodel_scores_events
-from .walk import Observed, Slope, Stream, forward_events, reverse_events
+from .together import Backward, Forward, Together, Work
+from .walk import Observed, Stream
 from .zeroth_order import Estimate, generator
 
 STAGE = "score"
 OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments, INVERSE: InputInverse}
 
-Visits = Generator[dict[str, Any] | None, None, None]
 Gradient = Callable[[str, Tensor], Tensor]
 """(linear, its weight) -> ∂L/∂W or an estimate of it, float32 [out, in]."""
 
@@ -59,15 +60,37 @@ def score_events(
     lm: LoadedModel, criterion: str, tokens: Tensor, gradient_samples: int = 10, **settings: Any
 ) -> Events:
     """`score` as events: Event("score", visits done, visits, {"layer", "heads", "channels"} once a block is scored)."""
-    job = _Scoring(
-        lm, find(criterion), checked_tokens(lm, tokens, gradient_samples), gradient_samples, Settings.of(**settings)
-    )
-    started = time.perf_counter()
-    with MemoryMeter(lm.device) as meter, closing(job.run(meter)) as visits:
-        for done, payload in enumerate(visits, 1):
-            yield Event(STAGE, done, job.visits, payload)
-            meter.lap()
-    yield Event(RESULT, 1, 1, job.scores(time.perf_counter() - started, meter))
+    steps = score_together_events(lm, [criterion], tokens, gradient_samples, **settings)
+    found = yield from relay(steps, rename=STAGE)
+    yield Event(RESULT, 1, 1, found[criterion])
+
+
+def score_together(
+    lm: LoadedModel, criteria: Sequence[str], tokens: Tensor, gradient_samples: int = 10, **settings: Any
+) -> dict[str, Scores]:
+    """Score under several criteria, as `score` does, but read each block once for all that need it at the same time.
+
+    {criterion: scores}. Each has the seconds and the peak of all of them together: take `score` to tell them apart.
+    """
+    return finish(score_together_events(lm, criteria, tokens, gradient_samples, **settings))
+
+
+def score_together_events(
+    lm: LoadedModel, criteria: Sequence[str], tokens: Tensor, gradient_samples: int = 10, **settings: Any
+) -> Events:
+    """`score_together` as events: Event("score:CRITERION", its visits done, its visits, what a block scored)."""
+    tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
+    jobs = {name: _Scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
+    done, started = dict.fromkeys(jobs, 0), time.perf_counter()
+    with MemoryMeter(lm.device) as meter:
+        works = Together(lm, {name: job.run(meter) for name, job in jobs.items()}, meter)
+        with closing(works.visits()) as visits:
+            for name, payload in visits:
+                done[name] += 1
+                yield Event(f"{STAGE}:{name}", done[name], jobs[name].visits, payload)
+                meter.lap()
+    seconds = time.perf_counter() - started
+    yield Event(RESULT, 1, 1, {name: job.scores(seconds, meter) for name, job in jobs.items()})
 
 
 def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
@@ -160,18 +183,17 @@ class _Scoring:
             return blocks if single else 2 * blocks
         return 2 * blocks if self.criterion.gradient else blocks
 
-    def run(self, meter: MemoryMeter) -> Visits:
+    def run(self, meter: MemoryMeter) -> Work:
         """Visit what the criterion needs; yields what a visit found, or None."""
         gradient, by_groups = self.criterion.gradient, self.settings.scope == "groups"
         if gradient == ZEROTH_ORDER:
             yield from self._group_probes(meter) if by_groups else self._zeroth_order(meter)
         elif gradient == BACKPROP:
-            yield from self._backprop(meter)
+            yield from self._backprop()
         elif gradient == SUBMODELS:
             yield from self._submodels(meter)
         elif self.criterion.activations:
-            meter.phase("forward walk")
-            yield from self._walk([self._activations()], self._score_block)
+            yield Forward([self._activations()], self._score_block)
         else:
             meter.phase("weights")
             yield from self._weights()
@@ -187,11 +209,7 @@ class _Scoring:
     def _gradient_rows(self) -> Tensor:
         return self.tokens[: self.gradient_samples]
 
-    def _walk(self, streams: list[Stream], visit: Any) -> Visits:
-        for event in forward_events(self.lm, streams, visit):
-            yield event.payload
-
-    def _weights(self, inputs: Any = None, estimate: Estimate | None = None) -> Visits:
+    def _weights(self, inputs: Any = None, estimate: Estimate | None = None) -> Work:
         with in_turn(list(self.lm.family.block_list(self.lm.model))) as next_block:
             for layer in range(len(self.lm.groups)):
                 with next_block() as block, torch.no_grad():
@@ -199,35 +217,27 @@ class _Scoring:
                 del block
                 yield payload
 
-    def _backprop(self, meter: MemoryMeter) -> Visits:
+    def _backprop(self) -> Work:
         inputs: dict[int, Any] = {}
         second = self.settings.taylor in ("param_second", "param_mix")
         rows = Stream(self._gradient_rows(), batch=int(second), keep_inputs=True, squares=second)
-        streams = [*self._streams(), rows]
 
         def remember(layer: int, block: nn.Module, observed: Observed) -> None:
             inputs[layer] = results_of(layer, observed)
 
-        meter.phase("forward walk")
-        yield from self._walk(streams, remember)
-        for stream in streams[:-1]:
-            stream.hidden = []
-        meter.phase("reverse walk")
-
         def reduce(layer: int, name: str, weight: Tensor, slope: Slope) -> Sums:
             return self._unit_sums(layer, name, weight, inputs[layer], slope.gradient.float(), slope.squares)
 
-        for event in reverse_events(self.lm, rows, self._grouped, reduce):
-            yield event.payload
+        yield Forward([*self._streams(), rows], remember)
+        yield Backward(rows, self._grouped, reduce)
 
-    def _zeroth_order(self, meter: MemoryMeter) -> Visits:
+    def _zeroth_order(self, meter: MemoryMeter) -> Work:
         observed: dict[int, Observed] = {}
         estimate = Estimate(self.lm, self._gradient_rows(), self.settings)
         streams = self._streams() + estimate.streams
-        meter.phase("forward walk")
         if estimate.single:
             self.coefficients = (1.0,)
-            yield from self._walk(streams, partial(self._score_block, estimate=estimate))
+            yield Forward(streams, partial(self._score_block, estimate=estimate))
             meter.phase("losses")
             self.coefficients = estimate.coefficients(self.lm)
             scale = abs(self.coefficients[0])
@@ -237,17 +247,16 @@ class _Scoring:
         def remember(layer: int, block: nn.Module, seen: Observed) -> None:
             observed[layer] = seen
 
-        yield from self._walk(streams, remember)
+        yield Forward(streams, remember)
         meter.phase("losses")
         self.coefficients = estimate.coefficients(self.lm)
         meter.phase("weights")
         yield from self._weights(observed, estimate)
 
-    def _group_probes(self, meter: MemoryMeter) -> Visits:
+    def _group_probes(self, meter: MemoryMeter) -> Work:
         norms: dict[Place, np.ndarray] = {}
         if self.criterion.activations:
-            meter.phase("forward walk")
-            yield from self._walk(self._streams(), partial(self._group_norms, norms))
+            yield Forward(self._streams(), partial(self._group_norms, norms))
         meter.phase("group masks")
         probes = group_gradient_events(self.lm, self._gradient_rows(), self.settings)
         gradient, self.coefficients = yield from _counted(relay(probes))
@@ -261,17 +270,15 @@ class _Scoring:
                 features = observed[s.linear].result().square().view(groups.count(s.kind), -1)
                 norms[layer, s.kind] = features.sum(1).sqrt().cpu().numpy()
 
-    def _submodels(self, meter: MemoryMeter) -> Visits:
-        meter.phase("prior")
-        for _ in self._walk(self._streams(), self._score_block):
-            yield None
+    def _submodels(self, meter: MemoryMeter) -> Work:
+        yield Forward(self._streams(), self._score_quietly, "prior")
         prior = {(layer, kind): v for layer, kinds in self.found.items() for kind, v in kinds.items()}
         meter.phase("sub-models")
         steps = submodel_scores_events(self.lm, self._gradient_rows(), prior, self.settings)
         scores = yield from _counted(steps)
         yield from self._keep(scores)
 
-    def _keep(self, scores: dict[Place, np.ndarray]) -> Visits:
+    def _keep(self, scores: dict[Place, np.ndarray]) -> Work:
         """Take scores that were found for all groups at once, and announce them block by block."""
         for layer in range(len(self.lm.groups)):
             self.found[layer] = {kind: scores[layer, kind].astype(np.float32) for kind in KINDS}
@@ -285,6 +292,10 @@ class _Scoring:
             return self._reduce(layer, block, inputs)
         made = partial(estimate.gradient, layer, coefficients=self.coefficients)
         return self._reduce(layer, block, inputs, made)
+
+    def _score_quietly(self, layer: int, block: nn.Module, observed: Observed) -> None:
+        """Score a block for those scores to be improved on; nobody is to see them."""
+        self._score_block(layer, block, observed)
 
     def _reduce(
         self, layer: int, block: nn.Module, inputs: dict[str, Tensor], gradient: Gradient | None = None

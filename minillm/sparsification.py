@@ -26,10 +26,11 @@ from .masks import check_widths, ranks, zeros
 from .models import LoadedModel
 from .obs import solved
 from .patterns import Patterns, average_sparsity, masking, patterns_of
+from .reverse import Reduced, reverse_events
 from .scoring import OBSERVERS, checked_tokens, evidence_of, results_of
 from .settings import Settings
 from .text import load_text_events
-from .walk import Observed, Reduced, Stream, forward_events, reverse_events
+from .walk import Observed, Stream, forward_events
 
 STAGE = "mask"
 NO_TOKENS = torch.zeros(1, 2, dtype=torch.long)

@@ -20,7 +20,8 @@ from .errors import NumericalFault
 from .families import Family
 from .models import LoadedModel
 from .settings import Settings
-from .walk import Stream, Weights, tail_losses
+from .tail import tail_losses
+from .walk import Stream, Weights
 
 SMALLEST = 1e-6
 

@@ -18,6 +18,7 @@ import minillm
 from minillm.allocation.search import SearchState
 from minillm.allocation.structured import allocate_events
 from minillm.budget import METHODS
+from minillm.events import RESULT
 from minillm.scores import Scores
 from minillm.sensitivity import MEASURES, Sensitivity
 
@@ -98,13 +99,14 @@ class Desk:
         result = None
         for event in allocate_events(self.lm, self.scores(seed), self.text(seed), *asked, **search):
             seconds = before["seconds"] + time.perf_counter() - started
-            if event.payload and "sensitivity" in event.payload:
-                found = event.payload["sensitivity"]
-                kept[found["measure"]].write_text(json.dumps(found))
+            if event.stage == RESULT:
+                result = event.payload
             elif event.stage == "search":
                 progress.write_text(json.dumps({"state": event.payload["state"], "seconds": seconds}))
                 print(cell, event.done, f"{event.payload['best']:.4f}, {seconds:.0f} s", flush=True)
-            result = event.payload
+            elif event.payload and "sensitivity" in event.payload:
+                found = event.payload["sensitivity"]
+                kept[found["measure"]].write_text(json.dumps(found))
         assert isinstance(result, minillm.Allocation)
         return result, seconds
 

@@ -85,7 +85,7 @@ def test_the_table_sets_each_criterion_beside_the_passes_it_needs():
         "zo": 5.0,
         "fms-zo": 21.0,
     }
-    seconds |= {"llm-pruner": 9.0, "fms-bp": 20.0, "forward in float32": 20.0, "sparsegpt": 50.0}
+    seconds |= {"together": 30.5, "llm-pruner": 9.0, "fms-bp": 20.0, "forward in float32": 20.0, "sparsegpt": 50.0}
     peaks = dict.fromkeys((*FORWARD_ONLY, *OF_GRADIENTS, "backward", "in place"), 60)
     m = Measured(100, seconds, {**peaks, "fms-zo": 80, "fms-bp": 98, "backward": 300, "llm-pruner": 100})
     rows = {row.what.split(" ")[0].rstrip(":") + row.unit: row for row in rows_of(m, 50) if row.budget}
@@ -107,6 +107,7 @@ def test_the_table_sets_each_criterion_beside_the_passes_it_needs():
     naive = {row.what: row.ratio for row in rows_of(m, 50) if row.budget is None}
     assert naive["whole-model backward ÷ llm-pruner: total peak"] == 2.0
     assert naive["in-place MeZO ÷ zo: time"] == 1.0
+    assert naive["wanda, llm-pruner, fms-bp, fms-zo: time on one walk ÷ one after the other"] == 0.5
     assert naive["search: candidates as streams of one walk ÷ one by one"] == pytest.approx(4.0)
 
 

@@ -21,6 +21,16 @@ def scored(run, folder, *criteria) -> None:
     assert code == 0, err
 
 
+def test_scores_of_one_walk_are_those_of_many(run, folder):
+    words = ("score", "wanda", "fms-bp", "fms-zo", "--model", folder, *SMALL, "--gradient-samples", 3)
+    assert run(*words, "--out", "apart")[0] == 0
+    code, out, err = run(*words, "--out", "at-once", "--together", "--json")
+    assert code == 0 and [one["recipe"]["criterion"] for one in json.loads(out)] == ["wanda", "fms-bp", "fms-zo"], err
+    for name in ("wanda", "fms-bp", "fms-zo"):
+        one, other = (Scores.load(f"{place}/{name}") for place in ("apart", "at-once"))
+        assert all((one.channels[i] == other.channels[i]).all() for i in one.channels)
+
+
 def test_a_preset_scores_and_cuts_in_one_go(run, folder, tmp_path):
     words = ("--model", folder, *SMALL, "--samples", 12, "--ratio", 0.1, "--layers", "1-2")
     code, out, err = run("prune", "--preset", "best", *words, "--out", "named", "--json")

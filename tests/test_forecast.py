@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from minillm import forecast as told
-from minillm import group_masks, walk
+from minillm import group_masks, tail, walk
 from minillm.criteria import CRITERIA, find
 from minillm.errors import DoesNotFit
 from minillm.families import groups_from_config
@@ -80,7 +80,7 @@ def test_forecast_knows_the_families(build, criterion):
 
 
 def test_the_sizes_of_pieces_are_those_of_the_walk():
-    assert (walk.BATCH_TOKENS, walk.TAIL_TOKENS, walk.LOSS_TOKENS, group_masks.AT_ONCE) == (
+    assert (walk.BATCH_TOKENS, tail.TAIL_TOKENS, tail.LOSS_TOKENS, group_masks.AT_ONCE) == (
         told.BATCH_TOKENS,
         told.TAIL_TOKENS,
         told.LOSS_TOKENS,

@@ -18,7 +18,8 @@ from minillm.catalogue import MODELS
 from minillm.criteria import CRITERIA
 from minillm.families import groups_of
 from minillm.forecast import forecast
-from minillm.walk import Stream, forward_events, reverse_events
+from minillm.reverse import reverse_events
+from minillm.walk import Stream, forward_events
 from pages import _learn_estimate, _learn_glossary, _learn_groups, _learn_walk, _plots
 from pages._learn_estimate import ESTIMATORS, WEIGHTS, estimates, gradient, loss, noise
 from pages._learn_groups import CHANNEL_COUNT, EXAMPLES, HEAD_DIM, WIDTH, drawn, owners, picture, shape_of, slices

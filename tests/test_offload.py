@@ -1,10 +1,7 @@
 """A model whose weights stay on disk is scored, cut and saved like one in memory, bit for bit, but never is there."""
 
 import gc
-import subprocess
-import sys
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +17,6 @@ from minillm.models import load_model, wrap
 from minillm.plan import make_plan
 from minillm.scoring import score
 from minillm.surgery import prune
-
-ROOT = Path(__file__).parent.parent
 
 
 def neox():
@@ -160,50 +155,3 @@ def test_a_shard_that_goes_while_it_is_used_is_one_sentence(tmp_path):
     with pytest.raises(BadInput, match="must stay as they are") as caught:
         score(away, "magnitude-l1", tiny.tokens(), 3)
     assert "\n" not in str(caught.value)
-
-
-MEASURED = """
-import sys, threading, time
-from scripts.peaks import resident
-import os, torch
-from minillm.models import load_model
-from minillm.scoring import score
-tokens = torch.randint(256, (8, 32), generator=torch.Generator().manual_seed(0))
-
-def anonymous():
-    return resident(os.getpid())["RssAnon"]
-
-def run(folder):
-    lm = load_model(folder, "bfloat16", "cpu", offload="disk" if sys.argv[3] == "disk" else None)
-    for criterion in ("fms-zo", "fms-bp"):
-        score(lm, criterion, tokens, 4)
-
-run(sys.argv[1])
-before, peak, done = anonymous(), 0, False
-def watch():
-    global peak
-    while not done:
-        peak = max(peak, anonymous())
-        time.sleep(0.005)
-watcher = threading.Thread(target=watch)
-watcher.start()
-run(sys.argv[2])
-done = True
-watcher.join()
-print(peak - before)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the kernel's own figures of memory are Linux's")
-def test_a_model_on_disk_is_never_in_memory(tmp_path):
-    """193 MB in float16, read as bfloat16: a copy of each block is made, and only one is there at a time."""
-    small = ("--width", "64", "--channels", "128", "--heads", "2", "--vocabulary", "256")
-    large = ("--width", "512", "--channels", "1536", "--heads", "8", "--vocabulary", "256")
-    folders = [tmp_path / "small", tmp_path / "large"]
-    for folder, sizes, blocks in zip(folders, (small, large), ("2", "28"), strict=True):
-        command = [sys.executable, "-m", "scripts.make_random", str(folder), "--blocks", blocks, *sizes]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    size = sum(file.stat().st_size for file in folders[1].glob("*.safetensors"))
-    command = [sys.executable, "-c", MEASURED, *map(str, folders), "disk"]
-    grown = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-    assert size > 185e6 and grown < 0.5 * size

@@ -21,6 +21,7 @@ LONG = (
     "prune",
     "recover",
     "score",
+    "score_together",
     "sparsify",
 )
 SHORT = ("load_pruned", "make_plan", "overlap", "plan_from_config", "save_pruned", "wrap")

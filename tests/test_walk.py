@@ -10,7 +10,9 @@ from accelerate import cpu_offload, disk_offload
 
 from minillm.errors import NumericalFault
 from minillm.models import wrap
-from minillm.walk import Stream, forward_events, reverse_events, tail_losses
+from minillm.reverse import reverse_events
+from minillm.tail import tail_losses
+from minillm.walk import Stream, forward_events
 
 
 def walked(lm, stream, visit=None):

@@ -6,9 +6,10 @@ import torch
 
 from minillm.errors import NumericalFault
 from minillm.models import wrap
+from minillm.reverse import reverse_events
 from minillm.scoring import score
 from minillm.settings import Settings
-from minillm.walk import Stream, forward_events, reverse_events
+from minillm.walk import Stream, forward_events
 from minillm.zeroth_order import Estimate, noise
 
 

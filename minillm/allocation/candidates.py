@@ -17,7 +17,8 @@ from ..group_masks import Mask, masked_losses_events, masked_stream
 from ..groups import KINDS
 from ..models import LoadedModel
 from ..plan import Plan
-from ..walk import Stream, forward_events, tail_divergences
+from ..tail import tail_divergences
+from ..walk import Stream, forward_events
 
 KL, PERPLEXITY = "kl", "perplexity"
 FITNESSES = (KL, PERPLEXITY)

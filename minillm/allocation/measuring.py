@@ -8,9 +8,10 @@ from ..events import RESULT, Event, Events, finish, relay
 from ..group_masks import Mask
 from ..groups import CHANNELS, HEADS, KINDS
 from ..models import LoadedModel
+from ..reverse import Reduced, Slope, reverse_events
 from ..scores import Scores
 from ..sensitivity import FISHER, MASKING, Sensitivity
-from ..walk import Reduced, Slope, Stream, forward_events, reverse_events
+from ..walk import Stream, forward_events
 from .candidates import Candidates
 
 SHARE = 0.3

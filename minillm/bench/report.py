@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..groups import Groups
-from ..walk import TAIL_TOKENS
+from ..tail import TAIL_TOKENS
 
 BUDGETS = {
     "forward": 1.25,
@@ -21,6 +21,9 @@ BUDGETS = {
 OF_WEIGHTS, OF_ROWS, OF_PROBES = ("magnitude-l1",), ("wanda", "wanda-sp", "flap"), ("zo", "fms-zo")
 OF_GRADIENTS = ("llm-pruner", "fms-bp")
 MOMENTS, SUBMODELS = ("forward in float32", "sparsegpt"), 16
+TOGETHER = ("wanda", "llm-pruner", "fms-bp", "fms-zo")
+"""Those of the paper's Figure 2."""
+
 FORWARD_ONLY = (*OF_WEIGHTS, *OF_ROWS, *OF_PROBES)
 
 
@@ -96,6 +99,8 @@ def rows_of(m: Measured, reference_peak: int) -> list[Row]:
     single, moments = MOMENTS
     if moments in t:
         rows.append(Row(f"{moments} in float32: {words}", t[moments], t[single], "s", BUDGETS["moments"]))
+    apart = sum(t[name] for name in TOGETHER)
+    rows.append(Row(f"{', '.join(TOGETHER)}: time on one walk ÷ one after the other", t["together"], apart, "s"))
     each = t["sub-models"] / SUBMODELS
     rows.append(Row("bonsai: time a sub-model ÷ a plain pass", each, t["losses"], "s", BUDGETS["sub-model"]))
     at_once, in_turn = (SUBMODELS / t[name] for name in ("sub-models", "one by one"))

@@ -17,13 +17,14 @@ from ..groups import KINDS
 from ..machine import machine
 from ..memory import MemoryMeter
 from ..models import LoadedModel
-from ..scoring import score
+from ..scoring import score, score_together
 from . import plain, scaling
 from .report import (
     FORWARD_ONLY,
     MOMENTS,
     OF_GRADIENTS,
     SUBMODELS,
+    TOGETHER,
     Measured,
     Report,
     reference_bytes,
@@ -94,7 +95,8 @@ def _work(lm: LoadedModel, tokens: Tensor, gradient_rows: int) -> dict[str, Meas
         "one by one": lambda: plain.one_by_one(copy, few, masks),
         "sub-models": lambda: finish(masked_losses_events(lm, few, masks)),
     }
-    return baselines | {name: _scored(lm, name, tokens, gradient_rows) for name in (*FORWARD_ONLY, *OF_GRADIENTS)}
+    alone = {name: _scored(lm, name, tokens, gradient_rows) for name in (*FORWARD_ONLY, *OF_GRADIENTS)}
+    return baselines | alone | {"together": lambda: score_together(lm, TOGETHER, tokens, gradient_rows)}
 
 
 def _moments(lm: LoadedModel, tokens: Tensor) -> dict[str, Measurement]:

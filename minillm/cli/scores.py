@@ -26,6 +26,8 @@ from ._shared import (
 from .allocating import Choice, read_allocation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..plan import Plan
     from ..scores import Scores
 
@@ -63,6 +65,10 @@ def score(
     submodels: Annotated[int, typer.Option(help=MEANINGS["submodels"])] = 64,
     drop: Annotated[float, typer.Option(help=MEANINGS["drop"])] = 0.2,
     rounds: Annotated[int, typer.Option(help=MEANINGS["rounds"])] = 1,
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="Read each block once for all criteria; seconds and peak are of all."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Score every head group and channel of every block under some criteria.
@@ -72,7 +78,7 @@ def score(
     from ..criteria import find_all
     from ..device import free_memory
     from ..forecast import check_fits, forecast
-    from ..scoring import score_events
+    from ..scoring import score_events, score_together_events
     from ..settings import Settings
     from ..text import load_text_events
 
@@ -85,10 +91,14 @@ def score(
         sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
         check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
     tokens = follow(load_text_events(text, lm, samples, length, seed), text)
-    rows, data = [], []
-    for record in wanted:
-        found: Scores = follow(score_events(lm, record.name, tokens, gradient_samples, **settings), record.name)
-        path = found.save(out / record.name)
+    chosen, rows, data = [record.name for record in wanted], [], []
+    if together:
+        made = score_together_events(lm, chosen, tokens, gradient_samples, **settings)
+        scored: Iterable[Scores] = follow(made, "together").values()
+    else:
+        scored = (follow(score_events(lm, name, tokens, gradient_samples, **settings), name) for name in chosen)
+    for found in scored:
+        path = found.save(out / found.criterion)
         c = list(found.coefficients)
         data.append(
             {
@@ -100,7 +110,7 @@ def score(
             }
         )
         shown = f"{c[0]:.4g}" + (f" … ({len(c)})" if len(c) > 1 else "") if c else ""
-        rows.append((record.name, round(found.seconds, 1), megabytes(found.peak_bytes), shown, str(path)))
+        rows.append((found.criterion, round(found.seconds, 1), megabytes(found.peak_bytes), shown, str(path)))
     title = f"{model}, {str(lm.dtype).removeprefix('torch.')} on {lm.device}, {samples} × {length} tokens of {text}"
     show(as_json, data, ("criterion", "seconds", "peak MB above the weights", "c (Eq. 7)", "file"), rows, title)
 

@@ -46,6 +46,7 @@ def overlap_lines(
         xaxis=block_axis(max((len(t) for t in parts.values()), default=1)),
         yaxis=share_axis(f"overlap with {reference}"),
         showlegend=True,
+        height=320 + 14 * len(parts),
     )
 
 
