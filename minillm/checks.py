@@ -98,6 +98,21 @@ def device(name: str, value: Any) -> str:
     return value
 
 
+def blocks_of(layers: str) -> list[int] | None:
+    """Blocks as people name them: "4-27", "3,5,7", "" for the default (None). Raises BadInput."""
+    if not layers:
+        return None
+    chosen: list[int] = []
+    for part in layers.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise BadInput(f"“{layers}” names no blocks; give a range such as 4-27, or a list such as 3,5,7.")
+        if int(last or first) < int(first):
+            raise BadInput(f"The range “{part.strip()}” selects no block; the first must not be beyond the last.")
+        chosen += range(int(first), int(last or first) + 1)
+    return chosen
+
+
 def kept(check: Check, **default: Any) -> Any:
     """A field of a record with its check, and its default if it has one."""
     return field(metadata={"check": check}, **default)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from .criteria import CRITERIA
 from .errors import BadInput, UnknownName
 from .plan import make_plan
-from .recipe import AllocateRequest, GenerateRequest, PruneRequest, RecoverRequest, Request
+from .recipe import AllocateRequest, GenerateRequest, PruneRequest, RecoverRequest, Request, SweepRequest
 from .records import ORIGINAL, QUEUED, RUNNING, SPARSE, Job
 from .run_allocations import known_allocation
 from .store import Store
 from .supervisor import Supervisor
+from .sweeps import Sweep
 
 __all__ = ["Snapshot", "Supervisor", "cancel", "snapshot", "start_again", "submit"]
 
@@ -76,6 +77,8 @@ def submit(store: Store, run_id: str, request: Request) -> int:
             f"Candidates are to be judged on {request.rows:,} rows, but this run's calibration text has "
             f"{store.run(run_id).recipe.samples:,}; give fewer rows."
         )
+    if isinstance(request, SweepRequest):
+        Sweep.from_json(request.sweep)
     if isinstance(request, PruneRequest | AllocateRequest):
         _check_plan(store, run_id, request)
     return store.add_job(run_id, request)

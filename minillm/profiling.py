@@ -5,6 +5,8 @@ reads all weights for every token and falls with their bytes. A first round warm
 others the median counts, with the range beside it, because other processes only ever add to a time.
 """
 
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
@@ -113,18 +115,62 @@ def latency_events(
     lm: LoadedModel, prompt_tokens: int = 128, new_tokens: int = 16, rows: int = 1, repeats: int = 5, warm_up: int = 1
 ) -> Events:
     """`latency` as events: Event("latency", rounds done, rounds, {"prefill", "decode"} in seconds)."""
-    _check(lm, prompt_tokens, new_tokens, rows, repeats, warm_up)
+    with closing(latencies_events({"": lm}, prompt_tokens, new_tokens, rows, repeats, warm_up)) as events:
+        for event in events:
+            if event.stage == RESULT:
+                yield Event(RESULT, 1, 1, event.payload[""])
+            else:
+                told = {name: event.payload[name] for name in ("prefill", "decode")}
+                yield Event(STAGE, event.done, event.total, told)
+
+
+def latencies_events(
+    lms: Mapping[str, LoadedModel],
+    prompt_tokens: int = 128,
+    new_tokens: int = 16,
+    rows: int = 1,
+    repeats: int = 5,
+    warm_up: int = 1,
+) -> Events:
+    """Time models in turns, a round of each after a round of each, so that what else the machine does hits all alike
+    and their ratios hold: Event("latency", rounds done, rounds, {"model", "prefill", "decode"}); the result is {name:
+    `Latency`}."""
+    for lm in lms.values():
+        _check(lm, prompt_tokens, new_tokens, rows, repeats, warm_up)
     source = torch.Generator().manual_seed(0)
-    ids = torch.randint(lm.groups.vocabulary, (rows, prompt_tokens), generator=source).to(lm.device)
-    prefill, decode = [], []
-    for done in range(warm_up + repeats):
-        first, each = _round(lm, ids, new_tokens)
-        if done >= warm_up:
-            prefill.append(first)
-            decode.append(each)
-        yield Event(STAGE, done + 1, warm_up + repeats, {"prefill": first, "decode": each})
-    found = Latency(Timing(tuple(prefill)), Timing(tuple(decode)), rows, prompt_tokens, new_tokens)
+    vocabulary = min(lm.groups.vocabulary for lm in lms.values())
+    ids = torch.randint(vocabulary, (rows, prompt_tokens), generator=source)
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in lms}
+    rounds = warm_up + repeats
+    for turn in range(rounds):
+        for place, (name, lm) in enumerate(lms.items()):
+            first, each = _round(lm, ids.to(lm.device), new_tokens)
+            taken[name] += [(first, each)] if turn >= warm_up else []
+            told = {"model": name, "prefill": first, "decode": each}
+            yield Event(STAGE, turn * len(lms) + place + 1, rounds * len(lms), told)
+    found = {}
+    for name, pairs in taken.items():
+        prefill, decode = (Timing(tuple(part)) for part in zip(*pairs, strict=True))
+        found[name] = Latency(prefill, decode, rows, prompt_tokens, new_tokens)
     yield Event(RESULT, 1, 1, found)
+
+
+def compared(sizes: Mapping[str, Size], timed: Mapping[str, Latency], name: str, against: str) -> dict[str, float]:
+    """How much faster a model is than another, measured beside predicted.
+
+    speed_up_prefill: the median of the ratios of rounds that followed each other (a slow minute slows both), with the
+    smallest and largest; predicted_prefill: of their MACs, which bound the reading of a prompt; the same of decode,
+    predicted by the bytes of weights, all of which are read for every token.
+    """
+    one, other = timed[name], timed[against]
+    found: dict[str, float] = {}
+    for part, predicted in (("prefill", "macs"), ("decode", "weight_bytes")):
+        pairs = zip(getattr(other, part).seconds, getattr(one, part).seconds, strict=True)
+        ratios = [before / after for before, after in pairs]
+        found |= {f"speed_up_{part}": median(ratios), f"speed_up_{part}_least": min(ratios)}
+        found |= {f"speed_up_{part}_most": max(ratios)}
+        found[f"predicted_{part}"] = getattr(sizes[against], predicted) / getattr(sizes[name], predicted)
+    return found
 
 
 def _check(lm: LoadedModel, prompt_tokens: int, new_tokens: int, rows: int, repeats: int, warm_up: int) -> None:

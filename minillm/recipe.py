@@ -8,6 +8,7 @@ is an error, never ignored. Whether a variant or a score exists is not known her
 from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
+from .benchmarks import HUB, measured, source, tasks
 from .budget import METHODS
 from .checks import (
     LONGEST_PROMPT,
@@ -70,6 +71,13 @@ def text_or_none(name: str, value: Any) -> str:
 def criteria(name: str, value: Any) -> tuple[str, ...]:
     """Names in the table of criteria."""
     return tuple(criterion.name for criterion in find_all(several(line(), 50)(name, value)))
+
+
+def table(name: str, value: Any) -> dict[str, Any]:
+    """A table of names, as JSON and YAML have it."""
+    if not isinstance(value, dict):
+        raise BadInput(f"{name.capitalize()} is a table of names and values; this is none.")
+    return dict(value)
 
 
 def settings(name: str, value: Any) -> dict[str, Any]:
@@ -244,13 +252,57 @@ class GenerateRequest(Checked):
 
 @dataclass(frozen=True)
 class EvaluateRequest(Checked):
-    """Perplexity of some variants on a text: windows of `length` tokens, the first `tokens` of it (None: all)."""
+    """Perplexity of some variants on a text, and their accuracy on tasks.
+
+    text: empty for no perplexity; length: of its windows, in tokens; tokens: the first so many of it (None: all);
+    tasks: names in `benchmarks.BENCHMARKS`; limit: the first so many questions of each, of each subject where it has
+    subjects (None: all); data: "hub", or the folder that their files lie in.
+    """
 
     kind: ClassVar[str] = "evaluate"
     variants: tuple[str, ...] = kept(several(line(), 20), default=("original",))
-    text: str = kept(text, default="python-docs")
+    text: str = kept(text_or_none, default="python-docs")
     length: int = kept(whole(2, 131_072), default=128)
     tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
+    tasks: tuple[str, ...] = kept(tasks, default=())
+    limit: int | None = kept(optional(whole(1, 10**6)), default=None)
+    data: str = kept(source(), default=HUB)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        measured(self.tasks, self.text)
+
+
+@dataclass(frozen=True)
+class ProfileRequest(Checked):
+    """Sizes of some variants, and how long they take, in turns: a busy minute of the machine hits all of them alike.
+
+    prompt_tokens: read at once; new_tokens: written one by one; rows: prompts at once; repeats: rounds that count,
+    after warm_up that do not; length: of the forward pass whose multiplications are counted (the paper: 64).
+    """
+
+    kind: ClassVar[str] = "profile"
+    variants: tuple[str, ...] = kept(several(line(), 20), default=("original",))
+    prompt_tokens: int = kept(whole(1, 131_072), default=64)
+    new_tokens: int = kept(whole(1, 32_768), default=16)
+    rows: int = kept(whole(1, 4096), default=1)
+    repeats: int = kept(whole(1, 1000), default=5)
+    warm_up: int = kept(whole(0, 1000), default=1)
+    length: int = kept(whole(2, 131_072), default=64)
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """How it is timed."""
+        return {name: getattr(self, name) for name in ("prompt_tokens", "new_tokens", "rows", "repeats", "warm_up")}
+
+
+@dataclass(frozen=True)
+class SweepRequest(Checked):
+    """Everything a sweep asks for (see `sweeps.recipe.Sweep`, which checks it). What is there already is not done
+    again, so the same request goes on where an earlier one ended."""
+
+    kind: ClassVar[str] = "sweep"
+    sweep: dict[str, Any] = kept(table)
 
 
 @dataclass(frozen=True)
@@ -291,6 +343,8 @@ Request = (
     | RecoverRequest
     | GenerateRequest
     | EvaluateRequest
+    | ProfileRequest
+    | SweepRequest
 )
 
 REQUESTS: dict[str, type[Request]] = {request.kind: request for request in get_args(Request)}

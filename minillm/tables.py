@@ -4,11 +4,9 @@ Pure functions of the store. A spreadsheet opens every file; `run.json` beside t
 """
 
 import json
-import platform
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -24,20 +22,10 @@ from .sample import record
 from .scores import Scores
 from .shelf import file_name
 from .store import Store
+from .versions import versions
 
 RATIO = 0.2
 """At which overlaps are taken where nothing else is said."""
-
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "pandas", "gradio", "plotly")
-
-
-def versions() -> dict[str, str]:
-    """{package: version} of what is installed here; costs no import."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
 
 
 def score_table(scores: Scores) -> pd.DataFrame:

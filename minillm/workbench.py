@@ -14,12 +14,14 @@ from torch import Tensor
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, find
 from .device import free_memory
 from .evaluation.perplexity import perplexity_events
+from .evaluation.tasks import accuracy_events
 from .events import RESULT, Event, Events, relay
 from .forecast import check_fits, forecast
 from .groups import CHANNELS, HEADS
+from .measured import ACCURACY, PERPLEXITY, accuracy_asked, known, perplexity_asked
 from .models import LoadedModel
 from .pool import Pool
-from .recipe import RunRecipe
+from .recipe import EvaluateRequest, RunRecipe
 from .records import ORIGINAL
 from .scoring import score_events
 from .settings import Settings
@@ -107,18 +109,36 @@ class Workbench:
 
         Event("perplexity:NAME", windows, windows, {"perplexity": so far}); the result is the data kept.
         """
-        asked = {"variant": name, "text": text, "length": length, "asked_tokens": tokens}
-        known = [r.data for r in self.store.results(self.run_id, "perplexity") if asked.items() <= r.data.items()]
-        if known:
-            yield Event(RESULT, 1, 1, known[-1])
+        asked = perplexity_asked(name, text, length, tokens)
+        before = known(self.store, self.run_id, PERPLEXITY, asked)
+        if before is not None:
+            yield Event(RESULT, 1, 1, before)
             return
         lm = yield from relay(self.variant_events(name))
         with closing(perplexity_events(lm, text, length, tokens, confined=self.pool.confined)) as events:
             for event in events:
                 if event.stage == RESULT:
-                    yield Event(RESULT, 1, 1, self.keep("perplexity", {**event.payload.to_json(), **asked}))
+                    yield Event(RESULT, 1, 1, self.keep(PERPLEXITY, {**event.payload.to_json(), **asked}))
                 else:
                     yield replace(event, stage=f"{event.stage}:{name}") if event.payload else event
+
+    def accuracy_events(self, name: str, task: str, request: EvaluateRequest) -> Events:
+        """Accuracy of a variant on a task, kept as a result: measured, or what was measured before in the same way.
+
+        Event("TASK:NAME", questions, questions); the result is the data kept.
+        """
+        asked = accuracy_asked(name, task, request.limit, request.data)
+        before = known(self.store, self.run_id, ACCURACY, asked)
+        if before is not None:
+            yield Event(RESULT, 1, 1, before)
+            return
+        lm = yield from relay(self.variant_events(name))
+        with closing(accuracy_events(lm, task, request.limit, request.data, self.pool.confined)) as events:
+            for event in events:
+                if event.stage == RESULT:
+                    yield Event(RESULT, 1, 1, self.keep(ACCURACY, {**event.payload.to_json(), **asked}))
+                else:
+                    yield replace(event, stage=f"{event.stage}:{name}")
 
 
 def drawable(payload: dict[str, Any]) -> dict[str, Any]:

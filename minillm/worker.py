@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import MiniLLMError
 from .events import RESULT, Event, Events
+from .faults import sentence
 from .records import CANCELLED, DONE, FAILED, Job
 from .steps import JOB
 from .store import Store
@@ -108,16 +109,6 @@ def asked_to_stop(store: Store, job_id: int) -> Callable[[], bool]:
         return bool(state["stop"])
 
     return stop
-
-
-def sentence(fault: Exception, log: str) -> str:
-    """An unforeseen fault as one sentence for the person who asked."""
-    said = str(fault).lower()
-    if isinstance(fault, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
-        return "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
-    if isinstance(fault, OSError) and fault.errno is not None:
-        return f"The system refused a file: {fault.strerror} ({fault.filename or 'no name given'})."
-    return f"Something went wrong that is no fault of yours ({type(fault).__name__}); {log} has the details."
 
 
 def execute_in(pool: Any) -> Execute:

@@ -17,6 +17,7 @@ NAMES = (
     "allocate",
     "prune",
     "generate",
+    "experiments",
     "runs",
     "learn",
     "methods",

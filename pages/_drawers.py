@@ -56,6 +56,15 @@ stay until something better comes. Nothing is cut: candidates are masks on strea
 
 **Try:** search at 0.5 rather than 0.2: the harder the cut, the more it matters who pays. Then hand the best to Prune.
 """,
+    "experiments": """
+A **sweep** is many recipes from one file: models, criteria, ratios, ranges of blocks, seeds, recoveries, and what is
+measured of each. What cells share is done once (one scoring serves all ratios, the model itself is measured once), each
+cell is a variant of a run, and a sweep that was stopped or killed goes on with what is missing. There is one for every
+table and figure of the MINI-LLM paper; its values are drawn beside yours only where the model is the paper's.
+
+**Look for** the spread over seeds beside every mean: a difference smaller than that is none. **Try:** Figure 5 on the
+embedded model, and see whether sparing the first blocks helps here too.
+""",
     "runs": """
 A **run** is a recipe (model, text, seed and what else was asked) with everything that came of it. It has an address:
 send its link to someone on this machine and they see the same, also while a job is under way. **Perplexity** is how

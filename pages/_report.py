@@ -22,7 +22,7 @@ from ._phrases import escape
 from ._pictures import Picture
 from ._plans import html_table
 from ._plots import as_json
-from ._report_sections import sections, settings
+from ._report_sections import Section, sections, settings
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 
@@ -74,8 +74,13 @@ def report(store: Store, run_id: str) -> str:
     do."""
     run = store.run(run_id)
     found = [(heading, parts) for heading, parts in sections(store, run) if parts]
-    told = [_head(run), html_table(("", "asked for"), settings(store, run), "Settings", "settings")]
-    told += [] if found else [NOTHING]
+    told = [html_table(("", "asked for"), settings(store, run), "Settings", "settings")]
+    return document(run, told + ([] if found else [NOTHING]), found)
+
+
+def document(run: Run, told: list[str], found: list[Section]) -> str:
+    """One HTML file about a run that needs nothing else: HTML on top, then sections with live pictures, versions."""
+    told = [head(run), *told]
     numbers = count(1)
     body, figures = [], []
     for heading, parts in found:
@@ -147,7 +152,8 @@ def _gathered(parts: list[Picture | str]) -> Iterator[list[Picture] | str]:
         yield row
 
 
-def _head(run: Run) -> str:
+def head(run: Run) -> str:
+    """Title, tags and note of a run, and when it was begun."""
     begun, now = (time.strftime("%d %b %Y, %H:%M", time.localtime(t)) for t in (run.created, time.time()))
     tags = "".join(f' <span class="tag">{escape(tag)}</span>' for tag in run.tags)
     note = f'<p class="note">{escape(run.note)}</p>' if run.note else ""

@@ -24,6 +24,7 @@ STARTING = {
     "start_fidelity",
     "start_allocate",
     "start_sparsify",
+    "start_sweep",
 }
 OTHERS = {
     "begin",
@@ -38,6 +39,7 @@ OTHERS = {
     "run_as_python",
     "run_as_commands",
     "save_report",
+    "save_sweep",
     "save_all",
     "set_storage_bound",
     "drop_weights",

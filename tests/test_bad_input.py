@@ -14,7 +14,7 @@ import pytest
 from minillm.recipe import RunRecipe
 from minillm.records import ORIGINAL, Variant
 from minillm.store import Store
-from pages import _score_form, compare, generate, model, prune, runs
+from pages import _score_form, compare, experiments, generate, model, prune, runs
 from pages._frame import Context, Shell, guarded
 
 LONGEST = 400
@@ -72,6 +72,8 @@ WRITE: dict[str, Any] = {
     "chat": True,
     "blind": False,
 }
+
+SWEEP = "title: Tried\nmodels: smollm2-135m\ncriteria: wanda\nratios: 0.2\n"
 
 BAD: list[tuple[str, dict[str, Any]]] = [
     ("model", {"model": ""}),
@@ -138,6 +140,21 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("bound", {"gigabytes": 0}),
     ("bound", {"gigabytes": None}),
     ("upload", {"file": "notes.exe"}),
+    ("sweep", {"text": ""}),
+    ("sweep", {"text": "title: [unclosed"}),
+    ("sweep", {"text": "just words"}),
+    ("sweep", {"text": SWEEP.replace("ratios", "ratio")}),
+    ("sweep", {"text": SWEEP.replace("wanda", "wandb")}),
+    ("sweep", {"text": SWEEP.replace("smollm2-135m", "smollm2-135n")}),
+    ("sweep", {"text": SWEEP + "layers: 9-3"}),
+    ("sweep", {"text": SWEEP + "layers: 40-50"}),
+    ("sweep", {"text": SWEEP + "seeds: 3-1"}),
+    ("sweep", {"text": SWEEP + "recoveries: []"}),
+    ("sweep", {"text": SWEEP + "evaluations: [{perplexity: {text: wikitext3}}]"}),
+    ("sweep", {"text": SWEEP + "evaluations: [{tasks: {tasks: [boolq], data: /etc}}]"}),
+    ("sweep", {"text": SWEEP + "data: 3"}),
+    ("sweep", {"form": "nowhere"}),
+    ("save-sweep", {"kind": "md"}),
 ]
 """(what is done, which of its values are wrong); every other value is fine."""
 
@@ -165,6 +182,8 @@ def actions(store: Store, run_id: str) -> dict[str, tuple[Callable, dict[str, An
         "write": (partial(generate.begin, store, run_id), WRITE),
         "overlap": (partial(compare._csv(ctx), run_id), compared),
         "describe": (partial(runs.describe_run, store, run_id), {"title": "Yours", "tags": ["one"], "note": "why"}),
+        "sweep": (partial(experiments.begin, store, False, run_id), {"text": SWEEP, "form": "", "folder": ""}),
+        "save-sweep": (partial(experiments.save_sweep, store, run_id), {"kind": "csv"}),
         "bound": (partial(runs.set_bound, store), {"gigabytes": 5}),
         "upload": (partial(_score_form.kept_upload, store), {"file": __file__.replace(".py", ".txt")}),
     }
@@ -191,7 +210,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(store: Store, run_id: str
 
 
 @pytest.mark.parametrize(
-    "what", ["model", "score", "prune", "measure", "recover", "write", "overlap", "describe", "bound"]
+    "what", ["model", "score", "prune", "measure", "recover", "write", "overlap", "describe", "bound", "sweep"]
 )
 def test_the_same_actions_with_nothing_wrong_are_accepted(store: Store, run_id: str, what: str) -> None:
     """Else the list above could refuse everything and pass."""

@@ -16,8 +16,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers")
 FOR_PAGES = (
+    "benchmarks",
     "budget",
     "catalogue",
+    "checks",
     "criteria",
     "device",
     "errors",
@@ -42,6 +44,7 @@ FOR_PAGES = (
     "settings",
     "storage",
     "store",
+    "sweeps",
     "tables",
     "text",
     "texts",

@@ -111,3 +111,23 @@ def test_json_holds_the_numbers() -> None:
 def test_lengths_that_cannot_be_timed_are_refused(asked: dict, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         latency(wrap(tiny.llama()), **asked)
+
+
+def test_models_take_turns_and_their_speed_up_stands_beside_the_predicted_one() -> None:
+    lm = built("llama")
+    small = prune(lm, plan_from_groups(lm.groups, 0.2, range(len(lm.groups))))
+    events = list(profiling.latencies_events({"a": lm, "b": small}, 12, 3, repeats=3, warm_up=1))
+    assert [event.payload["model"] for event in events[:-1]] == ["a", "b"] * 4
+    assert [event.done for event in events[:-1]] == list(range(1, 9))
+    timed = events[-1].payload
+    assert all(len(timed[name].decode.seconds) == 3 for name in "ab")
+    sizes = {"a": size(lm, 12), "b": size(small, 12)}
+    told = profiling.compared(sizes, timed, "b", "a")
+    assert told["predicted_prefill"] == sizes["a"].macs / sizes["b"].macs > 1
+    assert told["predicted_decode"] == sizes["a"].weight_bytes / sizes["b"].weight_bytes > 1
+    for part in ("prefill", "decode"):
+        pairs = zip(getattr(timed["a"], part).seconds, getattr(timed["b"], part).seconds, strict=True)
+        ratios = sorted(one / other for one, other in pairs)
+        least, middle, most = (told[f"speed_up_{part}{end}"] for end in ("_least", "", "_most"))
+        assert [least, middle, most] == ratios
+    assert profiling.compared(sizes, timed, "a", "a")["speed_up_prefill"] == 1.0

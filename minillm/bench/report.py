@@ -1,16 +1,9 @@
 """From seconds and peaks to the table of budgets: what was measured goes in, rows come out."""
 
-import os
-import platform
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..groups import Groups
-from ..models import LoadedModel
 from ..tail import TAIL_TOKENS
 
 BUDGETS = {
@@ -149,30 +142,3 @@ def reference_bytes(groups: Groups, rows: int, length: int, gradient_rows: int, 
     block = 4 * max(block.parameters for block in groups.blocks)
     streams = (rows + 2 * gradient_rows) * length * groups.width * bytes_each
     return block + streams + 4 * min(TAIL_TOKENS, length - 1) * groups.vocabulary
-
-
-def machine(lm: LoadedModel) -> dict[str, Any]:
-    """Where and with what it was measured."""
-    device = torch.cuda.get_device_name(lm.device) if lm.device.type == "cuda" else _processor()
-    return {
-        "model": lm.source,
-        "parameters": lm.parameters,
-        "dtype": str(lm.dtype).removeprefix("torch."),
-        "device": device,
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "transformers")},
-    }
-
-
-def _processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or "CPU"

@@ -14,6 +14,7 @@ from ..errors import UnknownName
 from ..events import RESULT, Event, Events, finish
 from ..group_masks import Mask, masked_losses_events
 from ..groups import KINDS
+from ..machine import machine
 from ..memory import MemoryMeter
 from ..models import LoadedModel
 from ..scoring import score, score_together
@@ -26,7 +27,6 @@ from .report import (
     TOGETHER,
     Measured,
     Report,
-    machine,
     reference_bytes,
     rows_of,
 )

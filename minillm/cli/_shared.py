@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..errors import BadInput
 from ..events import RESULT, Event, Events
 
 EMBEDDED = "smollm2-135m"
@@ -118,19 +117,6 @@ def written(value: Any) -> str:
 def megabytes(count: int) -> float:
     """Bytes as megabytes (10⁶)."""
     return round(count / 1e6, 1)
-
-
-def blocks_of(layers: str) -> list[int] | None:
-    """Blocks named on the command line: "4-27", "3,5,7", "" for the default. Raises BadInput."""
-    if not layers:
-        return None
-    chosen: list[int] = []
-    for part in layers.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise BadInput(f"“{layers}” names no blocks; give a range such as 4-27, or a list such as 3,5,7.")
-        chosen += range(int(first), int(last or first) + 1)
-    return chosen
 
 
 @contextmanager

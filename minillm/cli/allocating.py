@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..checks import blocks_of
 from ..errors import BadInput
 from ..events import Event
 from ..paths import written_whole
@@ -18,7 +19,6 @@ from ._shared import (
     Model,
     Ratio,
     Text,
-    blocks_of,
     follow,
     load,
     show,

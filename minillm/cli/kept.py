@@ -120,6 +120,25 @@ def show_run(run: str, as_json: Json = False) -> None:
     show(as_json, data, ("", ""), rows)
 
 
+@runs_app.command("compare")
+def compare(run: Annotated[str, typer.Argument(help="A sweep's run.")], as_json: Json = False) -> None:
+    """Tell which differences between the cells of a sweep exceed their spread over seeds.
+
+    Cells are compared that differ in one thing: criterion, ratio, blocks, recovery.
+    """
+    from ..store import Store
+    from ..sweeps.compare import as_frame
+    from ..sweeps.record import sweep_in
+    from ..sweeps.table import table
+
+    store = Store()
+    whole = table(store, run, sweep_in(store, run))
+    frame = as_frame(whole)
+    show(as_json, frame.to_dict("records"), list(frame.columns), frame.to_numpy().tolist(), whole.sweep.title)
+    for note in [] if as_json else whole.notes:
+        print(note, file=sys.stderr)
+
+
 @runs_app.command("delete")
 def delete_run(
     run: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: Json = False

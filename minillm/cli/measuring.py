@@ -13,6 +13,7 @@ from rich.text import Text as Words
 
 from ..errors import BadInput
 from ..events import RESULT, Events
+from ..recipe import EvaluateRequest
 from ._shared import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, show
 
 if TYPE_CHECKING:
@@ -33,17 +34,27 @@ def evaluate(
     text: Annotated[list[str] | None, typer.Option(help="A text; repeat it. A file is read whole.")] = None,
     length: Annotated[int, typer.Option(help="The window, in tokens.")] = 128,
     tokens: Annotated[int | None, typer.Option(help="Read only the first so many tokens.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="boolq, piqa, hellaswag, winogrande, mmlu; repeat it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The first so many questions of a task, or a subject.")] = None,
+    data_from: Annotated[str, typer.Option("--data", help="hub, or the folder that files of tasks lie in.")] = "hub",
     dtype: Dtype = "auto",
     device: Device = "auto",
     offload: Offload = "",
     as_json: Json = False,
 ) -> None:
-    """Perplexity of models on texts, with window, tokens and dtype beside it: without them it means nothing.
+    """Perplexity of models on texts, with window, tokens and dtype beside it: without them it means nothing. With
+    --task, accuracy by lm-eval instead, with standard error and what guessing gives.
 
     Example: python -m minillm evaluate --model smollm2-135m --model pruned --text file:wiki.txt --tokens 16000
+    Example: python -m minillm evaluate --model pruned --task piqa --task boolq --limit 200
     """
     from ..evaluation.perplexity import perplexity_events
 
+    if task:
+        if text:
+            raise BadInput("Texts and tasks are measured apart; give --text or --task.")
+        _accuracies(model or [EMBEDDED], task, limit, data_from, (dtype, device, offload), as_json)
+        return
     rows, data = [], []
     for name in model or [EMBEDDED]:
         lm = load(name, dtype, device, offload)
@@ -53,6 +64,26 @@ def evaluate(
             rows.append((name, lm.parameters, one, round(found.value, 2), found.length, found.tokens, found.dtype))
     columns = ("model", "parameters", "text", "perplexity", "window", "tokens", "dtype")
     show(as_json, data, columns, rows)
+
+
+def _accuracies(
+    models: list[str], tasks: list[str], limit: int | None, data_from: str, how: tuple[str, str, str], as_json: bool
+) -> None:
+    from ..evaluation.tasks import accuracy_events
+
+    request = EvaluateRequest(
+        text="", tasks=tuple(tasks), limit=limit, data=data_from
+    )  # checked before a model is read
+    rows, data = [], []
+    for name in models:
+        lm = load(name, *how)
+        for one in request.tasks:
+            found = follow(accuracy_events(lm, one, request.limit, request.data), name)
+            data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
+            norm = None if found.acc_norm is None else round(found.acc_norm, 4)
+            rows.append((name, one, round(found.acc, 4), round(found.acc_stderr, 4), norm, found.chance, found.items))
+    title = f"{data[0]['harness']}, {data[0]['dtype']}"
+    show(as_json, data, ("model", "task", "acc", "stderr", "acc_norm", "chance", "questions"), rows, title)
 
 
 def generate(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..checks import blocks_of
 from ..errors import BadInput
 from ..settings import MEANINGS
 from ._shared import (
@@ -17,7 +18,6 @@ from ._shared import (
     Offload,
     Ratio,
     Text,
-    blocks_of,
     follow,
     load,
     megabytes,

@@ -17,8 +17,9 @@ from ..workbench import Found, Workbench
 from .allocating import allocate
 from .cutting import prune, recover
 from .gradients import fidelity
-from .measuring import evaluate, inspect, score
+from .measuring import evaluate, inspect, profile, score
 from .sparsifying import sparsify
+from .sweeping import sweep
 from .writing import generate
 
 KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
@@ -29,6 +30,8 @@ KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "sparsify": sparsify,
     "recover": recover,
     "evaluate": evaluate,
+    "profile": profile,
+    "sweep": sweep,
     "generate": generate,
     "fidelity": fidelity,
 }

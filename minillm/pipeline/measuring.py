@@ -1,10 +1,22 @@
-"""Jobs that change nothing: what a model is made of, scores, perplexity."""
+"""Jobs that change nothing: what a model is made of, scores, perplexity, accuracy, sizes and times."""
 
 from ..errors import NumericalFault
+from ..machine import machine
+from ..measured import EFFICIENCY, efficiency_asked
 from ..models import LoadedModel
-from ..recipe import EvaluateRequest, InspectRequest, ScoreRequest
+from ..profiling import compared, latencies_events, size
+from ..recipe import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
 from ..steps import LOADING, Steps
 from ..workbench import Found, Workbench
+
+COSTS = {
+    "boolq": (3270, 180),
+    "piqa": (1838, 100),
+    "hellaswag": (10_042, 400),
+    "winogrande": (1267, 60),
+    "mmlu": (14_042, 700),
+}
+"""{task: (questions on the hub, tokens that one takes with all its answers)}, for the time that is left."""
 
 
 def inspect(bench: Workbench, request: InspectRequest) -> Found:
@@ -45,10 +57,41 @@ def score(bench: Workbench, request: ScoreRequest) -> Found:
 
 
 def evaluate(bench: Workbench, request: EvaluateRequest) -> Found:
-    """Perplexity of each variant."""
-    steps = Steps(dict.fromkeys(request.variants, LOADING + 1.5 * (request.tokens or 100_000)))
-    found = {}
+    """Perplexity of each variant, and its accuracy on each task."""
+    costs = {}
     for name in request.variants:
-        events = bench.perplexity_events(name, request.text, request.length, request.tokens)
-        found[name] = yield from steps.take(name, events)
-    return {"perplexity": {name: data["value"] for name, data in found.items()}}
+        costs[name] = LOADING + 1.5 * (request.tokens or 100_000) if request.text else LOADING / 3
+        costs |= {f"{name} {task}": task_cost(task, request.limit) for task in request.tasks}
+    steps, found, accuracy = Steps(costs), {}, dict[str, dict[str, float]]()
+    for name in request.variants:
+        if request.text:
+            events = bench.perplexity_events(name, request.text, request.length, request.tokens)
+            found[name] = yield from steps.take(name, events)
+        for task in request.tasks:
+            told = yield from steps.take(f"{name} {task}", bench.accuracy_events(name, task, request))
+            accuracy.setdefault(name, {})[task] = told["acc"]
+    return {"perplexity": {name: data["value"] for name, data in found.items()}, "accuracy": accuracy}
+
+
+def task_cost(task: str, limit: int | None) -> float:
+    """What a task should cost, in tokens pushed through the model."""
+    questions, tokens = COSTS[task]
+    subjects = 57 if task == "mmlu" else 1
+    return float(tokens * min(questions, (limit or questions) * subjects)) + LOADING
+
+
+def profile(bench: Workbench, request: ProfileRequest) -> Found:
+    """Sizes and times of some variants, taken in turns, each kept as a result of kind "efficiency"."""
+    rounds = request.repeats + request.warm_up
+    each = rounds * request.rows * (request.prompt_tokens + 20.0 * request.new_tokens)
+    steps = Steps({**dict.fromkeys(request.variants, LOADING), "latency": each * len(request.variants)})
+    lms: dict[str, LoadedModel] = {}
+    for name in request.variants:
+        lms[name] = yield from steps.take(name, bench.variant_events(name))
+    timed = yield from steps.take("latency", latencies_events(lms, **request.settings))
+    first, asked = request.variants[0], {**request.settings, "length": request.length}
+    sizes = {name: size(lm, request.length) for name, lm in lms.items()}
+    for name, latency in timed.items():
+        about = {**sizes[name].to_json(), **latency.to_json(), **compared(sizes, timed, name, first)}
+        bench.keep(EFFICIENCY, {**about, **efficiency_asked(name, first, asked), "machine": machine(lms[name])})
+    return {"variants": list(timed)}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..catalogue import allowed_path
 from ..errors import BadInput, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
+from ..prompts import paper_prompts
 from ..texts import FROM_MODEL, PARTS, TEXTS, Source, describe, is_name, parse, same_text
-from .prompts import paper_prompts
 
 if TYPE_CHECKING:
     from pathlib import Path

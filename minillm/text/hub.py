@@ -30,7 +30,7 @@ def read_hub(source: Source, part: str, whole: bool = False, tokenizer: Any = No
     assert hub is not None
     rows = _rows(hub, part)
     mine = rows if whole else _dealt(rows, hub.turns(part), part)
-    with _translated(hub):
+    with _translated(_named(hub)):
         texts = list(_up_to(row_texts(mine, hub.column, hub.repository, tokenizer), hub.characters))
     if not any(text.strip() for text in texts):
         raise BadInput(f"The {part} part of {source.name} holds no text; name another split or column.")
@@ -41,7 +41,7 @@ def _rows(hub: HubSet, part: str) -> Iterable[dict[str, Any]]:
     import datasets
 
     keywords = {"revision": hub.revision} if hub.revision else {}
-    with _translated(hub), nullcontext() if _resolvable() else _offline():
+    with asking(_named(hub)):
         return datasets.load_dataset(
             hub.repository, hub.config, split=hub.split(part), streaming=hub.stream, **keywords
         )
@@ -90,11 +90,22 @@ def _offline() -> Iterator[None]:
 
 
 @contextmanager
-def _translated(hub: HubSet) -> Iterator[None]:
+def asking(named: str) -> Iterator[None]:
+    """While open, `datasets` may be asked for a set: only the cache where the hub is out of reach, and what goes wrong
+    is one sentence about the set `named`."""
+    with _translated(named), nullcontext() if _resolvable() else _offline():
+        yield
+
+
+def _named(hub: HubSet) -> str:
+    return hub.repository + (f" ({hub.config})" if hub.config else "")
+
+
+@contextmanager
+def _translated(named: str) -> Iterator[None]:
     """Turn what `datasets` raises into one sentence."""
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
-    named = hub.repository + (f" ({hub.config})" if hub.config else "")
     try:
         yield
     except DatasetNotFoundError as fault:

@@ -17,9 +17,9 @@ from ..events import RESULT, Event, Events
 from ..forward import end_tokens, hidden_states, logits, next_tokens
 from ..models import LoadedModel
 from ..paths import home, written_whole
+from ..prompts import instructions
 from ..walk import frozen
 from .documents import instruction_text
-from .prompts import instructions
 from .tokens import longest
 
 ROWS = 64

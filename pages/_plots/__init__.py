@@ -18,6 +18,7 @@ from .ranks import rank_density
 from .reading import sentence
 from .scores import score_bands, sorted_map
 from .style import LOOKS, VARIANTS, blocks_in_words, in_bytes, looks
+from .sweeps import range_bars, ratio_lines, row_bars, speed_bars
 
 __all__ = [
     "CAPTIONS",
@@ -41,13 +42,17 @@ __all__ = [
     "overlap_matrix",
     "peak_bars",
     "plan_bars",
+    "range_bars",
     "rank_density",
+    "ratio_lines",
     "recovery_curve",
+    "row_bars",
     "score_bands",
     "search_curve",
     "sensitivity_panels",
     "sentence",
     "sorted_map",
+    "speed_bars",
 ]
 
 

@@ -4,8 +4,8 @@ import json
 from functools import cache
 from typing import Any
 
-from ..paths import ASSETS
-from ..texts import PARTS
+from .paths import ASSETS
+from .texts import PARTS
 
 FILE = ASSETS / "prompts.json"
 TURNS = ("recovery", "recovery", "calibration", "recovery", "recovery", "evaluation")

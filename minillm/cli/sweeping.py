@@ -1,0 +1,129 @@
+"""The verb that runs a sweep: from a file to a table, with the time that is left for the whole."""
+
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import BadInput
+from ..events import RESULT
+from ..steps import JOB, WHOLE
+from ._shared import PLAIN_EVERY, Json, show
+
+if TYPE_CHECKING:
+    from ..store import Store
+    from ..sweeps import Sweep
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command()(sweep)
+
+
+def sweep(
+    file: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped sweep such as t1.")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="Name the sweeps that come with the project.")] = False,
+    form: Annotated[str, typer.Option(help="Which of the file's forms: embedded, local, paper. Default: first.")] = "",
+    data: Annotated[Path | None, typer.Option(help="The folder that relative file: paths and tasks lie in.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Other models than the file names; repeat it.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="From the start, beside what an earlier one found.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the table here as Markdown, CSV, LaTeX and JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run every cell of a sweep, and show the table. Called again, it goes on where it ended.
+
+    Example: python -m minillm sweep t1 --form local --data DATA --out t1
+    """
+    from ..sweeps import read_sweep
+    from ..sweeps.possible import check_possible
+
+    if listed or not file:
+        _list(as_json)
+        return
+    asked = check_possible(read_sweep(file, form, data, model))
+    from ..store import Store
+
+    store = Store()
+    run_id = _run_of(store, asked, again)
+    found = _run(store, run_id, asked)
+    _report(store, run_id, asked, found, out, as_json)
+
+
+def _list(as_json: bool) -> None:
+    from ..sweeps import shipped
+    from ..sweeps.file import forms_of
+
+    rows = [(name, title, ", ".join(forms_of(name))) for name, title in shipped().items()]
+    data = [{"name": name, "title": title, "forms": forms.split(", ")} for name, title, forms in rows]
+    show(as_json, data, ("sweep", "what it repeats", "forms"), rows)
+
+
+def _run_of(store: "Store", asked: "Sweep", again: bool) -> str:
+    """The run of this sweep: the one that was begun, else a new one."""
+    from ..sweeps.started import begin, begun
+
+    run_id = "" if again else begun(store, asked)
+    if run_id:
+        print(f"Run {run_id} goes on.", file=sys.stderr)
+    return run_id or begin(store, asked)
+
+
+def _run(store: "Store", run_id: str, asked: "Sweep") -> dict[str, Any]:
+    """Run it here, telling each cell as it ends, and every few seconds how far the whole is."""
+    from ..pipeline import execute_events
+    from ..pool import Pool
+    from ..recipe import SweepRequest
+
+    began, told, found = time.monotonic(), time.monotonic(), dict[str, Any]()
+    events = execute_events(store, run_id, SweepRequest(asked.to_json()), Pool())
+    with closing(events):
+        share = 0.0
+        for event in events:
+            if event.stage == RESULT:
+                found = event.payload
+            elif event.stage == JOB:
+                share = event.done / WHOLE
+            elif event.payload and "state" in event.payload:
+                _say(
+                    f"{event.payload['cell']}: {event.payload['state']} {event.payload['error']}".rstrip(), began, share
+                )
+                told = time.monotonic()
+            elif time.monotonic() - told > PLAIN_EVERY:
+                told = time.monotonic()
+                _say(event.stage.partition(":")[2], began, share)
+    return found
+
+
+def _say(what: str, began: float, share: float) -> None:
+    """A line of progress: how much of the whole is done, and how long the rest takes at this pace."""
+    taken = time.monotonic() - began
+    left = f", {_minutes(taken * (1 - share) / share)} left" if share > 0.01 else ""
+    print(f"[{share:4.0%}{left}] {what}", file=sys.stderr, flush=True)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _report(
+    store: "Store", run_id: str, asked: "Sweep", found: dict[str, Any], out: Path | None, as_json: bool
+) -> None:
+    from ..sweeps.record import record
+    from ..sweeps.table import shown, table
+
+    whole = table(store, run_id, asked)
+    title = f"{asked.title} (run {run_id}: {found['done']} of {found['cells']} cells done, {found['failed']} failed)"
+    columns, rows = shown(whole)
+    show(as_json, record(store, run_id), columns, rows, title)
+    for line in whole.notes:
+        print(line, file=sys.stderr)
+    if out is not None:
+        from ..sweeps.export import write_all
+
+        for written in write_all(store, run_id, out):
+            print(written, file=sys.stderr)
+    if found["failed"] == found["cells"]:
+        raise BadInput("Every cell failed; the first reason is above.")

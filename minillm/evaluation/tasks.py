@@ -1,0 +1,276 @@
+"""Accuracy on the field's tasks, by the field's harness (lm-eval), of a model as it is in memory.
+
+The harness asks a model for all answers in one call, which can neither be watched nor stopped. So it is run twice
+around our own reading: once with a model that only notes the questions, then each is answered here, a few at a time,
+by the harness's own reader for transformers models, and at last with a model that looks the answers up. Wording,
+tokens, metrics and errors are the harness's, to the last bit.
+"""
+
+import contextlib
+import io
+import logging
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from ..benchmarks import BENCHMARKS, HUB, Benchmark
+from ..errors import BadInput, NumericalFault, UnknownName
+from ..events import RESULT, Event, Events, finish
+from ..models import LoadedModel
+from ..text.hub import asking
+from ..walk import frozen
+from .task_rows import local_rows
+
+BATCH = 8
+AT_ONCE = 64
+"""Questions between two events."""
+
+GROUP = "asked"
+
+MMLU_PARTS = {
+    "mmlu_stem_tasks": "STEM",
+    "mmlu_humanities_tasks": "Humans",
+    "mmlu_social_sciences_tasks": "Social",
+    "mmlu_other_tasks": "Other",
+}
+"""The harness's tags for groups of subjects, and the columns of the paper's Table 4."""
+
+Answer = tuple[float, bool]
+"""Log-probability of a continuation in nats, and whether greedy writing would have given it."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy on a task, with what makes it comparable.
+
+    acc, acc_norm: shares of questions answered rightly, by likelihood and by likelihood a byte (None where the task has
+    none); stderr: of either; items: questions; shots: examples before each; chance: what guessing gives; data: "hub" or
+    "local"; parts: {part: acc} where the task has parts; harness: its version; dtype: of the weights.
+    """
+
+    task: str
+    acc: float
+    acc_stderr: float
+    acc_norm: float | None
+    acc_norm_stderr: float | None
+    items: int
+    shots: int
+    chance: float
+    source: str
+    harness: str
+    dtype: str
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold."""
+        return asdict(self)
+
+
+def accuracy(lm: LoadedModel, task: str, limit: int | None = None, data: str = HUB, confined: bool = False) -> Accuracy:
+    """Accuracy of a model on a task.
+
+    task: a name in `benchmarks.BENCHMARKS`; limit: the first so many questions (of each subject of MMLU; None: all);
+    data: "hub", or a folder of data sets. Raises UnknownName, BadInput, OutOfReach, and NumericalFault where an answer
+    is not a number.
+    """
+    return finish(accuracy_events(lm, task, limit, data, confined))
+
+
+def accuracy_events(
+    lm: LoadedModel, task: str, limit: int | None = None, data: str = HUB, confined: bool = False
+) -> Events:
+    """`accuracy` as events: Event("TASK", questions read, questions)."""
+    if task not in BENCHMARKS:
+        raise UnknownName("task", task, BENCHMARKS)
+    if lm.tokenizer is None:
+        raise BadInput(f"Tasks are read as text, and {lm.source} has no tokenizer; give a model that has one.")
+    yield Event(f"reading {task}", 0, 1)
+    with _quiet():
+        given = _tasks(BENCHMARKS[task], data, confined)
+        asked = _evaluated(_Asking(), given, limit)[1]
+    answers: dict[tuple[str, str], Answer] = {}
+    with contextlib.closing(_answered(lm, asked)) as pieces:
+        for piece in pieces:
+            answers |= piece
+            yield Event(task, len(answers), len(asked))
+    with _quiet():
+        found = _evaluated(_Answering(answers), given, limit)[0]
+    yield Event(RESULT, 1, 1, _summed(lm, BENCHMARKS[task], found, "hub" if data == HUB else "local"))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The harness warns of what is asked of it on purpose, and draws bars of steps that take no time."""
+    logger = logging.getLogger("lm_eval")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@cache
+def _manager() -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
+
+
+def _tasks(benchmark: Benchmark, data: str, confined: bool) -> dict[str, Any]:
+    """{name: a task of the harness}: one, or one for each subject."""
+    rows = {} if data == HUB else local_rows(benchmark.name, data, confined)
+    names = _subjects() if benchmark.name == "mmlu" else [benchmark.name]
+    members = []
+    for name in names:
+        mine = _of_subject(rows, name) if rows and benchmark.name == "mmlu" else rows
+        if rows and not all(mine.values()):
+            continue
+        own = {"custom_dataset": _given(mine), "training_split": None, "metadata": {}} if rows else {}
+        members.append({"task": name, "num_fewshot": benchmark.shots, **own})
+    if not members:
+        raise BadInput(f"The files of {benchmark.label} hold none of its subjects.")
+    with asking(benchmark.label):
+        # As members of a group of ours: the harness then lays what is given over each task's own settings.
+        loaded: dict[str, Any] = _manager().load([{"group": GROUP, "task": members}])["tasks"]
+    return loaded
+
+
+def _subjects() -> list[str]:
+    index = _manager().task_index
+    return sorted(name for name, entry in index.items() if name.startswith("mmlu_") and entry.tags & MMLU_PARTS.keys())
+
+
+def _of_subject(rows: dict[str, list[dict]], name: str) -> dict[str, list[dict]]:
+    subject = name.removeprefix("mmlu_")
+    return {split: [row for row in found if row["subject"] == subject] for split, found in rows.items()}
+
+
+def _given(rows: dict[str, list[dict]]) -> Any:
+    """What the harness calls for its data."""
+    from datasets import Dataset, DatasetDict
+
+    return lambda **_: DatasetDict({split: Dataset.from_list(found) for split, found in rows.items()})
+
+
+def _evaluated(model: Any, tasks: dict[str, Any], limit: int | None) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """(results by task, what was asked) of one run of the harness."""
+    from lm_eval.evaluator import evaluate
+
+    lm = _in_the_harness(model)
+    found: Any = evaluate(lm=lm, task_dict={"tasks": tasks, "groups": {}}, limit=limit, log_samples=False)
+    counts = {name: n["effective"] for name, n in found["n-samples"].items()}
+    return {name: {**one, "items": counts[name]} for name, one in found["results"].items()}, model.seen
+
+
+class _Asking:
+    """Notes every question once, and knows no answer."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], None] = {}
+
+    @property
+    def seen(self) -> list[tuple[str, str]]:
+        """(context, continuation) in order."""
+        return list(self._seen)
+
+    def answer(self, asked: tuple[str, str]) -> Answer:
+        """Nothing yet."""
+        self._seen[asked] = None
+        return 0.0, False
+
+
+class _Answering(_Asking):
+    """Looks every answer up."""
+
+    def __init__(self, answers: dict[tuple[str, str], Answer]) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def answer(self, asked: tuple[str, str]) -> Answer:
+        """What the model said."""
+        return self._answers[asked]
+
+
+def _in_the_harness(model: _Asking) -> Any:
+    """The model as the harness takes one. Its class is the harness's, so that it is made where that is imported."""
+    from lm_eval.api.model import LM
+
+    class Looked(LM):
+        def loglikelihood(self, requests: list[Any], **_: Any) -> list[Answer]:
+            return [model.answer(request.args) for request in requests]
+
+        def loglikelihood_rolling(self, requests: list[Any], **_: Any) -> list[float]:
+            raise BadInput("Only tasks with choices are measured here.")
+
+        def generate_until(self, requests: list[Any], **_: Any) -> list[str]:
+            raise BadInput("Only tasks with choices are measured here.")
+
+    return Looked()
+
+
+def _answered(lm: LoadedModel, asked: list[tuple[str, str]]) -> Generator[dict[tuple[str, str], Answer], None, None]:
+    """The model's answers, the longest questions first, those with one context together (it is then read once)."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    reader = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))
+    ordered = sorted(asked, key=lambda one: (-len(one[0]), one[0]))
+    for start in range(0, len(ordered), AT_ONCE):
+        piece = ordered[start : start + AT_ONCE]
+        requests = [Instance("loglikelihood", {}, one, 0) for one in piece]
+        with frozen(lm.model), torch.inference_mode():
+            found = reader.loglikelihood(requests, disable_tqdm=True)
+        if any(math.isnan(value) for value, _ in found):
+            raise NumericalFault("An answer's likelihood is not a number; load the model in float32.")
+        yield dict(zip(piece, [(float(value), bool(greedy)) for value, greedy in found], strict=True))
+
+
+def _summed(lm: LoadedModel, benchmark: Benchmark, found: dict[str, Any], source: str) -> Accuracy:
+    """One accuracy of one task, or of all subjects, each question counting alike."""
+    sizes = [one["items"] for one in found.values()]
+    acc, spread = _pooled(found, "acc", sizes)
+    norm, norm_spread = _pooled(found, "acc_norm", sizes)
+    assert acc is not None and spread is not None
+    return Accuracy(
+        task=benchmark.name,
+        acc=acc,
+        acc_stderr=spread,
+        acc_norm=norm,
+        acc_norm_stderr=norm_spread,
+        items=sum(sizes),
+        shots=benchmark.shots,
+        chance=benchmark.chance,
+        source=source,
+        harness=f"lm-eval {metadata.version('lm-eval')}",
+        dtype=str(lm.dtype).removeprefix("torch."),
+        parts=_parts(found) if benchmark.name == "mmlu" else {},
+    )
+
+
+def _pooled(found: dict[str, Any], metric: str, sizes: list[int]) -> tuple[float | None, float | None]:
+    """Mean over all questions, and its standard error, from those of each subject."""
+    from lm_eval.api.metrics import aggregate_subtask_metrics, pooled_sample_stderr
+
+    values = [one.get(f"{metric},none") for one in found.values()]
+    if None in values:
+        return None, None
+    errors = [one.get(f"{metric}_stderr,none") for one in found.values()]
+    known = all(isinstance(error, float) for error in errors)
+    spread = errors[0] if len(errors) == 1 else pooled_sample_stderr(errors, sizes) if known else math.nan
+    return float(aggregate_subtask_metrics(values, sizes)), float(spread) if isinstance(spread, float) else math.nan
+
+
+def _parts(found: dict[str, Any]) -> dict[str, float]:
+    index, parts = _manager().task_index, {}
+    for tag, label in MMLU_PARTS.items():
+        mine = {name: one for name, one in found.items() if tag in index[name].tags}
+        if mine:
+            parts[label] = float(_pooled(mine, "acc", [one["items"] for one in mine.values()])[0] or 0.0)
+    return parts

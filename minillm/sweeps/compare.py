@@ -1,0 +1,71 @@
+"""Which differences matter: rows of a table against each other, by the spread over seeds."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from .table import LOW, Measure, Number, Row, Table, is_dense
+
+MATTERS, WITHIN, UNKNOWN = "yes", "no", "not known: one seed"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two rows that differ in one thing, in one measure. better: the one with the better mean; matters: whether the
+    means are further apart than both spreads together."""
+
+    measure: Measure
+    one: Row
+    other: Row
+    by: float
+    better: Row | None
+    matters: str
+
+
+def judge(one: Number, other: Number) -> str:
+    """Whether two means differ by more than their spreads together."""
+    if one.spread is None or other.spread is None:
+        return UNKNOWN
+    return MATTERS if abs(one.mean - other.mean) > one.spread + other.spread else WITHIN
+
+
+def differences(whole: Table) -> list[Difference]:
+    """Every pair of rows that differ in one thing, in every measure for which one is better."""
+    found = []
+    for one, other in combinations([row for row in whole.rows if not is_dense(row)], 2):
+        if sum(a != b for a, b in zip(_axes(one), _axes(other), strict=True)) != 1:
+            continue
+        for measure in whole.measures:
+            a, b = one.numbers.get(measure.name), other.numbers.get(measure.name)
+            if a is None or b is None or not measure.better:
+                continue
+            first = a.mean < b.mean if measure.better == LOW else a.mean > b.mean
+            better = None if a.mean == b.mean else one if first else other
+            found.append(Difference(measure, one, other, b.mean - a.mean, better, judge(a, b)))
+    return found
+
+
+def _axes(row: Row) -> tuple[object, ...]:
+    return tuple(vars(row.cell).values())
+
+
+def words_of(whole: Table, row: Row) -> str:
+    """A row in words."""
+    return ", ".join(filter(None, whole.row_words(row).values()))
+
+
+def as_frame(whole: Table) -> pd.DataFrame:
+    """`differences` as a table: measure, one, other, difference (other minus one), better, matters."""
+    rows = [
+        {
+            "measure": d.measure.label,
+            "one": words_of(whole, d.one),
+            "other": words_of(whole, d.other),
+            "difference": d.by * d.measure.scale,
+            "better": words_of(whole, d.better) if d.better else "neither",
+            "matters": d.matters,
+        }
+        for d in differences(whole)
+    ]
+    return pd.DataFrame(rows, columns=["measure", "one", "other", "difference", "better", "matters"])
