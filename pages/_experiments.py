@@ -26,7 +26,7 @@ OWN = ""
 WORDS = {DONE: "done", FAILED: "failed", BEGUN: "at work", "stopped": "stopped", "waiting": "waiting"}
 """What the page calls the states of a cell."""
 
-NO_SWEEP = "This run is no sweep. Choose one above and start it, or open one from the list."
+NO_SWEEP = "No sweep is open. Choose one and start it, or open one from the list."
 NONE_YET = "No sweep has been started yet."
 MOST_DIFFERENCES = 200
 

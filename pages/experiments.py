@@ -41,8 +41,8 @@ _scratch = TemporaryDirectory(prefix="minillm-sweeps-")
 
 @dataclass(frozen=True)
 class Page:
-    """What is on the page. chosen, form, folder, text: what is to be run; cells, numbers, differences, hosts: what was
-    found; kind, save, file: taking it along."""
+    """What is on the page. chosen, form, folder, text: what is to be run; cells: where each stands; results: numbers,
+    differences, hosts, there only of a sweep; kind, save, file: taking it along."""
 
     seen: gr.Textbox
     chosen: gr.Dropdown
@@ -53,12 +53,18 @@ class Page:
     listed: gr.HTML
     panel: _jobs.Panel
     cells: gr.HTML
+    results: gr.Column
     numbers: gr.HTML
     differences: gr.HTML
     hosts: list[PlotlyHost]
     kind: gr.Radio
     save: gr.Button
     file: gr.DownloadButton
+
+    @property
+    def drawn(self) -> list[Any]:
+        """What `looked` gives values for."""
+        return [self.seen, self.results, self.numbers, self.differences, *self.hosts]
 
 
 def build(ctx: Context) -> None:
@@ -79,23 +85,30 @@ def lay_out() -> Page:
         with gr.Column(scale=3, min_width=320):
             panel = _jobs.panel("sweep")
             cells = gr.HTML(elem_id="sweep-progress")
-    gr.Markdown("## Numbers")
-    numbers = gr.HTML(elem_id="sweep-numbers")
-    with gr.Row():
-        kind = gr.Radio(
-            [(name, kind) for kind, name in KINDS.items()], value="md", label="Save as", elem_id="sweep-kind"
-        )
-        save = gr.Button("Save", elem_id="save-sweep", scale=0, min_width=110)
-        file = gr.DownloadButton("File", visible="hidden", elem_id="sweep-file")
-    hosts = [
-        PlotlyHost(
-            f"Picture {i + 1}", "", empty="Drawn once there are numbers.", elem_id=f"sweep-plot-{i}", visible=i == 0
-        )
-        for i in range(MOST_PICTURES)
-    ]
-    gr.Markdown("## Which differences matter")
-    differences = gr.HTML(elem_id="sweep-differences")
-    found: dict[str, Any] = {"cells": cells, "numbers": numbers, "differences": differences, "hosts": hosts}
+    with gr.Column(visible=False, elem_id="sweep-results") as results:
+        gr.Markdown("## Numbers")
+        numbers = gr.HTML(elem_id="sweep-numbers")
+        with gr.Row():
+            kind = gr.Radio(
+                [(name, kind) for kind, name in KINDS.items()], value="md", label="Save as", elem_id="sweep-kind"
+            )
+            save = gr.Button("Save", elem_id="save-sweep", scale=0, min_width=110)
+            file = gr.DownloadButton("File", visible="hidden", elem_id="sweep-file")
+        hosts = [
+            PlotlyHost(
+                f"Picture {i + 1}", "", empty="Drawn once there are numbers.", elem_id=f"sweep-plot-{i}", visible=i == 0
+            )
+            for i in range(MOST_PICTURES)
+        ]
+        gr.Markdown("## Which differences matter")
+        differences = gr.HTML(elem_id="sweep-differences")
+    found: dict[str, Any] = {
+        "cells": cells,
+        "results": results,
+        "numbers": numbers,
+        "differences": differences,
+        "hosts": hosts,
+    }
     return Page(seen=seen, panel=panel, kind=kind, save=save, file=file, **asked, **found)
 
 
@@ -121,7 +134,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What follows from choosing a sweep, from a job, and from saving."""
     store = ctx.store
     shell.live(partial(followed, store, page.panel), [*page.panel.outputs, page.cells])
-    shell.live(partial(looked, store), [page.seen, page.numbers, page.differences, *page.hosts], [page.seen])
+    shell.live(partial(looked, store), page.drawn, [page.seen])
     shell.live(lambda run_id: _experiments.sweeps_begun(store), [page.listed], without_run=True)
     page.chosen.input(chosen, page.chosen, [page.text, page.form], **QUIET)
     page.text.blur(reread, [page.text, page.form], page.form, **QUIET)
@@ -174,15 +187,15 @@ def looked(store: Store, run_id: str, seen: str) -> list[Any]:
     """Numbers, differences and pictures, drawn anew only where a cell more is done."""
     asked = sweep_of(store, run_id)
     if asked is None:
-        return ["", "", "", *[gr.skip() for _ in range(MOST_PICTURES)]]
+        return ["", gr.Column(visible=False), *[gr.skip() for _ in range(2 + MOST_PICTURES)]]
     now = f"{run_id} {[one.state for one in standings(store, run_id, asked)]}"
     if now == seen:
-        return [gr.skip() for _ in range(3 + MOST_PICTURES)]
+        return [gr.skip() for _ in range(4 + MOST_PICTURES)]
     whole = table(store, run_id, asked)
     drawn = pictures(store, run_id, whole)[:MOST_PICTURES]
     shown = [gr.update(value=_captioned(one), visible=True) for one in drawn]
     shown += [gr.update(value=None, visible=not shown and i == 0) for i in range(MOST_PICTURES - len(drawn))]
-    return [now, _experiments.numbers(whole), _experiments.differences(whole), *shown]
+    return [now, gr.Column(visible=True), _experiments.numbers(whole), _experiments.differences(whole), *shown]
 
 
 def _captioned(one: Picture) -> go.Figure:

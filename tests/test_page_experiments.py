@@ -53,18 +53,22 @@ def test_a_sweep_is_followed_cell_by_cell(store: Store) -> None:
     told = experiments.followed(store, panel, run_id)[-1]
     assert "12 of 13 cells are done, 1 failed" in told and "It needs 9 GB" in told and told.count("<tr") == 14
     other = store.create_run(sweep.recipe("smollm2-135m", 0), "Ordinary")
-    assert "no sweep" in experiments.followed(store, panel, other)[-1]
+    assert "No sweep is open" in experiments.followed(store, panel, other)[-1]
 
 
 def test_numbers_stand_with_their_spread_and_differences_with_a_judgement(store: Store) -> None:
     run_id = made_sweeps.made(store, made_sweeps.asked())
     found = experiments.looked(store, run_id, "")
-    assert "30.05 ± 0.07" in found[1] and "python-docs" in found[1] and "flatters the number" in found[1]
-    assert "9 of 9 differences exceed the spread" in found[2]
-    drawn = [one for one in found[3:] if one.get("visible")]
+    assert "30.05 ± 0.07" in found[2] and "python-docs" in found[2] and "flatters the number" in found[2]
+    assert found[1].visible and "9 of 9 differences exceed the spread" in found[3]
+    drawn = [one for one in found[4:] if one.get("visible")]
     assert len(drawn) == 1 and [t.name for t in drawn[0]["value"].data] == list(made_sweeps.GAP)
     again = experiments.looked(store, run_id, found[0])
     assert all("__type__" in one and "value" not in one for one in again)
+
+
+def test_a_run_that_is_no_sweep_shows_no_empty_tables(store: Store, run_id: str) -> None:
+    assert experiments.looked(store, run_id, "")[1].visible is False
 
 
 def test_one_seed_tells_no_difference(store: Store) -> None:
