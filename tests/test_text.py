@@ -14,9 +14,9 @@ import tiny
 import torch
 from datasets.exceptions import DatasetNotFoundError
 
-from minillm import models, text, texts
+from minillm import models, prompts, text, texts
 from minillm.errors import BadInput, MiniLLMError, NumericalFault, OutOfReach, TextTooShort, UnknownName
-from minillm.text import documents, hub, prompts, sampled
+from minillm.text import documents, hub, sampled
 
 WORDS = " ".join(f"word{i} is number {i}." for i in range(400))
 
