@@ -1,5 +1,5 @@
 """The API's names: stable, one function each, with plain types and a description. What they return is tested in a
-running app (tests/browser/test_api.py)."""
+running app (tests/browser/test_api_client.py)."""
 
 import os
 

@@ -19,6 +19,8 @@ EXAMPLES = {
     "generate": recipe.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),
     "fidelity": recipe.FidelityRequest(("groups", "gaussian"), seeds=2, directions=(4, 1), gradient_samples=3),
     "evaluate": recipe.EvaluateRequest(("original",), "file:a.txt", tokens=None),
+    "profile": recipe.ProfileRequest(("original", "pruned-1"), prompt_tokens=32, repeats=3),
+    "sweep": recipe.SweepRequest({"title": "Two", "models": ["opt-tiny"], "criteria": ["wanda"], "ratios": [0.2]}),
 }
 
 
