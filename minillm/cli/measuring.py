@@ -148,7 +148,7 @@ def _facts(written: "Generation") -> str:
 def bench(
     model: Model = EMBEDDED,
     text: Text = "python-docs",
-    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows, once: about a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer rows, once: a minute or two.")] = False,
     repeats: Annotated[int, typer.Option(help="Rounds; the least of each counts.")] = 3,
     samples: Annotated[int, typer.Option(help="Rows for activations.")] = 128,
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
@@ -166,6 +166,7 @@ def bench(
     from ..text import load_text_events
 
     if quick:
+        gradient_samples = max(gradient_samples // 2, 1)
         samples, repeats = max(samples // 4, gradient_samples), 1
     if repeats < 1:
         raise BadInput(f"repeats is {repeats}; give a whole number from 1 up.")
