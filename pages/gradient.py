@@ -145,8 +145,10 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
     shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
     shell.runs_again(page.panel)
-    for trigger in (page.controls["kind"].input, page.controls["share"].input):
-        trigger(partial(draw, store), [shell.run, *controls], page.whole, trigger_mode="always_last", **QUIET)
+    moved = [page.controls["kind"].input, page.controls["share"].input]
+    # One event for both: of two, the answer to the earlier could come last.
+    gr.on(moved, partial(draw, store), [shell.run, *controls], page.whole, trigger_mode="always_last", **QUIET)
+    for trigger in moved:
         remembered(trigger, page.controls)
 
 

@@ -44,6 +44,7 @@ def test_a_measurement_is_asked_for_in_full_or_refused_in_one_sentence(visit, ap
     expect(page.locator("#gradient-empty")).to_contain_text("Press “Measure”")
     expect(page.locator("#gradient-body")).to_be_hidden()
     page.locator("#gradient-form button").first.click()
+    page.wait_for_timeout(500)  # a field filled while its accordion opens forgets what was written
     directions = page.locator("#fidelity-directions :is(input, textarea)")
     directions.fill("1, zwei")
     page.locator("#measure-fidelity").click()
