@@ -64,6 +64,19 @@ def remembered(trigger: Callable, controls: dict[str, Any]) -> None:
     trigger(None, list(controls.values()), None, js=REMEMBER % names, api_visibility="private")
 
 
+def moves_of(control: Any) -> list[Callable]:
+    """The events by which a reader's move of a control is known: a text counts once it is left."""
+    return [control.submit, control.blur] if isinstance(control, gr.Textbox) else [control.input]
+
+
+def remembers(controls: dict[str, Any]) -> None:
+    """Keep the values of controls in the address whenever a reader has settled on one; a slider counts once it rests,
+    for browsers refuse an address that changes too often."""
+    for control in controls.values():
+        for settled in [control.release] if isinstance(control, gr.Slider) else moves_of(control):
+            remembered(settled, controls)
+
+
 def link(path: str, **options: Any) -> str:
     """A page's address relative to the app, with the options that are not empty: "prune?run=ID&ratio=0.2"."""
     given = {name: value for name, value in options.items() if value not in (None, "")}

@@ -27,6 +27,7 @@ from minillm.jobs import Supervisor
 from minillm.store import Job, Store
 
 from . import _jobs
+from ._address import moves_of, remembers
 from ._clipboard import copies_address
 from ._title_bar import title_bar
 
@@ -160,6 +161,16 @@ class Shell:
         """Keep outputs up to date: draw(run id, *values of inputs) when the page opens and whenever a job of the run
         has got further. Without a run it is called only where `without_run` (its run id is then "")."""
         self.views.append(_View(draw, outputs, inputs or [], without_run))
+
+    def follows(self, controls: dict[str, Any], draw: Draw, outputs: list[Any]) -> None:
+        """Draw anew, draw(run id, *values of controls), when a reader has moved one of them; keep all in the address.
+
+        One event for all of them: of several, the answer to an earlier one could come last and show what was chosen
+        before. controls: {option in the address: control}.
+        """
+        moves = [move for control in controls.values() for move in moves_of(control)]
+        gr.on(moves, draw, [self.run, *controls.values()], outputs, trigger_mode="always_last", **QUIET)
+        remembers(controls)
 
     def starts(
         self, trigger: Callable, begin: Callable[..., int], inputs: list[Any], api_name: str, without_run: bool = False

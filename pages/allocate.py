@@ -15,9 +15,9 @@ from minillm.sensitivity import MEASURES
 from minillm.store import Store
 
 from . import _allocating, _jobs, _pruning
-from ._address import link, remembered
+from ._address import link
 from ._drawers import drawer
-from ._frame import QUIET, Context, Shell, frame
+from ._frame import Context, Shell, frame
 from ._host import PlotlyHost
 from ._phrases import escape
 from ._plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
@@ -147,11 +147,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.live(looked, whole, [page.opened, *cut])
     shell.live(partial(watched, store, page.panel), [*page.panel.outputs, *page.watch, page.sensitivity])
     shell.opens(partial(opened, store), whole)
-    for name, control in page.cut.items():
-        for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
-            redraw = partial(compared, store)
-            trigger(redraw, [shell.run, *cut], page.compare, trigger_mode="always_last", **QUIET)
-            remembered(control.release if name == "ratio" else trigger, page.cut)
+    shell.follows(page.cut, partial(compared, store), page.compare)
     shell.starts(page.start.click, partial(begin, store), [*cut, *page.search.values()], "allocate")
     shell.runs_again(page.panel)
 

@@ -10,7 +10,7 @@ from minillm.errors import BadInput
 from minillm.groups import CHANNELS, HEADS
 from minillm.scores import Scores
 
-from ._address import choice, link, number, remembered, saved
+from ._address import choice, link, moves_of, number, remembered, remembers, saved
 from ._compare import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
 from ._compare_form import MOST, STANDARD, Page, layout
 from ._compare_pictures import pictures
@@ -41,26 +41,29 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
     shell.live(looked, whole, [page.opened, *controls])
     shell.opens(lambda run_id, options: _whole(ctx, names, run_id, *_from_address(options)), whole)
-    for name, control in page.controls.items():
-        for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
-            _wire_control(ctx, shell, page, name, trigger)
-            remembered(control.release if name == "ratio" else trigger, page.controls)
+    _wire_controls(ctx, shell, page)
     for kind in (CHANNELS, HEADS):
         _wire_matrix(ctx, shell, page, kind)
     event = page.csv.click(guarded(_csv(ctx)), [shell.run, *controls[:5]], page.text, api_name="compare", **ACT)
     saved(event, page.text, "minillm-overlap.csv", "text/csv")
 
 
-def _wire_control(ctx: Context, shell: Shell, page: Page, name: str, trigger: Any) -> None:
-    """The curves and what they say first, then the rest: a slider on the move is followed by what the eye is on."""
-    names = list(page.shown)
-    if name == "reference":
-        trigger(partial(_whole, ctx, names), [shell.run, *page.controls.values()], page.whole, **QUIET)
-        return
+def _wire_controls(ctx: Context, shell: Shell, page: Page) -> None:
+    """The curves and what they say first, then the rest: a slider on the move is followed by what the eye is on.
+
+    One event for all that change the same pictures, lest the answer to an earlier move come last. The correlation of
+    two criteria costs more than all else, and depends on which two alone.
+    """
+    names, whole = list(page.shown), [shell.run, *page.controls.values()]
     first = [name for name in names if name.startswith(("lines", "reading"))]
-    rest = [one for one in names if one not in first and (one != "correlation" or name in ("pair", "kind"))]
-    event = trigger(*_drawing(ctx, shell, page, first), trigger_mode="always_last", **QUIET)
-    event.then(*_drawing(ctx, shell, page, rest), trigger_mode="always_last", **QUIET)
+    rest = [name for name in names if name not in first]
+    page.controls["reference"].input(partial(_whole, ctx, names), whole, page.whole, **QUIET)
+    cheap = [name for name in rest if name != "correlation"]
+    for chosen, then in ((("pair", "kind"), rest), (("others", "of", "ratio", "blocks"), cheap)):
+        moves = [move for name in chosen for move in moves_of(page.controls[name])]
+        event = gr.on(moves, *_drawing(ctx, shell, page, first), trigger_mode="always_last", **QUIET)
+        event.then(*_drawing(ctx, shell, page, then), trigger_mode="always_last", **QUIET)
+    remembers(page.controls)
 
 
 def _drawing(ctx: Context, shell: Shell, page: Page, names: list[str]) -> tuple[Any, list[Any], list[Any]]:

@@ -17,9 +17,9 @@ from minillm.recipe import DRAWS, FidelityRequest
 from minillm.store import Job, Store
 
 from . import _jobs
-from ._address import choice, remembered
+from ._address import choice
 from ._drawers import drawer
-from ._frame import QUIET, Context, Shell, frame
+from ._frame import Context, Shell, frame
 from ._gradient import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
 from ._host import PlotlyHost
 from ._phrases import escape
@@ -145,11 +145,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
     shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
     shell.runs_again(page.panel)
-    moved = [page.controls["kind"].input, page.controls["share"].input]
-    # One event for both: of two, the answer to the earlier could come last.
-    gr.on(moved, partial(draw, store), [shell.run, *controls], page.whole, trigger_mode="always_last", **QUIET)
-    for trigger in moved:
-        remembered(trigger, page.controls)
+    shell.follows(page.controls, partial(draw, store), page.whole)
 
 
 def draw(store: Store, run_id: str, kind: str, share: float) -> list[Any]:

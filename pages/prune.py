@@ -64,10 +64,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     """What follows from moving a control, without a job: the preview, a warning, the values of a preset."""
     cut, text = list(page.cut.values()), page.evaluate["text"]
-    for name, control in page.cut.items():
-        for trigger in [control.submit, control.blur] if name == "blocks" else [control.input]:
-            trigger(partial(_previewed, store), [shell.run, *cut], page.preview, trigger_mode="always_last", **QUIET)
-            remembered(control.release if name == "ratio" else trigger, page.cut)
+    shell.follows(page.cut, partial(_previewed, store), page.preview)
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
     taken = page.way.input(way_of, page.way, chosen, **QUIET)
     remembered(taken.then(partial(_previewed, store), [shell.run, *cut], page.preview, **QUIET).then, page.cut)

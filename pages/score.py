@@ -140,8 +140,8 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
     redraw: dict[str, Any] = {"fn": fn, "inputs": inputs, "outputs": on.outputs, **QUIET}
     drawn = [
         on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw),
-        on.kind.input(**redraw),
-        *(slider.input(trigger_mode="always_last", **redraw) for slider in (on.ratio, on.block)),
+        # One event for the three, lest the answer to an earlier move come last.
+        gr.on([on.kind.input, on.ratio.input, on.block.input], trigger_mode="always_last", **redraw),
     ]
     for name, tab in on.tab.items():
         drawn.append(tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw))
