@@ -1,5 +1,9 @@
 """Sweeps with made numbers in a store, as a job would have left them: no model is loaded."""
 
+from pathlib import Path
+
+import yaml
+
 from minillm.measured import perplexity_asked
 from minillm.records import ORIGINAL, PRUNED, Variant
 from minillm.store import Store
@@ -40,3 +44,11 @@ def made(store: Store, sweep: Sweep, failed: str = "") -> str:
         store.add_result(runs[key], "perplexity", {**way, "value": value})
         store.add_result(run_id, CELL, {"cell": name, "state": DONE, "error": "", "seconds": 2.0})
     return run_id
+
+
+def written(folder: Path, **fields) -> Path:
+    """A sweep file in a folder. fields: what it says besides, or otherwise."""
+    whole = {"title": "Mine", "models": "smollm2-135m", "criteria": "wanda", "ratios": 0.2, **fields}
+    file = folder / "mine.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    return file

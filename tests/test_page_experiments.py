@@ -22,11 +22,6 @@ from pages._plots.sweeps import Series
 from pages._sweep_pictures import pictures
 
 
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
 def test_a_text_becomes_a_job_and_the_same_text_goes_on(store: Store) -> None:
     number = experiments.begin(store, False, "", _experiments.EXAMPLE, "", "")
     job = store.job(number)

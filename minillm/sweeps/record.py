@@ -4,18 +4,18 @@ import os
 import platform
 from typing import Any
 
+from ..errors import BadInput
 from ..store import Store
 from ..versions import versions
-from .found import standings, sweep_of
+from .found import Standing, runs_of, standings, sweep_of
+from .recipe import Sweep
 from .table import Table, table
 
 MISSING = "This run is no sweep; open one from the Experiments page, or run a sweep file."
 
 
-def sweep_in(store: Store, run_id: str) -> Any:
+def sweep_in(store: Store, run_id: str) -> Sweep:
     """The sweep of a run. Raises BadInput where the run is an ordinary one."""
-    from ..errors import BadInput
-
     store.run(run_id)
     asked = sweep_of(store, run_id)
     if asked is None:
@@ -32,7 +32,7 @@ def record(store: Store, run_id: str) -> dict[str, Any]:
         "sweep": asked.to_json(),
         "versions": versions(),
         "hardware": {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count()},
-        "runs": {run: store.run(run).recipe.to_json() for run in _runs(store, run_id)},
+        "runs": {run: store.run(run).recipe.to_json() for run in runs_of(store, run_id).values()},
         "cells": [_cell(asked, one) for one in standings(store, run_id, asked)],
         "measures": [vars(measure) for measure in whole.measures],
         "rows": [
@@ -49,11 +49,5 @@ def record(store: Store, run_id: str) -> dict[str, Any]:
     }
 
 
-def _runs(store: Store, run_id: str) -> list[str]:
-    from .found import runs_of
-
-    return list(runs_of(store, run_id).values())
-
-
-def _cell(asked: Any, one: Any) -> dict[str, Any]:
+def _cell(asked: Sweep, one: Standing) -> dict[str, Any]:
     return {"cell": one.cell.name(asked), **{name: value for name, value in vars(one).items() if name != "cell"}}

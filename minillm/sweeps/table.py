@@ -219,7 +219,8 @@ def written(number: Number | None, measure: Measure) -> str:
 def shown(whole: Table) -> tuple[list[str], list[list[str]]]:
     """(columns, rows) in words: numbers, or where there are none what was written, a prompt a row."""
     if whole.texts and not whole.measures:
-        by_prompt = sorted(whole.texts, key=lambda one: whole.texts.index(_first(whole.texts, one.prompt)))
+        order = list(dict.fromkeys(one.prompt for one in whole.texts))
+        by_prompt = sorted(whole.texts, key=lambda one: order.index(one.prompt))
         lines = [[*whole.row_words(one).values(), one.prompt, " ".join(one.text.split())] for one in by_prompt]
         return [*whole.row_words(whole.texts[0]), "prompt", "text"], lines
     first = whole.row_words(whole.rows[0]) if whole.rows else {}
@@ -230,10 +231,6 @@ def shown(whole: Table) -> tuple[list[str], list[list[str]]]:
         values = [written(row.numbers.get(measure.name), measure) for measure in whole.measures]
         rows.append([*words, *values])
     return columns, rows
-
-
-def _first(texts: list[Written], prompt: str) -> Written:
-    return next(one for one in texts if one.prompt == prompt)
 
 
 def is_dense(row: Row) -> bool:
