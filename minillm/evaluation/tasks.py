@@ -48,9 +48,10 @@ Answer = tuple[float, bool]
 class Accuracy:
     """Accuracy on a task, with what makes it comparable.
 
-    acc, acc_norm: shares of questions answered rightly, by likelihood and by likelihood a byte (None where the task has
-    none); stderr: of either; items: questions; shots: examples before each; chance: what guessing gives; source: "hub" or
-    "local"; parts: {part: acc} where the task has parts; harness: its version; dtype: of the weights.
+    acc, acc_norm: shares of questions answered rightly, by likelihood and by likelihood a byte (None where the task
+    has none); stderr: of either; items: questions; shots: examples before each; chance: what guessing gives;
+    source: "hub" or "local"; parts: {part: acc} where the task has parts; harness: its version; dtype: of the
+    weights.
     """
 
     task: str
