@@ -124,11 +124,15 @@ class InspectRequest(Checked):
 
 @dataclass(frozen=True)
 class ScoreRequest(Checked):
-    """Score every group under some criteria, all with the same settings."""
+    """Score every group under some criteria, all with the same settings.
+
+    together: read each block once for all of them; faster, but seconds and peak memory are then those of all together.
+    """
 
     kind: ClassVar[str] = "score"
     criteria: tuple[str, ...] = kept(criteria)
     settings: dict[str, Any] = kept(settings, default_factory=dict)
+    together: bool = kept(yes_or_no, default=False)
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""

@@ -26,20 +26,23 @@ class Steps:
         self._passed = 0.0
         self._shown = -1
 
-    def take(self, name: str, events: Events) -> Generator[Event, None, Any]:
+    def take(self, name: str, events: Events, at_once: int = 1) -> Generator[Event, None, Any]:
         """Pass on the events of a step, each after how far the job then is, where that has moved; return its result.
+
+        at_once: how many stages of it go on side by side; the step is as far as they are on average.
 
         A step without events had nothing to do (its model was at hand): it leaves the sum, lest the pace look better
         than it is.
         """
-        result, within, idle = None, 0.0, True
+        result, idle, shares = None, True, dict[str, float]()
         with closing(events):
             for event in events:
                 if event.stage == RESULT:
                     result = event.payload
                     continue
                 if event.total:
-                    within = max(within, min(event.done / event.total, 1.0))
+                    shares[event.stage] = min(event.done / event.total, 1.0)
+                within = sum(sorted(shares.values())[-at_once:]) / at_once
                 yield from self._moved(self._passed + within * self._costs[name])
                 yield event
                 idle = False

@@ -23,7 +23,8 @@ from .models import LoadedModel
 from .pool import Pool
 from .recipe import EvaluateRequest, RunRecipe
 from .records import ORIGINAL
-from .scoring import score_events
+from .scores import Scores
+from .scoring import score_together_events
 from .settings import Settings
 from .steps import LOADING
 from .store import Store
@@ -79,30 +80,38 @@ class Workbench:
         rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples
         return max(LOADING / 3, rows * self.recipe.length)
 
-    def check_memory(self, lm: LoadedModel, criterion: str, settings: dict[str, Any]) -> None:
-        """Raise DoesNotFit where scoring is forecast to take more than the device has left beside the model."""
+    def check_memory(self, lm: LoadedModel, criterion: str, settings: dict[str, Any], beside: int = 0) -> int:
+        """Raise DoesNotFit where scoring is forecast to take more than the device has left beside the model.
+
+        beside: bytes that others on the same walk will take. Returns what this one will.
+        """
         r, record, chosen = self.recipe, find(criterion), Settings.of(**settings)
         wanted = forecast(lm.groups, record, r.samples, r.length, r.gradient_samples, lm.dtype.itemsize, chosen)
-        if wanted.above > free_memory(lm.device):
+        if wanted.above + beside > free_memory(lm.device):
             self.pool.clear()  # other models are kept only while there is room
-        check_fits(wanted, free_memory(lm.device), loaded=True)
+        check_fits(wanted, free_memory(lm.device) - beside, loaded=True)
+        return wanted.above
 
-    def score_events(
-        self, lm: LoadedModel, tokens: Tensor, label: str, criterion: str, settings: dict[str, Any]
-    ) -> Events:
-        """Score under one criterion and keep the scores under a label: Event("score:LABEL", visits done, visits, what
-        can be drawn of a block); the first says no more than that it begins."""
+    def score_events(self, lm: LoadedModel, tokens: Tensor, asked: dict[str, str], settings: dict[str, Any]) -> Events:
+        """Score on one walk, and keep the scores: Event("score:LABEL", visits done, visits, what can be drawn of a
+        block); the first of each says no more than that it begins. asked: {label to keep scores under: criterion}."""
         r, given = self.recipe, {"seed": self.recipe.seed, **settings}
-        about = {"label": label, "text": r.text, "seed": r.seed}
-        yield Event(f"score:{label}")
-        with closing(score_events(lm, criterion, tokens, r.gradient_samples, **given)) as events:
+        stages = {f"score:{criterion}": f"score:{label}" for label, criterion in asked.items()}
+        yield from map(Event, stages.values())
+        with closing(score_together_events(lm, list(asked.values()), tokens, r.gradient_samples, **given)) as events:
             for event in events:
                 if event.stage == RESULT:
-                    scores = replace(event.payload, recipe={**event.payload.recipe, **about})
-                    self.store.save_scores(self.run_id, scores, label)
-                    yield Event(RESULT, 1, 1, scores)
+                    for label, criterion in asked.items():
+                        self._keep_scores(event.payload[criterion], label, [one for one in asked if one != label])
+                    yield Event(RESULT, 1, 1, list(asked))
                 else:
-                    yield Event(f"score:{label}", event.done, event.total, event.payload and drawable(event.payload))
+                    shown = event.payload and drawable(event.payload)
+                    yield Event(stages[event.stage], event.done, event.total, shown)
+
+    def _keep_scores(self, scores: Scores, label: str, beside: list[str]) -> None:
+        about = {"label": label, "text": self.recipe.text, "seed": self.recipe.seed}
+        about |= {"together_with": beside} if beside else {}
+        self.store.save_scores(self.run_id, replace(scores, recipe={**scores.recipe, **about}), label)
 
     def perplexity_events(self, name: str, text: str, length: int, tokens: int | None) -> Events:
         """Perplexity of a variant, kept as a result: measured, or what was measured before in the same way.

@@ -94,17 +94,21 @@ class Part:
     peak: int | None = None
 
 
-def parts(job: Job, events: list[StoredEvent], names: dict[str, str], prefix: str, now: float) -> list[Part]:
+def parts(
+    job: Job, events: list[StoredEvent], names: dict[str, str], prefix: str, now: float, at_once: bool = False
+) -> list[Part]:
     """Where each part of a job stands.
 
     events: all of the job's; names: {name: label} in the order in which they are worked on; prefix: what the stages of
-    parts begin with ("score:"); now: seconds since the epoch. A part begins where the events before it end, and is done
-    when its steps are complete or a later part has begun.
+    parts begin with ("score:"); now: seconds since the epoch; at_once: whether parts go on side by side. A part begins
+    where the events before it end, and is done when its steps are complete or a later part has begun; side by side all
+    are done together.
     """
     rows = [_part(job, name, label, events, f"{prefix}{name}") for name, label in names.items()]
     begun = [row for row in rows if row.state == "begun"]
     for row in begun:
-        complete = row is not begun[-1] or job.state == "done" or (row.total and row.done >= row.total)
+        passed = row is not begun[-1] or (row.total and row.done >= row.total)
+        complete = job.state == "done" or (passed and not at_once)
         row.state = "done" if complete else "running" if job.live else WORDS[job.state]
         if row.state == "running":
             _still_running(row, events, f"{prefix}{row.name}", now)

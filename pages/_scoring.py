@@ -61,11 +61,17 @@ class Board:
         request: Any = self.job.request if self.job else None
         return {request.label(criterion): criterion for criterion in request.criteria} if request else {}
 
+    @property
+    def together(self) -> bool:
+        """Whether the job scores under all criteria on one walk."""
+        request: Any = self.job.request if self.job else None
+        return bool(request and request.together)
+
     @cached_property
     def rows(self) -> list[_jobs.Part]:
         """A row for each criterion of the job and for each that was scored before."""
         names = {label: shown_name(label, criterion) for label, criterion in self.asked.items()}
-        found = _jobs.parts(self.job, self.events, names, PREFIX, time.time()) if self.job else []
+        found = _jobs.parts(self.job, self.events, names, PREFIX, time.time(), self.together) if self.job else []
         before = sorted((label for label in self.scores if label not in self.asked), key=_place)
         found += [_jobs.Part(label, shown_name(label), "done") for label in before]
         return [self._measured(row) for row in found]
@@ -80,19 +86,19 @@ class Board:
         return replace(row, seconds=scores.seconds, peak=scores.peak_bytes)
 
     @property
-    def running(self) -> str | None:
-        """The label that is being scored."""
-        return next((row.name for row in self.rows if row.state == "running"), None)
+    def running(self) -> list[str]:
+        """The labels that are being scored."""
+        return [row.name for row in self.rows if row.state == "running"]
 
     @property
     def labels(self) -> list[str]:
-        """Labels there is a picture for: those with scores, and the one being scored."""
+        """Labels there is a picture for: those with scores, and those being scored."""
         return [row.name for row in self.rows if row.name in self.scores or row.state == "running"]
 
     def shown(self, picked: str) -> str | None:
         """The label whose pictures are shown: the one picked, else the one being scored, else the paper's own, else the
         last one."""
-        likely = [picked, self.running, PAPERS_OWN, *reversed(self.labels)]
+        likely = [picked, *self.running, PAPERS_OWN, *reversed(self.labels)]
         return next((label for label in likely if label in self.labels), None)
 
     def blocks_of(self, label: str) -> dict[int, dict[str, Any]]:
@@ -132,7 +138,7 @@ def shown_name(label: str, criterion: str | None = None) -> str:
 
 def bands(look: Board, label: str, kind: str) -> go.Figure | None:
     """Scores of each block as bands; of a criterion at work, the blocks known so far."""
-    if label == look.running:
+    if label in look.running:
         known = look.blocks_of(label)
         criterion = look.asked.get(label, label)
         return score_bands(known, kind, criterion, look.known_blocks) if known else None
@@ -193,6 +199,13 @@ def timeline(look: Board, label: str) -> go.Figure | None:
         return None
     limit = free_memory() if scores.recipe.get("device") == "cpu" else None
     return memory_timeline(scores.timeline, [(t, b) for t, b in scores.samples], limit, label)
+
+
+def shared_walks(look: Board) -> str:
+    """Which criteria went on one walk, so that their seconds and peaks cannot be told apart; empty for none."""
+    walks = {frozenset([label, *s.recipe.get("together_with", [])]) for label, s in look.scores.items()}
+    named = sorted(", ".join(map(shown_name, sorted(walk, key=_place))) for walk in walks if len(walk) > 1)
+    return " ".join(f"{names} went on one walk: their seconds and peaks are those of all together." for names in named)
 
 
 def peaks(look: Board) -> go.Figure | None:

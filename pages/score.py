@@ -90,7 +90,8 @@ def build(ctx: Context) -> None:
                 pictures = lay_out_pictures()
         drawer("score")
 
-        shell.opens(partial(_score_form.arrive, ctx.store), [form.criteria, *form.recipe.values()], form.button)
+        asked = [form.criteria, form.together, *form.recipe.values()]
+        shell.opens(partial(_score_form.arrive, ctx.store), asked, form.button)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(looked, ctx.store), pictures.outputs, [pictures.opened, *pictures.inputs])
         shell.opens(partial(view_in_address, ctx.store), pictures.restored)
@@ -199,6 +200,7 @@ def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: fl
     label, blocks = look.shown(picked) or "", look.known_blocks or 32
     layer, scores = min(int(block or 0), blocks - 1), look.scores.get(label)
     plan, note = _scoring.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
+    note = _scoring.shared_walks(look) if view == "memory" else note
     makers: dict[str, Callable[[], Any]] = {
         "bands": lambda: _scoring.bands(look, label, kind),
         "sorted": lambda: _scoring.in_order(look, label, kind, plan),

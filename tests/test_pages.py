@@ -32,8 +32,8 @@ def context(store: Store, confined: bool = False) -> Context:
     return Context(store, SimpleNamespace(problem=""), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
 
 
-def score_job(store: Store, run_id: str, *criteria: str, **settings: Any) -> int:
-    return jobs.submit(store, run_id, ScoreRequest(criteria=criteria or ("wanda",), settings=settings))
+def score_job(store: Store, run_id: str, *criteria: str, together: bool = False) -> int:
+    return jobs.submit(store, run_id, ScoreRequest(criteria or ("wanda",), together=together))
 
 
 def block(layer: int) -> dict[str, Any]:
@@ -248,6 +248,13 @@ def test_the_parts_of_a_job_that_ended_early(state: str, said: str):
     assert rows[1].seconds == 4.0
 
 
+def test_parts_that_go_on_side_by_side_are_done_together():
+    events = [stored(1, "score:a", 2, 2, 101.0), stored(2, "score:b", 1, 4, 105.0)]
+    for state, said in (("running", "running"), ("done", "done"), ("failed", "failed")):
+        a, b, c = _jobs.parts(job_in(state), events, NAMED, "score:", 106.0, at_once=True)
+        assert a.state == b.state == said and c.state in ("waiting", "not begun")
+
+
 def test_a_row_is_safe_to_show():
     row = _jobs.table([_jobs.Part("<x>", "<script>", "running", 1, 2)], "part")
     assert "<script>" not in row and "&lt;script&gt;" in row and 'value="0.500"' in row
@@ -263,12 +270,29 @@ def test_scores_on_their_way_are_drawn_block_by_block(store: Store, run_id: str)
     for layer in range(3):
         store.append_event(job, Event("score:wanda", layer + 1, 30, block(layer)), 0.1)
     look = _scoring.board(store, run_id)
-    assert look.shown("") == look.running == "wanda"
+    assert look.shown("") == "wanda" and look.running == ["wanda"]
     assert look.labels == ["wanda"]
     picture = _scoring.bands(look, "wanda", "channels")
     assert picture is not None
     assert list(picture.data[0].x) == [0, 1, 2]
     assert picture.layout.xaxis.range[1] == pytest.approx(29.6)  # the embedded model's 30 blocks, drawn or not
+
+
+def test_criteria_on_one_walk_are_all_drawn_at_once_and_said_to_share_what_it_took(store: Store, run_id: str):
+    job = score_job(store, run_id, "wanda", "zo", together=True)
+    store.claim_next("auto/1")
+    for name in ("wanda", "zo"):
+        store.append_event(job, Event(f"score:{name}", 1, 6, block(0)), 0.1)
+    look = _scoring.board(store, run_id)
+    assert look.running == ["wanda", "zo"] == look.labels
+    assert all(_scoring.bands(look, name, "channels") is not None for name in look.labels)
+    assert _scoring.shared_walks(look) == ""
+    for name, other in (("wanda", "zo"), ("zo", "wanda")):
+        scores = made_scores.scores(made_scores.shape(), name)
+        scores.recipe["together_with"] = [other]
+        store.save_scores(run_id, scores)
+    said = _scoring.shared_walks(_scoring.board(store, run_id))
+    assert said.count("one walk") == 1 and "Wanda, " in said
 
 
 def test_a_finished_criterion_is_drawn_from_its_scores_with_exact_seconds_and_peak(store: Store, run_id: str):
@@ -282,7 +306,7 @@ def test_a_finished_criterion_is_drawn_from_its_scores_with_exact_seconds_and_pe
     store.finish_job(job, "done")
     look = _scoring.board(store, run_id)
     assert [(row.state, row.seconds, row.peak) for row in look.rows] == [("done", 12.5, 2_000_000)]
-    assert look.running is None and look.shown("") == "wanda"
+    assert look.running == [] and look.shown("") == "wanda"
     assert len(_scoring.bands(look, "wanda", "channels").data[0].x) == 6  # type: ignore[union-attr]
 
 
@@ -344,10 +368,12 @@ def test_settings_become_part_of_the_label_only_where_they_differ(store: Store, 
 
 
 def test_every_setting_of_scoring_can_be_chosen_and_comes_in_the_order_it_is_taken(store: Store, run_id: str):
-    names = list(inspect.signature(_score_form.begin).parameters)[-len(_score_form.LABELS) :]
-    assert names == list(_score_form.LABELS)
-    assert set(names) == set(Settings().to_json()) - {"seed"}
-    job = store.job(begin(store, run_id, ["llm-pruner", "bonsai"], *DEFAULTS, "groups", "vectorize", 16.0, 0.3, 2.0))
+    names = list(inspect.signature(_score_form.begin).parameters)[-len(_score_form.LABELS) - 1 :]
+    assert names == [*_score_form.LABELS, "together"]
+    assert set(names) == set(Settings().to_json()) - {"seed"} | {"together"}
+    given = (*DEFAULTS, "groups", "vectorize", 16.0, 0.3, 2.0, True)
+    job = store.job(begin(store, run_id, ["llm-pruner", "bonsai"], *given))
+    assert job.request.together
     wanted = {"scope": "groups", "taylor": "vectorize", "submodels": 16, "drop": 0.3, "rounds": 2}
     assert job.request.settings == wanted
 

@@ -12,8 +12,10 @@ import torch
 
 import minillm
 from minillm import workbench
+from minillm.criteria import find
 from minillm.errors import BadInput, DoesNotFit, NumericalFault
 from minillm.events import RESULT, Event, Events, finish
+from minillm.forecast import forecast
 from minillm.models import LoadedModel
 from minillm.pipeline import execute_events
 from minillm.pool import Pool, size
@@ -106,17 +108,32 @@ def test_a_picture_can_be_drawn_while_blocks_are_scored(store: Store, run_id: st
 def test_a_criterion_that_fails_does_not_take_the_others_with_it(
     store: Store, run_id: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ):
-    engine = workbench.score_events
+    engine, criteria = workbench.score_together_events, ("random", "wanda", "magnitude-l1")
 
-    def failing(lm: LoadedModel, criterion: str, *given: object, **settings: object) -> Events:
-        if criterion == "wanda":
+    def failing(lm: LoadedModel, criteria: list[str], *given: object, **settings: object) -> Events:
+        if "wanda" in criteria:
             raise NumericalFault("The scores are not finite.")
-        yield from engine(lm, criterion, *given, **settings)
+        yield from engine(lm, criteria, *given, **settings)
 
-    monkeypatch.setattr(workbench, "score_events", failing)
+    monkeypatch.setattr(workbench, "score_together_events", failing)
+    with pytest.raises(NumericalFault, match="^random, wanda, magnitude-l1: The scores are not finite.$"):
+        run(store, run_id, ScoreRequest(criteria, together=True), pool)
+    assert store.score_labels(run_id) == []
     with pytest.raises(NumericalFault, match="^wanda: The scores are not finite.$"):
-        run(store, run_id, ScoreRequest(("random", "wanda", "magnitude-l1")), pool)
+        run(store, run_id, ScoreRequest(criteria), pool)
     assert store.score_labels(run_id) == ["magnitude-l1", "random"]
+
+
+def test_on_one_walk_scores_are_those_of_each_alone_and_say_who_was_beside(store: Store, run_id: str, pool: Pool):
+    criteria = ("wanda", "fms-bp", "fms-zo")
+    run(store, run_id, ScoreRequest(criteria), pool)
+    apart = store.scores(run_id)
+    run(store, run_id, ScoreRequest(criteria, together=True), pool)
+    for label, scores in store.scores(run_id).items():
+        assert scores.recipe["together_with"] == [one for one in criteria if one != label]
+        assert "together_with" not in apart[label].recipe
+        for mine, alone in zip(scores.channels, apart[label].channels, strict=True):
+            np.testing.assert_array_equal(mine, alone)
 
 
 def test_scoring_that_will_not_fit_is_refused_before_it_starts(
@@ -127,6 +144,18 @@ def test_scoring_that_will_not_fit_is_refused_before_it_starts(
     with pytest.raises(DoesNotFit, match="Scoring by magnitude-l1 would need .*, but 0 MB are free; "):
         assert [event.stage for event in events if event.stage.startswith("score")] == []
     assert store.score_labels(run_id) == []
+
+
+def test_what_fits_alone_but_not_together_is_refused_together(
+    store: Store, run_id: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+):
+    lm, recipe = finish(pool.variant_events(store, run_id, "original")), store.run(run_id).recipe
+    sizes = (recipe.samples, recipe.length, recipe.gradient_samples, lm.dtype.itemsize)
+    needs = [forecast(lm.groups, find(name), *sizes).above for name in ("wanda", "fms-bp")]
+    monkeypatch.setattr(workbench, "free_memory", lambda device: max(needs))
+    run(store, run_id, ScoreRequest(("wanda", "fms-bp")), pool)
+    with pytest.raises(DoesNotFit, match="Scoring by fms-bp would need"):
+        run(store, run_id, ScoreRequest(("wanda", "fms-bp"), together=True), pool)
 
 
 def test_a_job_closed_in_its_midst_keeps_what_was_whole_and_changes_no_weight(store: Store, run_id: str, pool: Pool):
@@ -345,15 +374,21 @@ def test_steps_share_out_the_whole_by_their_costs():
     assert [event.done for event in events if event.stage == JOB] == [0, 250, 437, 625, 1000]
 
 
+def test_a_step_of_stages_side_by_side_is_as_far_as_they_are_on_average():
+    inner = [Event("a", 1, 2), Event("a", 2, 2), Event("b", 1, 2), Event("b", 2, 2)]
+    events = _taken(Steps({"both": LOADING}), "both", inner, at_once=2)
+    assert [event.done for event in events if event.stage == JOB] == [250, 500, 750, 1000]
+
+
 def test_a_step_that_had_nothing_to_do_leaves_the_sum():
     steps = Steps({"load": LOADING, "score": LOADING})
     events = [*_taken(steps, "load", []), *_taken(steps, "score", [Event("s", 1, 2)])]
     assert [event.done for event in events if event.stage == JOB] == [0, 500, 1000]
 
 
-def _taken(steps: Steps, name: str, inner: list[Event]) -> list[Event]:
+def _taken(steps: Steps, name: str, inner: list[Event], at_once: int = 1) -> list[Event]:
     def events() -> Events:
         yield from inner
         yield Event(RESULT, 1, 1, None)
 
-    return list(steps.take(name, events()))
+    return list(steps.take(name, events(), at_once))

@@ -156,7 +156,7 @@ def test_a_scoring_that_fails_takes_its_cells_with_it_and_no_other(model: str, m
     run_id, real = begin(store, sweep), sweeping.score
 
     def failing(work, request):
-        if request.criteria == ("wanda",):
+        if "wanda" in request.criteria:
             raise MiniLLMError("The loss is not a number.")
         return (yield from real(work, request))
 
@@ -165,6 +165,23 @@ def test_a_scoring_that_fails_takes_its_cells_with_it_and_no_other(model: str, m
     failed = [one for one in standings(store, run_id, sweep) if one.state == FAILED]
     assert {one.cell.criterion for one in failed} == {"wanda"}
     assert all(one.error == "Scoring by wanda failed: The loss is not a number." for one in failed)
+
+
+def test_cells_of_several_criteria_are_scored_on_one_walk_and_where_costs_are_asked_for_in_turn(
+    model: str, monkeypatch
+):
+    store, real, seen = Store(), sweeping.score, []
+
+    def noted(work, request):
+        seen.append(request.criteria)
+        return (yield from real(work, request))
+
+    monkeypatch.setattr(sweeping, "score", noted)
+    for evaluations, walks in (([READ], [("wanda", "magnitude-l1")]), ([], [("wanda",), ("magnitude-l1",)])):
+        sweep = asked(model, evaluations=evaluations)
+        seen.clear()
+        run(store, begin(store, sweep), sweep)
+        assert seen == walks
 
 
 def test_a_cell_that_was_cut_off_twice_is_left_out_once(model: str) -> None:

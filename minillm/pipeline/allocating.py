@@ -27,7 +27,7 @@ def allocate(bench: Workbench, request: AllocateRequest) -> Found:
     tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
         bench.check_memory(lm, label, {})
-        yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
+        yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
     return (yield from steps.take("allocate", allocation_events(bench, request, lm, tokens, resume=True)))
 
 

@@ -31,7 +31,7 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
         tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
         bench.check_memory(lm, label, {})
-        yield from steps.take(label, bench.score_events(lm, tokens, label, label, {}))
+        yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
     allocation = known_allocation(store, run_id, request)
     if allocation is None:
         found = yield from steps.take("allocate", _allocated_events(bench, request, lm, tokens))

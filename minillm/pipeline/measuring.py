@@ -38,19 +38,23 @@ def inspect(bench: Workbench, request: InspectRequest) -> Found:
 
 
 def score(bench: Workbench, request: ScoreRequest) -> Found:
-    """Score under each criterion in turn. One that fails does not keep the others from theirs."""
+    """Score under each criterion in turn, where one that fails does not keep the others from theirs; or under all on
+    one walk, which fails as a whole."""
     labels = {request.label(criterion): criterion for criterion in request.criteria}
-    costs = {label: bench.scoring(criterion, request.settings) for label, criterion in labels.items()}
+    walks = [labels] if request.together else [{label: criterion} for label, criterion in labels.items()]
+    costs = {", ".join(walk): sum(bench.scoring(name, request.settings) for name in walk.values()) for walk in walks}
     steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, **costs}), []
     lm = yield from steps.take("load", bench.variant_events())
-    for criterion in labels.values():
-        bench.check_memory(lm, criterion, request.settings)
+    for walk in walks:
+        beside = 0
+        for criterion in walk.values():
+            beside += bench.check_memory(lm, criterion, request.settings, beside)
     tokens = yield from steps.take("text", bench.text_events(lm))
-    for label, criterion in labels.items():
+    for name, walk in zip(costs, walks, strict=True):
         try:
-            yield from steps.take(label, bench.score_events(lm, tokens, label, criterion, request.settings))
+            yield from steps.take(name, bench.score_events(lm, tokens, walk, request.settings), at_once=len(walk))
         except NumericalFault as fault:
-            faults.append(f"{label}: {fault}")
+            faults.append(f"{name}: {fault}")
     if faults:
         raise NumericalFault(" ".join(faults))
     return {"scored": list(labels)}

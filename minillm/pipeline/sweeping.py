@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -34,6 +34,9 @@ from .writing import generate
 
 MEASURING: dict[type, Any] = {EvaluateRequest: evaluate, ProfileRequest: profile, GenerateRequest: generate}
 
+SHARING = 0.6
+"""What criteria cost on one walk, of what they cost in turn."""
+
 TWICE = 2
 """A cell whose process ended so often without a word is left out: the next time would most likely be the same."""
 
@@ -43,14 +46,29 @@ LOST = (
 )
 
 
+ALL = "all on one walk"
+
+
 @dataclass(frozen=True)
 class Group:
-    """What is still to do in one run: cells, and scorings {label: request} that they need; done: cells that are."""
+    """What is still to do in one run: cells, and scorings {label: request} that they need; done: cells that are.
+
+    apart: whether what scoring takes is asked for, so that criteria must not share it.
+    """
 
     work: Workbench
     todo: list[Cell]
     scorings: dict[str, ScoreRequest]
     done: int
+    apart: bool
+
+    @property
+    def shared(self) -> ScoreRequest | None:
+        """All scorings on one walk, where they may be and are several."""
+        requests = list(self.scorings.values())
+        if self.apart or len(requests) < 2:
+            return None
+        return replace(requests[0], criteria=tuple(one.criteria[0] for one in requests), together=True)
 
 
 def sweep(bench: Workbench, request: SweepRequest) -> Found:
@@ -77,7 +95,7 @@ def _group(bench: Workbench, asked: Sweep, model: str, seed: int, members: list[
     needed = {name for cell in todo if not cell.dense for name in cell.criterion.split(JOINT)}
     every = score_requests(asked).items()
     scorings = {label: one for label, one in every if one.criteria[0] in needed and label not in kept.labels}
-    return Group(work, todo, scorings, len(members) - len(todo))
+    return Group(work, todo, scorings, len(members) - len(todo), apart=not asked.evaluations)
 
 
 @contextmanager
@@ -110,11 +128,18 @@ def _stage(asked: Sweep, cell: Cell) -> str:
 
 
 def _score(group: Group, steps: Steps) -> Generator[Event, None, dict[str, str]]:
-    """Score what the cells to come need and the run has not; returns {label: why it could not be}."""
+    """Score what the cells to come need and the run has not; returns {label: why it could not be}.
+
+    On one walk where that can be; where it cannot, in turn, and then it is known who could not.
+    """
     faults: dict[str, str] = {}
+    if group.shared:
+        stage = _scoring(group.work, ALL)
+        yield from steps.take(stage, _scored(group.work, group.shared, stage))
     for label, request in group.scorings.items():
         stage = _scoring(group.work, label)
-        error = yield from steps.take(stage, _scored(group.work, request, stage))
+        there = label in group.work.store.score_labels(group.work.run_id)
+        error = "" if there else (yield from steps.take(stage, _scored(group.work, request, stage)))
         if error:
             faults[label] = f"Scoring by {label} failed: {error}"
     return faults
@@ -215,6 +240,9 @@ def _costs(asked: Sweep, groups: list[Group]) -> dict[str, float]:
         weight = _size(group.work.recipe.model) / _size(asked.models[0])
         for label, request in group.scorings.items():
             found[_scoring(group.work, label)] = weight * group.work.scoring(request.criteria[0], request.settings)
+        if group.shared:
+            found[_scoring(group.work, ALL)] = SHARING * sum(found[_scoring(group.work, s)] for s in group.scorings)
+            found |= {_scoring(group.work, label): 0.0 for label in group.scorings}
         for cell in group.todo:
             found[_stage(asked, cell)] = weight * sum(_parts(asked, cell, list(asked.evaluations)).values())
     return found
