@@ -9,35 +9,23 @@ from typing import Any
 import gradio as gr
 import made_scores
 import pytest
+from made_pages import context, score_job
 
 import app as app_module
 from minillm import jobs
 from minillm.catalogue import MODELS
 from minillm.errors import BadInput, UnknownName
 from minillm.events import Event
-from minillm.recipe import InspectRequest, RunRecipe, ScoreRequest
-from minillm.settings import Settings
+from minillm.recipe import InspectRequest, RunRecipe
 from minillm.store import Store
-from pages import NAMES, _jobs, _models, _runs, _score_form, _scoring, _title_bar, model, runs, start
-from pages._frame import Context, Shell, _run_in_address, address, guarded
+from pages import NAMES, _jobs, _models, _runs, _title_bar, model, runs, start
+from pages._frame import Shell, _run_in_address, address, guarded
 from pages._phrases import ago, count, percent, seconds, size
 
 
 @pytest.fixture
 def run_id(store: Store) -> str:
     return store.create_run(RunRecipe(samples=4, length=16), "A <b>run</b>")
-
-
-def context(store: Store, confined: bool = False) -> Context:
-    return Context(store, SimpleNamespace(problem=""), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
-
-
-def score_job(store: Store, run_id: str, *criteria: str, together: bool = False) -> int:
-    return jobs.submit(store, run_id, ScoreRequest(criteria or ("wanda",), together=together))
-
-
-def block(layer: int) -> dict[str, Any]:
-    return {"layer": layer, "heads": [1.0, 2.0], "channel_quantiles": [1.0, 2.0, 3.0, 4.0, 5.0]}
 
 
 # Phrases
@@ -258,169 +246,6 @@ def test_parts_that_go_on_side_by_side_are_done_together():
 def test_a_row_is_safe_to_show():
     row = _jobs.table([_jobs.Part("<x>", "<script>", "running", 1, 2)], "part")
     assert "<script>" not in row and "&lt;script&gt;" in row and 'value="0.500"' in row
-
-
-# Score
-
-
-def test_scores_on_their_way_are_drawn_block_by_block(store: Store, run_id: str):
-    job = score_job(store, run_id, "wanda", "magnitude-l1")
-    store.claim_next("auto/1")
-    assert _scoring.bands(_scoring.board(store, run_id), "wanda", "channels") is None
-    for layer in range(3):
-        store.append_event(job, Event("score:wanda", layer + 1, 30, block(layer)), 0.1)
-    look = _scoring.board(store, run_id)
-    assert look.shown("") == "wanda" and look.running == ["wanda"]
-    assert look.labels == ["wanda"]
-    picture = _scoring.bands(look, "wanda", "channels")
-    assert picture is not None
-    assert list(picture.data[0].x) == [0, 1, 2]
-    assert picture.layout.xaxis.range[1] == pytest.approx(29.6)  # the embedded model's 30 blocks, drawn or not
-
-
-def test_criteria_on_one_walk_are_all_drawn_at_once_and_said_to_share_what_it_took(store: Store, run_id: str):
-    job = score_job(store, run_id, "wanda", "zo", together=True)
-    store.claim_next("auto/1")
-    for name in ("wanda", "zo"):
-        store.append_event(job, Event(f"score:{name}", 1, 6, block(0)), 0.1)
-    look = _scoring.board(store, run_id)
-    assert look.running == ["wanda", "zo"] == look.labels
-    assert all(_scoring.bands(look, name, "channels") is not None for name in look.labels)
-    assert _scoring.shared_walks(look) == ""
-    for name, other in (("wanda", "zo"), ("zo", "wanda")):
-        scores = made_scores.scores(made_scores.shape(), name)
-        scores.recipe["together_with"] = [other]
-        store.save_scores(run_id, scores)
-    said = _scoring.shared_walks(_scoring.board(store, run_id))
-    assert said.count("one walk") == 1 and "Wanda, " in said
-
-
-def test_a_finished_criterion_is_drawn_from_its_scores_with_exact_seconds_and_peak(store: Store, run_id: str):
-    job = score_job(store, run_id, "wanda")
-    store.claim_next("auto/1")
-    store.append_event(job, Event("score:wanda", 6, 6, block(5)), 1.0)
-    scores = made_scores.scores(made_scores.shape(), "wanda")
-    object.__setattr__(scores, "seconds", 12.5)
-    object.__setattr__(scores, "peak_bytes", 2_000_000)
-    store.save_scores(run_id, scores)
-    store.finish_job(job, "done")
-    look = _scoring.board(store, run_id)
-    assert [(row.state, row.seconds, row.peak) for row in look.rows] == [("done", 12.5, 2_000_000)]
-    assert look.running == [] and look.shown("") == "wanda"
-    assert len(_scoring.bands(look, "wanda", "channels").data[0].x) == 6  # type: ignore[union-attr]
-
-
-def test_a_criterion_that_the_job_gave_up_on_has_failed(store: Store, run_id: str):
-    job = score_job(store, run_id, "zo", "wanda")
-    store.claim_next("auto/1")
-    store.append_event(job, Event("score:zo", 2, 6, block(1)), 0.2)
-    store.append_event(job, Event("score:wanda", 1, 6, block(0)), 0.6)
-    assert [row.state for row in _scoring.board(store, run_id).rows] == ["failed", "running"]
-
-
-def test_without_a_choice_the_papers_own_criterion_is_shown_and_rows_come_in_the_tables_order(
-    store: Store, run_id: str
-):
-    for name in ("zo", "wanda", "fms-zo", "magnitude-l1"):
-        store.save_scores(run_id, made_scores.scores(made_scores.shape(), name))
-    look = _scoring.board(store, run_id)
-    assert look.labels == ["magnitude-l1", "wanda", "zo", "fms-zo"]
-    assert look.shown("") == "fms-zo" and look.shown("wanda") == "wanda" and look.shown("gone") == "fms-zo"
-
-
-def test_a_label_is_read_as_its_criterion_with_its_settings():
-    assert _scoring.shown_name("fms-zo") == "MINI-LLM (FMS, ZO)"
-    assert _scoring.shown_name("zo (directions 4)") == "ZO (directions 4)"
-    assert _scoring.shown_name("my own") == "my own"
-
-
-def test_a_ratio_that_cannot_be_reached_is_said_and_not_raised():
-    plan, note = _scoring.plan_at(made_scores.scores(made_scores.shape()), 0.9)
-    assert plan is None and "largest" in note
-
-
-def test_a_group_is_ranked_under_every_criterion():
-    every = made_scores.several(made_scores.shape(), ("wanda", "zo"))
-    table = _scoring.group_facts(every, 2, "channels", 7)
-    rank = int((every["wanda"].channels[2] < every["wanda"].channels[2][7]).sum()) + 1
-    assert "Channel 7 of block 2" in table and f"{rank} of 96" in table and "ZO" in table
-    assert _scoring.group_facts(every, 2, "channels", 4000) == ""
-
-
-DEFAULTS = ("max", "gaussian", "divide", 1, 0, 1e-3)
-
-
-def begin(
-    store: Store, run_id: str, criteria: list[str], *settings: Any, text: str = "python-docs", seed: int = 0
-) -> int:
-    return _score_form.begin(context(store), run_id, criteria, text, 4, 16, 10, seed, *(settings or DEFAULTS))
-
-
-def test_scoring_with_the_runs_own_recipe_stays_in_the_run(store: Store, run_id: str):
-    job = store.job(begin(store, run_id, ["wanda", "zo"]))
-    assert job.run_id == run_id
-    assert job.request == ScoreRequest(criteria=("wanda", "zo"))
-
-
-def test_settings_become_part_of_the_label_only_where_they_differ(store: Store, run_id: str):
-    job = store.job(begin(store, run_id, ["zo"], "max", "rademacher", "divide", 4.0, 0, 1e-3))
-    assert job.request.settings == {"noise": "rademacher", "directions": 4}
-
-
-def test_every_setting_of_scoring_can_be_chosen_and_comes_in_the_order_it_is_taken(store: Store, run_id: str):
-    names = list(inspect.signature(_score_form.begin).parameters)[-len(_score_form.LABELS) - 1 :]
-    assert names == [*_score_form.LABELS, "together"]
-    assert set(names) == set(Settings().to_json()) - {"seed"} | {"together"}
-    given = (*DEFAULTS, "groups", "vectorize", 16.0, 0.3, 2.0, True)
-    job = store.job(begin(store, run_id, ["llm-pruner", "bonsai"], *given))
-    assert job.request.together
-    wanted = {"scope": "groups", "taylor": "vectorize", "submodels": 16, "drop": 0.3, "rounds": 2}
-    assert job.request.settings == wanted
-
-
-def test_another_seed_makes_another_run_and_a_run_without_scores_gives_way(store: Store, run_id: str):
-    store.add_result(run_id, "inspect", {"groups": {}})
-    job = store.job(begin(store, run_id, ["wanda"], seed=7))
-    assert job.run_id != run_id
-    assert store.run(job.run_id).recipe.seed == 7
-    assert store.run(job.run_id).title == "A <b>run</b>"
-    assert [run.id for run in store.runs()] == [job.run_id]
-    assert [result.kind for result in store.results(job.run_id)] == ["inspect"]
-
-
-def test_a_run_with_scores_stays_beside_the_new_one(store: Store, run_id: str):
-    store.save_scores(run_id, made_scores.scores(made_scores.shape()))
-    job = store.job(begin(store, run_id, ["wanda"], seed=7))
-    assert {run.id for run in store.runs()} == {run_id, job.run_id}
-    assert store.run(job.run_id).title.endswith("· seed 7")
-
-
-def test_what_cannot_be_scored_is_refused_and_leaves_nothing(store: Store, run_id: str):
-    with pytest.raises(BadInput, match="No criterion is ticked"):
-        begin(store, run_id, [])
-    with pytest.raises(UnknownName, match="python-docs"):
-        begin(store, run_id, ["wanda"], text="python-doc")
-    with pytest.raises(BadInput, match="There is no file"):
-        begin(store, run_id, ["wanda"], text="file:/nowhere/a.txt")
-    with pytest.raises(BadInput, match="Directions"):
-        begin(store, run_id, ["zo"], "max", "gaussian", "divide", 0, 0, 1e-3)
-    assert [run.id for run in store.runs()] == [run_id] and store.jobs() == []
-
-
-def test_an_open_app_reads_text_only_from_its_home(store: Store, tmp_path: Any):
-    outside = tmp_path / "secret.txt"
-    outside.write_text("secret")
-    with pytest.raises(BadInput, match="may not be read"):
-        _score_form.checked_text(f"file:{outside}", confined=True)
-    name = _score_form.kept_upload(store, str(outside))
-    assert _score_form.checked_text(name, confined=True) == name
-    assert _score_form.kept_upload(store, str(outside)) == name
-
-
-def test_an_upload_that_is_no_text_is_refused(store: Store, tmp_path: Any):
-    (tmp_path / "weights.bin").write_bytes(b"x")
-    with pytest.raises(BadInput, match="is no text that is read here"):
-        _score_form.kept_upload(store, str(tmp_path / "weights.bin"))
 
 
 # Model

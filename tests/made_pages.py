@@ -1,0 +1,21 @@
+"""What tests of pages without a browser share."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from minillm import jobs
+from minillm.recipe import ScoreRequest
+from minillm.store import Store
+from pages._frame import Context
+
+
+def context(store: Store, confined: bool = False) -> Context:
+    return Context(store, SimpleNamespace(problem=""), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
+
+
+def score_job(store: Store, run_id: str, *criteria: str, together: bool = False) -> int:
+    return jobs.submit(store, run_id, ScoreRequest(criteria or ("wanda",), together=together))
+
+
+def block(layer: int) -> dict[str, Any]:
+    return {"layer": layer, "heads": [1.0, 2.0], "channel_quantiles": [1.0, 2.0, 3.0, 4.0, 5.0]}
