@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence, find
-from .criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM
-from .errors import BadInput, NumericalFault, TextTooShort
+from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from .criteria.base import NORM
+from .errors import NumericalFault
 from .events import RESULT, Event, Events, finish, relay
+from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
 from .group_masks import AT_ONCE, Place, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
@@ -33,15 +34,12 @@ from .residence import in_turn
 from .reverse import Slope
 from .scores import Scores
 from .settings import Settings
-from .statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
 from .submodels import submodel_scores_events
 from .together import Backward, Forward, Together, Work
 from .walk import Observed, Stream
-from .zeroth_order import Estimate, generator
+from .zeroth_order import Estimate
 
 STAGE = "score"
-OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments, INVERSE: InputInverse}
-
 Gradient = Callable[[str, Tensor], Tensor]
 """(linear, its weight) -> ∂L/∂W or an estimate of it, float32 [out, in]."""
 
@@ -91,60 +89,6 @@ def score_together_events(
                 meter.lap()
     seconds = time.perf_counter() - started
     yield Event(RESULT, 1, 1, {name: job.scores(seconds, meter) for name, job in jobs.items()})
-
-
-def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
-    """The calibration tokens as given. Raises BadInput or TextTooShort where they cannot be scored with."""
-    if tokens.dim() != 2 or tokens.shape[1] < 2 or tokens.is_floating_point():
-        raise BadInput(
-            f"Calibration tokens have shape {list(tokens.shape)} and type {tokens.dtype}; "
-            "give token ids as [samples, length] with length from 2 up, as load_text does."
-        )
-    if not 1 <= gradient_samples <= len(tokens):
-        raise TextTooShort(
-            f"{gradient_samples} gradient samples were asked of {len(tokens)} calibration rows; "
-            "give a number from 1 to that, or more text."
-        )
-    if int(tokens.max()) >= lm.groups.vocabulary or int(tokens.min()) < 0:
-        raise BadInput(
-            f"Calibration tokens reach {int(tokens.max())}, but this model has {lm.groups.vocabulary} words; "
-            "tokenise the text with the model's own tokenizer."
-        )
-    return tokens
-
-
-def _finite(seen: Tensor) -> Tensor:
-    if not seen.isfinite().all():
-        raise NumericalFault(
-            "The inputs are not finite numbers on this text; load the model in float32, or give another text."
-        )
-    return seen
-
-
-def results_of(layer: int, observed: Observed) -> dict[str, Tensor]:
-    """What the observers of a block have to say, {linear: [in]}; one that several linears share is asked once."""
-    known: dict[int, Tensor] = {}
-    for name, observer in observed.items():
-        if id(observer) not in known:
-            try:
-                known[id(observer)] = _finite(observer.result())
-            except NumericalFault as fault:
-                raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
-    return {name: known[id(observer)] for name, observer in observed.items()}
-
-
-def evidence_of(
-    weight: Tensor,
-    settings: Settings,
-    layer: int,
-    name: str,
-    inputs: Tensor | None = None,
-    gradient: Tensor | None = None,
-    squares: Tensor | None = None,
-) -> Evidence:
-    """What is known about one linear of a block, with its own generator."""
-    seeded = generator(weight.device, "score", settings.seed, layer, name)
-    return Evidence(weight, seeded, settings, inputs, gradient, squares)
 
 
 def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:

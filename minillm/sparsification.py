@@ -22,12 +22,12 @@ from .criteria import Criterion
 from .criteria.base import MOMENTS
 from .errors import BadInput, NumericalFault
 from .events import RESULT, Event, Events, finish, relay
+from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
 from .masks import check_widths, ranks, zeros
 from .models import LoadedModel
 from .obs import solved
 from .patterns import Patterns, average_sparsity, masking, patterns_of
 from .reverse import Reduced, reverse_events
-from .scoring import OBSERVERS, checked_tokens, evidence_of, results_of
 from .settings import Settings
 from .text import load_text_events
 from .walk import Observed, Stream, forward_events
