@@ -93,7 +93,7 @@ def _run(store: "Store", run_id: str, asked: "Sweep") -> dict[str, Any]:
                 told = time.monotonic()
             elif time.monotonic() - told > PLAIN_EVERY:
                 told = time.monotonic()
-                _say(event.stage.partition(":")[2], began, share)
+                _say(", ".join(event.stage.split(":")[1:]), began, share)
     return found
 
 

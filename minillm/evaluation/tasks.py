@@ -221,7 +221,8 @@ def _answered(lm: LoadedModel, asked: list[tuple[str, str]]) -> Generator[dict[t
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    reader = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))
+    with _quiet():
+        reader = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))
     ordered = sorted(asked, key=lambda one: (-len(one[0]), one[0]))
     for start in range(0, len(ordered), AT_ONCE):
         piece = ordered[start : start + AT_ONCE]
