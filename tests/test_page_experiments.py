@@ -118,6 +118,12 @@ def test_figures_say_what_they_show() -> None:
     assert ratio_lines([Series("wanda", [0.1], [0.5], [0.1])], "acc", 0.6, falling=False).layout.yaxis.type is None
     assert row_bars(["a", "b"], [1.0, 2.0], [float("nan")] * 2, "x").data[0].error_x.visible is False
     assert len(range_bars({"4-27": 0.8}, {"wanda": {"4-27": 20.0}}, "perplexity").data) == 2
+    for means, ticks in (
+        ({"4-27": 20.0}, ["20"]),
+        ({"1-28": 38_000.0, "4-27": 800.0}, ["1,000", "2,000", "5,000", "10k"]),
+    ):
+        shown = range_bars(dict.fromkeys(means, 0.8), {"wanda": means}, "perplexity").layout.yaxis2.ticktext
+        assert [tick for tick in shown if tick in ticks] == ticks and len(shown) < 9
     speeds = {"20%": {"speed_up_prefill": 1.1, "predicted_prefill": 1.2, "speed_up_decode": 1.1}}
     assert [trace.name for trace in speed_bars(speeds).data][:2] == ["prefill, measured", "prefill, predicted"]
     assert Cell("m", 0, "dense").dense

@@ -126,8 +126,22 @@ def range_bars(ranges: Mapping[str, float], means: Mapping[str, Mapping[str, flo
     return fig.update_layout(
         xaxis=axis("", showgrid=False),
         yaxis=axis("of the blocks", range=[0, 105], ticksuffix=" %"),
-        yaxis2=axis(f"mean {label}", overlaying="y", side="right", showgrid=False),
+        # Logarithmic, as in `ratio_lines`: one range that may not be cut can cost a hundred times the others.
+        yaxis2=axis(f"mean {label}", overlaying="y", side="right", showgrid=False, type="log", **_log_ticks(means)),
     )
+
+
+def _log_ticks(means: Mapping[str, Mapping[str, float]]) -> dict[str, list]:
+    """Few ticks over what is there: 1, 2, 5 of each power of ten, or all nine where fewer than two of these fall in."""
+    values = [value for each in means.values() for value in each.values() if value > 0]
+    low, high = (min(values) / 1.2, max(values) * 1.2) if values else (1.0, 10.0)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    within: list[float] = []
+    for steps in ((1, 2, 5), range(1, 10)):
+        within = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+        if len(within) > 1:
+            break
+    return {"tickvals": within, "ticktext": [f"{one:,.4g}" if one < 10_000 else f"{one / 1000:g}k" for one in within]}
 
 
 def speed_bars(rows: Mapping[str, Mapping[str, float]]) -> go.Figure:
