@@ -49,8 +49,8 @@ CAPTIONS: dict[str, str] = {
     "ratio_lines": "Bars are the spread over seeds; lines closer than that are not told apart. The dotted line is the "
     "model itself; diamonds, where there are any, are what the paper prints.",
     "row_bars": "One row of the table each, with its spread over seeds where there are several.",
-    "range_bars": "Hatched: how many of the blocks may be cut. Stars: the mean over ratios (logarithmic), lower is better. The fewer "
-    "blocks pay, the more each of them has to.",
+    "range_bars": "Hatched: how many of the blocks may be cut. Stars: the mean over ratios (logarithmic), lower is "
+    "better. The fewer blocks pay, the more each of them has to.",
     "speed_bars": "Measured in turns with the dense model. Reading is bound by multiplications, writing by the bytes "
     "of the weights; where a bar stays below its hatched neighbour, something else takes the time.",
 }
