@@ -112,6 +112,8 @@ def parts(
         row.state = "done" if complete else "running" if job.live else WORDS[job.state]
         if row.state == "running":
             _still_running(row, events, f"{prefix}{row.name}", now)
+            if at_once:
+                row.left = None  # they wait for each other: only the job knows
     if not job.live:
         for row in rows:
             row.state = "not begun" if row.state == "waiting" else row.state

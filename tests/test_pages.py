@@ -241,6 +241,7 @@ def test_parts_that_go_on_side_by_side_are_done_together():
     for state, said in (("running", "running"), ("done", "done"), ("failed", "failed")):
         a, b, c = _jobs.parts(job_in(state), events, NAMED, "score:", 106.0, at_once=True)
         assert a.state == b.state == said and c.state in ("waiting", "not begun")
+        assert a.left is b.left is None
 
 
 def test_a_row_is_safe_to_show():
