@@ -13,7 +13,7 @@ from minillm.errors import MiniLLMError
 from minillm.groups import KINDS
 from minillm.store import Store
 from minillm.sweeps import Sweep
-from minillm.sweeps.cells import labels
+from minillm.sweeps.cells import labels, recovery_label
 from minillm.sweeps.compare import words_of
 from minillm.sweeps.found import runs_of
 from minillm.sweeps.printed import printed
@@ -23,6 +23,7 @@ from minillm.sweeps.table import LOW, Measure, Row, Table, is_dense
 from ._compare import compare, lines
 from ._pictures import Picture
 from ._plots import CAPTIONS, range_bars, ratio_lines, row_bars, speed_bars
+from ._plots.style import LOOKS
 from ._plots.sweeps import Series
 from ._scoring import board, peaks
 
@@ -48,7 +49,9 @@ def _measured(whole: Table) -> Iterator[Picture]:
             head = f"{measure.label}, {model}" if len(whole.sweep.models) > 1 else measure.label
             if len(whole.sweep.ratios) > 1:
                 dense = next((r for r in rows if is_dense(r) and r.cell.model == model), None)
-                yield Picture(head, CAPTIONS["ratio_lines"], _by_ratio(whole, measure, mine, dense))
+                for apart, part in _legible(whole, mine):
+                    heading = ", ".join(filter(None, (head, apart)))
+                    yield Picture(heading, CAPTIONS["ratio_lines"], _by_ratio(whole, measure, part, dense, apart))
             else:
                 yield Picture(head, CAPTIONS["row_bars"], _by_row(whole, measure, mine))
             if len(whole.sweep.layers) > 1 and len(whole.sweep.ratios) > 1 and measure.better == LOW:
@@ -60,11 +63,23 @@ def _plotted(whole: Table) -> list[Measure]:
     return chosen or [m for m in whole.measures if m.name.startswith("acc ")]
 
 
-def _by_ratio(whole: Table, measure: Measure, rows: Sequence[Row], dense: Row | None) -> go.Figure:
+def _legible(whole: Table, rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Row]]]:
+    """(recovery, its rows): one picture a recovery where all in one would be more lines than look different."""
+    ways = range(len(whole.sweep.recoveries))
+    if len({replace(row.cell, ratio=0.0) for row in rows}) <= len(LOOKS) or len(ways) < 2:
+        yield "", rows
+        return
+    for way in ways:
+        yield recovery_label(whole.sweep, way), [row for row in rows if row.cell.recovery == way]
+
+
+def _by_ratio(whole: Table, measure: Measure, rows: Sequence[Row], dense: Row | None, apart: str = "") -> go.Figure:
+    """apart: the recovery that all these rows have, and that their names leave out."""
     lines_of: dict[str, list[Row]] = {}
     for row in rows:
         name = words_of(whole, replace(row, cell=replace(row.cell, ratio=nan))).replace("nan%", "").strip(", ")
-        lines_of.setdefault(name.removeprefix(f"{row.cell.model}, ").removeprefix(", "), []).append(row)
+        name = name.removeprefix(f"{row.cell.model}, ").removeprefix(", ")
+        lines_of.setdefault(name.removesuffix(f", {apart}"), []).append(row)
     series = []
     for name, members in lines_of.items():
         found = sorted(members, key=lambda row: row.cell.ratio)
@@ -73,7 +88,7 @@ def _by_ratio(whole: Table, measure: Measure, rows: Sequence[Row], dense: Row | 
         series.append(Series(name, [row.cell.ratio for row in found], means, spreads))
     itself = measure.scale * dense.numbers[measure.name].mean if dense else None
     theirs = _theirs(whole.sweep, measure, rows[0].cell.model)
-    return ratio_lines(series, measure.label, itself, theirs, measure.better == LOW)
+    return ratio_lines(series, measure.label, itself, theirs, measure.better == LOW, apart)
 
 
 def _theirs(asked: Sweep, measure: Measure, model: str) -> dict[str, list[tuple[float, float]]]:

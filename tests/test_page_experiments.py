@@ -4,6 +4,7 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
+from dataclasses import replace
 from pathlib import Path
 
 import made_sweeps
@@ -19,7 +20,7 @@ from minillm.sweeps.table import Measure, Number, Row, Table, table
 from pages import _experiments, experiments
 from pages._plots import range_bars, ratio_lines, row_bars, speed_bars
 from pages._plots.sweeps import Series
-from pages._sweep_pictures import pictures
+from pages._sweep_pictures import _measured, pictures
 
 
 def test_a_text_becomes_a_job_and_the_same_text_goes_on(store: Store) -> None:
@@ -95,6 +96,20 @@ def test_ranges_of_blocks_are_drawn_as_in_figure_6(store: Store) -> None:
     lines, ranges = (one.figure for one in pictures(store, run_id, table(store, run_id, sweep)))
     assert len(lines.data) == 4 and len({trace.name for trace in lines.data}) == 4
     assert list(ranges.data[0].y) == pytest.approx([100 * 26 / 30, 80]) and ranges.data[1].marker.symbol == "star"
+
+
+def test_more_lines_than_look_different_are_drawn_in_a_picture_for_each_recovery(store: Store) -> None:
+    sweep = replace(read_sweep("t1", "embedded"), evaluations=(made_sweeps.READ,))
+    measure = Measure("perplexity python-docs 128 4096", "perplexity", "lower")
+    rows = [Row(cell, {measure.name: Number((30.0,))}, ("done",)) for cell in cells(sweep)]
+    drawn = list(_measured(Table(sweep, rows, [measure])))
+    assert [one.heading for one in drawn] == ["perplexity, untuned", "perplexity, tuned"]
+    for one in drawn:
+        lines = [trace for trace in one.figure.data if trace.mode == "lines+markers"]
+        assert [trace.name for trace in lines] == list(sweep.criteria)
+        seen = {(trace.line.color, trace.line.dash, trace.marker.symbol) for trace in lines}
+        assert len(seen) == len(lines)
+    assert len({one.figure.layout.meta["name"] for one in drawn}) == 2
 
 
 def test_the_papers_values_are_drawn_where_the_model_is_the_papers() -> None:

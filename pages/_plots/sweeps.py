@@ -26,13 +26,16 @@ def ratio_lines(
     dense: float | None = None,
     printed: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     falling: bool = True,
+    apart: str = "",
 ) -> go.Figure:
     """A number against the ratio, a line for each way to cut.
 
     label: of the number; dense: the model itself, as a line; printed: {series: [(ratio, value)]} of the paper, as
-    diamonds; falling: lower is better (a perplexity, drawn on a logarithmic axis).
+    diamonds; falling: lower is better (a perplexity, drawn on a logarithmic axis); apart: what tells this picture from
+    others of the same number.
     """
-    fig = figure(f"ratios {label}", _told(series, label, falling), height=400, showlegend=True)
+    height = 400 + 12 * max(0, len(series) - 8)  # a longer legend takes its room from nobody
+    fig = figure(f"ratios {label} {apart}".strip(), _told(series, label, falling), height=height, showlegend=True)
     chosen = looks([one.name for one in series])
     for one in series:
         look, spread = chosen[one.name], np.asarray(one.spreads, np.float32)
