@@ -23,9 +23,10 @@ def test_every_verb_it_names_exists():
     assert named and named <= known
 
 
-def test_every_picture_and_file_it_links_exists():
-    for link in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / link).exists(), link
+def test_every_picture_and_file_it_and_its_pages_link_exists():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), (page.name, link)
 
 
 def test_the_tree_names_modules_that_exist():
