@@ -35,7 +35,7 @@ def test_a_text_becomes_a_job_and_the_same_text_goes_on(store: Store) -> None:
 
 def test_a_shipped_sweep_shows_its_text_and_its_forms() -> None:
     text, forms = experiments.chosen("f5")
-    assert "layers: [1-30" in text and forms.value == "embedded" if hasattr(forms, "value") else True
+    assert "layers: [1-30" in text and forms.value == "embedded"
     assert _experiments.asked_for(text, "embedded", "") == read_sweep("f5", "embedded")
     assert _experiments.forms_of_text(text) == ["embedded", "local", "paper"]
     assert _experiments.forms_of_text(_experiments.EXAMPLE) == _experiments.forms_of_text("a: [") == []

@@ -34,6 +34,7 @@ from .writing import generate
 
 MEASURING: dict[type, Any] = {EvaluateRequest: evaluate, ProfileRequest: profile, GenerateRequest: generate}
 
+ALL = "all on one walk"
 SHARING = 0.6
 """What criteria cost on one walk, of what they cost in turn."""
 
@@ -44,9 +45,6 @@ LOST = (
     "It was cut off twice with its process, most likely by the system running out of memory, and was left out; give it "
     "less to hold, or run the sweep again to try it once more."
 )
-
-
-ALL = "all on one walk"
 
 
 @dataclass(frozen=True)
