@@ -227,3 +227,9 @@ def same_text(calibration: str, evaluation: str) -> str:
         if same
         else ""
     )
+
+
+def text_label(name: str) -> str:
+    """A text's name in a column: of a file the last folder and the stem."""
+    path = parse(name).path
+    return name if path is None else "/".join([*path.parts[-2:-1], path.stem]).lstrip("/")

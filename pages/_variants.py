@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from minillm.groups import Groups
 from minillm.patterns import Pattern, in_words
 from minillm.store import Job, Result, Store, Variant
+from minillm.texts import text_label
 
 from ._phrases import count, size
 from ._plans import BYTES, html_table
@@ -37,7 +38,7 @@ class Way:
         return cls(str(data["text"]), int(data["length"]), int(data["tokens"]), str(data["dtype"]))
 
     def __str__(self) -> str:
-        return f"perplexity, {self.text}, window {self.length}, {self.tokens:,} tokens, {self.dtype}"
+        return f"perplexity, {text_label(self.text)}, window {self.length}, {self.tokens:,} tokens, {self.dtype}"
 
 
 def groups_of(store: Store, run_id: str) -> Groups | None:

@@ -16,7 +16,7 @@ from minillm.plan import make_plan
 from minillm.recipe import PruneRequest, RecoverRequest, RunRecipe, SparsifyRequest
 from minillm.recovery import PRESETS as ENGINE_PRESETS
 from minillm.store import Store, Variant
-from pages import _pruning
+from pages import _pruning, _variants
 from pages._pruning import Cut
 from pages._variants import curve, curve_in_words, curve_points, dtype_of, groups_of, variants_table
 from pages._zeros import begin_sparsify
@@ -264,3 +264,8 @@ def test_a_long_curve_is_thinned_and_keeps_every_measurement(store: Store, run_i
     shown = curve_points(store, run_id, None)
     assert len(shown) < 2500
     assert sum("perplexity" in point for point in shown) == 90
+
+
+def test_a_file_is_named_by_its_folder_and_stem_in_the_head_of_a_table():
+    for name, said in (("file:/far/away/wikitext2/test.txt", "wikitext2/test"), ("python-docs", "python-docs")):
+        assert str(_variants.Way(name, 128, 16_000, "bfloat16")).startswith(f"perplexity, {said}, window 128, 16,000")

@@ -13,7 +13,7 @@ from typing import Any
 from ..benchmarks import BENCHMARKS
 from ..measured import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, Kept
 from ..store import Store
-from ..texts import parse, same_text
+from ..texts import same_text, text_label
 from .cells import DENSE, Cell, recovery_label, without_seed
 from .found import DONE, FAILED, Standing, numbers, standings
 from .recipe import Sweep
@@ -149,12 +149,6 @@ def read(kind: str, data: dict[str, Any], entry: dict[str, Any]) -> Iterable[tup
         yield from _accuracies(data)
     elif kind == EFFICIENCY:
         yield from _efficiencies(data)
-
-
-def text_label(name: str) -> str:
-    """A text's name in a column: of a file the last folder and the stem."""
-    path = parse(name).path
-    return name if path is None else "/".join([*path.parts[-2:-1], path.stem]).lstrip("/")
 
 
 def _accuracies(data: dict[str, Any]) -> Iterable[tuple[Measure, float]]:
