@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
 from .benchmarks import HUB, measured, source, tasks
-from .budget import METHODS
 from .checks import (
     LONGEST_PROMPT,
     Checked,
@@ -25,6 +24,7 @@ from .checks import (
 )
 from .criteria import find, find_all
 from .errors import BadInput, UnknownName
+from .methods import METHODS
 from .patterns import LEVELS, MASKING, MIXING, Pattern
 from .presets import RecoverySettings
 from .sensitivity import MEASURES
@@ -162,7 +162,7 @@ class PruneRequest(BeforeAndAfter):
     """Make a plan from stored scores, cut, and measure perplexity before and after.
 
     criterion: the label of stored scores, or a criterion, scored first where it has not been; layers: None for the
-    default range; allocation: the name of one the run has, or a method (`budget.METHODS`), by which one is found first
+    default range; allocation: the name of one the run has, or a method (`methods.METHODS`), by which one is found first
     where it has not been; compensate: on the run's calibration text.
     """
 
@@ -206,7 +206,7 @@ class AllocateRequest(Checked):
     method: str = field(
         one_of(*METHODS),
         label="Method",
-        help="; ".join(f"{name}: {idea}" for name, idea in reversed(METHODS.items())),
+        help="; ".join(f"{name}: {method.about}" for name, method in reversed(METHODS.items())),
         default="evolutionary",
     )
     sensitivity: str = field(

@@ -9,6 +9,7 @@ from typing import Any
 
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
+from minillm.methods import WITHOUT_SEARCH
 from minillm.plan import Plan, largest_ratio, make_plan, plan_from_groups
 from minillm.recipe import PruneRequest
 from minillm.run_allocations import allocations, known_allocation
@@ -97,12 +98,7 @@ def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
 def allocation_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
     """(shown, name) of ways to divide the cut among the blocks: methods, and what searches of this run have found."""
     stored = allocations(store, run_id)
-    ways = [
-        (UNIFORM, UNIFORM),
-        ("global (one ranking)", "global"),
-        ("sparing (few heads)", "sparing"),
-        ("by sensitivity", "sensitivity"),
-    ]
+    ways = [(method.label, name) for name, method in WITHOUT_SEARCH.items()]
     return ways + [(f"{name} ({found.recipe['ratio']:.0%})", name) for name, found in stored.items()]
 
 

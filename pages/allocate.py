@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from minillm import jobs
-from minillm.budget import METHODS
 from minillm.errors import MiniLLMError
+from minillm.methods import METHODS
 from minillm.recipe import AllocateRequest
 from minillm.run_allocations import sensitivities
 from minillm.sensitivity import MEASURES

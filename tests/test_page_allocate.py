@@ -13,7 +13,7 @@ from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
 from minillm.ranking import global_allocation
 from minillm.recipe import AllocateRequest, RunRecipe
-from minillm.run_allocations import allocations, kept
+from minillm.run_allocations import allocations, as_result
 from minillm.sensitivity import Sensitivity
 from minillm.store import Store
 from pages import _allocating, _pruning, allocate
@@ -40,7 +40,7 @@ def found(ratio: float = 0.3, **more) -> Allocation:
 
 
 def keep(store: Store, run_id: str, allocation: Allocation) -> str:
-    data = kept(allocation, store, run_id)
+    data = as_result(allocation, store, run_id)
     store.add_result(run_id, "allocation", data)
     return data["name"]
 

@@ -9,6 +9,7 @@ import typer
 from ..checks import blocks_of
 from ..errors import BadInput
 from ..events import Event
+from ..methods import FROM_SCORES, METHODS
 from ..paths import written_whole
 from ..recipe import AllocateRequest
 from ._shared import (
@@ -30,7 +31,8 @@ from ._shared import (
 if TYPE_CHECKING:
     from ..budget import Allocation
 
-Choice = Annotated[str, typer.Option("--allocation", help="uniform, global, sparing, or a file that `allocate` wrote.")]
+WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
+Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -82,13 +84,12 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
 
     Raises BadInput for a file that is none, and for a method that needs a model.
     """
-    from ..budget import METHODS, Allocation
-    from ..ranking import RANKINGS
+    from ..budget import Allocation
 
     if given == "uniform":
         return given
-    if given in RANKINGS and cut:
-        return RANKINGS[given](*cut)
+    if given in FROM_SCORES and cut:
+        return FROM_SCORES[given].decide(*cut)  # type: ignore[misc]
     if given in METHODS:
         raise BadInput(
             f"The allocation “{given}” is measured on a model; run `python -m minillm allocate --method {given}` and "
@@ -97,9 +98,7 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
     try:
         return Allocation.from_json(json.loads(Path(given).read_text(encoding="utf-8")))
     except (OSError, ValueError) as fault:
-        raise BadInput(
-            f"“{given}” is no allocation; give uniform, global, sparing, or a file that `allocate` wrote."
-        ) from fault
+        raise BadInput(f"“{given}” is no allocation; give {WITHOUT_MODEL}, or a file that `allocate` wrote.") from fault
 
 
 def _state_file(out: Path) -> Path:

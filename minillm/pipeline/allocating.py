@@ -10,7 +10,7 @@ from ..budget import budget, checked_layers
 from ..events import RESULT, Event, Events
 from ..models import LoadedModel
 from ..recipe import AllocateRequest
-from ..run_allocations import ALLOCATION, SENSITIVITY, kept, sensitivities
+from ..run_allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
 from ..steps import LOADING, Steps
 from ..workbench import Found, Workbench
 
@@ -66,7 +66,7 @@ def allocation_events(
     with closing(events):
         for event in events:
             if event.stage == RESULT:
-                yield Event(RESULT, 1, 1, bench.keep(ALLOCATION, kept(event.payload, store, run_id)))
+                yield Event(RESULT, 1, 1, bench.keep(ALLOCATION, as_result(event.payload, store, run_id)))
                 continue
             if event.payload and "sensitivity" in event.payload:
                 bench.keep(SENSITIVITY, event.payload["sensitivity"])
