@@ -9,22 +9,23 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
-from minillm.catalogue import PATH, allowed_path, kind_of
 from minillm.errors import BadInput, UnknownName
-from minillm.groups import KINDS
-from minillm.overlap import overlap
-from minillm.plan import Plan, make_plan
-from minillm.recipe import GenerateRequest, Request, RunRecipe, ScoreRequest
-from minillm.scores import Scores
-from minillm.store import DONE, Store
+from minillm.families.groups import KINDS
+from minillm.jobs.submit import submit
+from minillm.plan.overlap import overlap
+from minillm.plan.plan import Plan, make_plan
+from minillm.plan.scores import Scores
+from minillm.recipes.models import PATH, allowed_path, kind_of
+from minillm.recipes.recipe import GenerateRequest, Request, RunRecipe, ScoreRequest
+from minillm.recipes.texts import checked_text
+from minillm.store.records import DONE
+from minillm.store.store import Store
 
-from . import _jobs
-from ._frame import Context, guarded
-from ._generation_views import entries
-from ._generations import exhibits
-from ._plans import LENGTH, read_blocks
-from ._score_form import checked_text
+from .shell import job_panel
+from .shell.frame import Context, guarded
+from .views.generations import exhibits
+from .views.generations_html import entries
+from .views.plans import LENGTH, read_blocks
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at a job that is waited for."""
@@ -112,7 +113,7 @@ class Endpoints:
 
     def stop(self, run: str) -> None:
         """Ask the live job of a run to stop: at its next step, a recovery with the best so far."""
-        _jobs.stop(self._store, run)
+        job_panel.stop(self._store, run)
 
     def _plan(self, run_id: str, label: str, ratio: float, blocks: str, channels_from: str = "") -> Plan:
         scored = self._store.scores(run_id)
@@ -132,7 +133,7 @@ def _vectors(scores: Scores) -> dict[str, Any]:
 def _finished(store: Store, run_id: str, request: Request) -> int:
     """Put a job in line and wait for its end; returns its number. Raises BadInput, saying why, where it failed or was
     stopped."""
-    job_id = jobs.submit(store, run_id, request)
+    job_id = submit(store, run_id, request)
     while (job := store.job(job_id)).live:
         time.sleep(LOOK_EVERY)
     if job.state != DONE:

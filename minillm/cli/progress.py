@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .. import heavy
 from ..checks import Checked, numbers_of
 from ..events import RESULT, Event, Events
 
@@ -134,9 +135,7 @@ def follow(events: Events, title: str = "", see: Callable[[Event], None] | None 
 
 def load(name: str, dtype: str = "auto", device: str = "auto", offload: str = "") -> Any:
     """A model by name, with progress."""
-    from ..models import load_model_events
-
-    return follow(load_model_events(name, dtype, device, offload=offload or None), name)
+    return follow(heavy.load_model_events(name, dtype, device, offload=offload or None), name)
 
 
 def show(as_json: bool, data: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:

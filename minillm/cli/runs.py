@@ -2,15 +2,34 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from .. import heavy
+from ..criteria import CRITERIA
 from ..errors import BadInput, UnknownName
-from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
-
-if TYPE_CHECKING:
-    from ..recipe import Request
+from ..recipes.prompts import paper_prompts
+from ..recipes.recipe import (
+    AllocateRequest,
+    FidelityRequest,
+    GenerateRequest,
+    InspectRequest,
+    PruneRequest,
+    RecoverRequest,
+    Request,
+    RunRecipe,
+    ScoreRequest,
+)
+from ..store import disk_space
+from ..store.as_code import as_commands, as_python, course
+from ..store.as_folder import export_run, import_run
+from ..store.as_tables import write_zip
+from ..store.store import Store
+from ..sweeps.compare import as_frame
+from ..sweeps.record import sweep_in
+from ..sweeps.table import table
+from .progress import EMBEDDED, Json, Model, follow, megabytes, show
 
 runs_app = typer.Typer(help="Runs that the app keeps.", no_args_is_help=True)
 
@@ -24,9 +43,6 @@ def add_to(app: typer.Typer) -> None:
 @runs_app.command("list")
 def list_runs(search: str = "", as_json: Json = False) -> None:
     """List runs, the newest first."""
-    from .. import storage
-    from ..store import Store
-
     store = Store()
     runs = store.runs(search)
     rows = [
@@ -42,7 +58,7 @@ def list_runs(search: str = "", as_json: Json = False) -> None:
     ]
     about = ("id", "title", "created", "note", "tags")
     data = [{**{name: getattr(r, name) for name in about}, "recipe": r.recipe.to_json()} for r in runs]
-    taken, most = store.storage_bytes(), storage.bound(store)
+    taken, most = store.storage_bytes(), disk_space.bound(store)
     title = f"All runs take {megabytes(taken):,} MB; more than {megabytes(most):,} is warned of"
     show(as_json, data, ("run", "title", "tags", "model", "scored", "MB"), rows, title)
     if taken > most:
@@ -56,19 +72,16 @@ def free(
     as_json: Json = False,
 ) -> None:
     """Where runs take more than the bound, drop weights that can be rebuilt, the oldest first. No result is lost."""
-    from .. import storage
-    from ..store import Store
-
     store = Store()
     if bound is not None:
-        storage.set_bound(store, bound)
-    chosen = storage.offered(store)
+        disk_space.set_bound(store, bound)
+    chosen = disk_space.offered(store)
     rows = [(one.run.id, one.run.title, one.variant.name, megabytes(one.bytes)) for one in chosen]
     if chosen and not yes:
         show(False, None, ("run", "title", "variant", "MB"), rows)
         if not typer.confirm("Drop these weights? They are made again where they are needed."):
             raise BadInput("Nothing was dropped.")
-    freed = storage.drop(store, chosen)
+    freed = disk_space.drop(store, chosen)
     data = {"dropped": [{"run": run, "variant": variant} for run, _, variant, _ in rows], "bytes": freed}
     show(as_json, data, ("run", "title", "variant", "MB"), rows, f"Dropped: {megabytes(freed)} MB")
 
@@ -85,8 +98,6 @@ def describe(
 
     Example: python -m minillm runs describe 1a2b3c4d --tag thesis --tag seed-0 --note "Table 3"
     """
-    from ..store import Store
-
     store = Store()
     store.describe_run(run, title, note, tag)
     found = store.run(run)
@@ -97,17 +108,12 @@ def describe(
 @runs_app.command("repeat")
 def repeat(run: str, python: Annotated[bool, typer.Option("--python", help="As Python instead.")] = False) -> None:
     """Write a run down as commands, or as Python, that give the same numbers again."""
-    from ..repeat import as_commands, as_python, course
-    from ..store import Store
-
     print((as_python if python else as_commands)(course(Store(), run)), end="")
 
 
 @runs_app.command("show")
 def show_run(run: str, as_json: Json = False) -> None:
     """Show what a run found."""
-    from ..store import Store
-
     store = Store()
     found = store.run(run)
     results = [{"kind": r.kind, **r.data} for r in store.results(run)]
@@ -126,11 +132,6 @@ def compare(run: Annotated[str, typer.Argument(help="A sweep's run.")], as_json:
 
     Cells are compared that differ in one thing: criterion, ratio, blocks, recovery.
     """
-    from ..store import Store
-    from ..sweeps.compare import as_frame
-    from ..sweeps.record import sweep_in
-    from ..sweeps.table import table
-
     store = Store()
     whole = table(store, run, sweep_in(store, run))
     frame = as_frame(whole)
@@ -144,8 +145,6 @@ def delete_run(
     run: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: Json = False
 ) -> None:
     """Delete a run with everything it found."""
-    from ..store import Store
-
     store = Store()
     found = store.run(run)
     if not yes and not typer.confirm(f"Delete run {run} ({found.title}) with its scores and variants?"):
@@ -164,10 +163,6 @@ def export(
 
     The report with pictures is made by the app, on the page Runs.
     """
-    from ..sample import export_run
-    from ..store import Store
-    from ..tables import write_zip
-
     if out.suffix not in ("", ".zip"):
         raise BadInput(f"{out} is neither a folder nor a .zip file; a report with pictures is saved on the page Runs.")
     target = str((write_zip if out.suffix == ".zip" else export_run)(Store(), run, out))
@@ -187,39 +182,21 @@ def sample(
     The bundled run is made by: python -m minillm sample --out assets/sample_run; one kind of job is added to such a
     folder by: python -m minillm sample --out assets/sample_run --only fidelity
     """
-    from ..criteria import CRITERIA
-    from ..pipeline import execute_events
-    from ..pool import Pool
-    from ..recipe import RunRecipe
-    from ..sample import export_run, import_run
-    from ..store import Store
-
     requests = _sample_requests(steps, list(CRITERIA))
     if only and only not in (kinds := {request.kind for request in requests}):
         raise UnknownName("kind of job", only, kinds)
-    store, pool = Store(), Pool()
+    store, pool = Store(), heavy.Pool()
     run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
     missing = [criterion for criterion in CRITERIA if criterion not in store.scores(run)]
     for request in _sample_requests(steps, missing):
         if only and request.kind != only:
             continue
-        follow(execute_events(store, run, request, pool), request.kind)
+        follow(heavy.execute_events(store, run, request, pool), request.kind)
     print(export_run(store, run, out))
 
 
-def _sample_requests(steps: int, criteria: list[str]) -> "list[Request]":
+def _sample_requests(steps: int, criteria: list[str]) -> list[Request]:
     """The main job, in order. steps: of the recovery; criteria: those to score by, none where all are there."""
-    from ..recipe import (
-        AllocateRequest,
-        FidelityRequest,
-        GenerateRequest,
-        InspectRequest,
-        PruneRequest,
-        RecoverRequest,
-        ScoreRequest,
-    )
-    from ..text import paper_prompts
-
     variants = ("original", "pruned-1", "pruned-2", "recovered-1")
     return [
         InspectRequest(),

@@ -1,39 +1,17 @@
-"""Gradient criteria: |W ⊙ g| (LLM-Pruner) and |W ⊙ g ⊙ X| (MINI-LLM's FMS), each with two gradient sources.
+"""MINI-LLM's own criterion FMS, |W ⊙ g ⊙ X|, and what is left of it without X, each with two gradient sources.
 
-They are one computation with a choice of where g comes from (backprop, or the zeroth-order estimate of Eq. 8) and
-whether the input norm X is in. With one direction and one minibatch the estimate is one number for all weights times
-noise, so that the loss cancels in every ranking (see METHODS in the README).
+With |W ⊙ g| by backprop (`llm_pruner`) they are one computation with a choice of where g comes from (backprop, or the
+zeroth-order estimate of Eq. 8) and whether the input norm X is in. With one direction and one minibatch the estimate is
+one number for all weights times noise, so that the loss cancels in every ranking (see METHODS in the README).
 """
 
 from typing import TYPE_CHECKING
 
 from .base import BACKPROP, NORM, ZEROTH_ORDER, Criterion, Evidence, Look
+from .llm_pruner import size_of_sums, taylor
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from ..settings import Settings
-
-
-def taylor(evidence: Evidence) -> "Tensor":
-    """|W ⊙ g| (MINI-LLM Eq. 3): [out, in]."""
-    change = first_order(evidence)
-    return change if evidence.settings.taylor == "vectorize" else change.abs_()
-
-
-def first_order(evidence: Evidence) -> "Tensor":
-    """Signed change of the loss by LLM-Pruner's `taylor` settings: W·g, W·F·W, or W·g − ½ W·F·W with F the mean g²."""
-    assert evidence.gradient is not None
-    weight = evidence.weight.float()
-    if evidence.squares is None:
-        return weight * evidence.gradient
-    second = weight.square() * evidence.squares
-    return second if evidence.settings.taylor == "param_second" else weight * evidence.gradient - second / 2
-
-
-def size_of_sums(kind: str, sums: "Tensor", settings: "Settings") -> "Tensor":
-    """With `vectorize`, signed changes cancel within a row or column before their size is taken."""
-    return sums.abs() if settings.taylor == "vectorize" else sums
 
 
 def fms(evidence: Evidence) -> "Tensor":
@@ -42,22 +20,6 @@ def fms(evidence: Evidence) -> "Tensor":
     return taylor(evidence).mul_(evidence.inputs)
 
 
-LLM_PRUNER = Criterion(
-    name="llm-pruner",
-    label="LLM-Pruner",
-    look=Look("#D55E00", "solid", "triangle-up"),
-    paper="Ma et al. 2023 (LLM-Pruner); MINI-LLM Eq. 3",
-    equation="|W·g|",
-    element=taylor,
-    cost="forward and backward over the gradient rows",
-    idea="First-order change of the loss if the weight went, by backprop.",
-    differs=(
-        "Groups reduce as MINI-LLM's do (reduction llm-pruner is the original's order); the query rows of a key/value "
-        "head are summed contiguously."
-    ),
-    units=size_of_sums,
-    gradient=BACKPROP,
-)
 FMS_BP = Criterion(
     name="fms-bp",
     label="FMS (backprop)",

@@ -14,13 +14,13 @@ itself, libraries' buffers and what an allocator wastes come on top.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from .batches import BATCH_TOKENS, COPIES_AT_ONCE, LOSS_TOKENS, TAIL_TOKENS
-from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
-from .criteria.base import FLUCTUATION, INVERSE, MOMENTS
-from .errors import DoesNotFit
-from .families import FAMILIES
-from .families.base import Tensors
-from .groups import BlockGroups, Groups
+from ..batches import BATCH_TOKENS, COPIES_AT_ONCE, LOSS_TOKENS, TAIL_TOKENS
+from ..errors import DoesNotFit
+from ..families import FAMILIES
+from ..families.base import Tensors
+from ..families.groups import BlockGroups, Groups
+from . import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from .base import FLUCTUATION, INVERSE, MOMENTS
 from .settings import Settings
 
 FLOAT32 = 4

@@ -6,9 +6,9 @@ What a setting is, what it means, and which gradient sources take notice of it s
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from .checks import Checked, field, number, one_of, whole
-from .criteria.base import BACKPROP, SUBMODELS, ZEROTH_ORDER
-from .errors import UnknownName
+from ..checks import Checked, field, number, one_of, whole
+from ..errors import UnknownName
+from .base import BACKPROP, SUBMODELS, ZEROTH_ORDER
 
 
 @dataclass(frozen=True)

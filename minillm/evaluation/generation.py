@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import BadInput
-from .events import RESULT, Event, Events, finish
-from .forward import end_tokens, hidden_states, logits, next_tokens, token_losses
-from .models import LoadedModel
-from .text.tokens import longest, tokenizer_of
-from .walk import frozen
+from ..errors import BadInput
+from ..events import RESULT, Event, Events, finish
+from ..models.loaded import LoadedModel
+from ..text.tokens import longest, tokenizer_of
+from ..walk.forward import frozen
+from ..walk.whole import end_tokens, hidden_states, logits, next_tokens, token_losses
 
 STAGE = "generate"
 BROKEN = "\N{REPLACEMENT CHARACTER}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .models import LoadedModel
+from ..models.loaded import LoadedModel
 
 
 def machine(lm: LoadedModel) -> dict[str, Any]:

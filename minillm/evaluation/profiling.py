@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import BadInput
-from .events import RESULT, Event, Events, finish
-from .forward import hidden_states, logits
-from .models import LoadedModel
-from .text.tokens import longest
-from .walk import frozen
+from ..errors import BadInput
+from ..events import RESULT, Event, Events, finish
+from ..models.loaded import LoadedModel
+from ..text.tokens import longest
+from ..walk.forward import frozen
+from ..walk.whole import hidden_states, logits
 
 STAGE = "latency"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from .errors import NumericalFault
-from .forward import hidden_states, token_losses
+from ..errors import NumericalFault
+from ..models.loaded import LoadedModel
+from ..text.tokens import longest, tokenizer_of
+from ..walk.forward import frozen
+from ..walk.whole import hidden_states, token_losses
 from .generation import Generation
-from .models import LoadedModel
-from .text.tokens import longest, tokenizer_of
-from .walk import frozen
 
 
 def same_tokens(one: Any, other: Any) -> bool:

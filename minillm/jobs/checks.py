@@ -5,10 +5,10 @@ One function a kind of request, chosen by its type; a kind that needs nothing of
 
 from functools import singledispatch
 
-from .criteria import CRITERIA
-from .errors import BadInput, UnknownName
-from .plan import make_plan
-from .recipe import (
+from ..criteria import CRITERIA
+from ..errors import BadInput, UnknownName
+from ..plan.plan import make_plan
+from ..recipes.recipe import (
     AllocateRequest,
     EvaluateRequest,
     GenerateRequest,
@@ -18,10 +18,10 @@ from .recipe import (
     Request,
     SweepRequest,
 )
-from .records import ORIGINAL, SPARSE
-from .run_allocations import known_allocation
-from .store import Store
-from .sweeps import Sweep
+from ..store.allocations import known_allocation
+from ..store.records import ORIGINAL, SPARSE
+from ..store.store import Store
+from ..sweeps import Sweep
 
 NOT_RECOVERED = {
     ORIGINAL: "The original has nothing to recover from",

@@ -7,14 +7,11 @@ Nothing here runs a model. `submit` checks a request against the run and puts it
 import time
 from dataclasses import dataclass
 
-from .errors import BadInput
-from .job_checks import check
-from .recipe import Request
-from .records import QUEUED, RUNNING, Job
-from .store import Store
-from .supervisor import Supervisor
-
-__all__ = ["Snapshot", "Supervisor", "cancel", "snapshot", "start_again", "submit"]
+from ..errors import BadInput
+from ..recipes.recipe import Request
+from ..store.records import QUEUED, RUNNING, Job
+from ..store.store import Store
+from .checks import check
 
 SURE = 0.02
 """The share of a job that must be done before its pace says anything."""

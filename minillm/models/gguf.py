@@ -7,21 +7,18 @@ and how SmolLM's tokenizer splits digits.
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .errors import BadInput, UnsupportedModel
-from .families import family_of_type
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
+
+from ..errors import BadInput, UnsupportedModel
+from ..families import family_of_type
 from .weights import built, one_line, quiet
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
 
-
-def read_gguf(file: Path, dtype: "torch.dtype") -> tuple[Any, "PreTrainedModel", Any]:
+def read_gguf(file: Path, dtype: torch.dtype) -> tuple[Any, PreTrainedModel, Any]:
     """(config, model, tokenizer) of one GGUF file, its weights dequantised. Raises BadInput, UnsupportedModel."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
     config = read_gguf_config(file)
     tokenizer = _of_gguf(AutoTokenizer, file)
     _split_digits(tokenizer, check_gguf(file).get("tokenizer.ggml.pre"))
@@ -44,8 +41,6 @@ def read_gguf(file: Path, dtype: "torch.dtype") -> tuple[Any, "PreTrainedModel",
 
 def read_gguf_config(file: Path) -> Any:
     """The config of a GGUF file, checked against the families. Raises BadInput, UnsupportedModel."""
-    from transformers import AutoConfig
-
     check_gguf(file)
     config = _of_gguf(AutoConfig, file)
     family_of_type(config.model_type, config)

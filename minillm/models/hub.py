@@ -4,9 +4,9 @@ refused before its weights are fetched; then safetensors, one file an event. Pic
 
 from pathlib import Path
 
-from .catalogue import EMBEDDED, is_hub_name
-from .errors import BadInput, MiniLLMError, OutOfReach, UnsupportedModel
-from .events import RESULT, Event, Events
+from ..errors import BadInput, MiniLLMError, OutOfReach, UnsupportedModel
+from ..events import RESULT, Event, Events
+from ..recipes.models import EMBEDDED, is_hub_name
 from .weights import INDEX, PICKLES, WHOLE, check_folder, has_tokenizer, one_line, pickled, quiet, read_config
 
 SMALL = (".json", ".jinja", ".model", ".txt")

@@ -1,87 +1,36 @@
-"""A name → a model that can be walked: `load_model`, and `wrap` for one already in memory.
+"""A name → a model that can be walked: `load_model`; and a config → the size of a plan, without any weights.
 
-A `LoadedModel` is a transformers model with what the engine asks about it: its family, its groups, where it came from.
-Loading leaves it in eval mode with no parameter requiring a gradient; the weights are plain and in one dtype.
+Loading leaves a model in eval mode with no parameter requiring a gradient; the weights are plain and in one dtype.
 """
 
 import json
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from ..device import pick_device, pick_dtype
+from ..errors import BadInput, UnknownName
+from ..events import RESULT, Event, Events, finish, relay
+from ..families import family_of, groups_from_config
+from ..families.groups import Groups
+from ..plan.budget import Allocation
+from ..plan.plan import Plan, plan_from_groups
+from ..recipes.models import BUILT_IN, HUB, MODELS, kind_of
 from . import embedded, hub
-from .catalogue import BUILT_IN, HUB, MODELS, allowed_path, kind_of
-from .device import pick_device, pick_dtype
-from .errors import BadInput, UnknownName
-from .events import RESULT, Event, Events, finish, relay
-from .families import Family, family_of, groups_from_config, groups_of
-from .gguf_file import read_gguf, read_gguf_config
-from .groups import Groups
-from .patterns import Patterns
-from .plan import Allocation, Plan, plan_from_groups
+from .checkpoint import load_pruned
+from .gguf import read_gguf, read_gguf_config
+from .loaded import LoadedModel
+from .placing import offloaded
+from .residence import CPU, PLACES
 from .weights import config_from_dict, read_config, read_folder, read_tokenizer
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
-__all__ = ["MODELS", "LoadedModel", "allowed_path", "load_model", "load_model_events", "plan_from_config", "wrap"]
-
-
-@dataclass
-class LoadedModel:
-    """A model in memory (or offloaded by accelerate) and what is known about it.
-
-    model: transformers' PreTrainedModel; source: the name it was asked for by;
-    provenance: package, version, licence and notes, where they are known;
-    plan, history: of a model cut here, what was cut and every step since;
-    patterns: of a model with N:M zeros, the pattern of each block.
-    """
-
-    model: Any
-    tokenizer: Any
-    family: Family
-    source: str
-    provenance: dict[str, Any] = field(default_factory=dict)
-    plan: Plan | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    patterns: Patterns | None = None
-
-    @cached_property
-    def groups(self) -> Groups:
-        """The coupled groups of the model as it is now."""
-        return groups_of(self.model, self.family)
-
-    @property
-    def parameters(self) -> int:
-        """How many parameters the model has, tied ones counted once."""
-        return self.groups.parameters
-
-    @property
-    def dtype(self) -> "torch.dtype":
-        """The number format of the weights."""
-        return next(self.model.parameters()).dtype
-
-    @property
-    def offloaded(self) -> bool:
-        """Whether weights wait somewhere until they are used."""
-        return any(p.is_meta for p in self.model.parameters())
-
-    @property
-    def device(self) -> "torch.device":
-        """Where it computes: of a model with offloaded parts, the device of the parts that are at hand."""
-        import torch
-
-        devices = (p.device for p in self.model.parameters() if not p.is_meta)
-        return next(devices, torch.device("cpu"))
 
 
 def load_model(
     name: str | Path,
-    dtype: "str | torch.dtype" = "float32",
-    device: "str | torch.device | None" = None,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device | None = None,
     device_map: Any = None,
     offload: str | None = None,
 ) -> LoadedModel:
@@ -99,8 +48,8 @@ def load_model(
 
 def load_model_events(
     name: str | Path,
-    dtype: "str | torch.dtype" = "float32",
-    device: "str | torch.device | None" = None,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device | None = None,
     device_map: Any = None,
     offload: str | None = None,
 ) -> Events:
@@ -117,27 +66,15 @@ def load_model_events(
     yield Event(RESULT, 1, 1, lm)
 
 
-def _check_offload(offload: str | None, device: "torch.device", device_map: Any) -> None:
+def _check_offload(offload: str | None, device: torch.device, device_map: Any) -> None:
     if not offload:
         return
-    from .residence import CPU, PLACES
-
     if offload not in PLACES:
         raise UnknownName("place to offload to", offload, PLACES)
     if device_map is not None:
         raise BadInput("Both offload and device_map were given; offload makes a device_map of its own, so give one.")
     if offload == CPU and device.type == "cpu":
         raise BadInput("Offloading to “cpu” is for a model that computes on a GPU; here “disk” is what saves memory.")
-
-
-def wrap(model: "PreTrainedModel", tokenizer: Any = None, source: str = "in memory") -> LoadedModel:
-    """A `LoadedModel` around a transformers model already in memory, which is left as it is (mode, gradients, device).
-
-    Raises UnsupportedModel for an architecture of no family, quantised linears or adapters.
-    """
-    if not hasattr(getattr(model, "config", None), "model_type"):
-        raise BadInput(f"wrap needs a transformers model with a config; given was a {type(model).__name__}.")
-    return LoadedModel(model, tokenizer, family_of(model), source)
 
 
 def plan_from_config(
@@ -176,7 +113,7 @@ def _groups_of_name(name: str | Path) -> Groups:
     if file is not None:
         return groups_from_config(read_gguf_config(file))
     if (place / "pruning.json").is_file():
-        return _load_pruned(place).groups
+        return load_pruned(place).groups
     return groups_from_config(read_config(place))
 
 
@@ -197,7 +134,7 @@ def _located(name: str | Path) -> Generator[Event, None, tuple[Path, dict[str, A
 
 
 def _read(
-    place: Path, source: str, dtype: "torch.dtype", device_map: Any, offload: str | None, device: "torch.device"
+    place: Path, source: str, dtype: torch.dtype, device_map: Any, offload: str | None, device: torch.device
 ) -> LoadedModel:
     """Read a folder or file in the format it has. A pruned model keeps the source it was cut from."""
     file = _gguf_in(place)
@@ -208,22 +145,13 @@ def _read(
     elif (place / "pruning.json").is_file():
         if device_map is not None:
             raise BadInput(f"{place} is a pruned model, which takes no device_map; give offload instead.")
-        return _load_pruned(place, device, offload, dtype)
+        return load_pruned(place, device, offload, dtype)
     elif offload:
-        from .placing import offloaded
-
         model = offloaded(place, dtype, device, offload)
         tokenizer = read_tokenizer(place)
     else:
         _, model, tokenizer = read_folder(place, dtype, device_map)
     return LoadedModel(model, tokenizer, family_of(model), source)
-
-
-def _load_pruned(place: Path, *settings: Any) -> LoadedModel:
-    """Imported on use: the module that writes and reads pruned folders stands on this one."""
-    from .checkpoint import load_pruned
-
-    return load_pruned(place, *settings)
 
 
 def _gguf_in(place: Path) -> Path | None:

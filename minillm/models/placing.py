@@ -4,6 +4,8 @@ The way of pruned folders (no class of transformers has their shapes), and of ev
 what waits on disk is read on loading.
 """
 
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,9 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightRenaming, rename_source_key
 
-from .errors import BadInput
-from .families import family_of, own_parameters
+from ..errors import BadInput
+from ..families import family_of, own_parameters
 from .mapped import Lies, MappedWeights, lies_in
-from .memory import return_at_once
 from .residence import DISK, device_map_of
 from .weights import check_folder, quiet, read_config
 
@@ -94,3 +95,18 @@ def _found(folder: Path, model: Any, wanted: dict[str, Any], shards: list[Path])
             f"{missing[0]} for one; give a complete language model."
         )
     return whole
+
+
+M_MMAP_THRESHOLD = -3
+"""glibc's number of that setting (malloc.h)."""
+
+
+def return_at_once() -> None:
+    """From now on, and for as long as the process lives, freed tensors of 1 MB and more go back to the system at once.
+
+    glibc, left to itself, raises that bound with what is freed (to 32 MB at most), and the weights and batches of a
+    walk, each of another size, leave holes in the heap that nobody fills: twice the memory of a walk over blocks that
+    wait on disk. Where there is no glibc, nothing happens.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)

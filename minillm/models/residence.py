@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from .errors import BadInput
-from .families import Family
+from ..errors import BadInput
+from ..families import Family
 from .mapped import MappedWeights
 
 DISK, CPU = "disk", "cpu"

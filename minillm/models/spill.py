@@ -11,8 +11,8 @@ from tempfile import mkstemp
 import torch
 from torch import Tensor
 
+from ..paths import full_disk_told, home
 from .mapped import Lies
-from .paths import full_disk_told, home
 
 
 def spilled(tensor: Tensor) -> Tensor:

@@ -8,15 +8,16 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .errors import BadInput, UnsupportedModel
-from .families import family_of_type
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
+from ..errors import BadInput, UnsupportedModel
+from ..families import family_of_type
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
@@ -25,8 +26,6 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer
 
 def read_config(folder: Path) -> Any:
     """The config of a model folder, checked against the families. Raises BadInput, UnsupportedModel."""
-    from transformers import AutoConfig
-
     path = folder / "config.json"
     if not path.is_file():
         raise BadInput(f"The folder {folder} is no model: it has no config.json. Give a folder of safetensors or GGUF.")
@@ -40,8 +39,6 @@ def read_config(folder: Path) -> Any:
 
 def config_from_dict(raw: dict[str, Any]) -> Any:
     """A transformers config from a dictionary with a "model_type". Raises BadInput, UnsupportedModel."""
-    from transformers import AutoConfig
-
     if not isinstance(raw.get("model_type"), str):
         raise BadInput("A config given as a dictionary needs a “model_type”, such as llama.")
     return checked_config(raw["model_type"], raw, lambda: AutoConfig.for_model(**raw), "the dictionary")
@@ -67,8 +64,6 @@ def checked_config(model_type: str, raw: dict[str, Any], build: Any, where: Any)
 
 def check_folder(folder: Path) -> list[Path]:
     """The safetensors files of a model folder, each found whole. Raises BadInput, UnsupportedModel."""
-    from safetensors import SafetensorError, safe_open
-
     if (folder / "adapter_config.json").is_file():
         raise UnsupportedModel(f"The folder {folder} holds an adapter; merge it into its model and give that.")
     shards = _shards(folder)
@@ -106,13 +101,11 @@ def pickled(where: str, names: list[str]) -> str:
     )
 
 
-def read_folder(folder: Path, dtype: "torch.dtype", device_map: Any = None) -> tuple[Any, "PreTrainedModel", Any]:
+def read_folder(folder: Path, dtype: torch.dtype, device_map: Any = None) -> tuple[Any, PreTrainedModel, Any]:
     """(config, model, tokenizer or None) of a folder of safetensors.
 
     device_map: as accelerate takes it, parts may be "disk". Raises BadInput, UnsupportedModel.
     """
-    from transformers import AutoModelForCausalLM
-
     config = read_config(folder)
     check_folder(folder)
     model = built(
@@ -131,7 +124,7 @@ def read_folder(folder: Path, dtype: "torch.dtype", device_map: Any = None) -> t
     return config, model, read_tokenizer(folder)
 
 
-def built(load: Any, where: Path) -> "PreTrainedModel":
+def built(load: Any, where: Path) -> PreTrainedModel:
     """Run a from_pretrained that reports; refuse what it would mend by itself (missing weights drawn at random)."""
     with quiet():
         try:
@@ -153,8 +146,6 @@ def has_tokenizer(folder: Path) -> bool:
 
 def read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder, None where it has none. Raises BadInput where its files cannot be read."""
-    from transformers import AutoTokenizer
-
     if not has_tokenizer(folder):
         return None
     try:
@@ -166,7 +157,6 @@ def read_tokenizer(folder: Path) -> Any:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the libraries' own progress bars, reports and advice: progress is told by events, faults by errors."""
-    from logging import ERROR, getLogger
 
     from transformers.utils import logging
 

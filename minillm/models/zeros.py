@@ -1,29 +1,12 @@
-"""Zeros in N:M patterns: which weights of a group stay, and the proof that a model has the pattern it says it has."""
+"""Zeros in N:M patterns, counted: the proof that a model has the pattern it says it has."""
 
 from collections.abc import Iterator
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .errors import BadInput
-from .models import LoadedModel
-from .patterns import Pattern, Patterns
-
-
-def ranks(scores: Tensor, of: int) -> Tensor:
-    """The rank of each weight in its group of consecutive columns, 0 the highest score: uint8 like scores [..., in].
-
-    Ties: the lower column first. Keeping ranks below N gives the N:M mask, so one ranking holds the masks of every N.
-    """
-    # Columns of all groups side by side: comparing whole rows is far faster than sorting very many short ones.
-    columns = scores.unflatten(-1, (-1, of)).movedim(-1, 0).contiguous()
-    found = torch.zeros(columns.shape, dtype=torch.uint8, device=scores.device)
-    for later in range(1, of):
-        for earlier in range(later):
-            wins = columns[later] > columns[earlier]
-            found[earlier] += wins
-            found[later] += ~wins
-    return found.movedim(0, -1).flatten(-2)
+from ..errors import BadInput
+from ..plan.patterns import Pattern, Patterns
+from .loaded import LoadedModel
 
 
 def check_widths(lm: LoadedModel, patterns: Patterns) -> None:

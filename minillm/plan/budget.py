@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import BadInput, UnreachableRatio
-from .groups import CHANNELS, HEADS, BlockGroups, Groups
+from ..errors import BadInput, UnreachableRatio
+from ..families.groups import CHANNELS, HEADS, BlockGroups, Groups
 
 MIN_HEADS, MIN_CHANNELS = 1, 8
 

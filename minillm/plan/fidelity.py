@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .groups import KINDS, BlockGroups, Groups
+from ..families.groups import KINDS, BlockGroups, Groups
 from .overlap import rank_correlation
 from .scores import Scores
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .errors import BadInput
-from .groups import KINDS
+from ..errors import BadInput
+from ..families.groups import KINDS
 from .plan import Plan
 from .scores import Scores
 

@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..criteria import BACKPROP, CRITERIA, Criterion, find
+from ..criteria.base import INVERSE
+from ..errors import BadInput
+from ..families.groups import BlockGroups, Groups
 from .budget import Allocation
-from .criteria import BACKPROP, CRITERIA, Criterion, find
-from .criteria.base import INVERSE
-from .errors import BadInput
-from .groups import BlockGroups, Groups
 
 LARGEST = 64
 LEVELS = 8

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .budget import Allocation, checked_layers, cut_counts, default_layers, largest_ratio
-from .errors import BadInput, NumericalFault
-from .groups import CHANNELS, HEADS, KINDS, Groups
+from ..errors import BadInput, NumericalFault
+from ..families.groups import CHANNELS, HEADS, KINDS, Groups
+from .budget import Allocation, checked_layers, cut_counts
 from .scores import Scores
-
-__all__ = ["Allocation", "Plan", "cut_counts", "default_layers", "largest_ratio", "make_plan", "plan_from_groups"]
 
 Kept = Mapping[int, np.ndarray]
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..errors import NumericalFault
+from ..families.groups import CHANNELS, HEADS, KINDS
 from .budget import Allocation, budget, channels_cut, checked_layers, counts_of, gone, spare
-from .errors import NumericalFault
-from .groups import CHANNELS, HEADS, KINDS
 from .scores import Scores
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .errors import BadInput
-from .groups import CHANNELS, HEADS, KINDS, Groups
-from .paths import written_whole
+from ..errors import BadInput
+from ..families.groups import CHANNELS, HEADS, KINDS, Groups
+from ..paths import written_whole
 
 Vectors = Mapping[int, np.ndarray]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import BadInput, NumericalFault, UnknownName
+from ..families.groups import Groups
 from .budget import Allocation, checked_layers, cut_counts
-from .errors import BadInput, NumericalFault, UnknownName
-from .groups import Groups
 
 FISHER, MASKING = "fisher", "masking"
 MEASURES = (FISHER, MASKING)

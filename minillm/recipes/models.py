@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .errors import BadInput, UnknownName
-from .groups import BlockGroups, Groups
-from .paths import ASSETS, home
+from ..errors import BadInput, UnknownName
+from ..families.groups import BlockGroups, Groups
+from ..paths import ASSETS, home
 
 BUILT_IN, PATH, HUB = "built-in", "path", "hub"
 

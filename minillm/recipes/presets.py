@@ -9,8 +9,8 @@ what they can take over chooses best.
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import Checked, field, number, one_of, whole
-from .errors import UnknownName
+from ..checks import Checked, field, number, one_of, whole
+from ..errors import UnknownName
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class CutPreset:
     """One way to cut.
 
     label, about: for people; heads, channels: criteria; allocation: a method that needs no model; compensate: as
-    `surgery.prune` takes it, empty for none; samples: rows of text that scores and compensation are measured on.
+    `cut.prune` takes it, empty for none; samples: rows of text that scores and compensation are measured on.
     """
 
     label: str

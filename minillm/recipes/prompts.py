@@ -4,7 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
-from .paths import ASSETS
+from ..paths import ASSETS
 from .texts import PARTS
 
 FILE = ASSETS / "prompts.json"

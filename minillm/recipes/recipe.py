@@ -8,27 +8,15 @@ is an error, never ignored. Whether a variant or a score exists is not known her
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
-from .benchmarks import HUB, measured, source, tasks
-from .checks import (
-    LONGEST_PROMPT,
-    Checked,
-    device,
-    field,
-    line,
-    number,
-    one_of,
-    optional,
-    several,
-    whole,
-    yes_or_no,
-)
-from .criteria import find, find_all
-from .errors import BadInput, UnknownName
-from .methods import METHODS
-from .patterns import LEVELS, MASKING, MIXING, Pattern
+from ..checks import LONGEST_PROMPT, Checked, device, field, line, number, one_of, optional, several, whole, yes_or_no
+from ..criteria import find, find_all
+from ..criteria.settings import Settings
+from ..errors import BadInput, UnknownName
+from ..plan.methods import METHODS
+from ..plan.patterns import LEVELS, MASKING, MIXING, Pattern
+from ..plan.sensitivity import MEASURES
 from .presets import RecoverySettings
-from .sensitivity import MEASURES
-from .settings import Settings
+from .tasks import HUB, measured, source, tasks
 from .texts import parse
 
 DRAWS: dict[str, dict[str, Any]] = {
@@ -315,7 +303,7 @@ class EvaluateRequest(Checked):
     """Perplexity of some variants on a text, and their accuracy on tasks.
 
     text: empty for no perplexity; length: of its windows, in tokens; tokens: the first so many of it (None: all);
-    tasks: names in `benchmarks.BENCHMARKS`; limit: the first so many questions of each, of each subject where it has
+    tasks: names in `tasks.BENCHMARKS`; limit: the first so many questions of each, of each subject where it has
     subjects (None: all); data: "hub", or the folder that their files lie in.
     """
 

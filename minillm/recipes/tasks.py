@@ -5,8 +5,8 @@ The questions themselves, their wording and how answers are scored are lm-eval's
 
 from dataclasses import dataclass
 
-from .checks import Take, line, several
-from .errors import BadInput, UnknownName
+from ..checks import Take, line, several
+from ..errors import BadInput, UnknownName
 
 
 @dataclass(frozen=True)

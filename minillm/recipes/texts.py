@@ -8,9 +8,10 @@ evaluation. `parse` turns a name into a `Source`; the modules of `text` read it.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from platform import python_version
 
-from .catalogue import allowed_path
-from .errors import BadInput, UnknownName
+from ..errors import BadInput, UnknownName
+from .models import allowed_path
 
 PARTS = ("calibration", "recovery", "evaluation")
 DEAL = ("calibration", "calibration", "recovery", "evaluation")
@@ -192,8 +193,6 @@ _DESCRIBED = {
 
 
 def _describe_docs() -> str:
-    from platform import python_version
-
     return (
         f"The documentation in Python {python_version()}'s standard library (pydoc_data.topics, PSF licence), split by "
         "topic: about half calibrates, a quarter recovers, a quarter evaluates; no paragraph is in two parts."
@@ -233,3 +232,19 @@ def text_label(name: str) -> str:
     """A text's name in a column: of a file the last folder and the stem."""
     path = parse(name).path
     return name if path is None else "/".join([*path.parts[-2:-1], path.stem]).lstrip("/")
+
+
+def check_path(path: str | Path, confined: bool = False) -> Path:
+    """The path of a text file, if it may be read; see `models.allowed_path`."""
+    return allowed_path(path, confined)
+
+
+def checked_text(name: str, confined: bool) -> str:
+    """A text name, if it can mean something here; whether it is long enough is known once it is read.
+
+    Raises UnknownName, and BadInput for a file that is not there or may not be read.
+    """
+    source = parse(name or "")
+    if source.path is not None and not check_path(source.path, confined).is_file():
+        raise BadInput(f"There is no file {source.path}; upload it, or give the path of one on the app's machine.")
+    return source.name

@@ -5,13 +5,13 @@ Shared by those that score groups and those that mask single weights, so that bo
 
 from torch import Tensor
 
-from .criteria import Evidence
-from .criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM
-from .errors import BadInput, NumericalFault, TextTooShort
-from .models import LoadedModel
-from .settings import Settings
-from .statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
-from .walk import Observed
+from ..criteria import Evidence
+from ..criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM
+from ..criteria.settings import Settings
+from ..errors import BadInput, NumericalFault, TextTooShort
+from ..models.loaded import LoadedModel
+from ..walk.forward import Observed
+from ..walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm
 from .zeroth_order import generator
 
 OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments, INVERSE: InputInverse}

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .batches import COPIES_AT_ONCE
-from .errors import NumericalFault
-from .events import RESULT, Event, Events, relay
-from .families import Family
-from .groups import CHANNELS, KINDS, BlockGroups
-from .models import LoadedModel
-from .settings import Settings
-from .tail import tail_losses
-from .walk import Stream, Weights, forward_events
+from ..batches import COPIES_AT_ONCE
+from ..criteria.settings import Settings
+from ..errors import NumericalFault
+from ..events import RESULT, Event, Events, relay
+from ..families import Family
+from ..families.groups import CHANNELS, KINDS, BlockGroups
+from ..models.loaded import LoadedModel
+from ..walk.forward import Stream, Weights, forward_events
+from ..walk.tail import tail_losses
 from .zeroth_order import noise
 
 Mask = Mapping[int, Mapping[str, Tensor]]

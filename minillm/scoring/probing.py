@@ -20,20 +20,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .criteria import Criterion, Evidence, find
-from .errors import NumericalFault
-from .events import RESULT, Event, Events, relay
-from .fidelity import EXACT, NOISE, PRUNER, WANDA, measurement, trial
+from ..criteria import Criterion, Evidence, find
+from ..criteria.settings import Settings
+from ..errors import NumericalFault
+from ..events import RESULT, Event, Events, relay
+from ..families.groups import CHANNELS, HEADS, KINDS
+from ..models.loaded import LoadedModel
+from ..plan.fidelity import EXACT, NOISE, PRUNER, WANDA, measurement, trial
+from ..plan.scores import Scores
+from ..recipes.recipe import DRAWS, ScoreRequest
+from ..walk.forward import Observed, Stream, forward_events
+from ..walk.observers import InputNorm
+from ..walk.reverse import Reduced, reverse_events
 from .group_masks import GroupProbes, Place, group_probe_events
-from .groups import CHANNELS, HEADS, KINDS
-from .models import LoadedModel
-from .recipe import DRAWS, ScoreRequest
 from .reduction import Sums, group_scores, unit_sums
-from .reverse import Reduced, reverse_events
-from .scores import Scores
-from .settings import Settings
-from .statistics import InputNorm
-from .walk import Observed, Stream, forward_events
 from .zeroth_order import Estimate, Mix, generator
 
 DIVIDE, MULTIPLY = "divide", "multiply"

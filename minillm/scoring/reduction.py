@@ -9,10 +9,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .criteria import Criterion
-from .families import Family
-from .groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
-from .settings import Settings
+from ..criteria import Criterion
+from ..criteria.settings import Settings
+from ..families import Family
+from ..families.groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
 
 Sums = dict[str, Tensor]
 """{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them."""

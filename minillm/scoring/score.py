@@ -20,24 +20,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .batches import COPIES_AT_ONCE
-from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
-from .criteria.base import NORM
-from .errors import NumericalFault
-from .events import RESULT, Event, Events, finish, relay
+from ..batches import COPIES_AT_ONCE
+from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from ..criteria.base import NORM
+from ..criteria.settings import Settings
+from ..errors import NumericalFault
+from ..events import RESULT, Event, Events, finish, relay
+from ..families.groups import CHANNELS, HEADS, KINDS
+from ..models.loaded import LoadedModel
+from ..models.residence import in_turn
+from ..plan.scores import Scores
+from ..walk.forward import Observed, Stream
+from ..walk.memory import MemoryMeter
+from ..walk.reverse import Slope
 from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
 from .group_masks import Place, group_gradient_events
-from .groups import CHANNELS, HEADS, KINDS
-from .memory import MemoryMeter
-from .models import LoadedModel
 from .reduction import Sums, group_scores, unit_sums
-from .residence import in_turn
-from .reverse import Slope
-from .scores import Scores
-from .settings import Settings
 from .submodels import submodel_scores_events
 from .together import Backward, Forward, Together, Work
-from .walk import Observed, Stream
 from .zeroth_order import Estimate
 
 STAGE = "score"

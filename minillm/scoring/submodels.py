@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .events import Event, relay
+from ..criteria.settings import Settings
+from ..events import Event, relay
+from ..models.loaded import LoadedModel
 from .group_masks import Place, masked_losses_events
-from .models import LoadedModel
-from .settings import Settings
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 FOLDS = 4

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .memory import MemoryMeter
-from .models import LoadedModel
-from .reverse import Reduce, Reduced, Slope, VisitReduced, reverse_events
-from .walk import Observed, Stream, Visit, forward_events
+from ..models.loaded import LoadedModel
+from ..walk.forward import Observed, Stream, Visit, forward_events
+from ..walk.memory import MemoryMeter
+from ..walk.reverse import Reduce, Reduced, Slope, VisitReduced, reverse_events
 
 Payload = dict[str, Any] | None
 """What was found of a block, or None of a visit that finds nothing by itself."""

@@ -16,12 +16,12 @@ from hashlib import blake2b
 import torch
 from torch import Tensor, nn
 
-from .errors import NumericalFault
-from .families import Family
-from .models import LoadedModel
-from .settings import Settings
-from .tail import tail_losses
-from .walk import Stream, Weights
+from ..criteria.settings import Settings
+from ..errors import NumericalFault
+from ..families import Family
+from ..models.loaded import LoadedModel
+from ..walk.forward import Stream, Weights
+from ..walk.tail import tail_losses
 
 SMALLEST = 1e-6
 

@@ -7,12 +7,12 @@ method would give: at once where scores and stored sensitivities decide it, else
 from dataclasses import replace
 from typing import Any
 
-from .budget import Allocation
-from .errors import UnknownName
-from .methods import METHODS
-from .recipe import AllocateRequest, PruneRequest
-from .scores import Scores
-from .sensitivity import MEASURES, Sensitivity, sensitivity_allocation
+from ..errors import UnknownName
+from ..plan.budget import Allocation
+from ..plan.methods import METHODS
+from ..plan.scores import Scores
+from ..plan.sensitivity import MEASURES, Sensitivity, sensitivity_allocation
+from ..recipes.recipe import AllocateRequest, PruneRequest
 from .store import Store
 
 ALLOCATION, SENSITIVITY = "allocation", "sensitivity"

@@ -10,12 +10,12 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BadInput
-from .recipe import PruneRequest, RecoverRequest
+from ..criteria.settings import Settings
+from ..errors import BadInput
+from ..recipes.recipe import PruneRequest, RecoverRequest
+from ..recipes.texts import FROM_MODEL
 from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
-from .settings import Settings
 from .store import Store
-from .texts import FROM_MODEL
 
 WIDE = 100
 

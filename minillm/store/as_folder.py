@@ -12,9 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .errors import BadInput
-from .paths import ASSETS, written_whole
-from .recipe import RunRecipe
+from ..errors import BadInput
+from ..paths import ASSETS, written_whole
+from ..recipes.recipe import RunRecipe
 from .records import ORIGINAL, Variant
 from .store import RUN_ID, Store
 

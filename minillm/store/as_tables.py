@@ -13,16 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from .errors import BadInput, MiniLLMError
-from .groups import KINDS
-from .overlap import overlap
-from .paths import written_whole
-from .plan import make_plan
-from .sample import record
-from .scores import Scores
-from .shelf import file_name
+from ..errors import BadInput, MiniLLMError
+from ..families.groups import KINDS
+from ..paths import written_whole
+from ..plan.overlap import overlap
+from ..plan.plan import make_plan
+from ..plan.scores import Scores
+from ..versions import versions
+from .as_folder import record
+from .files import file_name
 from .store import Store
-from .versions import versions
 
 RATIO = 0.2
 """At which overlaps are taken where nothing else is said."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .migrations import migrate
+from .schema import migrate
 
 PATIENCE = 30.0
 

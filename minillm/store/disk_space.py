@@ -7,7 +7,7 @@ their run. Nothing here acts by itself: the Runs page and `runs list` warn, and 
 
 from dataclasses import dataclass
 
-from .checks import number
+from ..checks import number
 from .records import Run, Variant
 from .store import Store
 

@@ -13,10 +13,10 @@ from collections import OrderedDict
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from .errors import BadInput
-from .paths import written_whole
-from .plan import Plan
-from .scores import Scores
+from ..errors import BadInput
+from ..paths import written_whole
+from ..plan.plan import Plan
+from ..plan.scores import Scores
 
 KEPT_SCORES = 128
 

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import BadInput
+from ..events import Event
+from ..recipes.recipe import Request, request_from_json
 from .database import Database
-from .errors import BadInput
-from .events import Event
-from .recipe import Request, request_from_json
 from .records import CANCELLED, DONE, LIVE, QUEUED, RUNNING, Job, StoredEvent
 
 IS_LIVE = f"state IN {LIVE}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from .recipe import Request, RunRecipe
+from ..recipes.recipe import Request, RunRecipe
 
 QUEUED, RUNNING = "queued", "running"
 DONE, CANCELLED, FAILED, INTERRUPTED = "done", "cancelled", "failed", "interrupted"

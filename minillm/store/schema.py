@@ -9,7 +9,7 @@ A change of the tables is one more entry at the end; an entry that has been rele
 
 import sqlite3
 
-from .errors import MiniLLMError
+from ..errors import MiniLLMError
 
 MIGRATIONS: list[tuple[int, str, tuple[str, ...]]] = [
     (

@@ -1,6 +1,6 @@
 """Runs that outlive a page and a process: a database (`store.sqlite`) and a folder of files for each run.
 
-This is all a page needs to draw anything: recipes, jobs and their events (`jobtable`), scores and plans (`shelf`),
+This is all a page needs to draw anything: recipes, jobs and their events (`job_line`), scores and plans (`files`),
 variants and results. Several processes and threads may use it at once.
 """
 
@@ -14,14 +14,15 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from . import paths, shelf
-from .checks import line
-from .errors import BadInput, UnknownName
-from .jobtable import IS_LIVE, JobTable
-from .plan import Plan
-from .recipe import RunRecipe
-from .records import DONE, LIVE, ORIGINAL, PRUNED, STATES, Job, Result, Run, StoredEvent, Variant
-from .scores import Scores
+from .. import paths
+from ..checks import line
+from ..errors import BadInput, UnknownName
+from ..plan.plan import Plan
+from ..plan.scores import Scores
+from ..recipes.recipe import RunRecipe
+from . import files
+from .job_line import IS_LIVE, JobTable
+from .records import ORIGINAL, Result, Run, Variant
 
 RUN_ID = re.compile(r"[0-9a-f]{8}")
 LONGEST_TITLE, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 120, 2000, 40, 20
@@ -34,8 +35,6 @@ SELECT * FROM runs WHERE NOT EXISTS (
     NOT LIKE '%' || word.value || '%' ESCAPE '\')
 ORDER BY created DESC, rowid DESC LIMIT ?
 """
-
-__all__ = ["DONE", "LIVE", "ORIGINAL", "PRUNED", "STATES", "Job", "Result", "Run", "Store", "StoredEvent", "Variant"]
 
 
 class Store(JobTable):
@@ -116,27 +115,27 @@ class Store(JobTable):
     def storage_bytes(self, run_id: str | None = None) -> int:
         """Bytes that the files of a run take, or all runs with the database."""
         if run_id is not None:
-            return shelf.size(self.run_folder(run_id))
-        return shelf.size(self.folder / "runs") + sum(f.stat().st_size for f in self.folder.glob("store.sqlite*"))
+            return files.size(self.run_folder(run_id))
+        return files.size(self.folder / "runs") + sum(f.stat().st_size for f in self.folder.glob("store.sqlite*"))
 
     def save_scores(self, run_id: str, scores: Scores, label: str = "") -> None:
         """Keep scores under a label (default: their own label or criterion), in place of earlier ones."""
         label = label or str(scores.recipe.get("label") or scores.criterion)
-        shelf.save_scores(self.run_folder(run_id), label, scores)
+        files.save_scores(self.run_folder(run_id), label, scores)
 
     def score_labels(self, run_id: str) -> list[str]:
         """Labels of the scores of a run, sorted; reads no scores."""
-        return shelf.score_labels(self.run_folder(run_id))
+        return files.score_labels(self.run_folder(run_id))
 
     def scores(self, run_id: str) -> dict[str, Scores]:
         """{label: scores} of a run, sorted by label. Unchanged scores are the same objects at every call."""
-        return shelf.load_scores(self.run_folder(run_id))
+        return files.load_scores(self.run_folder(run_id))
 
     def add_variant(self, run_id: str, variant: Variant, plan: Plan | None = None) -> Variant:
         """Keep a variant and its plan; returns it with the time. Raises BadInput where its name is taken."""
         row = (variant.name, variant.kind, variant.parent, json.dumps(variant.request), json.dumps(variant.details))
         if plan is not None:
-            shelf.save_plan(self.run_folder(run_id), variant.name, plan)
+            files.save_plan(self.run_folder(run_id), variant.name, plan)
         try:
             with self.writing() as db:
                 db.execute("INSERT INTO variants VALUES (?, ?, ?, ?, ?, ?, ?)", (run_id, *row, time.time()))
@@ -187,11 +186,11 @@ class Store(JobTable):
 
     def plan(self, run_id: str, name: str) -> Plan:
         """The plan a pruned variant was cut by. Raises BadInput where it has none."""
-        return shelf.load_plan(self.run_folder(run_id), self.variant(run_id, name).name)
+        return files.load_plan(self.run_folder(run_id), self.variant(run_id, name).name)
 
     def weights_folder(self, run_id: str, name: str) -> Path:
         """Where the weights of a variant lie, where they are kept and not rebuilt."""
-        return shelf.weights_folder(self.run_folder(run_id), name)
+        return files.weights_folder(self.run_folder(run_id), name)
 
     def drop_weights(self, run_id: str, name: str) -> int:
         """Remove kept weights that are rebuilt where they are needed; returns the bytes that gave.
@@ -207,7 +206,7 @@ class Store(JobTable):
             dropped = (json.dumps({**variant.details, "dropped": True}), run_id, name)
             db.execute("UPDATE variants SET details = ? WHERE run_id = ? AND name = ?", dropped)
             folder.rename(gone)
-        freed = shelf.size(gone)
+        freed = files.size(gone)
         shutil.rmtree(gone, ignore_errors=True)
         return freed
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from .errors import NumericalFault, UnknownName
-from .events import RESULT, Event, Events
-from .models import LoadedModel
-from .plan import Plan
-from .spill import spilled
-from .statistics import InputMean, InputMoments, damped_factor
-from .walk import Observed, Stream, forward_events
+from ..errors import NumericalFault, UnknownName
+from ..events import RESULT, Event, Events
+from ..models.loaded import LoadedModel
+from ..models.spill import spilled
+from ..plan.plan import Plan
+from ..walk.forward import Observed, Stream, forward_events
+from ..walk.observers import InputMean, InputMoments, damped_factor
 
 METHODS = {"bias": InputMean, "least-squares": InputMoments}
 

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import BadInput
+from ..events import RESULT, Event, Events, finish, relay
+from ..families import Family
+from ..families.groups import BlockGroups
+from ..models.loaded import LoadedModel
+from ..models.residence import Made, Weights, hooks_of, remake
+from ..models.shape import heads_of, resize
+from ..plan.plan import Plan
+from ..text.load import load_text
 from .compensation import Patch, Patches, compensation_events
-from .errors import BadInput
-from .events import RESULT, Event, Events, finish, relay
-from .families import Family
-from .groups import BlockGroups
-from .models import LoadedModel
-from .plan import Plan
-from .residence import Made, Weights, hooks_of, remake
 
 Slices = dict[str, dict[str, Tensor]]
 """{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
@@ -92,7 +94,6 @@ def _tokens(lm: LoadedModel, text: str | Tensor | None) -> Tensor:
         raise BadInput("Compensation needs text: give a text name such as python-docs, or token ids [samples, length].")
     if isinstance(text, Tensor):
         return text
-    from .text import load_text
 
     return load_text(text, lm)
 
@@ -165,22 +166,6 @@ def _smaller_bias(bias: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor
     rows, gain = kept.get("rows"), patch.bias
     smaller = bias.detach().clone() if rows is None else bias.detach()[rows.to(bias.device)]
     return smaller if gain is None else (smaller.float() + gain.to(bias.device)).to(bias.dtype)
-
-
-def heads_of(block: nn.Module, groups: BlockGroups) -> list[int]:
-    """Which head groups of the uncut model a block has, by their number there."""
-    found: Any = getattr(block, "kept_heads", None)
-    return list(range(groups.heads)) if found is None else found
-
-
-def resize(family: Family, block: nn.Module, kept_heads: list[int]) -> None:
-    """Make what modules remember agree with their weights after a cut; kept_heads: as numbered in the uncut model."""
-    remembered: Any = block
-    remembered.kept_heads = [int(i) for i in kept_heads]
-    for linear in family.block_linears(block).values():
-        linear.out_features, linear.in_features = linear.weight.shape
-    if family.mend is not None:
-        family.mend(block, remembered.kept_heads)
 
 
 def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:

@@ -17,11 +17,12 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
-from .errors import BadInput, NumericalFault
-from .events import RESULT, Event, Events, finish, relay
-from .forward import hidden_states, logits, token_losses
-from .models import LoadedModel
-from .presets import RecoverySettings
+from ..errors import BadInput, NumericalFault
+from ..events import RESULT, Event, Events, finish, relay
+from ..models.loaded import LoadedModel
+from ..recipes.presets import RecoverySettings
+from ..text.load import load_text_events, rows_available
+from ..walk.whole import hidden_states, logits, token_losses
 
 CHUNK = 128
 
@@ -73,8 +74,6 @@ def recovery_text_events(
 
     lm: writes the texts that a model writes; give the original. confined: read files only under MINILLM_HOME.
     """
-    from .text import load_text_events, rows_available
-
     most = rows_available(text, lm, length, "recovery", confined)
     wanted = max(1, min(most, chosen.steps * chosen.batch + chosen.held_out))
     yield from load_text_events(text, lm, wanted, length, chosen.seed, "recovery", confined)

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .masks import ranks
-from .statistics import damped_factor
+from ..walk.observers import damped_factor
 
 PIECE = 32
 """Columns updated at once: few enough to stay in the cache (the result does not depend on it)."""
@@ -52,3 +51,19 @@ def _settle(columns: Tensor, upper: Tensor, levels: Tensor, of: int) -> Tensor:
         columns[..., j + 1 :] -= errors[..., j, None] * upper[j, j + 1 :]
         columns[..., j].masked_fill_(goes[..., j % of], 0)
     return errors
+
+
+def ranks(scores: Tensor, of: int) -> Tensor:
+    """The rank of each weight in its group of consecutive columns, 0 the highest score: uint8 like scores [..., in].
+
+    Ties: the lower column first. Keeping ranks below N gives the N:M mask, so one ranking holds the masks of every N.
+    """
+    # Columns of all groups side by side: comparing whole rows is far faster than sorting very many short ones.
+    columns = scores.unflatten(-1, (-1, of)).movedim(-1, 0).contiguous()
+    found = torch.zeros(columns.shape, dtype=torch.uint8, device=scores.device)
+    for later in range(1, of):
+        for earlier in range(later):
+            wins = columns[later] > columns[earlier]
+            found[earlier] += wins
+            found[later] += ~wins
+    return found.movedim(0, -1).flatten(-2)

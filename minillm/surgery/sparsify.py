@@ -5,8 +5,8 @@
     llm-pruner, fms-bp         reverse walk: gradients and inputs are those of the uncut model, the last block first
     magnitude, random          the weights alone
 
-`sparsegpt` also updates the weights that stay (`obs`). The result is a copy of the same size, in which the cut weights
-are zeros; the original is never touched.
+`sparsegpt` also updates the weights that stay (`sparsegpt_update`). The result is a copy of the same size, in which the
+cut weights are zeros; the original is never touched.
 """
 
 import copy
@@ -17,20 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .budget import Allocation
-from .criteria import Criterion
-from .criteria.base import MOMENTS
-from .errors import BadInput, NumericalFault
-from .events import RESULT, Event, Events, finish, relay
-from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
-from .masks import check_widths, ranks, zeros
-from .models import LoadedModel
-from .obs import solved
-from .patterns import Patterns, average_sparsity, masking, patterns_of
-from .reverse import Reduced, reverse_events
-from .settings import Settings
-from .text import load_text_events
-from .walk import Observed, Stream, forward_events
+from ..criteria import Criterion
+from ..criteria.base import MOMENTS
+from ..criteria.settings import Settings
+from ..errors import BadInput, NumericalFault
+from ..events import RESULT, Event, Events, finish, relay
+from ..models.loaded import LoadedModel
+from ..models.zeros import check_widths, zeros
+from ..plan.budget import Allocation
+from ..plan.patterns import Patterns, average_sparsity, masking, patterns_of
+from ..scoring.evidence import OBSERVERS, checked_tokens, evidence_of, results_of
+from ..text.load import load_text_events
+from ..walk.forward import Observed, Stream, forward_events
+from ..walk.reverse import Reduced, reverse_events
+from .sparsegpt_update import ranks, solved
 
 STAGE = "mask"
 NO_TOKENS = torch.zeros(1, 2, dtype=torch.long)

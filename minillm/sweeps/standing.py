@@ -1,4 +1,4 @@
-"""What the store already holds of a sweep: its runs, its variants, its numbers; and what became of each cell.
+"""Where a sweep stands: begun or not, what the store already holds of it, and what became of each cell.
 
 The one idea: a thing is found by the request that made it. Nothing else says that it is done, so a kill at any moment
 leaves nothing to repair.
@@ -7,15 +7,17 @@ leaves nothing to repair.
 from dataclasses import dataclass
 from typing import Any
 
-from ..measured import RunContents, wanted
-from ..recipe import PruneRequest, RecoverRequest
-from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
-from ..store import Store
+from ..recipes.recipe import PruneRequest, RecoverRequest
+from ..store.measured_before import RunContents, wanted
+from ..store.records import ORIGINAL, PRUNED, RECOVERED, Variant
+from ..store.store import Store
 from .cells import Cell, cells, labels, prune_request, recover_request
 from .recipe import Sweep, measurement
 
 SWEEP, RUN, CELL = "sweep", "sweep-run", "cell"
 """Kinds of results of a sweep's own run: what it asks for, the runs it has, what became of a cell."""
+
+TAG = "sweep"
 
 BEGUN, DONE, FAILED, STOPPED, WAITING = "begun", "done", "failed", "stopped", "waiting"
 
@@ -117,3 +119,19 @@ def cut_off(store: Store, run_id: str, name: str) -> int:
     """How often a cell was begun, one time after the other, in a process that never came to say how it ended."""
     states = [r.data["state"] for r in store.results(run_id, CELL) if r.data["cell"] == name]
     return next((i for i, state in enumerate(reversed(states)) if state != BEGUN), len(states))
+
+
+def begin(store: Store, asked: Sweep) -> str:
+    """A new run for a sweep; returns its id. The runs of its models and seeds follow as they are worked on."""
+    run_id = store.create_run(asked.recipe(asked.models[0], asked.seeds[0]), asked.title)
+    store.describe_run(run_id, tags=[TAG, *([asked.paper] if asked.paper else [])])
+    store.add_result(run_id, SWEEP, asked.to_json())
+    return run_id
+
+
+def begun(store: Store, asked: Sweep) -> str:
+    """The latest run that asks for just this; empty where there is none."""
+    for run in store.runs(limit=1_000_000):
+        if TAG in run.tags and sweep_of(store, run.id) == asked:
+            return run.id
+    return ""

@@ -1,37 +1,22 @@
 """Text as token ids: for calibration, recovery and evaluation, never the same tokens for two of them.
 
-A name (see `names`) becomes one string; the string is tokenised once, as a whole and without special tokens; the ids
-are cut into windows. Only texts the model writes itself come as token ids at once. Importing this costs no torch.
+A name (see `texts`) becomes one string; the string is tokenised once, as a whole and without special tokens; the ids
+are cut into windows. Only texts the model writes itself come as token ids at once.
 """
 
 from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..catalogue import allowed_path
+from torch import Tensor
+
 from ..errors import BadInput, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
-from ..prompts import paper_prompts
-from ..texts import FROM_MODEL, PARTS, TEXTS, Source, describe, is_name, parse, same_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
-
-__all__ = [
-    "PARTS",
-    "TEXTS",
-    "check_path",
-    "describe",
-    "evaluation_tokens",
-    "evaluation_tokens_events",
-    "load_text",
-    "load_text_events",
-    "paper_prompts",
-    "rows_available",
-    "same_text",
-]
+from ..recipes.texts import FROM_MODEL, PARTS, Source, check_path, is_name, parse
+from .documents import python_docs, read_file
+from .hub import read_hub
+from .sampled import answer_events, sample_events
+from .tokens import check_length, given_ids, tokenised, tokenizer_of, windows
 
 ENDLESS = 2**31
 
@@ -44,7 +29,7 @@ def load_text(
     seed: int = 0,
     part: str = "calibration",
     confined: bool = False,
-) -> "Tensor":
+) -> Tensor:
     """Token ids of a text: int64 [samples, length].
 
     name: see `TEXTS`, or file:PATH, or hub:NAME; lm_or_tokenizer: a LoadedModel (which "self" and "instructions" need)
@@ -65,15 +50,11 @@ def load_text_events(
     confined: bool = False,
 ) -> Events:
     """`load_text` as events: "reading text", or "sampling text", or "answering instructions"."""
-    from .tokens import check_length, windows
-
     source = _checked(name, part, confined)
     check_length(length, lm_or_tokenizer)
     if not isinstance(samples, int) or samples < 1:
         raise BadInput(f"{samples} samples were asked for; give a whole number from 1 up.")
     if source.name == "self":
-        from .sampled import sample_events
-
         rows = yield from relay(sample_events(_model(lm_or_tokenizer, name), samples, length, seed, part))
     else:
         ids = yield from _stream(source, lm_or_tokenizer, part)
@@ -85,8 +66,6 @@ def rows_available(
     name: str, lm_or_tokenizer: Any, length: int = 128, part: str = "calibration", confined: bool = False
 ) -> int:
     """How many samples of a length a part of a text has (2³¹ where the model goes on writing)."""
-    from .tokens import check_length
-
     source = _checked(name, part, confined)
     check_length(length, lm_or_tokenizer)
     if source.name == "self":
@@ -99,7 +78,7 @@ def rows_available(
     return finish(reading())
 
 
-def evaluation_tokens(text: Any, lm_or_tokenizer: Any, confined: bool = False) -> "Tensor":
+def evaluation_tokens(text: Any, lm_or_tokenizer: Any, confined: bool = False) -> Tensor:
     """The tokens that perplexity is measured on: int64 [n].
 
     text: a text name (a file, or a hub name that says its split, is read whole; of other names the evaluation part), a
@@ -111,8 +90,6 @@ def evaluation_tokens(text: Any, lm_or_tokenizer: Any, confined: bool = False) -
 
 def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = False) -> Events:
     """`evaluation_tokens` as events."""
-    from .tokens import given_ids, tokenised, tokenizer_of
-
     if not isinstance(text, str):
         ids = given_ids(text)
     elif is_name(text):
@@ -128,11 +105,6 @@ def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = F
     yield Event(RESULT, 1, 1, ids)
 
 
-def check_path(path: "str | Path", confined: bool = False) -> "Path":
-    """The path of a text file, if it may be read; see `catalogue.allowed_path`."""
-    return allowed_path(path, confined)
-
-
 def _checked(name: str, part: str, confined: bool) -> Source:
     if part not in PARTS:
         raise UnknownName("part of a text", part, PARTS)
@@ -146,15 +118,11 @@ def _model(lm: Any, name: str) -> Any:
     return lm
 
 
-def _stream(source: Source, lm_or_tokenizer: Any, part: str, whole: bool = False) -> Generator[Event, None, "Tensor"]:
+def _stream(source: Source, lm_or_tokenizer: Any, part: str, whole: bool = False) -> Generator[Event, None, Tensor]:
     """Token ids of one part: int64 [n]. whole: all of a file, or of a split that the name says."""
-    from .tokens import tokenised, tokenizer_of
-
     tokenizer = tokenizer_of(lm_or_tokenizer)
     yield Event("reading text", 0, 1)
     if source.name == "instructions":
-        from .sampled import answer_events
-
         text = yield from relay(answer_events(_model(lm_or_tokenizer, source.name), part))
         return tokenised(text, tokenizer)
     text = _read(source, part, whole, tokenizer)
@@ -165,19 +133,14 @@ def _stream(source: Source, lm_or_tokenizer: Any, part: str, whole: bool = False
 
 def _read(source: Source, part: str, whole: bool, tokenizer: Any) -> str:
     if source.path is not None:
-        from .documents import read_file
-
         return read_file(source, tokenizer)
     if source.hub is not None:
-        from .hub import read_hub
-
         return read_hub(source, part, whole and source.explicit, tokenizer)
-    from .documents import python_docs
 
     return python_docs(part)
 
 
-def _share(ids: "Tensor", part: str) -> "Tensor":
+def _share(ids: Tensor, part: str) -> Tensor:
     """A part of a file's tokens: the first half calibrates, the third quarter recovers, the last evaluates."""
     bounds = [0, len(ids) // 2, len(ids) * 3 // 4, len(ids)]
     where = PARTS.index(part)

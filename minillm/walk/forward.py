@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .batches import BATCH_TOKENS
-from .events import Event, Events
-from .models import LoadedModel
-from .residence import in_turn
-from .spill import spilled
+from ..batches import BATCH_TOKENS
+from ..events import Event, Events
+from ..models.loaded import LoadedModel
+from ..models.residence import in_turn
+from ..models.spill import spilled
 
 Weights = dict[str, Tensor]
 Versions = Callable[[int, nn.Module], Iterator[Weights]]
@@ -42,7 +42,7 @@ class Stream:
     """Tokens on their way through the model.
 
     tokens: [samples, length]; batch: samples pushed at once (default: about 2,048 tokens);
-    observe: linear name -> an observer of its input (see `statistics`), or None to pass over it;
+    observe: linear name -> an observer of its input (see `observers`), or None to pass over it;
     copies, versions: how many versions of the weights it meets, and what they are;
     float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk
     (of an offloaded model on disk);

@@ -5,11 +5,10 @@ tensor library: their running sum is exact, which the process's resident size is
 walk gave 413, 177 and 228 MiB). Weights are there before the meter starts, so the peak is what comes on top of them.
 """
 
-import ctypes
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,8 +17,6 @@ from torch.autograd import profiler
 Phase = dict[str, Any]
 SAMPLES = 240
 
-M_MMAP_THRESHOLD = -3
-"""glibc's number of that setting (malloc.h)."""
 
 LAP = 1.0
 """Seconds after which what the profiler noted is folded: it keeps some hundred bytes of every operation."""
@@ -133,17 +130,6 @@ def _highest(values: dict[int, int], place: Callable[[int], int]) -> dict[int, i
     for at, value in values.items():
         found[place(at)] = max(found.get(place(at), 0), value)
     return found
-
-
-def return_at_once() -> None:
-    """From now on, and for as long as the process lives, freed tensors of 1 MB and more go back to the system at once.
-
-    glibc, left to itself, raises that bound with what is freed (to 32 MB at most), and the weights and batches of a
-    walk, each of another size, leave holes in the heap that nobody fills: twice the memory of a walk over blocks that
-    wait on disk. Where there is no glibc, nothing happens.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 @contextmanager

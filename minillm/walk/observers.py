@@ -6,7 +6,7 @@ Each observer is fed batches [samples, length, features] and keeps one small res
 import torch
 from torch import Tensor
 
-from .errors import NumericalFault
+from ..errors import NumericalFault
 
 
 class InputNorm:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .events import Event, Events
-from .models import LoadedModel
-from .residence import in_turn
+from ..events import Event, Events
+from ..models.loaded import LoadedModel
+from ..models.residence import in_turn
+from .forward import Stream, frozen, run_block
 from .tail import tail_gradients
-from .walk import Stream, frozen, run_block
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import NumericalFault
-from .models import LoadedModel
+from ..errors import NumericalFault
+from ..models.loaded import LoadedModel
 
 CHUNK_TOKENS = 128
 

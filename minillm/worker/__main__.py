@@ -13,13 +13,13 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from .errors import MiniLLMError
-from .events import RESULT, Event, Events
-from .faults import sentence
-from .records import CANCELLED, DONE, FAILED, Job
-from .steps import JOB
-from .store import Store
-from .supervisor import interrupt_orphans, worker_lock, worker_log
+from .. import heavy
+from ..errors import MiniLLMError, sentence
+from ..events import RESULT, Event, Events
+from ..jobs.supervisor import interrupt_orphans, worker_lock, worker_log
+from ..store.records import CANCELLED, DONE, FAILED, Job
+from ..store.store import Store
+from .progress import JOB
 
 PAUSE = 0.1
 """Seconds between two looks at the store, and between two events that may be merged."""
@@ -113,19 +113,16 @@ def asked_to_stop(store: Store, job_id: int) -> Callable[[], bool]:
 
 def execute_in(pool: Any) -> Execute:
     """The pipeline, with models kept in a pool."""
-    from .pipeline import execute_events
 
     def execute(store: Store, job: Job, stop: Callable[[], bool]) -> Events:
-        return execute_events(store, job.run_id, job.request, pool, stop, job.id)
+        return heavy.execute_events(store, job.run_id, job.request, pool, stop, job.id)
 
     return execute
 
 
 def serve(store: Store, device: str, confined: bool) -> None:
     """Take jobs for ever."""
-    from .pool import Pool
-
-    pool = Pool(device=device, confined=confined)
+    pool = heavy.Pool(device=device, confined=confined)
     execute, me = execute_in(pool), f"{device}/{os.getpid()}"
     while True:
         job = store.claim_next(me)

@@ -4,15 +4,15 @@ from contextlib import closing
 
 from torch import Tensor
 
-from ..allocation.search import STAGE, SearchState
+from ..allocation.evolution import STAGE, SearchState
 from ..allocation.structured import allocate_events
-from ..budget import budget, checked_layers
 from ..events import RESULT, Event, Events
-from ..models import LoadedModel
-from ..recipe import AllocateRequest
-from ..run_allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
-from ..steps import LOADING, Steps
-from ..workbench import Found, Workbench
+from ..models.loaded import LoadedModel
+from ..plan.budget import budget, checked_layers
+from ..recipes.recipe import AllocateRequest
+from ..store.allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
+from .progress import LOADING, Steps
+from .workbench import Found, Workbench
 
 
 def allocate(bench: Workbench, request: AllocateRequest) -> Found:

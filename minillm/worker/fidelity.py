@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..events import RESULT, Event, Events
-from ..models import LoadedModel
-from ..probing import Study
-from ..recipe import DRAWS, FidelityRequest, RunRecipe
-from ..steps import LOADING, Steps
-from ..workbench import Found, Workbench
+from ..models.loaded import LoadedModel
+from ..recipes.recipe import DRAWS, FidelityRequest, RunRecipe
+from ..scoring.probing import Study
+from .progress import LOADING, Steps
+from .workbench import Found, Workbench
 
 KIND, EXACT = "fidelity", "exact"
 

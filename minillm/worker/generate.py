@@ -4,16 +4,16 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any
 
+from ..evaluation.generation import Generation, compare_events
+from ..evaluation.surprise import log_probabilities, same_tokens
 from ..events import RESULT, Event, Events, relay
-from ..generation import Generation, compare_events
-from ..models import LoadedModel
-from ..pool import size
-from ..recipe import GenerateRequest
-from ..records import ORIGINAL
-from ..steps import Steps
-from ..surprise import log_probabilities, same_tokens
+from ..models.loaded import LoadedModel
+from ..recipes.recipe import GenerateRequest
+from ..store.records import ORIGINAL
 from ..text.tokens import tokenizer_of
-from ..workbench import Found, Workbench
+from .pool import size
+from .progress import Steps
+from .workbench import Found, Workbench
 
 DIGITS = 3
 """Decimals of a kept log-probability, in nats."""

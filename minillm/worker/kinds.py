@@ -1,7 +1,7 @@
 """Request in, events out: the one place that knows in which order the engine's parts are called.
 
-Each kind of job is a generator that names its steps with what they should cost (`steps`), passes on the events of each
-and leaves what it found in the store: scores as each criterion ends, a variant as soon as it can be brought back,
+Each kind of job is a generator that names its steps with what they should cost (`progress`), passes on the events of
+each and leaves what it found in the store: scores as each criterion ends, a variant as soon as it can be brought back,
 results as they are measured. What was left stays, also where a later step fails or the job is stopped. Adding a kind:
 its record in `recipe`, its generator in a module here, and its line in `KINDS`.
 """
@@ -10,17 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ..events import RESULT, Event, Events
-from ..pool import Pool
-from ..recipe import Request
-from ..store import Store
-from ..workbench import Found, Workbench
-from .allocating import allocate
-from .cutting import prune, recover
-from .gradients import fidelity
-from .measuring import evaluate, inspect, profile, score
-from .sparsifying import sparsify
-from .sweeping import sweep
-from .writing import generate
+from ..recipes.recipe import Request
+from ..store.store import Store
+from .allocate import allocate
+from .fidelity import fidelity
+from .generate import generate
+from .measure import evaluate, inspect, profile, score
+from .pool import Pool
+from .prune import prune
+from .recover import recover
+from .sparsify import sparsify
+from .sweep import sweep
+from .workbench import Found, Workbench
 
 KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "inspect": inspect,

@@ -1,14 +1,14 @@
 """Jobs that change nothing: what a model is made of, scores, perplexity, accuracy, sizes and times."""
 
-from ..benchmarks import BENCHMARKS
 from ..errors import NumericalFault
-from ..machine import machine
-from ..measured import EFFICIENCY, efficiency_asked
-from ..models import LoadedModel
-from ..profiling import compared, latencies_events, size
-from ..recipe import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
-from ..steps import LOADING, Steps
-from ..workbench import Found, Workbench
+from ..evaluation.machine import machine
+from ..evaluation.profiling import compared, latencies_events, size
+from ..models.loaded import LoadedModel
+from ..recipes.recipe import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
+from ..recipes.tasks import BENCHMARKS
+from ..store.measured_before import EFFICIENCY, efficiency_asked
+from .progress import LOADING, Steps
+from .workbench import Found, Workbench
 
 
 def inspect(bench: Workbench, request: InspectRequest) -> Found:

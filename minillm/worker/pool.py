@@ -16,16 +16,17 @@ from typing import Any
 
 import torch
 
-from .catalogue import PATH, allowed_path, kind_of
-from .checkpoint import load_pruned
-from .device import free_memory, pick_device
-from .events import RESULT, Event, Events, relay
-from .models import LoadedModel, load_model_events
-from .recipe import RunRecipe
-from .records import ORIGINAL
-from .store import Store
-from .surgery import prune_events
-from .text import load_text_events
+from ..device import free_memory, pick_device
+from ..events import RESULT, Event, Events, relay
+from ..models.checkpoint import load_pruned
+from ..models.load import load_model_events
+from ..models.loaded import LoadedModel
+from ..recipes.models import PATH, allowed_path, kind_of
+from ..recipes.recipe import RunRecipe
+from ..store.records import ORIGINAL
+from ..store.store import Store
+from ..surgery.cut import prune_events
+from ..text.load import load_text_events
 
 SHARE = 0.5
 """Of the memory that is free when the worker starts, what the pool may keep; the rest is for work."""

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
-from .events import RESULT, Event, Events
+from ..events import RESULT, Event, Events
 
 JOB = "job"
 """Stage of the events that tell how far the whole job is: done of total, in thousandths."""

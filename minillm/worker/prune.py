@@ -1,24 +1,23 @@
-"""Jobs that leave a variant: pruning and recovery."""
+"""Pruning as a job: scores where they are missing, a plan, the cut, and its perplexity before and after."""
 
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from ..budget import Allocation, budget, checked_layers
-from ..checkpoint import save_pruned
 from ..events import RESULT, Event, Events, relay
-from ..methods import MEASUREMENT, METHODS, SEARCH
-from ..models import LoadedModel
-from ..plan import make_plan
-from ..recipe import PruneRequest, RecoverRequest, SparsifyRequest
-from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
-from ..recovery import recover_events, recovery_text_events
-from ..run_allocations import known_allocation, to_find
-from ..steps import LOADING, Steps
-from ..surgery import prune_events
-from ..workbench import Found, Workbench
-from .allocating import allocating, allocation_events
-from .measuring import reading
+from ..models.checkpoint import save_pruned
+from ..models.loaded import LoadedModel
+from ..plan.budget import Allocation, budget, checked_layers
+from ..plan.methods import MEASUREMENT, METHODS, SEARCH
+from ..plan.plan import make_plan
+from ..recipes.recipe import PruneRequest, RecoverRequest, SparsifyRequest
+from ..store.allocations import known_allocation, to_find
+from ..store.records import ORIGINAL, PRUNED, Variant
+from ..surgery.cut import prune_events
+from .allocate import allocating, allocation_events
+from .measure import reading
+from .progress import LOADING, Steps
+from .workbench import Found, Workbench
 
 
 def prune(bench: Workbench, request: PruneRequest) -> Found:
@@ -101,45 +100,7 @@ def _cut_events(
     yield Event(RESULT, 1, 1, variant)
 
 
-def recover(bench: Workbench, request: RecoverRequest) -> Found:
-    """Train LoRA on a pruned variant, merge it, and keep the recovered variant. Stopped early, it keeps the best."""
-    steps = Steps(recovery_costs(request))
-    original = yield from steps.take("load", bench.variant_events())
-    small = yield from steps.take("cut", bench.variant_events(request.variant))
-    text = recovery_text_events(request.text, original, request.length, request.training, bench.pool.confined)
-    rows = yield from steps.take("text", text)
-    teacher = original if request.loss == "distill" else None
-    events = recover_events(small, rows, teacher, request.length, bench.stop, **request.training.to_json())
-    fixed: LoadedModel = yield from steps.take("recover", _announced("recover", events))
-    return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
-
-
 def recovery_costs(request: RecoverRequest) -> dict[str, float]:
     """What each step of `recover` should cost, in tokens: a backward counts as two passes, a teacher as one."""
     training = request.steps * request.batch * request.length * (4 if request.loss == "distill" else 3)
     return {"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3}
-
-
-def _announced(stage: str, events: Events) -> Events:
-    """Events of a step whose first one takes a while (a measurement before training), with an empty one before it."""
-    yield Event(stage)
-    yield from events
-
-
-def _recovered_events(bench: Workbench, request: RecoverRequest, fixed: LoadedModel) -> Events:
-    """Keep a recovered variant and its learning curve; the result says where the best was, and whether it was
-    stopped (before the first step there is nothing to keep)."""
-    store, run_id, training = bench.store, bench.run_id, fixed.history[-1]
-    curve, stopped = training["curve"], training["curve"][-1]["step"] < request.steps
-    facts = {"stopped": stopped, "best_step": training["best_step"], "steps": curve[-1]["step"]}
-    if not facts["steps"]:
-        yield Event(RESULT, 1, 1, {"variant": "", **facts})
-        return
-    name = store.free_name(run_id, RECOVERED)
-    yield Event("save", 0, 1)
-    save_pruned(fixed, store.weights_folder(run_id, name))
-    details = {**facts, "parameters": fixed.parameters, "held_out_perplexity": training["held_out_perplexity"]}
-    store.add_variant(run_id, Variant(name, RECOVERED, request.variant, request.to_json(), details))
-    bench.pool.keep((run_id, name), fixed)
-    bench.keep("curve", {"variant": name, "points": curve, **facts})
-    yield Event(RESULT, 1, 1, {"variant": name, **details})

@@ -4,17 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 from ..allocation.mixed import SEARCH, mixed_patterns_events
-from ..checkpoint import save_pruned
 from ..events import RESULT, Event, Events, relay
-from ..masks import zeros
-from ..models import LoadedModel
-from ..patterns import LEVELS, patterns_of
-from ..recipe import SparsifyRequest
-from ..records import ORIGINAL, SPARSE, Variant
-from ..sparsification import check_can_mask, sparsify_events
-from ..steps import LOADING, Steps
-from ..workbench import Found, Workbench
-from .cutting import measured, measuring_costs, staged
+from ..models.checkpoint import save_pruned
+from ..models.loaded import LoadedModel
+from ..models.zeros import zeros
+from ..plan.patterns import LEVELS, patterns_of
+from ..recipes.recipe import SparsifyRequest
+from ..store.records import ORIGINAL, SPARSE, Variant
+from ..surgery.sparsify import check_can_mask, sparsify_events
+from .progress import LOADING, Steps
+from .prune import measured, measuring_costs, staged
+from .workbench import Found, Workbench
 
 
 def sparsify(bench: Workbench, request: SparsifyRequest) -> Found:

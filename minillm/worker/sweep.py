@@ -16,21 +16,21 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..catalogue import MODELS
-from ..errors import BadInput, MiniLLMError
+from ..errors import BadInput, MiniLLMError, out_of_memory, sentence
 from ..events import RESULT, Event, Events, relay
-from ..faults import out_of_memory, sentence
-from ..measured import RunContents
-from ..recipe import EvaluateRequest, GenerateRequest, ProfileRequest, ScoreRequest, SweepRequest
-from ..steps import JOB, Steps
-from ..store import Store
+from ..recipes.models import MODELS
+from ..recipes.recipe import EvaluateRequest, GenerateRequest, ProfileRequest, ScoreRequest, SweepRequest
+from ..store.measured_before import RunContents
+from ..store.store import Store
 from ..sweeps.cells import Cell, cells, in_groups, prune_request, recover_request, score_requests
-from ..sweeps.found import BEGUN, CELL, DONE, FAILED, RUN, STOPPED, cut_off, finished, missing, runs_of, variant_of
 from ..sweeps.recipe import JOINT, Sweep, measurement
-from ..workbench import Found, Workbench
-from .cutting import prune, pruning_costs, recover, recovery_costs
-from .measuring import evaluate, evaluation_costs, profile, profile_costs, score
-from .writing import generate, writing_costs
+from ..sweeps.standing import BEGUN, CELL, DONE, FAILED, RUN, STOPPED, cut_off, finished, missing, runs_of, variant_of
+from .generate import generate, writing_costs
+from .measure import evaluate, evaluation_costs, profile, profile_costs, score
+from .progress import JOB, Steps
+from .prune import prune, pruning_costs, recovery_costs
+from .recover import recover
+from .workbench import Found, Workbench
 
 MEASURING: dict[type, tuple[Callable[..., Found], Callable[..., dict[str, float]]]] = {
     EvaluateRequest: (evaluate, evaluation_costs),

@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, find
-from .device import free_memory
-from .evaluation.perplexity import perplexity_events
-from .evaluation.tasks import accuracy_events
-from .events import RESULT, Event, Events, relay
-from .forecast import check_fits, forecast
-from .groups import CHANNELS, HEADS
-from .measured import ACCURACY, PERPLEXITY, accuracy_asked, known, perplexity_asked
-from .models import LoadedModel
+from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, find
+from ..criteria.forecast import check_fits, forecast
+from ..criteria.settings import Settings
+from ..device import free_memory
+from ..evaluation.perplexity import perplexity_events
+from ..evaluation.tasks import accuracy_events
+from ..events import RESULT, Event, Events, relay
+from ..families.groups import CHANNELS, HEADS
+from ..models.loaded import LoadedModel
+from ..plan.scores import Scores
+from ..recipes.recipe import EvaluateRequest, RunRecipe
+from ..scoring.score import score_together_events
+from ..store.measured_before import ACCURACY, PERPLEXITY, accuracy_asked, known, perplexity_asked
+from ..store.records import ORIGINAL
+from ..store.store import Store
 from .pool import Pool
-from .recipe import EvaluateRequest, RunRecipe
-from .records import ORIGINAL
-from .scores import Scores
-from .scoring import score_together_events
-from .settings import Settings
-from .steps import LOADING
-from .store import Store
+from .progress import LOADING
 
 Found = Generator[Event, None, dict[str, Any]]
 """What a kind of job is: events, and at the end what it found, as JSON can hold it."""

@@ -7,15 +7,15 @@ from typing import Any
 import gradio as gr
 
 from minillm.errors import BadInput
-from minillm.groups import CHANNELS, HEADS
-from minillm.scores import Scores
+from minillm.families.groups import CHANNELS, HEADS
+from minillm.plan.scores import Scores
 
-from ._address import choice, link, moves_of, number, remembered, remembers, saved
-from ._compare import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
-from ._compare_form import MOST, STANDARD, Page, layout
-from ._compare_pictures import pictures
-from ._frame import ACT, QUIET, Context, Shell, frame, guarded
-from ._plans import read_blocks
+from ..shell.address import choice, link, moves_of, number, remembered, remembers, saved
+from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..views.comparison import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
+from ..views.comparison_pictures import pictures
+from ..views.plans import read_blocks
+from .form import MOST, STANDARD, Page, layout
 
 TITLE = "Compare"
 CLOSER = ("fms-zo", "fms-bp", "wanda")

@@ -5,11 +5,11 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.groups import CHANNELS, HEADS
+from minillm.families.groups import CHANNELS, HEADS
 
-from ._compare import KEPT, PRUNED
-from ._host import PlotlyHost
-from ._plots import CAPTIONS
+from ..plots import CAPTIONS
+from ..shell.plotly_host import PlotlyHost
+from ..views.comparison import KEPT, PRUNED
 
 MOST, STANDARD = 0.6, 0.2
 WIDE: dict[str, Any] = {"min_width": 300}

@@ -9,26 +9,26 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from minillm import jobs
+from minillm.jobs.submit import submit
 from minillm.paths import written_whole
-from minillm.recipe import SweepRequest
-from minillm.store import Store
+from minillm.recipes.recipe import SweepRequest
+from minillm.store.store import Store
 from minillm.sweeps import shipped
 from minillm.sweeps.export import FORMATS, text_of
-from minillm.sweeps.found import standings, sweep_of
 from minillm.sweeps.possible import check_possible
 from minillm.sweeps.record import sweep_in
-from minillm.sweeps.started import begin as begin_sweep
-from minillm.sweeps.started import begun
+from minillm.sweeps.standing import begin as begin_sweep
+from minillm.sweeps.standing import begun, standings, sweep_of
 from minillm.sweeps.table import table
 
-from . import _experiments, _jobs
-from ._address import fetched
-from ._drawers import drawer
-from ._frame import ACT, QUIET, Context, Shell, frame, guarded
-from ._host import PlotlyHost
-from ._pictures import Picture
-from ._sweep_pictures import pictures
+from ..shell import job_panel
+from ..shell.address import fetched
+from ..shell.drawers import drawer
+from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..shell.plotly_host import PlotlyHost
+from ..views.picture import Picture
+from ..views.sweep_pictures import pictures
+from . import sweep
 
 TITLE = "Experiments"
 FIRST = "f5"
@@ -51,7 +51,7 @@ class Page:
     text: gr.Textbox
     start: gr.Button
     listed: gr.HTML
-    panel: _jobs.Panel
+    panel: job_panel.Panel
     cells: gr.HTML
     results: gr.Column
     numbers: gr.HTML
@@ -83,7 +83,7 @@ def lay_out() -> Page:
         with gr.Column(scale=2, min_width=320):
             asked = _asked()
         with gr.Column(scale=3, min_width=320):
-            panel = _jobs.panel("sweep")
+            panel = job_panel.panel("sweep")
             cells = gr.HTML(elem_id="sweep-progress")
     with gr.Column(visible=False, elem_id="sweep-results") as results:
         gr.Markdown("## Numbers")
@@ -115,9 +115,9 @@ def lay_out() -> Page:
 def _asked() -> dict[str, Any]:
     """What is to be run: a shipped sweep or a text of one's own, its form, the folder of data, the button; the list."""
     choices = [(f"{name.upper()}: {title}", name) for name, title in shipped().items()]
-    choices.append(("A sweep of my own", _experiments.OWN))
-    first = _experiments.text_of(FIRST)
-    forms = _experiments.forms_of_text(first)
+    choices.append(("A sweep of my own", sweep.OWN))
+    first = sweep.text_of(FIRST)
+    forms = sweep.forms_of_text(first)
     told = "embedded: nothing is fetched; local: files of your own; paper: models and data from the hub"
     where = "only where texts or tasks are files"
     return {
@@ -135,7 +135,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     store = ctx.store
     shell.live(partial(followed, store, page.panel), [*page.panel.outputs, page.cells])
     shell.live(partial(looked, store), page.drawn, [page.seen])
-    shell.live(lambda run_id: _experiments.sweeps_begun(store), [page.listed], without_run=True)
+    shell.live(lambda run_id: sweep.sweeps_begun(store), [page.listed], without_run=True)
     page.chosen.input(chosen, page.chosen, [page.text, page.form], **QUIET)
     page.text.blur(reread, [page.text, page.form], page.form, **QUIET)
     shell.starts(
@@ -155,13 +155,13 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
 
 def chosen(name: str) -> list[Any]:
     """The text of a sweep, and its forms."""
-    text = _experiments.text_of(name or _experiments.OWN)
+    text = sweep.text_of(name or sweep.OWN)
     return [text, reread(text, "")]
 
 
 def reread(text: str, form: str) -> Any:
     """The forms that a text offers; the one chosen stays where there is one of its name."""
-    forms = _experiments.forms_of_text(text)
+    forms = sweep.forms_of_text(text)
     return gr.Dropdown(choices=forms, value=form if form in forms else next(iter(forms), None), visible=bool(forms))
 
 
@@ -170,17 +170,17 @@ def begin(store: Store, confined: bool, run_id: str, text: str, form: str, folde
 
     form: one of those the text offers, or empty; folder: where relative file: paths and files of tasks lie.
     """
-    asked = check_possible(_experiments.asked_for(text, form, folder), confined)
-    return jobs.submit(store, begun(store, asked) or begin_sweep(store, asked), SweepRequest(asked.to_json()))
+    asked = check_possible(sweep.asked_for(text, form, folder), confined)
+    return submit(store, begun(store, asked) or begin_sweep(store, asked), SweepRequest(asked.to_json()))
 
 
-def followed(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+def followed(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
     """The job panel, and where every cell stands."""
-    asked, job = sweep_of(store, run_id), _jobs.current(store, run_id, "sweep")
+    asked, job = sweep_of(store, run_id), job_panel.current(store, run_id, "sweep")
     if asked is None:
-        return [*panel.show(None), f'<p class="notice">{_experiments.NO_SWEEP}</p>']
+        return [*panel.show(None), f'<p class="notice">{sweep.NO_SWEEP}</p>']
     live = bool(job and job.live)
-    return [*panel.show(job), _experiments.progress(asked, standings(store, run_id, asked), live)]
+    return [*panel.show(job), sweep.progress(asked, standings(store, run_id, asked), live)]
 
 
 def looked(store: Store, run_id: str, seen: str) -> list[Any]:
@@ -195,7 +195,7 @@ def looked(store: Store, run_id: str, seen: str) -> list[Any]:
     drawn = pictures(store, run_id, whole)[:MOST_PICTURES]
     shown = [gr.update(value=_captioned(one), visible=True) for one in drawn]
     shown += [gr.update(value=None, visible=not shown and i == 0) for i in range(MOST_PICTURES - len(drawn))]
-    return [now, gr.Column(visible=True), _experiments.numbers(whole), _experiments.differences(whole), *shown]
+    return [now, gr.Column(visible=True), sweep.numbers(whole), sweep.differences(whole), *shown]
 
 
 def _captioned(one: Picture) -> go.Figure:
@@ -207,7 +207,7 @@ def save_sweep(store: Store, run_id: str, kind: str) -> str:
     """A sweep's table as one file: md, csv, tex, json, or html with pictures that needs no network."""
     whole = table(store, run_id, sweep_in(store, run_id))
     inside = kind in FORMATS or kind == "json"
-    text = text_of(store, run_id, kind) if inside else _experiments.as_page(store, run_id, whole)
+    text = text_of(store, run_id, kind) if inside else sweep.as_page(store, run_id, whole)
     file = Path(_scratch.name) / f"minillm-sweep-{run_id}.{kind}"
     with written_whole(file) as scratch:
         scratch.write_text(text, encoding="utf-8")

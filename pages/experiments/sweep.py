@@ -4,21 +4,19 @@ sweep that a text asks for."""
 from pathlib import Path
 from typing import Any
 
-from minillm.store import Store
+from minillm.store.store import Store
 from minillm.sweeps import Sweep
 from minillm.sweeps.compare import MATTERS, as_frame
 from minillm.sweeps.file import FILES, forms_in, sweep_from
-from minillm.sweeps.found import BEGUN, DONE, FAILED, Standing, standings
 from minillm.sweeps.printed import printed
-from minillm.sweeps.started import TAG
+from minillm.sweeps.standing import BEGUN, DONE, FAILED, TAG, Standing, standings
 from minillm.sweeps.table import Table, shown
 
-from ._address import link
-from ._jobs import grid
-from ._phrases import escape, seconds
-from ._plans import html_table
-from ._report import document
-from ._sweep_pictures import pictures
+from ..report.report import document
+from ..shell.address import link
+from ..shell.job_panel import grid
+from ..shell.phrases import escape, html_table, seconds
+from ..views.sweep_pictures import pictures
 
 OWN = ""
 """The choice that stands for a text of one's own."""

@@ -5,20 +5,21 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.errors import BadInput
-from minillm.recipe import GenerateRequest
-from minillm.store import ORIGINAL, Store
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import GenerateRequest
+from minillm.store.records import ORIGINAL
+from minillm.store.store import Store
 
-from . import _jobs
-from ._address import remembered, saved
-from ._blind import NONE, UNKNOWN, ballot, tally_html, vote
-from ._controls import takes
-from ._frame import ACT, QUIET, Context, Shell, frame, guarded
-from ._generate_form import HOW, Page, Poll, layout
-from ._generation_views import as_csv, as_html, as_json, as_markdown
-from ._generations import Exhibit, exhibits
-from ._phrases import escape
+from ..shell import job_panel
+from ..shell.address import remembered, saved
+from ..shell.controls import takes
+from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..shell.phrases import escape
+from ..views.generations import Exhibit, exhibits
+from ..views.generations_html import as_csv, as_html, as_json, as_markdown
+from .blind import NONE, UNKNOWN, ballot, tally_html, vote
+from .form import HOW, Page, Poll, layout
 
 TITLE = "Generate"
 MOST_SHOWN = 20
@@ -127,7 +128,7 @@ def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> list[Any]:
     newest = [one for one in found if one.job == found[0].job] if found else []
     before = found[len(newest) :][:MOST_SHOWN]
     earlier = as_html(before, shaded) or "<p>Nothing yet.</p>"
-    panel = page.panel.show(_jobs.current(store, run_id, "generate"))
+    panel = page.panel.show(job_panel.current(store, run_id, "generate"))
     return [*panel, as_html(newest, shaded), tally_html(store, run_id), earlier]
 
 
@@ -164,7 +165,7 @@ def begin(
         raise BadInput(f"{len(answering)} variants are chosen; {MOST_COLUMNS} can be read beside each other.")
     if how["blind"] and len(answering) < 2:
         raise BadInput("One answer cannot be read blind; tick another variant.")
-    return jobs.submit(store, run_id, GenerateRequest.from_json({**how, "prompts": asked, "variants": answering}))
+    return submit(store, run_id, GenerateRequest.from_json({**how, "prompts": asked, "variants": answering}))
 
 
 def markdown_of(store: Store, run_id: str) -> str:

@@ -7,10 +7,11 @@ looks at the run. Whether pruned answers are told apart is then a count, beside 
 from dataclasses import dataclass
 
 from minillm.errors import BadInput
-from minillm.store import PRUNED, Store
+from minillm.store.records import PRUNED
+from minillm.store.store import Store
 
-from ._generations import LETTERS, Exhibit, Names, shuffled, unveiled
-from ._plans import html_table
+from ..shell.phrases import html_table
+from ..views.generations import LETTERS, Exhibit, Names, shuffled, unveiled
 
 NONE = "no difference"
 UNKNOWN = "cannot tell"

@@ -5,14 +5,14 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.recipe import GenerateRequest
-from minillm.store import ORIGINAL
-from minillm.text import paper_prompts
+from minillm.recipes.prompts import paper_prompts
+from minillm.recipes.recipe import GenerateRequest
+from minillm.store.records import ORIGINAL
 
-from . import _jobs
-from ._blind import NONE, UNKNOWN
-from ._controls import control, fields_of
-from ._generation_views import READING, STYLE
+from ..shell import job_panel
+from ..shell.controls import control, fields_of
+from ..views.generations_html import READING, STYLE
+from .blind import NONE, UNKNOWN
 
 ABOUT = """
 Perplexity is a mean; what a cut did to a model shows when it speaks. All variants answer the same prompt with the same
@@ -62,7 +62,7 @@ class Page:
     opened: gr.Textbox
     controls: dict[str, Any]
     button: gr.Button
-    panel: _jobs.Panel
+    panel: job_panel.Panel
     shaded: gr.Checkbox
     now: gr.HTML
     poll: Poll
@@ -77,7 +77,7 @@ def layout() -> Page:
     gr.Markdown("# Generate")
     controls = _controls()
     button = gr.Button("Generate", variant="primary", elem_id="generate")
-    panel = _jobs.panel("generate")
+    panel = job_panel.panel("generate")
     shaded = gr.Checkbox(
         True, label="Shade every token by how much it surprises the original", elem_id="generate-shaded"
     )

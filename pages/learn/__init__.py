@@ -5,18 +5,19 @@ from typing import Any
 
 import gradio as gr
 
-from . import _learn_criteria, _learn_estimate, _learn_glossary, _learn_groups, _learn_lesson, _learn_walk
-from ._address import remembered
-from ._frame import QUIET, Context, Shell, frame
+from ..shell.address import remembered
+from ..shell.frame import QUIET, Context, Shell, frame
+from . import criteria, estimate, glossary, groups, walk
+from . import lesson as lesson_part
 
 TITLE = "Learn"
 
 TOPICS: dict[str, tuple[str, Callable[[], None]]] = {
-    "groups": ("Groups", _learn_groups.section),
-    "criteria": ("Criteria", _learn_criteria.section),
-    "estimate": ("Estimated gradient", _learn_estimate.section),
-    "walk": ("The walk", _learn_walk.section),
-    "glossary": ("Glossary", _learn_glossary.section),
+    "groups": ("Groups", groups.section),
+    "criteria": ("Criteria", criteria.section),
+    "estimate": ("Estimated gradient", estimate.section),
+    "walk": ("The walk", walk.section),
+    "glossary": ("Glossary", glossary.section),
 }
 """{name in the address: (title, what lays it out and wires it)}: topics that stand for themselves."""
 
@@ -41,11 +42,11 @@ def build(ctx: Context) -> None:
             with parts[name]:
                 section()
         with parts[LESSON]:
-            lesson = _learn_lesson.section(ctx.store)
+            lesson = lesson_part.section(ctx.store)
         _wire(shell, topic, parts, lesson)
 
 
-def _wire(shell: Shell, topic: gr.Radio, parts: dict[str, gr.Column], lesson: _learn_lesson.Lesson | None) -> None:
+def _wire(shell: Shell, topic: gr.Radio, parts: dict[str, gr.Column], lesson: lesson_part.Lesson | None) -> None:
     """One topic is shown at a time; the address remembers it, and the lesson's step."""
     kept: dict[str, Any] = {"topic": topic} | ({"step": lesson.step} if lesson else {})
     shown = lesson.shown if lesson else []
@@ -56,12 +57,12 @@ def _wire(shell: Shell, topic: gr.Radio, parts: dict[str, gr.Column], lesson: _l
     def arrive(run_id: str, options: dict[str, str]) -> list[Any]:
         name = options.get("topic", "")
         name = name if name in parts else next(iter(parts))
-        return [name, *only(name), *(_learn_lesson.show(options.get("step")) if lesson else [])]
+        return [name, *only(name), *(lesson_part.show(options.get("step")) if lesson else [])]
 
     shell.opens(arrive, [topic, *parts.values(), *shown])
     topic.input(only, topic, list(parts.values()), **QUIET)
     remembered(topic.input, kept)
     if lesson:
         for button, by in ((lesson.back, -1), (lesson.onward, 1)):
-            moved = button.click(lambda step, by=by: _learn_lesson.show(step + by), lesson.step, shown, **QUIET)
+            moved = button.click(lambda step, by=by: lesson_part.show(step + by), lesson.step, shown, **QUIET)
             remembered(moved.then, kept)

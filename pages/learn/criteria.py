@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 
 from minillm.criteria import CRITERIA
 
-from ._frame import QUIET, guarded
-from ._host import PlotlyHost
-from ._learn_formulas import ELEMENTS, FOUR, LINEARS, STRUCTURES, Change, Facts, channel_scores, sheet, structure_sums
-from ._learn_matrices import Matrix, matrices
-from ._phrases import escape
-from ._plots.style import CUT, SEQUENTIAL, axis, figure, hatched
+from ..plots.style import CUT, SEQUENTIAL, axis, figure, hatched
+from ..shell.frame import QUIET, guarded
+from ..shell.phrases import escape
+from ..shell.plotly_host import PlotlyHost
+from .formulas import ELEMENTS, FOUR, LINEARS, STRUCTURES, Change, Facts, channel_scores, sheet, structure_sums
+from .matrices import Matrix, matrices
 
 ABOUT = """
 A criterion scores every **weight**; the scores are **summed** over each slice of a group; the **largest** sum is the

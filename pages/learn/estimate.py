@@ -13,10 +13,10 @@ import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
-from ._frame import QUIET
-from ._host import PlotlyHost
-from ._plans import html_table
-from ._plots.style import GREY, SEQUENTIAL, axis, figure
+from ..plots.style import GREY, SEQUENTIAL, axis, figure
+from ..shell.frame import QUIET
+from ..shell.phrases import html_table
+from ..shell.plotly_host import PlotlyHost
 
 A = np.array([[2.0, 1.0], [1.0, 2.0]])
 WEIGHTS = np.array([1.0, -0.9])

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from minillm.groups import CHANNELS
-from minillm.overlap import overlap
-from minillm.plan import make_plan
+from minillm.families.groups import CHANNELS
+from minillm.plan.overlap import overlap
+from minillm.plan.plan import make_plan
 
-from ._models import BYTES
-from ._sample import sample_record, sample_scores
+from ..views.model import BYTES
+from ..views.sample_run import sample_record, sample_scores
 
 
 def ranks_of(name: str, layer: int) -> np.ndarray:

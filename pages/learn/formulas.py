@@ -11,7 +11,7 @@ import numpy as np
 
 from minillm.criteria import CRITERIA
 from minillm.families import FAMILIES
-from minillm.groups import CHANNELS, BlockGroups
+from minillm.families.groups import CHANNELS, BlockGroups
 
 FOUR, TOKENS, DAMPING = 4, 12, 0.01
 STRUCTURES = FAMILIES["opt"].of_kind(CHANNELS)

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ._phrases import escape
+from ..shell.phrases import escape
 
 WORDS: dict[str, str] = {
     "family": "Architectures built alike (LLaMA-like, BLOOM, OPT): a description of where heads and channels live.",

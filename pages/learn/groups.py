@@ -14,15 +14,14 @@ import plotly.graph_objects as go
 
 from minillm.families import FAMILIES
 from minillm.families.base import Family
-from minillm.groups import CHANNELS, HEADS, BlockGroups, Structure
+from minillm.families.groups import CHANNELS, HEADS, BlockGroups, Structure
 
-from ._frame import QUIET, guarded
-from ._host import PlotlyHost
-from ._learn_matrices import Matrix, matrices
-from ._phrases import escape
-from ._plans import html_table
-from ._plots import blocks_in_words
-from ._plots.style import CUT
+from ..plots import blocks_in_words
+from ..plots.style import CUT
+from ..shell.frame import QUIET, guarded
+from ..shell.phrases import escape, html_table
+from ..shell.plotly_host import PlotlyHost
+from .matrices import Matrix, matrices
 
 WIDTH, HEAD_DIM, CHANNEL_COUNT = 8, 2, 12
 """The drawn block: hidden states of 8 numbers, heads of 2, an FFN of 12 channels."""

@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.sample import BUNDLED
-from minillm.store import Store
+from minillm.store.as_folder import BUNDLED
+from minillm.store.store import Store
 
-from ._frame import ACT, QUIET, guarded
-from ._learn_questions import QUESTIONS, Question
-from ._phrases import escape
-from ._sample import OPEN, open_sample
+from ..shell.frame import ACT, QUIET, guarded
+from ..shell.phrases import escape
+from ..views.sample_run import OPEN, open_sample
+from .questions import QUESTIONS, Question
 
 ABOUT = """
 Ten steps through a finished run: the embedded model, scored under every criterion, cut and recovered. Each step opens a

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ._plots.style import CUT, SIZE, figure
+from ..plots.style import CUT, SIZE, figure
 
 GAP = 2.5
 """Cells between two matrices of a line."""

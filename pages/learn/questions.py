@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minillm.plan import make_plan
+from minillm.plan.plan import make_plan
 
-from ._address import link
-from ._learn_facts import agreement, described, in_some_order, percent, perplexities, ranks_of, shares_with, total_peak
-from ._sample import sample_record, sample_scores
+from ..shell.address import link
+from ..views.sample_run import sample_record, sample_scores
+from .facts import agreement, described, in_some_order, percent, perplexities, ranks_of, shares_with, total_peak
 
 RATIO, HIGH = 0.2, 0.5
 PAPER_FACTOR = 1.8

@@ -1,8 +1,8 @@
 """What a walk is: a small model step by step, and what is in memory at each step.
 
-The amounts are not drawn by hand: they are the forecast of `minillm.forecast`, which a test holds against measured
-peaks, for the first blocks of the embedded model. Only how block inputs pile up on the way forward, and go again one
-by one on the way back, is spelled out here.
+The amounts are not drawn by hand: they are the forecast of `minillm.criteria.forecast`, which a test holds against
+measured peaks, for the first blocks of the embedded model. Only how block inputs pile up on the way forward, and go
+again one by one on the way back, is spelled out here.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.catalogue import EMBEDDED, MODELS
 from minillm.criteria import BACKPROP, CRITERIA
-from minillm.forecast import FLOAT32, Parts, forecast
+from minillm.criteria.forecast import FLOAT32, Parts, forecast
+from minillm.recipes.models import EMBEDDED, MODELS
 
-from ._frame import QUIET
-from ._host import PlotlyHost
-from ._plots import in_bytes
-from ._plots.style import CUT, axis, byte_unit, figure, hatched
+from ..plots import in_bytes
+from ..plots.style import CUT, axis, byte_unit, figure, hatched
+from ..shell.frame import QUIET
+from ..shell.plotly_host import PlotlyHost
 
 BLOCKS = 4
 SHOWN = ("wanda", "fms-zo", "fms-bp")

@@ -1,6 +1,6 @@
 """Figures: pure functions from data to a plotly figure. No page, no model, no tensor library.
 
-`as_json` makes of a figure what `pages._host.PlotlyHost` shows; `CAPTIONS` says what to look for in each.
+`as_json` makes of a figure what `pages.shell.plotly_host.PlotlyHost` shows; `CAPTIONS` says what to look for in each.
 """
 
 import plotly.graph_objects as go

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.methods import METHODS
-from minillm.plan import Plan
-from minillm.sensitivity import FISHER, MASKING, Sensitivity
+from minillm.plan.methods import METHODS
+from minillm.plan.plan import Plan
+from minillm.plan.sensitivity import FISHER, MASKING, Sensitivity
 
 from .style import KIND_COLOURS, VARIANTS, axis, block_axis, figure, remark, share_axis
 

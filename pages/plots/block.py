@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from minillm.groups import HEADS
-from minillm.plan import Plan
-from minillm.scores import Scores
+from minillm.families.groups import HEADS
+from minillm.plan.plan import Plan
+from minillm.plan.scores import Scores
 
 from .style import CUT, GREY, axis, figure, look_of, remark, score_axis
 

@@ -3,9 +3,9 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.groups import CHANNELS, HEADS, KINDS
-from minillm.plan import Plan
-from minillm.scores import Scores
+from minillm.families.groups import CHANNELS, HEADS, KINDS
+from minillm.plan.plan import Plan
+from minillm.plan.scores import Scores
 
 from .captions import CAPTIONS
 from .style import CUT, KIND_COLOURS, axis, block_axis, blocks_in_words, colour_bar, figure, share_axis

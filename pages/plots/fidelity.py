@@ -1,6 +1,7 @@
 """How near estimated gradients come to the exact one: against the number of directions, and setting by setting.
 
-Both pictures are drawn from `minillm.fidelity.over_seeds`: a mark is the median over seeds, a band or bar its range.
+Both pictures are drawn from `minillm.plan.fidelity.over_seeds`: a mark is the median over seeds, a band or bar its
+range.
 """
 
 from collections.abc import Mapping
@@ -9,9 +10,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from minillm.fidelity import CONTROL, EXACT, NOISE, WANDA
+from minillm.criteria.base import Look
+from minillm.plan.fidelity import CONTROL, EXACT, NOISE, WANDA
 
-from .style import GREY, LOOKS, Look, axis, figure, remark, share_axis
+from .style import GREY, LOOKS, axis, figure, remark, share_axis
 
 SETTINGS: dict[str, Look] = {
     "fms-zo": LOOKS["fms-zo"],

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from minillm.groups import HEADS
+from minillm.criteria.base import Look
+from minillm.families.groups import HEADS
 
 from .captions import CAPTIONS
 from .reading import FEW
-from .style import GREY, SEQUENTIAL, Look, axis, block_axis, figure, looks, remark, share_axis
+from .style import GREY, SEQUENTIAL, axis, block_axis, figure, looks, remark, share_axis
 
 PER_CENT = {"colorscale": SEQUENTIAL, "zmin": 0, "zmax": 100, "showscale": False, "xgap": 2, "ygap": 2}
 """Cells that carry their number need no colour bar."""
@@ -130,7 +131,7 @@ def _mean(table: pd.DataFrame) -> str:
 
 
 def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None, of: str = "pruned") -> go.Figure:
-    """Every criterion with every other (`minillm.overlap.matrix`): mean share over the blocks, rows are the reference.
+    """Every criterion with every other (`minillm.plan.overlap.matrix`): mean share over the blocks, rows the reference.
 
     chance: the share (0 to 1) that two random choices would have; written below. of: "pruned" or "kept".
     """

@@ -3,8 +3,8 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.plan import Plan
-from minillm.scores import Scores
+from minillm.plan.plan import Plan
+from minillm.plan.scores import Scores
 
 from .style import CHIP, axis, colour_bar, figure, remark
 

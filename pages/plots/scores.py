@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.groups import HEADS
-from minillm.plan import Plan
-from minillm.scores import Scores
+from minillm.criteria.base import Look
+from minillm.families.groups import HEADS
+from minillm.plan.plan import Plan
+from minillm.plan.scores import Scores
 
 from .captions import CAPTIONS
-from .style import CUT, Look, axis, block_axis, colour_bar, figure, look_of, remark, score_axis
+from .style import CUT, axis, block_axis, colour_bar, figure, look_of, remark, score_axis
 
 QUANTILES = (5, 25, 50, 75, 95)
 COLUMNS = 256

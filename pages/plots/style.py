@@ -1,7 +1,8 @@
 """What all figures share: one look a criterion, units, axes that work on light and on dark, the small template.
 
 The one idea: a figure carries data and meaning, never a theme. Backgrounds are transparent, grids are half-transparent
-grey, and the colour of letters is left open: the host (`pages/_host.py`) sets it, or whoever exports the figure.
+grey, and the colour of letters is left open: the host (`pages/shell/plotly_host.py`) sets it, or whoever exports the
+figure.
 """
 
 from collections.abc import Iterable

@@ -5,22 +5,24 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.errors import BadInput, MiniLLMError
-from minillm.presets import find_cut, find_recovery
-from minillm.recipe import EvaluateRequest, PruneRequest, RecoverRequest
-from minillm.run_allocations import allocations
-from minillm.store import Store
+from minillm.jobs.submit import submit
+from minillm.recipes.presets import find_cut, find_recovery
+from minillm.recipes.recipe import EvaluateRequest, PruneRequest, RecoverRequest
+from minillm.store.allocations import allocations
+from minillm.store.store import Store
 
-from . import _jobs, _pruning
-from ._address import link, number, remembered
-from ._controls import takes
-from ._frame import QUIET, Context, Shell, frame
-from ._phrases import escape
-from ._prune_form import MEASURED, MOST, STANDARD, TRAINED, Page, layout
-from ._pruning import SAME, UNIFORM, Cut
-from ._variants import curve, curve_in_words, curve_points, groups_of, variants_table
-from ._zeros import begin_sparsify, usable
+from ..shell import job_panel
+from ..shell.address import link, number, remembered
+from ..shell.controls import takes
+from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
+from ..shell.frame import QUIET, Context, Shell, frame
+from ..shell.phrases import escape
+from ..views import cut as cut_view
+from ..views.cut import Cut
+from ..views.variants import curve, curve_in_words, curve_points, groups_of, variants_table
+from .form import MEASURED, TRAINED, Page, layout
+from .zeros import begin_sparsify, usable
 
 TITLE = "Prune & recover"
 CHOSEN = ("variant", "preset")
@@ -69,7 +71,7 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
     taken = page.way.input(way_of, page.way, chosen, **QUIET)
     remembered(taken.then(partial(_previewed, store), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
-    text.input(partial(_pruning.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
+    text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     zeros, preset = page.zeros, page.recover["preset"]
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
     preset.input(recovery_of, preset, _settings(page), **QUIET)
@@ -93,7 +95,7 @@ def _settings(page: Page) -> list[Any]:
     return [control for name, control in page.recover.items() if name not in CHOSEN]
 
 
-def _panels(page: Page) -> list[_jobs.Panel]:
+def _panels(page: Page) -> list[job_panel.Panel]:
     return [page.pruning, page.sparsifying, page.measuring, page.recovering]
 
 
@@ -106,9 +108,9 @@ def _jobs_shown(store: Store, page: Page, run_id: str) -> list[Any]:
     """Values for `_live_outputs`: the panels, the table of variants, the learning curve."""
     found: list[Any] = []
     for panel in _panels(page):
-        job: Any = _jobs.current(store, run_id, panel.kind)
-        found += panel.show(job, _pruning.rows(job, store.events(job.id)) if job else "")
-    recovery = _jobs.current(store, run_id, "recover")
+        job: Any = job_panel.current(store, run_id, panel.kind)
+        found += panel.show(job, cut_view.rows(job, store.events(job.id)) if job else "")
+    recovery = job_panel.current(store, run_id, "recover")
     points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
     several = gr.Button(interactive=len(store.variants(run_id)) > 1)
     said = f"<p>{escape(curve_in_words(points, live))}</p>"
@@ -136,13 +138,13 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
     state = _state(store, run_id)
     if not run_id or groups_of(store, run_id) is None:
         there = link("model", run=run_id)
-        notice = f'<p class="notice">{_pruning.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
+        notice = f'<p class="notice">{cut_view.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
         return [state, notice if run_id else "", *[gr.skip() for _ in range(11)]]
     criterion, channels, ratio, blocks, allocation, variant, text = values
-    choices = _pruning.criteria_choices(store, run_id)
-    criterion = _pruning.first_choice(store, run_id, criterion)
+    choices = cut_view.criteria_choices(store, run_id)
+    criterion = cut_view.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
-    ways = _pruning.allocation_choices(store, run_id)
+    ways = cut_view.allocation_choices(store, run_id)
     allocation = allocation if allocation in [name for _, name in ways] else UNIFORM
     made = [v.name for v in store.variants(run_id) if v.parent and v.kind != "sparse"]
     variant = variant if variant in made else _newest_pruned(store, run_id)
@@ -156,7 +158,7 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
         gr.Dropdown(choices=ways, value=allocation),
         *_previewed(store, run_id, criterion, channels, ratio, blocks, allocation),
         gr.Dropdown(choices=made, value=variant),
-        _pruning.warning(store, run_id, text),
+        cut_view.warning(store, run_id, text),
     ]
 
 
@@ -167,7 +169,7 @@ def _previewed(
     if not run_id:
         return [gr.skip() for _ in range(4)]
     try:
-        return _pruning.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
+        return cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
     except MiniLLMError as fault:
         return [f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>', gr.skip(), gr.skip(), gr.skip()]
 
@@ -194,7 +196,7 @@ def begin_prune(
     """Cut a run's model and measure perplexity before and after; returns the job's number. Scores that are missing are
     made first."""
     cut = Cut(criterion, channels_from, ratio, blocks, allocation)
-    return jobs.submit(store, run_id, _pruning.prune_request(store, run_id, cut, **how))
+    return submit(store, run_id, cut_view.prune_request(store, run_id, cut, **how))
 
 
 @takes((PruneRequest, MEASURED))
@@ -204,8 +206,8 @@ def begin_evaluate(store: Store, run_id: str, **given: Any) -> int:
     names = tuple(variant.name for variant in store.variants(run_id) if store.at_hand(run_id, variant.name))
     if not given["evaluate_text"]:
         raise BadInput("No evaluation text is chosen; choose one under “Perplexity before and after”.")
-    how = {name.removeprefix("evaluate_"): value for name, value in {**given, **_pruning.measuring(given)}.items()}
-    return jobs.submit(store, run_id, EvaluateRequest.from_json({"variants": names, **how}))
+    how = {name.removeprefix("evaluate_"): value for name, value in {**given, **cut_view.measuring(given)}.items()}
+    return submit(store, run_id, EvaluateRequest.from_json({"variants": names, **how}))
 
 
 @takes((RecoverRequest, ("variant", *TRAINED)))
@@ -214,4 +216,4 @@ def begin_recover(store: Store, run_id: str, **given: Any) -> int:
     far."""
     if not given["variant"]:
         raise BadInput("No variant is chosen; prune the model first, then choose what is to be recovered.")
-    return jobs.submit(store, run_id, RecoverRequest.from_json(given))
+    return submit(store, run_id, RecoverRequest.from_json(given))

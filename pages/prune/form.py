@@ -5,17 +5,17 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.presets import CUTS, RECOVERIES
-from minillm.recipe import PruneRequest, RecoverRequest
-from minillm.text import TEXTS
+from minillm.recipes.presets import CUTS, RECOVERIES
+from minillm.recipes.recipe import PruneRequest, RecoverRequest
+from minillm.recipes.texts import TEXTS
 
-from . import _jobs, _zeros
-from ._controls import control, controls, fields_of, in_rows
-from ._host import PlotlyHost
-from ._plots import CAPTIONS
-from ._pruning import SAME, UNIFORM
+from ..plots import CAPTIONS
+from ..shell import job_panel
+from ..shell.controls import control, controls, fields_of, in_rows
+from ..shell.cut_controls import UNIFORM, cut_controls
+from ..shell.plotly_host import PlotlyHost
+from .zeros import lay_out_zeros
 
-MOST, STANDARD = 0.6, 0.2
 TRAINED = (
     *("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed"),
     *("accumulate", "warmup", "held_out"),
@@ -65,16 +65,16 @@ class Page:
     evaluate: dict[str, Any]
     prune: gr.Button
     preview: list[Any]
-    pruning: _jobs.Panel
+    pruning: job_panel.Panel
     zeros: dict[str, Any]
     sparsify: gr.Button
-    sparsifying: _jobs.Panel
+    sparsifying: job_panel.Panel
     variants: gr.HTML
     measure: gr.Button
-    measuring: _jobs.Panel
+    measuring: job_panel.Panel
     recover: dict[str, Any]
     start: gr.Button
-    recovering: _jobs.Panel
+    recovering: job_panel.Panel
     curve: list[Any]
 
 
@@ -103,7 +103,7 @@ def _cut_part() -> dict[str, Any]:
             prune = gr.Button("Prune", variant="primary", elem_id="prune")
         with gr.Column(scale=3, min_width=320):
             preview = _preview()
-            pruning = _jobs.panel("prune")
+            pruning = job_panel.panel("prune")
     return {"way": way, "cut": cut, "evaluate": evaluate, "prune": prune, "preview": preview, "pruning": pruning}
 
 
@@ -115,15 +115,15 @@ def _way_control() -> gr.Radio:
 
 
 def _zeros_part() -> dict[str, Any]:
-    zeros, button = _zeros.lay_out_zeros()
-    return {"zeros": zeros, "sparsify": button, "sparsifying": _jobs.panel("sparsify")}
+    zeros, button = lay_out_zeros()
+    return {"zeros": zeros, "sparsify": button, "sparsifying": job_panel.panel("sparsify")}
 
 
 def _variants_part() -> dict[str, Any]:
     variants = gr.HTML(elem_id="variants", css_template=TABLES)
     with gr.Row():
         measure = gr.Button("Measure perplexity of every variant", elem_id="measure", size="sm", scale=0, min_width=300)
-    return {"variants": variants, "measure": measure, "measuring": _jobs.panel("evaluate")}
+    return {"variants": variants, "measure": measure, "measuring": job_panel.panel("evaluate")}
 
 
 def _recover_part() -> dict[str, Any]:
@@ -132,20 +132,8 @@ def _recover_part() -> dict[str, Any]:
             recover = _recover_controls()
             start = gr.Button("Recover", variant="primary", elem_id="recover")
         with gr.Column(scale=3, min_width=320):
-            shown, recovering = _recover_pictures(), _jobs.panel("recover")
+            shown, recovering = _recover_pictures(), job_panel.panel("recover")
     return {"recover": recover, "start": start, "recovering": recovering, "curve": shown}
-
-
-def cut_controls(page: str) -> dict[str, Any]:
-    """Lay out what any cut needs: criterion, channels, ratio, blocks. page: what their element ids begin with."""
-    criterion, channels, ratio, blocks = fields_of(PruneRequest, ("criterion", "channels_from", "ratio", "layers"))
-    same = [("the same", SAME)]
-    return {
-        "criterion": control(criterion, page, kind=gr.Dropdown, choices=[], value=None),
-        "channels": control(channels, page, kind=gr.Dropdown, choices=same, value=SAME, elem_id=f"{page}-channels"),
-        "ratio": control(ratio, page, kind=gr.Slider, minimum=0, maximum=MOST, step=0.01, value=STANDARD),
-        "blocks": control(blocks, page, value="", elem_id=f"{page}-blocks"),
-    }
 
 
 def _evaluate_controls() -> dict[str, Any]:

@@ -4,14 +4,14 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.criteria import CRITERIA
-from minillm.patterns import LEVELS, MASKING
-from minillm.recipe import SparsifyRequest
-from minillm.store import Store
+from minillm.jobs.submit import submit
+from minillm.plan.patterns import LEVELS, MASKING
+from minillm.recipes.recipe import SparsifyRequest
+from minillm.store.store import Store
 
-from ._controls import control, fields_of, takes
-from ._pruning import measuring
+from ..shell.controls import control, fields_of, takes
+from ..views.cut import measuring
 
 ABOUT = """
 Of every M consecutive input features of an output row, N weights stay and the others become **zeros**: the model is as
@@ -60,4 +60,4 @@ def begin_sparsify(store: Store, run_id: str, **given: Any) -> int:
     """Put zeros into a run's model in an N:M pattern and measure perplexity before and after; returns the job's
     number."""
     asked = given | measuring(given) | {"pattern": given["pattern"] or ""}
-    return jobs.submit(store, run_id, SparsifyRequest.from_json(asked))
+    return submit(store, run_id, SparsifyRequest.from_json(asked))

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from minillm.paths import written_whole
-from minillm.store import Run, Store
-from minillm.tables import versions
+from minillm.paths import ASSETS, written_whole
+from minillm.store.records import Run
+from minillm.store.store import Store
+from minillm.versions import versions
 
-from ._generation_views import STYLE as TEXTS_STYLE
-from ._host import ASSETS, HOST_JS, PLOTLY_JS, STYLE, figure_html
-from ._phrases import escape
-from ._pictures import Picture
-from ._plans import html_table
-from ._plots import as_json
-from ._report_sections import Section, sections, settings
+from ..plots import as_json
+from ..shell.phrases import escape, html_table
+from ..shell.plotly_host import HOST_JS, PLOTLY_JS, STYLE, figure_html
+from ..views.generations_html import STYLE as TEXTS_STYLE
+from ..views.picture import Picture
+from .sections import Section, sections, settings
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 

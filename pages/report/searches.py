@@ -1,30 +1,31 @@
 """Two sections of a report: what the gradient adds, and the search for how much each block gives up."""
 
-from minillm.groups import KINDS
-from minillm.run_allocations import sensitivities
-from minillm.store import Run, Store
+from minillm.families.groups import KINDS
+from minillm.store.allocations import sensitivities
+from minillm.store.records import Run
+from minillm.store.store import Store
 
-from . import _gradient
-from ._allocating import plan_shown, search_of
-from ._phrases import escape
-from ._pictures import Picture
-from ._plots import CAPTIONS, plan_bars, search_curve, sensitivity_panels
-from ._variants import groups_of
+from ..plots import CAPTIONS, plan_bars, search_curve, sensitivity_panels
+from ..shell.phrases import escape
+from ..views import fidelity
+from ..views.allocations import plan_shown, search_of
+from ..views.picture import Picture
+from ..views.variants import groups_of
 
 
 def gradient_added(store: Store, run: Run) -> list[Picture | str]:
     """How near estimated gradients come to the exact one, channels and heads; empty where nobody measured it."""
-    found = _gradient.findings(store, run.id)
+    found = fidelity.findings(store, run.id)
     if found is None:
         return []
     parts: list[Picture | str] = [f"<p><small>Measured on {escape(found.how)}.</small></p>"]
     for kind in reversed(KINDS):
-        parts.append(f"<h3>{kind.capitalize()}</h3>{_gradient.said(found, kind, _gradient.STANDARD)}")
+        parts.append(f"<h3>{kind.capitalize()}</h3>{fidelity.said(found, kind, fidelity.STANDARD)}")
         for name, title, draw in (
-            ("lines", "Fidelity against directions", _gradient.lines),
-            ("dots", "Who cuts the same groups", _gradient.dots),
+            ("lines", "Fidelity against directions", fidelity.lines),
+            ("dots", "Who cuts the same groups", fidelity.dots),
         ):
-            figure = draw(found, kind, _gradient.STANDARD)
+            figure = draw(found, kind, fidelity.STANDARD)
             parts.append(Picture(f"{title}: {kind}", CAPTIONS[f"fidelity_{name}"], figure))
     return parts
 

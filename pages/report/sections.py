@@ -5,21 +5,22 @@ from contextlib import suppress
 from typing import Any
 
 from minillm.errors import BadInput, MiniLLMError
-from minillm.groups import KINDS
-from minillm.repeat import as_commands, as_python, course
-from minillm.store import Run, Store
-from minillm.tables import RATIO
+from minillm.families.groups import KINDS
+from minillm.store.as_code import as_commands, as_python, course
+from minillm.store.as_tables import RATIO
+from minillm.store.records import Run
+from minillm.store.store import Store
 
-from . import _scoring
-from ._compare import REFERENCE, compare, in_order, lines, pairs, reading
-from ._generation_views import as_html
-from ._generations import exhibits
-from ._phrases import escape, seconds, size
-from ._pictures import Picture
-from ._plans import html_table, in_a_sentence, really_cut
-from ._plots import CAPTIONS, kept_map, memory_timeline, plan_bars, recovery_curve
-from ._report_searches import allocation_found, gradient_added
-from ._variants import variants_table
+from ..plots import CAPTIONS, kept_map, memory_timeline, plan_bars, recovery_curve
+from ..shell.phrases import escape, html_table, seconds, size
+from ..views import scores as scores_view
+from ..views.comparison import REFERENCE, compare, in_order, lines, pairs, reading
+from ..views.generations import exhibits
+from ..views.generations_html import as_html
+from ..views.picture import Picture
+from ..views.plans import in_a_sentence, really_cut
+from ..views.variants import variants_table
+from .searches import allocation_found, gradient_added
 
 Section = tuple[str, list["Picture | str"]]
 """A heading, and what stands below it: pictures, or HTML."""
@@ -37,7 +38,7 @@ def settings(store: Store, run: Run) -> list[tuple[str, str]]:
 
 def sections(store: Store, run: Run) -> Iterator[Section]:
     """All there is to show, in the order of the app's pages."""
-    look = _scoring.board(store, run.id)
+    look = scores_view.board(store, run.id)
     labels = in_order(look.scores)
     yield "Numbers", _numbers(store, run, look)
     yield "Scores by block", _bands(look, labels)
@@ -55,7 +56,7 @@ def sections(store: Store, run: Run) -> Iterator[Section]:
         yield "The same run again", [f"<h3>{name}</h3><pre>{escape(text)}</pre>" for name, text in shown]
 
 
-def _numbers(store: Store, run: Run, look: _scoring.Board) -> list[Picture | str]:
+def _numbers(store: Store, run: Run, look: scores_view.Board) -> list[Picture | str]:
     if not look.scores and not store.results(run.id):
         return []
     parts: list[Picture | str] = [variants_table(store, run.id)]
@@ -67,17 +68,19 @@ def _numbers(store: Store, run: Run, look: _scoring.Board) -> list[Picture | str
     return parts
 
 
-def _bands(look: _scoring.Board, labels: list[str]) -> list[Picture | str]:
+def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
     found: list[Picture | str] = []
     for label in labels:
-        for kind, name in _scoring.KINDS:
-            figure = _scoring.bands(look, label, kind)
+        for kind, name in scores_view.KINDS:
+            figure = scores_view.bands(look, label, kind)
             if figure is not None:
-                found.append(Picture(f"{_scoring.shown_name(label)}: {name.lower()}", CAPTIONS["score_bands"], figure))
+                found.append(
+                    Picture(f"{scores_view.shown_name(label)}: {name.lower()}", CAPTIONS["score_bands"], figure)
+                )
     return found
 
 
-def _overlaps(store: Store, run: Run, look: _scoring.Board, labels: list[str]) -> list[Picture | str]:
+def _overlaps(store: Store, run: Run, look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
     """Overlap at the ratio the run was first cut at, else at the usual one."""
     if len(labels) < 2:
         return []
@@ -97,8 +100,8 @@ def _overlaps(store: Store, run: Run, look: _scoring.Board, labels: list[str]) -
     return [*parts, "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in said if one) + "</ul>"]
 
 
-def _memory(look: _scoring.Board, labels: list[str]) -> list[Picture | str]:
-    peaks = _scoring.peaks(look)
+def _memory(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
+    peaks = scores_view.peaks(look)
     if peaks is None:
         return []
     found: list[Picture | str] = [Picture("Peak memory by criterion (Figure 1)", CAPTIONS["peak_bars"], peaks)]
@@ -106,7 +109,7 @@ def _memory(look: _scoring.Board, labels: list[str]) -> list[Picture | str]:
         scores = look.scores[label]
         if scores.timeline:
             figure = memory_timeline(scores.timeline, [(t, b) for t, b in scores.samples], None, label)
-            name = f"Memory while scoring: {_scoring.shown_name(label)}"
+            name = f"Memory while scoring: {scores_view.shown_name(label)}"
             found.append(Picture(name, CAPTIONS["memory_timeline"], figure))
     return found
 

@@ -5,21 +5,21 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import storage
 from minillm.errors import BadInput
-from minillm.repeat import as_commands, as_python, course
-from minillm.store import Store
+from minillm.store import disk_space
+from minillm.store.as_code import as_commands, as_python, course
+from minillm.store.store import Store
 
-from ._address import remembered
-from ._clipboard import copied
-from ._drawers import drawer
-from ._frame import ACT, QUIET, Context, frame, guarded
-from ._host import PlotlyHost
-from ._phrases import escape, size
-from ._plots import CAPTIONS
-from ._run_files import wire_files
-from ._runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
-from ._runs_form import One, Room, lay_out_one, lay_out_question, lay_out_room
+from ..plots import CAPTIONS
+from ..shell.address import remembered
+from ..shell.clipboard import copied
+from ..shell.drawers import drawer
+from ..shell.frame import ACT, QUIET, Context, frame, guarded
+from ..shell.phrases import escape, size
+from ..shell.plotly_host import PlotlyHost
+from ..views.runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
+from .files import wire_files
+from .form import One, Room, lay_out_one, lay_out_question, lay_out_room
 
 TITLE = "Runs"
 MOST = 100
@@ -126,7 +126,7 @@ def wire_room(store: Store, room: Room, again: dict[str, Any]) -> None:
 def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
     """The search that the address names, the table it gives, and the bound in GB."""
     words = options.get("find", "")
-    return ["opened", words, listing(store, words), round(storage.bound(store) / 1e9, 3)]
+    return ["opened", words, listing(store, words), round(disk_space.bound(store) / 1e9, 3)]
 
 
 def looked(store: Store, run_id: str, opened: str, words: str) -> Any:
@@ -187,17 +187,17 @@ def delete_run(store: Store, run_id: str) -> None:
 
 def room_taken(store: Store) -> list[Any]:
     """Values for `Room.outputs`: what runs take, and whether something is offered to be dropped."""
-    return [storage_in_words(store), gr.Button(visible=bool(storage.offered(store)))]
+    return [storage_in_words(store), gr.Button(visible=bool(disk_space.offered(store)))]
 
 
 def set_bound(store: Store, gigabytes: float) -> None:
     """Change the size above which the Runs page warns, in GB (10⁹ bytes)."""
-    storage.set_bound(store, gigabytes)
+    disk_space.set_bound(store, gigabytes)
 
 
 def drop_weights(store: Store) -> None:
     """Drop weights that can be rebuilt, the oldest first, until all runs fit below the bound. No result is lost."""
-    chosen = storage.offered(store)
+    chosen = disk_space.offered(store)
     if not chosen:
         raise BadInput("Runs take no more than the bound; nothing needs to be dropped.")
-    gr.Info(f"{size(storage.drop(store, chosen))} freed; these weights are made again where they are needed.")
+    gr.Info(f"{size(disk_space.drop(store, chosen))} freed; these weights are made again where they are needed.")

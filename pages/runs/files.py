@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 import gradio as gr
 
 from minillm.errors import BadInput
-from minillm.store import Store
-from minillm.tables import write_zip
+from minillm.store.as_tables import write_zip
+from minillm.store.store import Store
 
-from ._address import fetched
-from ._frame import ACT, guarded
-from ._plots import as_json
-from ._report import pictures, report, write_report
-from ._runs_form import One
+from ..plots import as_json
+from ..report.report import pictures, report, write_report
+from ..shell.address import fetched
+from ..shell.frame import ACT, guarded
+from .form import One
 
 DRAW = """
 async (run, figures) => {

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import storage
+from minillm.store import disk_space
 
 SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 170}
 
@@ -78,7 +78,7 @@ def lay_out_room() -> Room:
     gr.Markdown("## Storage")
     told = gr.HTML(elem_id="storage")
     with gr.Row():
-        bound = gr.Number(label="Warn above (GB)", minimum=storage.LEAST, elem_id="storage-bound", scale=0)
+        bound = gr.Number(label="Warn above (GB)", minimum=disk_space.LEAST, elem_id="storage-bound", scale=0)
         change = gr.Button("Set", elem_id="set-bound", **{**SMALL, "min_width": 90})
         drop = gr.Button("Drop these weights", variant="stop", visible=False, elem_id="drop-weights", **SMALL)
     return Room(told, bound, change, drop)

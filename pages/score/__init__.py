@@ -7,14 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.store import Store
+from minillm.store.store import Store
 
-from . import _jobs, _score_form, _scoring
-from ._address import choice, number, remembered
-from ._drawers import drawer
-from ._frame import ACT, QUIET, Context, Shell, frame, guarded
-from ._host import PlotlyHost
-from ._plots import CAPTIONS
+from ..plots import CAPTIONS
+from ..shell import job_panel
+from ..shell.address import choice, number, remembered
+from ..shell.drawers import drawer
+from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..shell.plotly_host import PlotlyHost
+from ..views import scores as scores_view
+from . import form as form_part
 
 TITLE = "Score"
 MOST, STANDARD = 0.6, 0.2
@@ -84,21 +86,21 @@ def build(ctx: Context) -> None:
         gr.Markdown("# Score", elem_id="score-title")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                form = _score_form.lay_out_form()
+                form = form_part.lay_out_form()
             with gr.Column(scale=5, min_width=320):
-                panel = _jobs.panel("score")
+                panel = job_panel.panel("score")
                 pictures = lay_out_pictures()
         drawer("score")
 
         asked = [form.criteria, form.together, *form.recipe.values()]
-        shell.opens(partial(_score_form.arrive, ctx.store), asked, form.button)
+        shell.opens(partial(form_part.arrive, ctx.store), asked, form.button)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(looked, ctx.store), pictures.outputs, [pictures.opened, *pictures.inputs])
         shell.opens(partial(view_in_address, ctx.store), pictures.restored)
-        shell.starts(form.button.click, partial(_score_form.begin, ctx), form.inputs, api_name="score")
+        shell.starts(form.button.click, partial(form_part.begin, ctx), form.inputs, api_name="score")
         shell.runs_again(panel)
         wire_pictures(shell, pictures)
-        keep = guarded(partial(_score_form.kept_upload, ctx.store))
+        keep = guarded(partial(form_part.kept_upload, ctx.store))
         form.upload.upload(keep, form.upload, form.recipe["text"], api_name="upload_text", **ACT)
 
 
@@ -107,7 +109,7 @@ def lay_out_pictures() -> Pictures:
     opened, picked, view = (gr.Textbox(text, visible=False) for text in ("", "", "bands"))
     with gr.Row(elem_id="shown-of"):
         criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
-        kinds = [(label, name) for name, label in _scoring.KINDS]
+        kinds = [(label, name) for name, label in scores_view.KINDS]
         kind = gr.Radio(kinds, value=kinds[0][1], label="Groups", elem_id="shown-kind", scale=1, min_width=240)
     with gr.Row():
         label = "Ratio at which they would be cut"
@@ -154,7 +156,7 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
 
     def facts(run_id: str, kind: str, block: float, event: gr.EventData) -> str:
         group = event.customdata[0] if isinstance(event.customdata, list) else event.customdata
-        return _scoring.group_facts(shell.ctx.store.scores(run_id), int(block), kind, int(group))
+        return scores_view.group_facts(shell.ctx.store.scores(run_id), int(block), kind, int(group))
 
     on.hosts["block"].select(guarded(facts), [shell.run, on.kind, on.block], on.group, api_visibility="private", **ACT)
 
@@ -169,10 +171,10 @@ def row_of(event: gr.EventData) -> list[Any]:
     return [round(float(event.y)), "block", gr.Tabs(selected="block")]
 
 
-def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
     """The job panel: a row for each criterion."""
-    look = _scoring.board(store, run_id)
-    rows = _jobs.table(look.rows, "criterion") if look.rows else ""
+    look = scores_view.board(store, run_id)
+    rows = job_panel.table(look.rows, "criterion") if look.rows else ""
     return panel.show(look.job, rows)
 
 
@@ -184,7 +186,7 @@ def looked(store: Store, run_id: str, opened: str, *values: Any) -> list[Any]:
 def view_in_address(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
     """Values for `Pictures.restored`: what the address says, as far as it can be read, and that drawn."""
     view = choice(options, "view", VIEWS, "bands")
-    kind = choice(options, "kind", [name for name, _ in _scoring.KINDS], _scoring.KINDS[0][0])
+    kind = choice(options, "kind", [name for name, _ in scores_view.KINDS], scores_view.KINDS[0][0])
     ratio, block = number(options, "ratio", STANDARD, 0.01, MOST), number(options, "block", 8, 0, 10_000)
     picked = options.get("criterion", "")
     criterion, _, *rest = draw(store, run_id, picked, view, kind, ratio, block)
@@ -196,20 +198,20 @@ def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: fl
     """Values for `Pictures.outputs`: the open view drawn, the others left as they are."""
     if not run_id:
         return [gr.skip()] * (4 + sum(map(len, PLOTS.values())))
-    look = _scoring.board(store, run_id)
+    look = scores_view.board(store, run_id)
     label, blocks = look.shown(picked) or "", look.known_blocks or 32
     layer, scores = min(int(block or 0), blocks - 1), look.scores.get(label)
-    plan, note = _scoring.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
-    note = _scoring.shared_walks(look) if view == "memory" else note
+    plan, note = scores_view.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
+    note = scores_view.shared_walks(look) if view == "memory" else note
     makers: dict[str, Callable[[], Any]] = {
-        "bands": lambda: _scoring.bands(look, label, kind),
-        "sorted": lambda: _scoring.in_order(look, label, kind, plan),
-        "kept": lambda: _scoring.kept(look, label, kind, plan),
-        "block": lambda: _scoring.one_block(look, label, kind, plan, layer),
-        "peaks": lambda: _scoring.peaks(look),
-        "timeline": lambda: _scoring.timeline(look, label),
+        "bands": lambda: scores_view.bands(look, label, kind),
+        "sorted": lambda: scores_view.in_order(look, label, kind, plan),
+        "kept": lambda: scores_view.kept(look, label, kind, plan),
+        "block": lambda: scores_view.one_block(look, label, kind, plan, layer),
+        "peaks": lambda: scores_view.peaks(look),
+        "timeline": lambda: scores_view.timeline(look, label),
     }
     drawn = [make() if name in PLOTS[view] else gr.skip() for name, make in makers.items()]
-    choices = [(_scoring.shown_name(one), one) for one in look.labels]
+    choices = [(scores_view.shown_name(one), one) for one in look.labels]
     sliders = [gr.Slider(visible=view in CUTTING), gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block")]
     return [gr.Radio(choices=choices, value=label or None), *sliders, note, *drawn]

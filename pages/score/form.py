@@ -12,20 +12,19 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.criteria import CRITERIA
+from minillm.criteria.settings import Settings
 from minillm.errors import BadInput
+from minillm.jobs.submit import submit
 from minillm.paths import written_whole
-from minillm.recipe import RunRecipe, ScoreRequest
-from minillm.settings import Settings
-from minillm.store import Store
-from minillm.text import TEXTS, check_path
-from minillm.texts import SUFFIXES, parse
+from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.texts import SUFFIXES, TEXTS, checked_text, parse
+from minillm.store.store import Store
 
-from . import _jobs
-from ._controls import control, fields_of, takes
-from ._frame import Context
-from ._phrases import escape
+from ..shell import job_panel
+from ..shell.controls import control, fields_of, takes
+from ..shell.frame import Context
+from ..shell.phrases import escape
 
 SETTINGS = tuple(one.name for one in fields(Settings) if one.name != "seed")
 """Settings of scoring that have a control, in the order in which `begin` takes them; the seed is the run's."""
@@ -112,7 +111,7 @@ def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
     if not run_id:
         return [gr.skip()] * 7
     recipe = store.run(run_id).recipe
-    job: Any = _jobs.current(store, run_id, "score")
+    job: Any = job_panel.current(store, run_id, "score")
     asked = [list(job.request.criteria), job.request.together] if job else [gr.skip(), gr.skip()]
     return [*asked, recipe.text, recipe.samples, recipe.length, recipe.gradient_samples, recipe.seed]
 
@@ -129,7 +128,7 @@ def begin(ctx: Context, run_id: str, **given: Any) -> int:
     )
     asked = {name: given[name] for name in READ} | {"text": checked_text(given["text"], ctx.confined)}
     wanted = RunRecipe.from_json({**ctx.store.run(run_id).recipe.to_json(), **asked})
-    return jobs.submit(ctx.store, run_for(ctx.store, run_id, wanted), request)
+    return submit(ctx.store, run_for(ctx.store, run_id, wanted), request)
 
 
 def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
@@ -150,17 +149,6 @@ def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
     if empty:
         store.delete_run(run_id)
     return made
-
-
-def checked_text(name: str, confined: bool) -> str:
-    """A text name, if it can mean something here; whether it is long enough is known once it is read.
-
-    Raises UnknownName, and BadInput for a file that is not there or may not be read.
-    """
-    source = parse(name or "")
-    if source.path is not None and not check_path(source.path, confined).is_file():
-        raise BadInput(f"There is no file {source.path}; upload it, or give the path of one on the app's machine.")
-    return source.name
 
 
 def kept_upload(store: Store, file: str) -> str:

@@ -16,22 +16,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.errors import BadInput, MiniLLMError
-from minillm.jobs import Supervisor
-from minillm.store import Job, Store
+from minillm.jobs.submit import start_again
+from minillm.jobs.supervisor import Supervisor
+from minillm.paths import ASSETS
+from minillm.store.records import Job
+from minillm.store.store import Store
 
-from . import _jobs
-from ._address import moves_of, remembers
-from ._clipboard import copies_address
-from ._title_bar import title_bar
+from . import job_panel
+from .address import moves_of, remembers
+from .clipboard import copies_address
+from .title_bar import title_bar
 
-STYLE = Path(__file__).parent.parent / "assets" / "app.css"
+STYLE = ASSETS / "app.css"
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at a live job: pictures are redrawn twice a second at most."""
@@ -197,15 +198,15 @@ class Shell:
     def _run_of(self, job_id: int) -> str:
         return self.ctx.store.job(job_id).run_id
 
-    def runs_again(self, panel: _jobs.Panel) -> None:
+    def runs_again(self, panel: job_panel.Panel) -> None:
         """Wire a panel's "Start again": the same request once more. Call it after all `live`."""
 
         def again(run_id: str) -> int:
             """The latest job of this kind, once more."""
-            job = _jobs.current(self.ctx.store, run_id, panel.kind)
+            job = job_panel.current(self.ctx.store, run_id, panel.kind)
             if job is None:
                 raise BadInput(f"This run has no {panel.kind} job to start again.")
-            return jobs.start_again(self.ctx.store, job.id)
+            return start_again(self.ctx.store, job.id)
 
         self.starts(panel.again.click, again, [], api_name=f"{panel.kind}_again")
 
@@ -224,7 +225,7 @@ class Shell:
         arrived.then(self._open, self._inputs(), opened, **QUIET)
         self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
         stopped = self.stop.click(
-            guarded(partial(_jobs.stop, self.ctx.store)), [self.run], None, api_visibility="private", **ACT
+            guarded(partial(job_panel.stop, self.ctx.store)), [self.run], None, api_visibility="private", **ACT
         )
         self.looks_again(stopped)
 
@@ -260,7 +261,7 @@ class Shell:
         store, job, stamp, drawn = self.ctx.store, None, "", None
         try:
             if run_id:
-                stamp, job = _jobs.stamp(store, run_id), _jobs.current(store, run_id)
+                stamp, job = job_panel.stamp(store, run_id), job_panel.current(store, run_id)
             if not seen or stamp != seen:
                 drawn = self._drawn(run_id, values)
         except MiniLLMError as fault:

@@ -11,11 +11,12 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.errors import BadInput
-from minillm.store import Job, Store, StoredEvent
+from minillm.jobs.submit import Snapshot, cancel, snapshot
+from minillm.store.records import Job, StoredEvent
+from minillm.store.store import Store
 
-from ._phrases import escape, percent, place, seconds, size
+from .phrases import escape, percent, place, seconds, size
 
 WORDS = {
     "queued": "waiting",
@@ -47,24 +48,24 @@ def stop(store: Store, run_id: str) -> None:
     job = current(store, run_id) if run_id else None
     if job is None or not job.live:
         raise BadInput("No job of this run is live; there is nothing to stop.")
-    jobs.cancel(store, job.id)
+    cancel(store, job.id)
 
 
 def chip(store: Store, job: Job | None) -> str:
     """One line about a job: kind, state, percent, time left or place in line. Empty without a job."""
     if job is None:
         return ""
-    now = jobs.snapshot(store, job.id)
+    now = snapshot(store, job.id)
     bar = f'<progress max="1" value="{now.fraction:.3f}" aria-label="{job.kind} job"></progress>' if now.live else ""
     state = f'<b>{escape(job.kind)}</b> <span role="status">{_state(now)}</span>'
     return f'<span class="job-chip is-{now.state}">{state} {bar}<span>{_when(now)}</span></span>'
 
 
-def _state(now: jobs.Snapshot) -> str:
+def _state(now: Snapshot) -> str:
     return "stopping" if now.stopping else WORDS[now.state]
 
 
-def _when(now: jobs.Snapshot) -> str:
+def _when(now: Snapshot) -> str:
     """Time left, place in line, or how long it took."""
     if now.state == "queued":
         begins = f", starts in about {seconds(now.wait_seconds)}" if now.wait_seconds else ""

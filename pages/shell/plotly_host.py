@@ -21,9 +21,10 @@ import gradio as gr
 import plotly
 import plotly.graph_objects as go
 
-from ._plots import as_json
+from minillm.paths import ASSETS
 
-ASSETS = Path(__file__).parent.parent / "assets"
+from ..plots import as_json
+
 STYLE = ASSETS / "style.css"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 HOST_JS = ASSETS / "plots.js"

@@ -54,7 +54,7 @@ SETTINGS = {
 
 
 def theme() -> gr.themes.Base:
-    """The theme, for `launch(theme=theme(), css_paths=[_host.STYLE])`."""
+    """The theme, for `launch(theme=theme(), css_paths=[plotly_host.STYLE])`."""
     look = gr.themes.Base(
         primary_hue=BLUE,
         secondary_hue=BLUE,

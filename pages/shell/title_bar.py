@@ -1,10 +1,11 @@
 """The bar on top of every page: which run, which model, where it computes, and the job that matters now."""
 
 from minillm.device import free_memory
-from minillm.store import Job, Run, Store
+from minillm.store.records import Job, Run
+from minillm.store.store import Store
 
-from . import _jobs
-from ._phrases import escape, size
+from . import job_panel
+from .phrases import escape, size
 
 
 def title_bar(store: Store, run_id: str, job: Job | None, problem: str = "") -> str:
@@ -17,7 +18,7 @@ def title_bar(store: Store, run_id: str, job: Job | None, problem: str = "") -> 
         f'<b class="run-title">{escape(run.title or run.id)}</b>',
         escape(run.recipe.model),
         _machine(store, run),
-        _jobs.chip(store, job),
+        job_panel.chip(store, job),
     ]
     return f'{said}<div class="title-bar">{"".join(f"<span>{fact}</span>" for fact in facts if fact)}</div>'
 

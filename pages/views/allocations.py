@@ -6,19 +6,21 @@ Everything is read from the store; a plan follows from each allocation, so that 
 from dataclasses import dataclass
 from typing import Any
 
-from minillm.budget import Allocation, gone
-from minillm.groups import Groups
-from minillm.methods import WITHOUT_SEARCH
-from minillm.plan import Plan, plan_from_groups
-from minillm.recipe import AllocateRequest
-from minillm.run_allocations import allocations, known_allocation
-from minillm.store import Job, Store, StoredEvent
+from minillm.families.groups import Groups
+from minillm.plan.budget import Allocation, gone
+from minillm.plan.methods import WITHOUT_SEARCH
+from minillm.plan.plan import Plan, plan_from_groups
+from minillm.recipes.recipe import AllocateRequest
+from minillm.store.allocations import allocations, known_allocation
+from minillm.store.records import Job, StoredEvent
+from minillm.store.store import Store
 
-from ._address import link
-from ._jobs import grid
-from ._phrases import count, escape
-from ._pruning import UNIFORM, Cut, asked, layers_of
-from ._variants import groups_of
+from ..shell.address import link
+from ..shell.cut_controls import UNIFORM
+from ..shell.job_panel import grid
+from ..shell.phrases import count, escape
+from .cut import Cut, asked, layers_of
+from .variants import groups_of
 
 WORDS = {"kl": "KL", "perplexity": "perplexity"}
 

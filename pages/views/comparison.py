@@ -14,11 +14,11 @@ import plotly.graph_objects as go
 
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
-from minillm.overlap import matrix, overlap, rank_correlation
-from minillm.plan import Plan, make_plan
-from minillm.scores import Scores
+from minillm.plan.overlap import matrix, overlap, rank_correlation
+from minillm.plan.plan import Plan, make_plan
+from minillm.plan.scores import Scores
 
-from ._plots import overlap_lines, overlap_matrix, rank_density, sentence
+from ..plots import overlap_lines, overlap_matrix, rank_density, sentence
 
 PRUNED, KEPT = "pruned", "kept"
 REFERENCE = "llm-pruner"

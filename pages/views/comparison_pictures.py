@@ -7,14 +7,14 @@ from typing import Any
 import gradio as gr
 
 from minillm.errors import MiniLLMError
-from minillm.groups import CHANNELS, HEADS
-from minillm.store import Store
+from minillm.families.groups import CHANNELS, HEADS
+from minillm.store.store import Store
 
-from ._address import link
-from ._compare import Comparison, compare, correlation, density, lines, pairs, reading
-from ._phrases import escape
-from ._plans import html_table, read_blocks, really_cut
-from ._plots import plan_bars
+from ..plots import plan_bars
+from ..shell.address import link
+from ..shell.phrases import escape, html_table
+from .comparison import Comparison, compare, correlation, density, lines, pairs, reading
+from .plans import read_blocks, really_cut
 
 Maker = Callable[[], Any]
 

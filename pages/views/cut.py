@@ -9,24 +9,22 @@ from typing import Any
 
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
-from minillm.methods import WITHOUT_SEARCH
-from minillm.plan import Plan, largest_ratio, make_plan, plan_from_groups
-from minillm.recipe import PruneRequest
-from minillm.run_allocations import allocations, known_allocation
-from minillm.store import Job, Store, StoredEvent
-from minillm.text import same_text
+from minillm.plan.budget import largest_ratio
+from minillm.plan.methods import WITHOUT_SEARCH
+from minillm.plan.plan import Plan, make_plan, plan_from_groups
+from minillm.recipes.recipe import PruneRequest
+from minillm.recipes.texts import same_text
+from minillm.store.allocations import allocations, known_allocation
+from minillm.store.records import Job, StoredEvent
+from minillm.store.store import Store
 
-from . import _jobs
-from ._compare import in_order
-from ._phrases import escape
-from ._plans import costs, html_table, in_a_sentence, read_blocks, really_cut
-from ._plots import plan_bars
-from ._variants import dtype_of, groups_of
-
-SAME = ""
-"""Stands for “channels by the same criterion”."""
-
-UNIFORM = "uniform"
+from ..plots import plan_bars
+from ..shell import job_panel
+from ..shell.cut_controls import SAME, UNIFORM
+from ..shell.phrases import escape, html_table
+from .comparison import in_order
+from .plans import costs, in_a_sentence, read_blocks, really_cut
+from .variants import dtype_of, groups_of
 
 FIRST = "fms-zo"
 """The paper's own criterion."""
@@ -163,7 +161,7 @@ def rows(job: Job, events: Sequence[StoredEvent]) -> str:
     """The steps of a job as rows of its panel."""
     seen = [event for event in events if event.stage != "result"]
     labels = LABELS | {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
-    return _jobs.table(_jobs.steps(job, seen, labels), "step") if seen else ""
+    return job_panel.table(job_panel.steps(job, seen, labels), "step") if seen else ""
 
 
 def _shown(stage: str) -> str:

@@ -10,14 +10,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from minillm.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, derivative_error, over_seeds, table
-from minillm.groups import HEADS
-from minillm.recipe import DRAWS
-from minillm.store import Store
+from minillm.families.groups import HEADS
+from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, derivative_error, over_seeds, table
+from minillm.recipes.recipe import DRAWS
+from minillm.store.store import Store
 
-from ._phrases import escape
-from ._plans import html_table
-from ._plots import fidelity_dots, fidelity_lines
+from ..plots import fidelity_dots, fidelity_lines
+from ..shell.phrases import escape, html_table
 
 KIND = "fidelity"
 PRINTED, UNIT, BY_GROUPS = "fms-zo", "fms-zo (noise rademacher)", "zo (noise rademacher, scope groups)"
@@ -51,7 +50,7 @@ STANDARD = 0.25
 class Findings:
     """What is known of a run's gradients.
 
-    trials: as `minillm.fidelity.table`; results: the data they are from, the latest rows of text only.
+    trials: as `minillm.plan.fidelity.table`; results: the data they are from, the latest rows of text only.
     """
 
     trials: pd.DataFrame

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minillm.errors import BadInput
-from minillm.recipe import GenerateRequest
-from minillm.store import ORIGINAL, PRUNED, Job, Result, Store
+from minillm.recipes.recipe import GenerateRequest
+from minillm.store.records import ORIGINAL, PRUNED, Job, Result
+from minillm.store.store import Store
 
 WAITING, WRITING, DONE, CUT_OFF = "waiting", "writing", "done", "cut off"
 FACTS = ("tokens", "prompt_tokens", "stopped", "seconds", "tokens_per_second", "prompt_perplexity")

@@ -6,9 +6,9 @@ import json
 import math
 from typing import Any
 
-from ._generations import CUT_OFF, DONE, WAITING, WRITING, Column, Exhibit
-from ._phrases import escape
-from ._words import Piece, agreement, compared, cut, marked
+from ..shell.phrases import escape
+from .generations import CUT_OFF, DONE, WAITING, WRITING, Column, Exhibit
+from .word_diff import Piece, agreement, compared, cut, marked
 
 MOST_SURPRISE = 8.0
 """Nats from which on the shading does not get darker: one chance in 2,981."""

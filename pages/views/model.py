@@ -5,17 +5,17 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from minillm.catalogue import MODELS
 from minillm.criteria import CRITERIA
+from minillm.criteria.forecast import Forecast, forecast
 from minillm.device import free_memory
-from minillm.forecast import Forecast, forecast
-from minillm.groups import BlockGroups, Groups
-from minillm.recipe import RunRecipe
-from minillm.store import Run, Store
+from minillm.families.groups import BlockGroups, Groups
+from minillm.recipes.models import MODELS
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.records import Run
+from minillm.store.store import Store
 
-from ._phrases import count, escape, percent, size
-from ._plans import html_table
-from ._plots import peak_bars
+from ..plots import peak_bars
+from ..shell.phrases import count, escape, html_table, percent, size
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from minillm.errors import BadInput
-from minillm.groups import CHANNELS, HEADS, Groups
-from minillm.plan import Plan
+from minillm.families.groups import CHANNELS, HEADS, Groups
+from minillm.plan.plan import Plan
 
-from ._phrases import count, escape, size
-from ._plots import blocks_in_words
+from ..plots import blocks_in_words
+from ..shell.phrases import count, size
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 LENGTH = 64
@@ -99,18 +99,3 @@ def in_a_sentence(plan: Plan, largest: float | None = None) -> str:
 def _spread(shares: Sequence[float]) -> str:
     low, high = (f"{100 * edge:.1f}" for edge in (min(shares), max(shares)))
     return f"{low} %" if low == high else f"{low} to {high} %"
-
-
-def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", name: str = "") -> str:
-    """Rows of words as a table that can be read aloud: the first cell of a row is its heading. Cells are escaped."""
-    columns = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="scroll-x" tabindex="0" role="region" aria-label="{escape(caption or name)}">'
-        f'<table class="facts {escape(name)}">{said}'
-        f"<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
-    )

@@ -10,20 +10,20 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from minillm import storage
 from minillm.errors import MiniLLMError
-from minillm.groups import KINDS
-from minillm.overlap import overlap
-from minillm.plan import make_plan
-from minillm.store import Run, Store
+from minillm.families.groups import KINDS
+from minillm.plan.overlap import overlap
+from minillm.plan.plan import make_plan
+from minillm.store import disk_space
+from minillm.store.records import Run
+from minillm.store.store import Store
 
-from ._address import link
-from ._frame import address
-from ._jobs import WORDS, current, grid
-from ._phrases import ago, count, escape, seconds, size
-from ._plans import html_table
-from ._plots import curves_compared
-from ._variants import what_was_done
+from ..plots import curves_compared
+from ..shell.address import link
+from ..shell.frame import address
+from ..shell.job_panel import WORDS, current, grid
+from ..shell.phrases import ago, count, escape, html_table, seconds, size
+from .variants import what_was_done
 
 NONE_YET = (
     '<p class="notice">No runs yet. Begin one on the <a href="./">Start</a> or <a href="model">Model</a> page.</p>'
@@ -203,7 +203,7 @@ def _measured(data: dict[str, Any]) -> str:
 
 def storage_in_words(store: Store) -> str:
     """What all runs take, against the bound; a notice where that is too much, with what may go."""
-    taken, most, chosen = store.storage_bytes(), storage.bound(store), storage.offered(store)
+    taken, most, chosen = store.storage_bytes(), disk_space.bound(store), disk_space.offered(store)
     said = f"All runs take {size(taken)}; above {size(most)} this page warns."
     if taken <= most:
         return f"<p>{said}</p>"

@@ -7,13 +7,13 @@ import json
 from functools import cache
 from typing import Any
 
-from minillm.groups import CHANNELS
-from minillm.sample import BUNDLED, import_run
-from minillm.scores import Scores
-from minillm.store import Store
+from minillm.families.groups import CHANNELS
+from minillm.plan.scores import Scores
+from minillm.store.as_folder import BUNDLED, import_run
+from minillm.store.store import Store
 
-from ._compare import REFERENCE, compare, in_order, lines, reading
-from ._plots import as_json
+from ..plots import as_json
+from .comparison import REFERENCE, compare, in_order, lines, reading
 
 SHOWN, READ = ("random", "wanda", "fms-bp", "fms-zo"), ("fms-bp", "fms-zo")
 """Criteria drawn beside the reference, and those whose agreement with it is put in words."""

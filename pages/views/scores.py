@@ -11,18 +11,17 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from minillm.catalogue import MODELS
 from minillm.criteria import CRITERIA
 from minillm.device import free_memory
 from minillm.errors import MiniLLMError
-from minillm.groups import CHANNELS, HEADS
-from minillm.plan import Plan, make_plan
-from minillm.scores import Scores
-from minillm.store import Job, Run, Store, StoredEvent
+from minillm.families.groups import CHANNELS, HEADS
+from minillm.plan.plan import Plan, make_plan
+from minillm.plan.scores import Scores
+from minillm.recipes.models import MODELS
+from minillm.store.records import Job, Run, StoredEvent
+from minillm.store.store import Store
 
-from . import _jobs
-from ._plans import html_table
-from ._plots import (
+from ..plots import (
     PAPER_GPU_BYTES,
     drill_down,
     group_table,
@@ -33,6 +32,8 @@ from ._plots import (
     score_bands,
     sorted_map,
 )
+from ..shell import job_panel
+from ..shell.phrases import html_table
 
 PREFIX = "score:"
 PAPERS_OWN = "fms-zo"
@@ -68,15 +69,15 @@ class Board:
         return bool(request and request.together)
 
     @cached_property
-    def rows(self) -> list[_jobs.Part]:
+    def rows(self) -> list[job_panel.Part]:
         """A row for each criterion of the job and for each that was scored before."""
         names = {label: shown_name(label, criterion) for label, criterion in self.asked.items()}
-        found = _jobs.parts(self.job, self.events, names, PREFIX, time.time(), self.together) if self.job else []
+        found = job_panel.parts(self.job, self.events, names, PREFIX, time.time(), self.together) if self.job else []
         before = sorted((label for label in self.scores if label not in self.asked), key=_place)
-        found += [_jobs.Part(label, shown_name(label), "done") for label in before]
+        found += [job_panel.Part(label, shown_name(label), "done") for label in before]
         return [self._measured(row) for row in found]
 
-    def _measured(self, row: _jobs.Part) -> _jobs.Part:
+    def _measured(self, row: job_panel.Part) -> job_panel.Part:
         """A row that is done, with the exact time and peak of its scores; one that the job gave up on has failed."""
         if row.state == "done" and row.done < row.total:
             return replace(row, state="failed")
@@ -115,7 +116,7 @@ def _place(label: str) -> tuple[int, str]:
 
 def board(store: Store, run_id: str) -> Board:
     """Read everything once."""
-    job = _jobs.current(store, run_id, "score")
+    job = job_panel.current(store, run_id, "score")
     events = store.events(job.id) if job else []
     run, scores = store.run(run_id), store.scores(run_id)
     return Board(run, job, events, scores, _blocks(store, run, scores))

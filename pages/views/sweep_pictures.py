@@ -7,25 +7,25 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from minillm.catalogue import MODELS
 from minillm.checks import blocks_of
 from minillm.errors import MiniLLMError
-from minillm.groups import KINDS
-from minillm.store import Store
+from minillm.families.groups import KINDS
+from minillm.recipes.models import MODELS
+from minillm.store.store import Store
 from minillm.sweeps import Sweep
 from minillm.sweeps.cells import labels, recovery_label
 from minillm.sweeps.compare import words_of
-from minillm.sweeps.found import runs_of
 from minillm.sweeps.printed import printed
 from minillm.sweeps.scored import reference
+from minillm.sweeps.standing import runs_of
 from minillm.sweeps.table import LOW, Measure, Row, Table, is_dense
 
-from ._compare import compare, lines
-from ._pictures import Picture
-from ._plots import CAPTIONS, range_bars, ratio_lines, row_bars, speed_bars
-from ._plots.style import LOOKS
-from ._plots.sweeps import Series
-from ._scoring import board, peaks
+from ..plots import CAPTIONS, range_bars, ratio_lines, row_bars, speed_bars
+from ..plots.style import LOOKS
+from ..plots.sweeps import Series
+from .comparison import compare, lines
+from .picture import Picture
+from .scores import board, peaks
 
 PLOTTED = ("perplexity ", "acc average", "acc mmlu")
 """Beginnings of the measures that have a figure of their own, where they are there."""

@@ -9,14 +9,15 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from minillm.groups import Groups
-from minillm.patterns import Pattern, in_words
-from minillm.store import Job, Result, Store, Variant
-from minillm.texts import text_label
+from minillm.families.groups import Groups
+from minillm.plan.patterns import Pattern, in_words
+from minillm.recipes.texts import text_label
+from minillm.store.records import Job, Result, Variant
+from minillm.store.store import Store
 
-from ._phrases import count, size
-from ._plans import BYTES, html_table
-from ._plots import recovery_curve
+from ..plots import recovery_curve
+from ..shell.phrases import count, html_table, size
+from .plans import BYTES
 
 MOST_WAYS = 3
 MOST_POINTS = 2000

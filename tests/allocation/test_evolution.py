@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from minillm.allocation.search import Levels, SearchSettings, SearchState, evolve_events, exchanged, mutated
+from minillm.allocation.evolution import Levels, SearchSettings, SearchState, evolve_events, exchanged, mutated
 from minillm.errors import BadInput, NumericalFault
 from minillm.events import RESULT, Event, Events, finish
 

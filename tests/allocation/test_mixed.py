@@ -10,20 +10,19 @@ import torch
 import minillm
 from minillm.allocation import mixed
 from minillm.allocation.candidates import KL, PERPLEXITY, Candidates
+from minillm.allocation.evolution import Levels, SearchSettings
 from minillm.allocation.mixed import Variants, filled, levels_of, mixed_patterns, mixed_patterns_events
-from minillm.allocation.search import Levels, SearchSettings
 from minillm.criteria import find
+from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, DoesNotFit, UnknownName
 from minillm.events import finish
-from minillm.masks import ranks
-from minillm.models import wrap
-from minillm.obs import solved
-from minillm.patterns import average_sparsity
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.settings import Settings
-from minillm.sparsification import MaskingWalk, sparsify
-from minillm.surgery import prune
+from minillm.models.loaded import wrap
+from minillm.plan.patterns import average_sparsity
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
+from minillm.surgery.sparsegpt_update import ranks, solved
+from minillm.surgery.sparsify import MaskingWalk, sparsify
 
 TOKENS = tiny.tokens(12, 20)
 SMALL = SearchSettings(generations=3, offspring=6, amounts=(2, 8), survivors=(3, 2))

@@ -10,17 +10,17 @@ import torch
 
 import minillm
 from minillm.allocation.candidates import Candidates, plan_mask
+from minillm.allocation.evolution import SearchState
 from minillm.allocation.measuring import SHARE, fisher_sensitivity, masking_events
-from minillm.allocation.search import SearchState
 from minillm.allocation.structured import allocate_events
 from minillm.allocation.widths import Widths
-from minillm.budget import Allocation, budget, cut_counts, gone
 from minillm.errors import BadInput, TextTooShort, UnknownName, UnreachableRatio
 from minillm.events import RESULT, finish
-from minillm.methods import METHODS
-from minillm.models import wrap
-from minillm.plan import make_plan
-from minillm.sensitivity import Sensitivity
+from minillm.models.loaded import wrap
+from minillm.plan.budget import Allocation, budget, cut_counts, gone
+from minillm.plan.methods import METHODS
+from minillm.plan.plan import make_plan
+from minillm.plan.sensitivity import Sensitivity
 
 FEW = {"generations": 2, "offspring": 6, "amounts": (2, 4), "survivors": (3, 2)}
 ATTENTION = ("q", "k", "v", "o", "qkv")

@@ -10,10 +10,10 @@ from minillm.bench import BUDGETS, Row, bench_events, plain, run, scaling
 from minillm.bench.report import FORWARD_ONLY, OF_GRADIENTS, SUBMODELS, Measured, reference_bytes, rows_of
 from minillm.errors import TextTooShort, UnknownName
 from minillm.events import RESULT, finish
-from minillm.group_masks import masked_losses_events
-from minillm.models import wrap
-from minillm.plan import Plan
-from minillm.surgery import masked
+from minillm.models.loaded import wrap
+from minillm.plan.plan import Plan
+from minillm.scoring.group_masks import masked_losses_events
+from minillm.surgery.cut import masked
 
 
 def state(lm):

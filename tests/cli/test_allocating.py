@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli import scored
+from made_files import scored
 
 SEARCH = ("--text", "file:text.txt", "--length", 16, "--layers", "0-3", "--generations", 2, "--offspring", 6)
 CUT = ("--ratio", 0.25, "--layers", "0-3")

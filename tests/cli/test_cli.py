@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_files import SMALL, scored
 from safetensors.torch import load_file
 
-from minillm.checkpoint import load_pruned
-from minillm.scores import Scores
-
-SMALL = ("--text", "file:text.txt", "--samples", "6", "--length", "16")
-
-
-def scored(run, folder, *criteria) -> None:
-    code, _, err = run("score", *criteria, "--model", folder, *SMALL, "--gradient-samples", 3, "--dtype", "float32")
-    assert code == 0, err
+from minillm.models.checkpoint import load_pruned
+from minillm.plan.scores import Scores
 
 
 def test_scores_of_one_walk_are_those_of_many(run, folder):
@@ -223,7 +217,7 @@ def test_bench_prints_every_ratio_with_its_budget(run, folder):
 
 
 def test_scoring_that_will_not_fit_is_refused_before_it_starts(run, folder, monkeypatch):
-    monkeypatch.setattr("minillm.device.free_memory", lambda device: 1000)
+    monkeypatch.setattr("minillm.cli.scores.free_memory", lambda device: 1000)
     code, out, err = run("score", "fms-bp", "--model", folder, *SMALL, "--gradient-samples", 3)
     assert code == 2 and out == "" and "Scoring by fms-bp would need" in err and "are free" in err
     assert not Path("scores").exists()
@@ -238,8 +232,8 @@ def test_words_appear_as_they_are_written_on_a_terminal(monkeypatch):
     from rich.console import Console
 
     from minillm.cli import measuring
+    from minillm.evaluation.generation import Generation
     from minillm.events import RESULT, Event
-    from minillm.generation import Generation
 
     console = Console(force_terminal=True, width=80, file=io.StringIO())
     monkeypatch.setattr(measuring, "Console", lambda: console)
@@ -256,8 +250,8 @@ def test_words_appear_as_they_are_written_on_a_terminal(monkeypatch):
 
 
 def test_runs_are_listed_shown_exported_and_deleted(run, tmp_path):
-    from minillm.recipe import RunRecipe
-    from minillm.store import Store
+    from minillm.recipes.recipe import RunRecipe
+    from minillm.store.store import Store
 
     kept = Store().create_run(RunRecipe(samples=7), "first of all")
     code, out, _ = run("runs", "list", "--json")
@@ -274,7 +268,7 @@ def test_the_first_ctrl_c_asks_to_stop_and_the_second_interrupts(capsys):
     import os
     import signal
 
-    from minillm.cli._shared import stoppable
+    from minillm.cli.progress import stoppable
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), stoppable() as stop:
@@ -305,18 +299,18 @@ def test_a_recovery_stopped_by_ctrl_c_is_saved(run, folder, monkeypatch):
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then_and_never_on_stdout(capsys, monkeypatch):
-    from minillm.cli import _shared
+    from minillm.cli import progress
     from minillm.events import RESULT, Event
 
     clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr(_shared.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
 
     def events():
         for done in range(1, 9):
             yield Event("score", done, 8)
         yield Event(RESULT, 1, 1, "found")
 
-    assert _shared.follow(events(), "wanda") == "found"
+    assert progress.follow(events(), "wanda") == "found"
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and 1 <= len(lines) < 8
@@ -362,12 +356,12 @@ def test_what_fidelity_cannot_do_is_refused_before_a_model_is_loaded(run, words,
 
 
 def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, folder, monkeypatch, tmp_path):
-    from minillm import recipe
-    from minillm.sample import export_run, import_run
-    from minillm.store import Store
+    from minillm.recipes import recipe
+    from minillm.store.as_folder import export_run, import_run
+    from minillm.store.store import Store
 
     few = recipe.FidelityRequest(("rademacher",), seeds=1, directions=(1,), samples=2)
-    monkeypatch.setattr(recipe, "FidelityRequest", lambda: few)
+    monkeypatch.setattr("minillm.cli.runs.FidelityRequest", lambda: few)
     elsewhere = Store(tmp_path / "elsewhere")
     known = recipe.RunRecipe(str(folder), "float32", samples=4, length=16, text=f"file:{tmp_path / 'text.txt'}")
     run_id = elsewhere.create_run(known, "Sample")
@@ -384,12 +378,13 @@ def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, fol
 def test_criteria_that_came_later_are_added_to_an_exported_run(run, folder, monkeypatch, tmp_path):
     import made_scores
 
-    from minillm import criteria, recipe
-    from minillm.sample import export_run, import_run
-    from minillm.store import Store
+    from minillm import criteria
+    from minillm.recipes import recipe
+    from minillm.store.as_folder import export_run, import_run
+    from minillm.store.store import Store
 
     few = {name: criteria.CRITERIA[name] for name in ("random", "magnitude-l1")}
-    monkeypatch.setattr(criteria, "CRITERIA", few)
+    monkeypatch.setattr("minillm.cli.runs.CRITERIA", few)
     elsewhere = Store(tmp_path / "elsewhere")
     run_id = elsewhere.create_run(recipe.RunRecipe(str(folder), "float32", samples=4, length=16), "Sample")
     elsewhere.save_scores(run_id, made_scores.scores(made_scores.shape(), "random", seed=3))
@@ -409,8 +404,8 @@ def test_a_kind_of_job_that_the_sample_lacks_is_named_with_those_it_has(run):
 def kept_run() -> str:
     import made_scores
 
-    from minillm.recipe import RunRecipe
-    from minillm.store import Store
+    from minillm.recipes.recipe import RunRecipe
+    from minillm.store.store import Store
 
     run_id = Store().create_run(RunRecipe(), "kept")
     Store().save_scores(run_id, made_scores.scores(made_scores.shape(), "wanda"))
@@ -418,7 +413,7 @@ def kept_run() -> str:
 
 
 def test_runs_are_described_repeated_and_exported(run):
-    from minillm.store import Store
+    from minillm.store.store import Store
 
     kept = kept_run()
     code, out, _ = run("runs", "describe", kept, "--tag", "one", "--tag", "two", "--note", "hm", "--json")
@@ -433,9 +428,9 @@ def test_runs_are_described_repeated_and_exported(run):
 
 
 def test_storage_is_freed_only_above_its_bound(run):
-    from test_storage import weighty
+    from made_runs import weighty
 
-    from minillm.store import Store
+    from minillm.store.store import Store
 
     kept = kept_run()
     weighty(Store(), kept, "pruned-1", size=20_000_000)

@@ -8,8 +8,8 @@ import torch
 
 from minillm.criteria import CRITERIA, find, find_all
 from minillm.errors import NumericalFault, UnknownName
-from minillm.models import wrap
-from minillm.scoring import score
+from minillm.models.loaded import wrap
+from minillm.scoring.score import score
 
 ROWS, GRADIENT_ROWS = 12, 4
 FAMILIES = {name: tiny.ALL[name] for name in ("llama", "qwen2", "bloom", "opt", "opt_post_norm")}

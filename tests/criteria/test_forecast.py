@@ -6,12 +6,12 @@ import tiny
 import torch
 
 from minillm.criteria import CRITERIA, find
+from minillm.criteria.forecast import check_fits, forecast
+from minillm.criteria.settings import Settings
 from minillm.errors import DoesNotFit
 from minillm.families import groups_from_config
-from minillm.forecast import check_fits, forecast
-from minillm.models import wrap
-from minillm.scoring import score
-from minillm.settings import Settings
+from minillm.models.loaded import wrap
+from minillm.scoring.score import score
 
 LOW, HIGH = 0.8, 1.25
 """What a forecast may be of the measured peak: a quarter too much, and never far too little."""

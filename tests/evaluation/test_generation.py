@@ -7,22 +7,31 @@ import pytest
 import tiny
 import torch
 
-from minillm import models, surgery
 from minillm.errors import BadInput, NumericalFault
+from minillm.evaluation.generation import (
+    Generation,
+    _decoder,
+    compare,
+    compare_events,
+    generate,
+    generate_events,
+    prompt_ids,
+)
 from minillm.events import RESULT
-from minillm.forward import next_tokens
-from minillm.generation import Generation, _decoder, compare, compare_events, generate, generate_events, prompt_ids
-from minillm.plan import plan_from_groups
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.plan.plan import plan_from_groups
+from minillm.surgery.cut import prune
+from minillm.walk.whole import next_tokens
 
 BUILDERS = {**tiny.LLAMA_LIKE, **tiny.OTHERS}
 PROMPT = "The walk reads a block"
 
 
-def lm(**settings: Any) -> models.LoadedModel:
-    return models.wrap(tiny.llama(**settings), tiny.tokenizer())
+def lm(**settings: Any) -> LoadedModel:
+    return wrap(tiny.llama(**settings), tiny.tokenizer())
 
 
-def reference(model: models.LoadedModel, ids: torch.Tensor, count: int) -> list[int]:
+def reference(model: LoadedModel, ids: torch.Tensor, count: int) -> list[int]:
     """transformers' greedy continuation."""
     out = model.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False)
     return out[0, ids.shape[1] :].tolist()
@@ -34,7 +43,7 @@ def plain(ids: list[int]) -> str:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_family_writes_what_transformers_writes(name: str) -> None:
-    model = models.wrap(BUILDERS[name](), tiny.tokenizer())
+    model = wrap(BUILDERS[name](), tiny.tokenizer())
     expected = reference(model, prompt_ids(model, PROMPT), 12)
     found = generate(model, PROMPT, 12)
     assert found.text == plain(expected)
@@ -43,8 +52,8 @@ def test_every_family_writes_what_transformers_writes(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_pruned_model_writes_what_transformers_writes(name: str) -> None:
-    model = models.wrap(BUILDERS[name](), tiny.tokenizer())
-    small = surgery.prune(model, plan_from_groups(model.groups, 0.2, layers=[1, 2]))
+    model = wrap(BUILDERS[name](), tiny.tokenizer())
+    small = prune(model, plan_from_groups(model.groups, 0.2, layers=[1, 2]))
     assert small.parameters < model.parameters
     expected = reference(small, prompt_ids(small, PROMPT), 12)
     assert generate(small, PROMPT, 12).text == plain(expected)
@@ -144,7 +153,7 @@ def test_words_are_drawn_as_often_as_they_should(temperature: float, top_p: floa
 
 
 def test_closing_stops_and_the_mode_comes_back() -> None:
-    model = models.wrap(tiny.opt(dropout=0.5), tiny.tokenizer())
+    model = wrap(tiny.opt(dropout=0.5), tiny.tokenizer())
     expected = generate(model, PROMPT, 8).text
     model.model.train()
     passes = []
@@ -202,7 +211,7 @@ def test_bad_input_is_one_sentence(changed: dict[str, Any], says: str) -> None:
 
 def test_no_tokenizer_no_variant_and_broken_numbers() -> None:
     with pytest.raises(BadInput, match="no tokenizer"):
-        generate(models.wrap(tiny.llama()), PROMPT)
+        generate(wrap(tiny.llama()), PROMPT)
     with pytest.raises(BadInput, match="No variant"):
         compare({}, PROMPT)
     broken = lm()

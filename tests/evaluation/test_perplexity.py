@@ -8,16 +8,17 @@ import pytest
 import tiny
 import torch
 
-from minillm import models, text
 from minillm.errors import BadInput, MiniLLMError, NumericalFault, TextTooShort, UnknownName
 from minillm.evaluation.perplexity import Perplexity, perplexity, perplexity_events
 from minillm.events import RESULT, finish
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.text import documents
 
 BUILDERS = {**tiny.LLAMA_LIKE, **tiny.OTHERS}
 
 
-def lm(**settings: Any) -> models.LoadedModel:
-    return models.wrap(tiny.llama(**settings), tiny.tokenizer())
+def lm(**settings: Any) -> LoadedModel:
+    return wrap(tiny.llama(**settings), tiny.tokenizer())
 
 
 def naive(model: torch.nn.Module, ids: list[int], length: int) -> float:
@@ -34,7 +35,7 @@ def naive(model: torch.nn.Module, ids: list[int], length: int) -> float:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_family_against_the_definition(name: str) -> None:
-    model = models.wrap(BUILDERS[name](), tiny.tokenizer())
+    model = wrap(BUILDERS[name](), tiny.tokenizer())
     ids = tiny.tokens(1, 77).flatten().tolist()
     expected = naive(model.model, ids, 16)
     assert perplexity(model, ids, 16) == pytest.approx(expected, rel=1e-5)
@@ -53,7 +54,7 @@ def test_a_string_a_file_and_a_name(tmp_path: Path) -> None:
     expected = naive(model.model, tiny.tokenizer()(string)["input_ids"], 16)
     assert perplexity(model, string, 16) == pytest.approx(expected, rel=1e-5)
     assert perplexity(model, f"file:{tmp_path / 'text.txt'}", 16) == pytest.approx(expected, rel=1e-5)
-    docs = tiny.tokenizer()(text.documents.python_docs("evaluation")[:4000])["input_ids"][:160]
+    docs = tiny.tokenizer()(documents.python_docs("evaluation")[:4000])["input_ids"][:160]
     assert perplexity(model, "python-docs", 16, tokens=160) == pytest.approx(naive(model.model, docs, 16), rel=1e-5)
 
 
@@ -87,7 +88,7 @@ def test_the_head_never_sees_more_than_128_tokens_at_once() -> None:
 
 
 def test_dropout_is_off_and_the_mode_comes_back() -> None:
-    model = models.wrap(tiny.opt(dropout=0.5), tiny.tokenizer())
+    model = wrap(tiny.opt(dropout=0.5), tiny.tokenizer())
     expected = perplexity(model, tiny.tokens(), 16)
     model.model.train()
     events = perplexity_events(model, tiny.tokens(), 16, batch=1)

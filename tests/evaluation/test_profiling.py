@@ -5,12 +5,12 @@ import tiny
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from minillm import profiling
 from minillm.errors import BadInput
-from minillm.models import LoadedModel, wrap
-from minillm.plan import plan_from_groups
-from minillm.profiling import Latency, Timing, latency, latency_events, size
-from minillm.surgery import prune
+from minillm.evaluation import profiling
+from minillm.evaluation.profiling import Latency, Timing, latency, latency_events, size
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.plan.plan import plan_from_groups
+from minillm.surgery.cut import prune
 
 LENGTH = 24
 

@@ -5,19 +5,19 @@ import tiny
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from minillm import models
 from minillm.errors import BadInput, NumericalFault
-from minillm.generation import Generation, generate
-from minillm.surprise import log_probabilities, same_tokens
+from minillm.evaluation.generation import Generation, generate
+from minillm.evaluation.surprise import log_probabilities, same_tokens
+from minillm.models.loaded import LoadedModel, wrap
 
 PROMPT = "The walk reads a block"
 
 
-def lm(seed: int = 0) -> models.LoadedModel:
-    return models.wrap(tiny.llama(seed=seed), tiny.tokenizer())
+def lm(seed: int = 0) -> LoadedModel:
+    return wrap(tiny.llama(seed=seed), tiny.tokenizer())
 
 
-def oracle(judge: models.LoadedModel, written: Generation) -> list[float]:
+def oracle(judge: LoadedModel, written: Generation) -> list[float]:
     """From the model's whole forward: log-softmax of the logits before each token, at that token."""
     ids = torch.tensor([written.ids])
     shares = judge.model(ids).logits[0].float().log_softmax(-1)
@@ -26,7 +26,7 @@ def oracle(judge: models.LoadedModel, written: Generation) -> list[float]:
 
 @pytest.mark.parametrize("name", tiny.ALL)
 def test_every_token_has_the_probability_the_whole_forward_gives_it(name: str) -> None:
-    judge = models.wrap(tiny.ALL[name](), tiny.tokenizer())
+    judge = wrap(tiny.ALL[name](), tiny.tokenizer())
     written = generate(lm(seed=1), PROMPT, 12, temperature=1.0, seed=4)
     found = log_probabilities(judge, written)
     assert len(found or []) == written.tokens > 0
@@ -69,7 +69,7 @@ def test_the_mode_comes_back_and_broken_numbers_are_said() -> None:
 def test_tokenizers_agree_where_every_id_means_the_same() -> None:
     first = tiny.tokenizer()
     copy = PreTrainedTokenizerFast(tokenizer_object=first.backend_tokenizer)
-    assert same_tokens(models.wrap(tiny.llama(), first), models.wrap(tiny.llama(), copy))
+    assert same_tokens(wrap(tiny.llama(), first), wrap(tiny.llama(), copy))
     assert not same_tokens(first, tiny.other_tokenizer())
     with pytest.raises(BadInput, match="no tokenizer"):
-        same_tokens(first, models.wrap(tiny.llama()))
+        same_tokens(first, wrap(tiny.llama()))

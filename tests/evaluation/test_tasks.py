@@ -7,13 +7,13 @@ import pytest
 import tiny
 
 import minillm
-from minillm.benchmarks import BENCHMARKS
 from minillm.errors import BadInput, OutOfReach, UnknownName
 from minillm.evaluation import task_rows, tasks
 from minillm.evaluation.tasks import accuracy, accuracy_events
-from minillm.models import LoadedModel
+from minillm.models.loaded import LoadedModel
+from minillm.recipes.tasks import BENCHMARKS
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +121,10 @@ def test_the_real_files_are_of_the_form(name: str) -> None:
 
 
 def test_a_job_keeps_an_accuracy_and_does_not_measure_it_twice(folder: Path, tmp_path: Path) -> None:
-    from minillm.pipeline import execute_events
-    from minillm.pool import Pool
-    from minillm.recipe import EvaluateRequest, RunRecipe
-    from minillm.store import Store
+    from minillm.recipes.recipe import EvaluateRequest, RunRecipe
+    from minillm.store.store import Store
+    from minillm.worker.kinds import execute_events
+    from minillm.worker.pool import Pool
 
     store, model = Store(), tiny.saved(tmp_path / "model", tiny.llama(max_position_embeddings=2048))
     run_id = store.create_run(RunRecipe(str(model), "float32", "cpu"))

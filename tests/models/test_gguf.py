@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from minillm.errors import BadInput, UnsupportedModel
-from minillm.gguf_file import read_gguf
+from minillm.models.gguf import read_gguf
 
 
 def test_gguf_holds_the_same_weights_and_words(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import tiny
 import torch
 from huggingface_hub import constants
 
-from minillm import hub, models
 from minillm.errors import BadInput, OutOfReach, UnsupportedModel
 from minillm.events import finish
+from minillm.models import hub
+from minillm.models.load import load_model, load_model_events, plan_from_config
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -98,12 +99,12 @@ def test_fetched_once_then_read_from_the_cache(served: Hub, monkeypatch: pytest.
     folder = tiny.saved(served.root / "owner" / "small")
     (folder / "pytorch_model.bin").write_bytes(b"never to be fetched")
     (folder / "README.md").write_text("nor this")
-    stages = [event.stage for event in models.load_model_events("owner/small", device="cpu")]
+    stages = [event.stage for event in load_model_events("owner/small", device="cpu")]
     assert stages[0] == "ask the hub" and {"fetch", "load"} < set(stages)
     assert "model.safetensors" in served.asked and "tokenizer.json" in served.asked
     assert "pytorch_model.bin" not in served.asked and "README.md" not in served.asked
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    lm = models.load_model("owner/small", device="cpu")
+    lm = load_model("owner/small", device="cpu")
     assert torch.equal(lm.model.lm_head.weight, tiny.llama().lm_head.weight)
     assert lm.source == "owner/small" and lm.provenance == {"hub": "owner/small", "revision": COMMIT}
     assert lm.tokenizer is not None
@@ -120,13 +121,13 @@ def test_weights_stay_where_they_are_until_the_config_fits(served: Hub) -> None:
     folder = tiny.saved(served.root / "owner" / "other")
     (folder / "config.json").write_text('{"model_type": "mamba"}')
     with pytest.raises(UnsupportedModel, match="mamba"):
-        models.load_model("owner/other")
+        load_model("owner/other")
     assert "model.safetensors" not in served.asked
 
 
 def test_config_alone_is_enough_for_a_plan(served: Hub) -> None:
     tiny.saved(served.root / "owner" / "small")
-    plan = models.plan_from_config("owner/small", ratio=0)
+    plan = plan_from_config("owner/small", ratio=0)
     assert plan.parameters == tiny.llama().num_parameters()
     assert "model.safetensors" not in served.asked
 
@@ -136,28 +137,28 @@ def test_weights_of_another_format(file: str, expected: str, served: Hub) -> Non
     folder = tiny.saved(served.root / "owner" / "old")
     (folder / "model.safetensors").rename(folder / file)
     with pytest.raises(UnsupportedModel, match=expected):
-        models.load_model("owner/old")
+        load_model("owner/old")
     assert file not in served.asked
 
 
 def test_what_the_hub_refuses(served: Hub) -> None:
     served.refuses["owner/gated"] = (403, "GatedRepo")
     with pytest.raises(BadInput, match="accept its terms"):
-        models.load_model("owner/gated")
+        load_model("owner/gated")
     with pytest.raises(BadInput, match="no model “owner/absent”"):
-        models.load_model("owner/absent")
+        load_model("owner/absent")
     (served.root / "owner" / "empty").mkdir(parents=True)
     with pytest.raises(BadInput, match=r"no config\.json"):
-        models.load_model("owner/empty")
+        load_model("owner/empty")
 
 
 def test_out_of_reach_names_the_embedded_model(served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     served.refuses["owner/broken"] = (503, "")
     with pytest.raises(OutOfReach, match="smollm2-135m needs no hub"):
-        models.load_model("owner/broken")
+        load_model("owner/broken")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(OutOfReach, match="smollm2-135m needs no hub"):
-        models.load_model("owner/small")
+        load_model("owner/small")
 
 
 def test_what_is_no_hub_name() -> None:

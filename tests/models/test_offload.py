@@ -9,14 +9,16 @@ import tiny
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from minillm import residence, walk
-from minillm.checkpoint import load_pruned, save_pruned
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput, UnknownName
-from minillm.models import load_model, wrap
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.surgery import prune
+from minillm.models import residence
+from minillm.models.checkpoint import load_pruned, save_pruned
+from minillm.models.load import load_model
+from minillm.models.loaded import wrap
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
+from minillm.walk import forward
 
 
 def neox():
@@ -93,7 +95,7 @@ def test_a_pruned_folder_is_scored_and_cut_again_from_disk(tmp_path):
 
 
 def test_shards_of_a_saved_model_are_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("minillm.checkpoint.SHARD", "20KB")
+    monkeypatch.setattr("minillm.models.checkpoint.SHARD", "20KB")
     whole, away = pair(tiny.llama, tmp_path / "model")
     small = prune(away, make_plan(score(whole, "wanda", tiny.tokens(), 3), 0.1))
     folder = save_pruned(small, tmp_path / "small")
@@ -111,7 +113,7 @@ def test_reading_ahead_changes_nothing_and_reads_every_block_but_the_first(tmp_p
     monkeypatch.setattr(residence, "_read_ahead", lambda block: read.append(block) or real(block))
     ahead = score(away, "fms-zo", tiny.tokens(6, 16), 3)
     assert read == list(away.model.model.layers)[1:]
-    monkeypatch.setattr(walk, "in_turn", lambda blocks: residence.in_turn(blocks, ahead=False))
+    monkeypatch.setattr(forward, "in_turn", lambda blocks: residence.in_turn(blocks, ahead=False))
     assert same_scores(ahead, score(away, "fms-zo", tiny.tokens(6, 16), 3)) and len(read) == 3
 
 
@@ -129,7 +131,7 @@ def test_what_was_read_is_gone_at_once_on_leaving(tmp_path):
 
 
 def test_cancelling_leaves_the_model_offloaded(tmp_path):
-    from minillm.scoring import score_events
+    from minillm.scoring.score import score_events
 
     _, away = pair(tiny.llama, tmp_path / "model")
     events = score_events(away, "fms-bp", tiny.tokens(6, 16), 3)

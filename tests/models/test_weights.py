@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, LlamaConfig
 
-from minillm import weights
 from minillm.errors import BadInput, UnsupportedModel
+from minillm.models import weights
 
 WEIGHTS = "model.safetensors"
 

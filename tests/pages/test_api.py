@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import app
-from minillm.store import Store
+from minillm.store.store import Store
 
 WAITING = {"score", "overlap", "plan", "generate", "stop"}
 STARTING = {

@@ -9,11 +9,11 @@ from dataclasses import Field, fields
 import pytest
 
 from minillm.criteria import CRITERIA
-from minillm.methods import METHODS
-from minillm.recipe import COMPENSATIONS, PruneRequest
-from minillm.settings import Settings
-from pages._phrases import escape
+from minillm.criteria.settings import Settings
+from minillm.plan.methods import METHODS
+from minillm.recipes.recipe import COMPENSATIONS, PruneRequest
 from pages.methods import PAPER, criteria, cutting, one_by_one, settings, users
+from pages.shell.phrases import escape
 
 
 @pytest.mark.parametrize("name", CRITERIA)

@@ -12,15 +12,18 @@ import pytest
 from made_pages import context, score_job
 
 import app as app_module
-from minillm import jobs
-from minillm.catalogue import MODELS
 from minillm.errors import BadInput, UnknownName
 from minillm.events import Event
-from minillm.recipe import InspectRequest, RunRecipe
-from minillm.store import Store
-from pages import NAMES, _jobs, _models, _runs, _title_bar, model, runs, start
-from pages._frame import Shell, _run_in_address, address, guarded
-from pages._phrases import ago, count, percent, seconds, size
+from minillm.jobs.submit import submit
+from minillm.recipes.models import MODELS
+from minillm.recipes.recipe import InspectRequest, RunRecipe
+from minillm.store.store import Store
+from pages import NAMES, model, runs, start
+from pages.shell import job_panel, title_bar
+from pages.shell.frame import Shell, _run_in_address, address, guarded
+from pages.shell.phrases import ago, count, percent, seconds, size
+from pages.views import model as model_view
+from pages.views import runs as runs_view
 
 
 @pytest.fixture
@@ -102,10 +105,10 @@ def test_addresses_carry_the_run():
 
 def test_the_title_bar_names_run_model_and_job_and_escapes_what_people_typed(store: Store, run_id: str):
     job = store.job(score_job(store, run_id))
-    bar = _title_bar.title_bar(store, run_id, job, "A problem & more")
+    bar = title_bar.title_bar(store, run_id, job, "A problem & more")
     assert "A &lt;b&gt;run&lt;/b&gt;" in bar and "<b>run</b>" not in bar
     assert "smollm2-135m" in bar and "score" in bar and "A problem &amp; more" in bar
-    assert _title_bar.title_bar(store, "", None) == ""
+    assert title_bar.title_bar(store, "", None) == ""
 
 
 # Looking
@@ -161,46 +164,48 @@ def test_a_run_deleted_meanwhile_is_said(store: Store, run_id: str):
 def test_a_queued_job_says_its_place(store: Store, run_id: str):
     other = store.create_run(RunRecipe())
     first, second = score_job(store, run_id), score_job(store, other)
-    assert "next in line" in _jobs.chip(store, store.job(first))
-    assert "1 job ahead" in _jobs.chip(store, store.job(second))
+    assert "next in line" in job_panel.chip(store, store.job(first))
+    assert "1 job ahead" in job_panel.chip(store, store.job(second))
 
 
 def test_a_jobs_chip_says_how_it_gets_on_and_how_it_ended(store: Store, run_id: str):
     job = score_job(store, run_id)
     store.claim_next("auto/1")
     store.append_event(job, Event("score:wanda", 1, 4), 0.25)
-    assert "running" in _jobs.chip(store, store.job(job)) and "25 %" in _jobs.chip(store, store.job(job))
+    assert "running" in job_panel.chip(store, store.job(job)) and "25 %" in job_panel.chip(store, store.job(job))
     store.request_cancel(job)
-    assert "stopping" in _jobs.chip(store, store.job(job))
+    assert "stopping" in job_panel.chip(store, store.job(job))
     store.finish_job(job, "failed", "It broke.")
-    assert "failed" in _jobs.chip(store, store.job(job)) and "<progress" not in _jobs.chip(store, store.job(job))
-    assert "The score job failed. It broke." in _jobs.ending(store.job(job))
-    assert _jobs.chip(store, None) == "" and _jobs.ending(None) == ""
+    assert "failed" in job_panel.chip(store, store.job(job)) and "<progress" not in job_panel.chip(
+        store, store.job(job)
+    )
+    assert "The score job failed. It broke." in job_panel.ending(store.job(job))
+    assert job_panel.chip(store, None) == "" and job_panel.ending(None) == ""
 
 
 def test_the_job_that_matters_is_the_running_one_then_the_first_in_line_then_the_last(store: Store, run_id: str):
-    inspect_job = jobs.submit(store, run_id, InspectRequest())
+    inspect_job = submit(store, run_id, InspectRequest())
     score = score_job(store, run_id)
-    assert _jobs.current(store, run_id).id == inspect_job  # type: ignore[union-attr]
-    assert _jobs.current(store, run_id, "score").id == score  # type: ignore[union-attr]
+    assert job_panel.current(store, run_id).id == inspect_job  # type: ignore[union-attr]
+    assert job_panel.current(store, run_id, "score").id == score  # type: ignore[union-attr]
     store.request_cancel(inspect_job)
-    assert _jobs.current(store, run_id).id == score  # type: ignore[union-attr]
+    assert job_panel.current(store, run_id).id == score  # type: ignore[union-attr]
     store.request_cancel(score)
-    assert _jobs.current(store, run_id).id == score  # type: ignore[union-attr]
-    assert _jobs.current(store, store.create_run(RunRecipe())) is None
+    assert job_panel.current(store, run_id).id == score  # type: ignore[union-attr]
+    assert job_panel.current(store, store.create_run(RunRecipe())) is None
 
 
 def test_the_stamp_changes_with_every_step_and_not_otherwise(store: Store, run_id: str):
-    seen = [_jobs.stamp(store, run_id)]
+    seen = [job_panel.stamp(store, run_id)]
     job = score_job(store, run_id)
-    seen.append(_jobs.stamp(store, run_id))
+    seen.append(job_panel.stamp(store, run_id))
     store.claim_next("auto/1")
-    seen.append(_jobs.stamp(store, run_id))
+    seen.append(job_panel.stamp(store, run_id))
     store.append_event(job, Event("load", 0, 1), 0.1)
-    seen.append(_jobs.stamp(store, run_id))
-    assert _jobs.stamp(store, run_id) == seen[-1]
+    seen.append(job_panel.stamp(store, run_id))
+    assert job_panel.stamp(store, run_id) == seen[-1]
     store.finish_job(job, "done")
-    seen.append(_jobs.stamp(store, run_id))
+    seen.append(job_panel.stamp(store, run_id))
     assert len(set(seen)) == len(seen)
 
 
@@ -221,7 +226,7 @@ def test_the_parts_of_a_running_job():
         stored(2, "score:a", 2, 2, 103.0),
         stored(3, "score:b", 1, 4, 105.0),
     ]
-    a, b, c = _jobs.parts(job_in("running"), events, NAMED, "score:", 106.0)
+    a, b, c = job_panel.parts(job_in("running"), events, NAMED, "score:", 106.0)
     assert (a.state, a.seconds, a.left) == ("done", 2.0, None)
     assert (b.state, b.seconds) == ("running", 3.0)
     assert b.left == 5.0  # three more steps of two seconds, one second of them gone
@@ -231,7 +236,7 @@ def test_the_parts_of_a_running_job():
 @pytest.mark.parametrize(("state", "said"), [("failed", "failed"), ("cancelled", "stopped"), ("interrupted",) * 2])
 def test_the_parts_of_a_job_that_ended_early(state: str, said: str):
     events = [stored(1, "score:a", 2, 2, 101.0), stored(2, "score:b", 1, 4, 105.0)]
-    rows = _jobs.parts(job_in(state), events, NAMED, "score:", 500.0)
+    rows = job_panel.parts(job_in(state), events, NAMED, "score:", 500.0)
     assert [row.state for row in rows] == ["done", said, "not begun"]
     assert rows[1].seconds == 4.0
 
@@ -239,13 +244,13 @@ def test_the_parts_of_a_job_that_ended_early(state: str, said: str):
 def test_parts_that_go_on_side_by_side_are_done_together():
     events = [stored(1, "score:a", 2, 2, 101.0), stored(2, "score:b", 1, 4, 105.0)]
     for state, said in (("running", "running"), ("done", "done"), ("failed", "failed")):
-        a, b, c = _jobs.parts(job_in(state), events, NAMED, "score:", 106.0, at_once=True)
+        a, b, c = job_panel.parts(job_in(state), events, NAMED, "score:", 106.0, at_once=True)
         assert a.state == b.state == said and c.state in ("waiting", "not begun")
         assert a.left is b.left is None
 
 
 def test_a_row_is_safe_to_show():
-    row = _jobs.table([_jobs.Part("<x>", "<script>", "running", 1, 2)], "part")
+    row = job_panel.table([job_panel.Part("<x>", "<script>", "running", 1, 2)], "part")
     assert "<script>" not in row and "&lt;script&gt;" in row and 'value="0.500"' in row
 
 
@@ -254,7 +259,7 @@ def test_a_row_is_safe_to_show():
 
 def test_what_is_said_of_a_built_in_model_before_it_is_loaded_is_what_its_config_says():
     from minillm.families import groups_from_config
-    from minillm.weights import config_from_dict
+    from minillm.models.weights import config_from_dict
 
     for entry in MODELS.values():
         assert entry.groups == groups_from_config(config_from_dict(entry.config))
@@ -280,14 +285,14 @@ def test_no_run_is_made_of_what_is_no_model(store: Store, tmp_path: Any):
 
 
 def test_the_memory_verdict_counts_weights_that_are_in_memory_once():
-    known = _models.Known(made_scores.smollm2(), "float32")
-    expected = _models.forecasts(known, RunRecipe())
+    known = model_view.Known(made_scores.smollm2(), "float32")
+    expected = model_view.forecasts(known, RunRecipe())
     wanda = expected["wanda"]
-    assert "does not fit" in _models.memory_table(known, {"wanda": wanda}, wanda.total - 1)
-    assert "does not fit" not in _models.memory_table(known, {"wanda": wanda}, wanda.total)
-    loaded = _models.Known(made_scores.smollm2(), "float32", "cpu")
-    assert "does not fit" not in _models.memory_table(loaded, {"wanda": wanda}, wanda.above)
-    assert "–" in _models.memory_table(known, {"wanda": wanda}, None)
+    assert "does not fit" in model_view.memory_table(known, {"wanda": wanda}, wanda.total - 1)
+    assert "does not fit" not in model_view.memory_table(known, {"wanda": wanda}, wanda.total)
+    loaded = model_view.Known(made_scores.smollm2(), "float32", "cpu")
+    assert "does not fit" not in model_view.memory_table(loaded, {"wanda": wanda}, wanda.above)
+    assert "–" in model_view.memory_table(known, {"wanda": wanda}, None)
 
 
 # Runs and Start
@@ -297,16 +302,16 @@ def test_a_run_in_a_line_says_what_came_of_it(store: Store, run_id: str):
     store.save_scores(run_id, made_scores.scores(made_scores.shape(), "wanda"))
     store.add_result(run_id, "perplexity", {"variant": "original", "value": 52.0})
     store.add_result(run_id, "perplexity", {"variant": "original", "value": 52.14})
-    line = _runs.table([_runs.summary(store, store.run(run_id))], tick=True)
+    line = runs_view.table([runs_view.summary(store, store.run(run_id))], tick=True)
     assert "wanda" in line and "original 52.1" in line and f'value="{run_id}"' in line
     assert f'href="compare?run={run_id}"' in line and "<b>run</b>" not in line
 
 
 def test_two_runs_side_by_side_show_only_settings_that_differ(store: Store, run_id: str):
     other = store.create_run(RunRecipe(samples=8, length=16), "Other")
-    told = _runs.side_by_side(store, run_id, other)
+    told = runs_view.side_by_side(store, run_id, other)
     assert "samples" in told and "length" not in told
-    assert "same settings" in _runs.side_by_side(store, run_id, run_id)
+    assert "same settings" in runs_view.side_by_side(store, run_id, run_id)
 
 
 def test_perplexities_measured_differently_are_never_in_one_row(store: Store, run_id: str):
@@ -321,7 +326,7 @@ def test_perplexities_measured_differently_are_never_in_one_row(store: Store, ru
     }
     store.add_result(run_id, "perplexity", facts)
     store.add_result(other, "perplexity", {**facts, "length": 2048, "value": 40.0})
-    told = _runs.side_by_side(store, run_id, other)
+    told = runs_view.side_by_side(store, run_id, other)
     assert told.count("<td>–</td>") == 2
 
 

@@ -6,25 +6,16 @@ import random
 
 import numpy as np
 import pytest
+from made_plans import ragged, removed
 from made_scores import scores as made
 from made_scores import shape, smollm2
-from test_plan import ragged, removed
 
-from minillm.budget import (
-    Allocation,
-    budget,
-    cut_counts,
-    default_layers,
-    largest_ratio,
-    most,
-    spare,
-    water_filled,
-)
 from minillm.errors import BadInput
-from minillm.methods import FROM_SCORES, METHODS
-from minillm.plan import make_plan, plan_from_groups
-from minillm.ranking import global_allocation, sparing_allocation, standardised
-from minillm.sensitivity import Sensitivity, sensitivity_allocation
+from minillm.plan.budget import Allocation, budget, cut_counts, default_layers, largest_ratio, most, spare, water_filled
+from minillm.plan.methods import FROM_SCORES, METHODS
+from minillm.plan.plan import make_plan, plan_from_groups
+from minillm.plan.ranking import global_allocation, sparing_allocation, standardised
+from minillm.plan.sensitivity import Sensitivity, sensitivity_allocation
 
 
 def test_water_filling_agrees_with_pouring_drop_by_drop():

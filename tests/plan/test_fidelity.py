@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from made_scores import scores, shape
 
-from minillm.fidelity import (
+from minillm.families.groups import CHANNELS, HEADS, KINDS
+from minillm.plan.fidelity import (
     CONTROL,
     EXACT,
     NOISE,
@@ -21,8 +22,7 @@ from minillm.fidelity import (
     table,
     trial,
 )
-from minillm.groups import CHANNELS, HEADS, KINDS
-from minillm.scores import Scores
+from minillm.plan.scores import Scores
 
 
 def lowest(values: np.ndarray, count: int) -> set[int]:

@@ -6,9 +6,9 @@ import pytest
 from made_scores import llama_7b, scores, several, shape
 
 from minillm.errors import BadInput
-from minillm.overlap import matrix, overlap, rank_correlation
-from minillm.plan import Plan, make_plan, plan_from_groups
-from minillm.scores import Scores
+from minillm.plan.overlap import matrix, overlap, rank_correlation
+from minillm.plan.plan import Plan, make_plan, plan_from_groups
+from minillm.plan.scores import Scores
 
 
 def kept(channels: list[int], heads: list[int] = (0, 1, 2, 3)) -> Plan:

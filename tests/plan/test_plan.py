@@ -5,40 +5,13 @@ import random
 
 import numpy as np
 import pytest
+from made_plans import ragged, removed
 from made_scores import llama_7b, scores, shape, smollm2
 
-from minillm.budget import MIN_CHANNELS
 from minillm.errors import BadInput, NumericalFault, UnreachableRatio
-from minillm.groups import BlockGroups, Groups
-from minillm.plan import (
-    Allocation,
-    Plan,
-    cut_counts,
-    default_layers,
-    largest_ratio,
-    make_plan,
-    plan_from_groups,
-)
-from minillm.scores import Scores
-
-
-def removed(groups: Groups, counts: dict[str, list[int]]) -> int:
-    """Parameters that go, counted block by block."""
-    pairs = zip(groups.blocks, counts["heads"], counts["channels"], strict=True)
-    return sum(h * b.head_parameters + c * b.channel_parameters for b, h, c in pairs)
-
-
-def ragged(draw: random.Random) -> Groups:
-    """A model whose blocks all differ in heads, head size and channels."""
-    width, blocks = draw.randint(4, 64), []
-    for _ in range(draw.randint(1, 12)):
-        queries, head_dim = draw.randint(1, 4), draw.randint(1, 8)
-        cost = width * head_dim * (2 * queries + 2)
-        blocks.append(
-            BlockGroups(draw.randint(1, 9), queries, head_dim, draw.randint(8, 80), cost, 3 * width, cost, 3 * width, 9)
-        )
-    total = sum(b.parameters for b in blocks) + 10 * width
-    return Groups("llama", "llama", width, 10, total, 10 * width, tuple(blocks))
+from minillm.plan.budget import MIN_CHANNELS, Allocation, cut_counts, default_layers, largest_ratio
+from minillm.plan.plan import Plan, make_plan, plan_from_groups
+from minillm.plan.scores import Scores
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from minillm import catalogue
 from minillm.errors import BadInput, UnknownName
+from minillm.recipes import models
 
 
 @pytest.mark.parametrize("name", ["facebook/opt-125m", "bigscience/bloom-560m", "a/b", "Qwen/Qwen2.5-0.5B_x"])
 def test_hub_names(name: str) -> None:
-    assert catalogue.is_hub_name(name)
-    assert catalogue.kind_of(name) == catalogue.HUB
+    assert models.is_hub_name(name)
+    assert models.kind_of(name) == models.HUB
 
 
 @pytest.mark.parametrize(
@@ -33,32 +33,32 @@ def test_hub_names(name: str) -> None:
     ],
 )
 def test_what_is_no_hub_name(name: str) -> None:
-    assert not catalogue.is_hub_name(name)
+    assert not models.is_hub_name(name)
     with pytest.raises(UnknownName):
-        catalogue.kind_of(name)
+        models.kind_of(name)
 
 
 def test_built_in_and_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert catalogue.kind_of("smollm2-135m") == catalogue.BUILT_IN
-    assert catalogue.kind_of(tmp_path) == catalogue.kind_of(str(tmp_path)) == catalogue.PATH
+    assert models.kind_of("smollm2-135m") == models.BUILT_IN
+    assert models.kind_of(tmp_path) == models.kind_of(str(tmp_path)) == models.PATH
     (tmp_path / "owner" / "name").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert catalogue.kind_of("owner/name") == catalogue.PATH
+    assert models.kind_of("owner/name") == models.PATH
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "~nobody-of-this-name/x"])
 def test_strange_names(name: str) -> None:
     with pytest.raises(UnknownName):
-        catalogue.kind_of(name)
+        models.kind_of(name)
 
 
 def test_near_names_are_offered(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="Did you mean smollm2-135m"):
-        catalogue.kind_of("smolm-135m")
+        models.kind_of("smolm-135m")
     (tmp_path / "my-llama").mkdir()
     (tmp_path / "my-llama" / "config.json").write_text("{}")
     with pytest.raises(UnknownName, match=f"Did you mean {tmp_path}/my-llama"):
-        catalogue.kind_of(f"{tmp_path}/my-lama")
+        models.kind_of(f"{tmp_path}/my-lama")
 
 
 def test_confined_names(tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,19 +66,19 @@ def test_confined_names(tmp_path: Path, own_home: Path, monkeypatch: pytest.Monk
     for folder in (outside, inside):
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
-    assert catalogue.kind_of(inside, confined=True) == catalogue.PATH
-    assert catalogue.kind_of("facebook/opt-125m", confined=True) == catalogue.HUB
+    assert models.kind_of(inside, confined=True) == models.PATH
+    assert models.kind_of("facebook/opt-125m", confined=True) == models.HUB
     said = []
     for name in (outside, tmp_path / "absent", inside / ".." / ".." / ".." / "secret"):
         with pytest.raises(UnknownName, match="under MINILLM_HOME") as caught:
-            catalogue.kind_of(name, confined=True)
+            models.kind_of(name, confined=True)
         said.append(str(caught.value).replace(str(name), ""))
     assert said[0] == said[1], "a missing path and a forbidden one must read the same"
     assert "secret" not in said[1]
     (tmp_path / "owner").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownName):
-        catalogue.kind_of("owner/secret", confined=True)
+        models.kind_of("owner/secret", confined=True)
 
 
 def test_allowed_path(tmp_path: Path, own_home: Path) -> None:
@@ -88,8 +88,8 @@ def test_allowed_path(tmp_path: Path, own_home: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("s")
     (own_home / "link.txt").symlink_to(secret)
-    assert catalogue.allowed_path(inside, confined=True) == inside.resolve()
-    assert catalogue.allowed_path(secret, confined=False) == secret.resolve()
+    assert models.allowed_path(inside, confined=True) == inside.resolve()
+    assert models.allowed_path(secret, confined=False) == secret.resolve()
     for path in (
         secret,
         own_home / "link.txt",
@@ -99,4 +99,4 @@ def test_allowed_path(tmp_path: Path, own_home: Path) -> None:
         "a\0b",
     ):
         with pytest.raises(BadInput):
-            catalogue.allowed_path(path, confined=True)
+            models.allowed_path(path, confined=True)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from minillm import recipe
 from minillm.errors import BadInput, UnknownName
-from minillm.recipe import REQUESTS, PruneRequest, RunRecipe, ScoreRequest, request_from_json
+from minillm.recipes import recipe
+from minillm.recipes.recipe import REQUESTS, PruneRequest, RunRecipe, ScoreRequest, request_from_json
 
 EXAMPLES = {
     "inspect": recipe.InspectRequest(),

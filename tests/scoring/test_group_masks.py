@@ -8,14 +8,14 @@ import pytest
 import tiny
 import torch
 
+from minillm.criteria.settings import Settings
 from minillm.errors import NumericalFault
 from minillm.events import finish
-from minillm.group_masks import group_gradient_events, masked_losses_events
-from minillm.models import wrap
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.settings import Settings
-from minillm.surgery import prune
+from minillm.models.loaded import wrap
+from minillm.plan.plan import make_plan
+from minillm.scoring.group_masks import group_gradient_events, masked_losses_events
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
 
 
 def mean_loss(model, tokens) -> float:

@@ -10,12 +10,12 @@ import torch
 
 from minillm.errors import NumericalFault
 from minillm.events import Event, finish
-from minillm.fidelity import CONTROL, EXACT, NOISE, PRUNER, WANDA, agreement
-from minillm.models import LoadedModel, wrap
-from minillm.probing import Study, label
-from minillm.recipe import DRAWS
-from minillm.scores import Scores
-from minillm.scoring import score
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, WANDA, agreement
+from minillm.plan.scores import Scores
+from minillm.recipes.recipe import DRAWS
+from minillm.scoring.probing import Study, label
+from minillm.scoring.score import score
 
 ROWS, FEW, SEED = 6, 3, 5
 BUILDERS = {"llama": tiny.llama, "bloom": tiny.bloom}
@@ -123,7 +123,7 @@ def test_each_c_stands_beside_the_derivative_by_backprop(draw: str) -> None:
 
 
 def test_a_derivative_is_the_one_calculus_gives() -> None:
-    from minillm.zeroth_order import noise
+    from minillm.scoring.zeroth_order import noise
 
     lm, tokens = made()
     wanted = 0.0

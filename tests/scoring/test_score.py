@@ -7,14 +7,14 @@ import tiny
 import torch
 
 from minillm.criteria import CRITERIA
+from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, NumericalFault, TextTooShort, UnknownName
-from minillm.groups import KINDS
-from minillm.models import wrap
-from minillm.recipe import ScoreRequest
-from minillm.scores import Scores
-from minillm.scoring import score
-from minillm.settings import Settings
-from minillm.zeroth_order import noise
+from minillm.families.groups import KINDS
+from minillm.models.loaded import wrap
+from minillm.plan.scores import Scores
+from minillm.recipes.recipe import ScoreRequest
+from minillm.scoring.score import score
+from minillm.scoring.zeroth_order import noise
 
 ROWS, GRADIENT_ROWS = 12, 5
 FEW = {"submodels": 8}

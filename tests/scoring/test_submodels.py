@@ -6,10 +6,10 @@ import tiny
 import torch
 
 from minillm.events import finish
-from minillm.group_masks import masked_losses_events
-from minillm.models import wrap
-from minillm.scoring import score
-from minillm.submodels import _Round, best_ridge, draw, kendall_tau, ridge
+from minillm.models.loaded import wrap
+from minillm.scoring.group_masks import masked_losses_events
+from minillm.scoring.score import score
+from minillm.scoring.submodels import _Round, best_ridge, draw, kendall_tau, ridge
 
 
 def test_kendall_tau_by_hand():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tiny
 
-from minillm import reverse, walk
 from minillm.criteria import CRITERIA
 from minillm.errors import NumericalFault
 from minillm.events import RESULT
-from minillm.models import wrap
-from minillm.scoring import score, score_together, score_together_events
+from minillm.models.loaded import wrap
+from minillm.scoring.score import score, score_together, score_together_events
+from minillm.walk import forward, reverse
 
 FOUR = ("wanda", "llm-pruner", "fms-bp", "fms-zo")
 
@@ -33,7 +33,7 @@ def read(monkeypatch):
 
         monkeypatch.setattr(module, "in_turn", counted)
 
-    counting(walk, "forward")
+    counting(forward, "forward")
     counting(reverse, "reverse")
     return times
 

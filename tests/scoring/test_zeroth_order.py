@@ -4,13 +4,13 @@ import pytest
 import tiny
 import torch
 
+from minillm.criteria.settings import Settings
 from minillm.errors import NumericalFault
-from minillm.models import wrap
-from minillm.reverse import reverse_events
-from minillm.scoring import score
-from minillm.settings import Settings
-from minillm.walk import Stream, forward_events
-from minillm.zeroth_order import Estimate, noise
+from minillm.models.loaded import wrap
+from minillm.scoring.score import score
+from minillm.scoring.zeroth_order import Estimate, noise
+from minillm.walk.forward import Stream, forward_events
+from minillm.walk.reverse import reverse_events
 
 
 def estimated(lm, tokens, **settings):

@@ -14,15 +14,15 @@ import torch
 
 from minillm.errors import BadInput
 from minillm.events import finish
-from minillm.pipeline import execute_events
-from minillm.pool import Pool
-from minillm.recipe import EvaluateRequest, PruneRequest, RecoverRequest, RunRecipe, ScoreRequest
-from minillm.records import Variant
-from minillm.repeat import as_commands, as_python, course
-from minillm.scores import Scores
-from minillm.store import Store
+from minillm.plan.scores import Scores
+from minillm.recipes.recipe import EvaluateRequest, PruneRequest, RecoverRequest, RunRecipe, ScoreRequest
+from minillm.store.as_code import as_commands, as_python, course
+from minillm.store.records import Variant
+from minillm.store.store import Store
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DRIVER = """
 import json, sys
 from minillm import cli

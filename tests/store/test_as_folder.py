@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from minillm.errors import BadInput
-from minillm.plan import make_plan
-from minillm.recipe import PruneRequest, RunRecipe
-from minillm.records import ORIGINAL, PRUNED, Variant
-from minillm.sample import export_run, import_run
-from minillm.store import Store
+from minillm.plan.plan import make_plan
+from minillm.recipes.recipe import PruneRequest, RunRecipe
+from minillm.store.as_folder import export_run, import_run
+from minillm.store.records import ORIGINAL, PRUNED, Variant
+from minillm.store.store import Store
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def test_an_imported_variant_that_is_more_than_its_plan_is_refused_and_not_cut_a
     import tiny
 
     from minillm.events import finish
-    from minillm.pipeline import execute_events
-    from minillm.pool import Pool
+    from minillm.worker.kinds import execute_events
+    from minillm.worker.pool import Pool
 
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     recipe = RunRecipe(model=str(tiny.saved(tmp_path / "model")), dtype="float32", samples=4, length=16)

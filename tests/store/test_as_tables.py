@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 
 from minillm.errors import BadInput
-from minillm.overlap import overlap
-from minillm.plan import make_plan
-from minillm.recipe import RunRecipe
-from minillm.records import Variant
-from minillm.store import Store
-from minillm.tables import overlap_table, score_table, tables, versions, write_zip
+from minillm.plan.overlap import overlap
+from minillm.plan.plan import make_plan
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.as_tables import overlap_table, score_table, tables, write_zip
+from minillm.store.records import Variant
+from minillm.store.store import Store
+from minillm.versions import versions
 
 
 def full_run(store: Store) -> str:

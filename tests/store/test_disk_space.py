@@ -5,34 +5,27 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from made_runs import weighty
 
-from minillm import storage
 from minillm.errors import BadInput
 from minillm.events import finish
-from minillm.pipeline import execute_events
-from minillm.pool import Pool
-from minillm.recipe import PruneRequest, RunRecipe
-from minillm.records import DONE, Variant
-from minillm.sample import export_run, import_run
-from minillm.store import Store
-
-
-def weighty(store: Store, run_id: str, name: str, kind: str = "pruned", size: int = 1000) -> None:
-    """A variant with weights of some bytes beside it."""
-    store.add_variant(run_id, Variant(name, kind, "original", {"compensate": "bias"}, {"parameters": 7}))
-    folder = store.weights_folder(run_id, name)
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(bytes(size))
+from minillm.recipes.recipe import PruneRequest, RunRecipe
+from minillm.store import disk_space
+from minillm.store.as_folder import export_run, import_run
+from minillm.store.records import DONE
+from minillm.store.store import Store
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool
 
 
 def test_the_bound_is_kept_and_checked(store: Store):
-    assert storage.bound(store) == storage.DEFAULT
-    storage.set_bound(store, 0.5)
-    assert storage.bound(Store()) == 500_000_000
+    assert disk_space.bound(store) == disk_space.DEFAULT
+    disk_space.set_bound(store, 0.5)
+    assert disk_space.bound(Store()) == 500_000_000
     for wrong in (0, -1, "many", float("nan"), True):
         with pytest.raises(BadInput, match="Storage bound"):
-            storage.set_bound(store, wrong)  # type: ignore[arg-type]
-    assert storage.bound(store) == 500_000_000
+            disk_space.set_bound(store, wrong)  # type: ignore[arg-type]
+    assert disk_space.bound(store) == 500_000_000
 
 
 def test_below_the_bound_nothing_is_offered_above_it_the_oldest_first_and_no_more_than_needed(store: Store):
@@ -40,15 +33,15 @@ def test_below_the_bound_nothing_is_offered_above_it_the_oldest_first_and_no_mor
     weighty(store, second, "pruned-1", size=8_000_000)
     weighty(store, first, "pruned-1", size=8_000_000)
     weighty(store, first, "recovered-1", kind="recovered", size=8_000_000)
-    assert storage.offered(store) == []
-    assert [(kept.run.id, kept.bytes) for kept in storage.rebuildable(store)] == [(second, 8e6), (first, 8e6)]
-    storage.set_bound(store, 0.02)
-    chosen = storage.offered(store)
+    assert disk_space.offered(store) == []
+    assert [(kept.run.id, kept.bytes) for kept in disk_space.rebuildable(store)] == [(second, 8e6), (first, 8e6)]
+    disk_space.set_bound(store, 0.02)
+    chosen = disk_space.offered(store)
     assert [kept.run.id for kept in chosen] == [second]
     before = store.storage_bytes()
-    assert storage.drop(store, chosen) == 8_000_000
+    assert disk_space.drop(store, chosen) == 8_000_000
     assert before - store.storage_bytes() >= 8_000_000 - 100_000
-    assert storage.offered(store) == [] and [kept.run.id for kept in storage.rebuildable(store)] == [first]
+    assert disk_space.offered(store) == [] and [kept.run.id for kept in disk_space.rebuildable(store)] == [first]
     assert store.variant(second, "pruned-1").details == {"parameters": 7, "dropped": True}
 
 

@@ -13,32 +13,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_runs import ROOT, some_scores
 
-from minillm import migrations, shelf
 from minillm.errors import BadInput, MiniLLMError, UnknownName
 from minillm.events import Event
-from minillm.groups import BlockGroups, Groups
-from minillm.plan import make_plan
-from minillm.recipe import InspectRequest, RunRecipe, ScoreRequest
-from minillm.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Variant
-from minillm.scores import Scores
-from minillm.store import Store
-
-ROOT = Path(__file__).parent.parent
+from minillm.plan.plan import make_plan
+from minillm.plan.scores import Scores
+from minillm.recipes.recipe import InspectRequest, RunRecipe, ScoreRequest
+from minillm.store import files as files_part
+from minillm.store import schema
+from minillm.store.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Variant
+from minillm.store.store import Store
 
 
 @pytest.fixture
 def run_id(store: Store) -> str:
     return store.create_run(RunRecipe())
-
-
-def some_scores(criterion: str = "wanda", seed: int = 0) -> Scores:
-    rng, blocks = np.random.default_rng(seed), range(4)
-    block = BlockGroups(4, 1, 8, 32, 100, 10, 100, 10, 50)
-    groups = Groups("llama", "llama", 16, 64, 4 * block.parameters + 1000, 1024, (block,) * 4)
-    heads = {i: rng.random(4).astype(np.float32) for i in blocks}
-    channels = {i: rng.random(32).astype(np.float32) for i in blocks}
-    return Scores(heads, channels, groups, {"criterion": criterion})
 
 
 def in_processes(count: int, act: Callable[[Store], Any]) -> list[Any]:
@@ -155,10 +145,10 @@ def test_scores_written_anew_are_read_anew(store: Store, run_id: str):
 
 @pytest.mark.parametrize("label", ["wanda", "a/b", "..", ".hidden", "50 % of é", "CON", "a.safetensors"])
 def test_any_label_is_a_file_name_inside_its_folder(tmp_path: Path, label: str):
-    name = shelf.file_name(label)
+    name = files_part.file_name(label)
     assert (tmp_path / f"{name}.x").resolve().parent == tmp_path.resolve()
     assert not name.startswith(".")
-    assert shelf.label_of(Path(f"{name}.x")) == label
+    assert files_part.label_of(Path(f"{name}.x")) == label
 
 
 def test_variants_start_with_the_original_and_keep_their_order(store: Store, run_id: str):
@@ -333,9 +323,9 @@ def test_threads_use_one_store(store: Store, run_id: str):
 
 
 def test_an_older_store_is_brought_up_to_date(store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch):
-    newest = migrations.MIGRATIONS[-1][0]
+    newest = schema.MIGRATIONS[-1][0]
     added = (newest + 1, "notes", ("ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT 'none'",))
-    monkeypatch.setattr(migrations, "MIGRATIONS", [*migrations.MIGRATIONS, added])
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, added])
     later = Store()
     assert later.reading().execute("SELECT notes FROM runs").fetchone()[0] == "none"
     Store()
@@ -343,9 +333,9 @@ def test_an_older_store_is_brought_up_to_date(store: Store, run_id: str, monkeyp
 
 
 def test_a_migration_that_fails_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
-    newest = migrations.MIGRATIONS[-1][0]
+    newest = schema.MIGRATIONS[-1][0]
     broken = (newest + 1, "broken", ("CREATE TABLE half (a)", "CREATE TABLE runs (a)"))
-    monkeypatch.setattr(migrations, "MIGRATIONS", [*migrations.MIGRATIONS, broken])
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, broken])
     with pytest.raises(sqlite3.OperationalError):
         Store()
     tables = [row[0] for row in store.reading().execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -361,12 +351,13 @@ def test_a_store_of_a_newer_version_is_left_alone(store: Store):
 
 
 def test_the_migrations_are_numbered_without_gaps():
-    assert [number for number, _, _ in migrations.MIGRATIONS] == list(range(1, len(migrations.MIGRATIONS) + 1))
+    assert [number for number, _, _ in schema.MIGRATIONS] == list(range(1, len(schema.MIGRATIONS) + 1))
 
 
 def test_the_store_needs_no_tensor_library():
-    modules = ["store", "jobs", "recipe", "supervisor", "records"]
-    code = f"import sys, json\nfrom minillm import {', '.join(modules)}\nprint(json.dumps(sorted(sys.modules)))"
+    modules = ["store.store", "store.records", "jobs.submit", "jobs.supervisor", "recipes.recipe"]
+    code = "".join(f"import minillm.{name}\n" for name in modules)
+    code += "import sys, json\nprint(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True))
     assert not {"torch", "transformers", "gradio"} & set(loaded)
 
@@ -429,7 +420,7 @@ def test_a_store_of_the_first_version_loses_nothing(tmp_path: Path):
     folder = tmp_path / "old"
     folder.mkdir()
     db = sqlite3.connect(folder / "store.sqlite")
-    for statement in migrations.MIGRATIONS[0][2]:
+    for statement in schema.MIGRATIONS[0][2]:
         db.execute(statement)
     recipe = json.dumps(RunRecipe(samples=5).to_json())
     db.execute("INSERT INTO runs VALUES ('0123abcd', 'Old', ?, 100.5)", (recipe,))

@@ -4,12 +4,12 @@ import pytest
 import tiny
 import torch
 
-from minillm.compensation import taken_over
 from minillm.errors import NumericalFault
-from minillm.models import wrap
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.surgery import prune
+from minillm.models.loaded import wrap
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.compensation import taken_over
+from minillm.surgery.cut import prune
 
 
 def test_least_squares_is_the_ridge_regression_of_the_cut_on_the_kept():

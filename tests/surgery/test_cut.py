@@ -4,13 +4,13 @@ import pytest
 import tiny
 import torch
 
-from minillm.budget import MIN_CHANNELS, MIN_HEADS
 from minillm.errors import BadInput, UnknownName, UnreachableRatio
 from minillm.families import groups_of
-from minillm.models import wrap
-from minillm.plan import largest_ratio, make_plan
-from minillm.scoring import score
-from minillm.surgery import masked, prune
+from minillm.models.loaded import wrap
+from minillm.plan.budget import MIN_CHANNELS, MIN_HEADS, largest_ratio
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import masked, prune
 
 
 def planned(lm, ratio=0.25, criterion="magnitude-l1", layers=None):

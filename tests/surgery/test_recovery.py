@@ -4,13 +4,13 @@ import pytest
 import tiny
 import torch
 
-from minillm.checkpoint import load_pruned, save_pruned
 from minillm.errors import BadInput, UnknownName
-from minillm.models import wrap
-from minillm.plan import make_plan
-from minillm.recovery import recover, recover_events
-from minillm.scoring import score
-from minillm.surgery import prune
+from minillm.models.checkpoint import load_pruned, save_pruned
+from minillm.models.loaded import wrap
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
+from minillm.surgery.recovery import recover, recover_events
 
 QUICK = {"steps": 30, "batch": 4, "held_out": 6, "evaluate_every": 5, "learning_rate": 5e-3}
 

@@ -10,17 +10,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import minillm
-from minillm.checkpoint import load_pruned, save_pruned
 from minillm.errors import BadInput, NumericalFault, TextTooShort, UnknownName
-from minillm.masks import check_pattern, ranks, zeros
-from minillm.models import wrap
-from minillm.obs import solved
-from minillm.patterns import MASKING, Pattern, average_sparsity, in_words, patterns_of
-from minillm.plan import Allocation, make_plan
-from minillm.recovery import recover
-from minillm.scoring import score
-from minillm.sparsification import sparsify, sparsify_events
-from minillm.surgery import prune
+from minillm.models.checkpoint import load_pruned, save_pruned
+from minillm.models.loaded import wrap
+from minillm.models.zeros import check_pattern, zeros
+from minillm.plan.budget import Allocation
+from minillm.plan.patterns import MASKING, Pattern, average_sparsity, in_words, patterns_of
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
+from minillm.surgery.recovery import recover
+from minillm.surgery.sparsegpt_update import ranks, solved
+from minillm.surgery.sparsify import sparsify, sparsify_events
 
 TOKENS = tiny.tokens(6, 20)
 

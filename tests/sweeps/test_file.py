@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from made_sweeps import written
 
-from minillm.budget import cut_counts
-from minillm.catalogue import MODELS
 from minillm.checks import blocks_of
 from minillm.errors import BadInput, UnknownName
+from minillm.plan.budget import cut_counts
+from minillm.recipes.models import MODELS
 from minillm.sweeps import cells, read_sweep
 from minillm.sweeps.export import as_markdown
 from minillm.sweeps.file import forms_of, shipped

@@ -15,22 +15,23 @@ from made_sweeps import written
 
 import minillm
 from minillm.errors import BadInput, DoesNotFit, MiniLLMError
-from minillm.pipeline import cutting, execute_events, sweeping
-from minillm.pool import Pool
-from minillm.recipe import SweepRequest
-from minillm.records import ORIGINAL
-from minillm.steps import JOB
-from minillm.store import Store
+from minillm.recipes.recipe import SweepRequest
+from minillm.store.records import ORIGINAL
+from minillm.store.store import Store
 from minillm.sweeps import Sweep, cells
 from minillm.sweeps.cells import prune_request
 from minillm.sweeps.compare import MATTERS, UNKNOWN, WITHIN, as_frame, judge
 from minillm.sweeps.export import text_of, write_all
-from minillm.sweeps.found import CELL, DONE, FAILED, runs_of, standings
 from minillm.sweeps.record import record
-from minillm.sweeps.started import begin, begun
+from minillm.sweeps.standing import CELL, DONE, FAILED, begin, begun, runs_of, standings
 from minillm.sweeps.table import Number, shown, table
+from minillm.worker import prune
+from minillm.worker import sweep as sweep_part
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool
+from minillm.worker.progress import JOB
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CALIBRATION = {"text": "python-docs", "samples": 6, "length": 16, "gradient_samples": 2}
 READ = {"perplexity": {"text": "python-docs", "length": 32, "tokens": 256}}
 TUNED = {"steps": 2, "batch": 2, "length": 16, "text": "python-docs", "evaluate_every": 1}
@@ -135,7 +136,7 @@ def test_a_failing_cell_is_told_and_left_out_and_tried_again_when_asked_again(
     model: str, monkeypatch: pytest.MonkeyPatch, fault: Exception, says: str
 ) -> None:
     store, sweep = Store(), asked(model)
-    run_id, real = begin(store, sweep), cutting.prune_events
+    run_id, real = begin(store, sweep), prune.prune_events
 
     def failing(lm, plan, *more):
         if plan.ratio > 0.15 and plan.recipe["criterion"] == "wanda":
@@ -143,7 +144,7 @@ def test_a_failing_cell_is_told_and_left_out_and_tried_again_when_asked_again(
         return real(lm, plan, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cutting, "prune_events", failing)
+        patch.setattr(prune, "prune_events", failing)
         assert run(store, run_id, sweep)[-1].payload == {"cells": 5, "done": 4, "failed": 1}
     (failed,) = [one for one in standings(store, run_id, sweep) if one.state == FAILED]
     assert says in failed.error and failed.cell.criterion == "wanda" and failed.cell.ratio == 0.2
@@ -153,14 +154,14 @@ def test_a_failing_cell_is_told_and_left_out_and_tried_again_when_asked_again(
 
 def test_a_scoring_that_fails_takes_its_cells_with_it_and_no_other(model: str, monkeypatch) -> None:
     store, sweep = Store(), asked(model)
-    run_id, real = begin(store, sweep), sweeping.score
+    run_id, real = begin(store, sweep), sweep_part.score
 
     def failing(work, request):
         if "wanda" in request.criteria:
             raise MiniLLMError("The loss is not a number.")
         return (yield from real(work, request))
 
-    monkeypatch.setattr(sweeping, "score", failing)
+    monkeypatch.setattr(sweep_part, "score", failing)
     assert run(store, run_id, sweep)[-1].payload == {"cells": 5, "done": 3, "failed": 2}
     failed = [one for one in standings(store, run_id, sweep) if one.state == FAILED]
     assert {one.cell.criterion for one in failed} == {"wanda"}
@@ -170,13 +171,13 @@ def test_a_scoring_that_fails_takes_its_cells_with_it_and_no_other(model: str, m
 def test_cells_of_several_criteria_are_scored_on_one_walk_and_where_costs_are_asked_for_in_turn(
     model: str, monkeypatch
 ):
-    store, real, seen = Store(), sweeping.score, []
+    store, real, seen = Store(), sweep_part.score, []
 
     def noted(work, request):
         seen.append(request.criteria)
         return (yield from real(work, request))
 
-    monkeypatch.setattr(sweeping, "score", noted)
+    monkeypatch.setattr(sweep_part, "score", noted)
     for evaluations, walks in (([READ], [("wanda", "magnitude-l1")]), ([], [("wanda",), ("magnitude-l1",)])):
         sweep = asked(model, evaluations=evaluations)
         seen.clear()
@@ -198,7 +199,7 @@ def test_a_cell_that_was_cut_off_twice_is_left_out_once(model: str) -> None:
 def test_two_processes_do_not_work_at_one_sweep(model: str) -> None:
     store, sweep = Store(), asked(model)
     run_id = begin(store, sweep)
-    with sweeping._alone(store, run_id), pytest.raises(BadInput, match="under way in another process"):
+    with sweep_part._alone(store, run_id), pytest.raises(BadInput, match="under way in another process"):
         run(store, run_id, sweep)
 
 

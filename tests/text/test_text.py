@@ -14,15 +14,19 @@ import tiny
 import torch
 from datasets.exceptions import DatasetNotFoundError
 
-from minillm import models, prompts, text, texts
 from minillm.errors import BadInput, MiniLLMError, NumericalFault, OutOfReach, TextTooShort, UnknownName
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.recipes import prompts, texts
+from minillm.recipes.prompts import paper_prompts
+from minillm.recipes.texts import PARTS, TEXTS, describe, same_text
 from minillm.text import documents, hub, sampled
+from minillm.text.load import evaluation_tokens, load_text, load_text_events, rows_available
 
 WORDS = " ".join(f"word{i} is number {i}." for i in range(400))
 
 
-def lm(**settings: Any) -> models.LoadedModel:
-    return models.wrap(tiny.llama(**settings), tiny.tokenizer())
+def lm(**settings: Any) -> LoadedModel:
+    return wrap(tiny.llama(**settings), tiny.tokenizer())
 
 
 def ids_of(string: str) -> list[int]:
@@ -48,19 +52,17 @@ def words(tmp_path: Path) -> Path:
 def test_windows_are_cut_from_one_string_and_drawn_in_seeded_order(words: Path) -> None:
     name, ids = f"file:{words}", ids_of(WORDS)
     possible = windows_of(ids[: len(ids) // 2], 16)
-    every = text.load_text(name, tiny.tokenizer(), len(possible), 16)
+    every = load_text(name, tiny.tokenizer(), len(possible), 16)
     assert every.dtype == torch.long and sorted(rows_of(every)) == sorted(possible)
     assert rows_of(every) != possible
-    assert text.rows_available(name, tiny.tokenizer(), 16) == len(possible)
-    few = text.load_text(name, tiny.tokenizer(), 8, 16)
+    assert rows_available(name, tiny.tokenizer(), 16) == len(possible)
+    few = load_text(name, tiny.tokenizer(), 8, 16)
     assert torch.equal(few, every[:8])
-    assert not torch.equal(few, text.load_text(name, tiny.tokenizer(), 8, 16, seed=1))
+    assert not torch.equal(few, load_text(name, tiny.tokenizer(), 8, 16, seed=1))
 
 
 def test_a_model_and_its_tokenizer_give_the_same(words: Path) -> None:
-    assert torch.equal(
-        text.load_text(f"file:{words}", lm(), 4, 16), text.load_text(f"file:{words}", tiny.tokenizer(), 4, 16)
-    )
+    assert torch.equal(load_text(f"file:{words}", lm(), 4, 16), load_text(f"file:{words}", tiny.tokenizer(), 4, 16))
 
 
 def test_parts_of_a_file_are_contiguous_and_disjoint(words: Path) -> None:
@@ -68,20 +70,20 @@ def test_parts_of_a_file_are_contiguous_and_disjoint(words: Path) -> None:
     bounds = {"calibration": (0, 1 / 2), "recovery": (1 / 2, 3 / 4), "evaluation": (3 / 4, 1)}
     for part, (start, end) in bounds.items():
         expected = windows_of(ids[int(len(ids) * start) : int(len(ids) * end)], 16)
-        found = text.load_text(name, lm(), len(expected), 16, part=part)
+        found = load_text(name, lm(), len(expected), 16, part=part)
         assert sorted(rows_of(found)) == sorted(expected)
 
 
 def test_evaluation_reads_a_file_whole_and_untouched(tmp_path: Path) -> None:
     path = tmp_path / "untidy.txt"
     path.write_text(" \n = Title = \n\n\n two  spaces \n", encoding="utf-8")
-    assert text.evaluation_tokens(f"file:{path}", lm()).tolist() == ids_of(" \n = Title = \n\n\n two  spaces \n")
+    assert evaluation_tokens(f"file:{path}", lm()).tolist() == ids_of(" \n = Title = \n\n\n two  spaces \n")
 
 
 def test_evaluation_takes_strings_and_ids() -> None:
-    assert text.evaluation_tokens("Two words.", lm()).tolist() == ids_of("Two words.")
-    assert text.evaluation_tokens(torch.tensor([[1, 2], [3, 4]]), lm()).tolist() == [1, 2, 3, 4]
-    assert text.evaluation_tokens([5, 6], lm()).tolist() == [5, 6]
+    assert evaluation_tokens("Two words.", lm()).tolist() == ids_of("Two words.")
+    assert evaluation_tokens(torch.tensor([[1, 2], [3, 4]]), lm()).tolist() == [1, 2, 3, 4]
+    assert evaluation_tokens([5, 6], lm()).tolist() == [5, 6]
 
 
 def test_python_docs_parts_share_no_passage() -> None:
@@ -89,7 +91,7 @@ def test_python_docs_parts_share_no_passage() -> None:
         split = documents.python_docs(part).split()
         return {tuple(split[i : i + 25]) for i in range(len(split) - 24)}
 
-    sets = {part: passages(part) for part in text.PARTS}
+    sets = {part: passages(part) for part in PARTS}
     assert all(len(found) > 5_000 for found in sets.values())
     assert not sets["calibration"] & sets["recovery"]
     assert not sets["calibration"] & sets["evaluation"]
@@ -101,7 +103,7 @@ def test_python_docs_parts_share_no_passage() -> None:
 def test_python_docs_lose_repetitions_and_nothing_else() -> None:
     from pydoc_data.topics import topics
 
-    kept = {word for part in text.PARTS for word in documents.python_docs(part).split()}
+    kept = {word for part in PARTS for word in documents.python_docs(part).split()}
     assert {word for topic in topics.values() for word in topic.split() if word.isalpha()} <= kept
     assert "**********" not in kept
 
@@ -202,7 +204,7 @@ def test_a_conversion_is_asked_for_by_its_revision(online: Hub) -> None:
 
 
 def test_a_shared_split_is_dealt_in_runs(online: Hub) -> None:
-    parts = [numbers("hub:some/set", part) for part in text.PARTS]
+    parts = [numbers("hub:some/set", part) for part in PARTS]
     assert parts == [list(range(20)), list(range(20, 30)), list(range(30, 40))]
     assert online.asked[-1] == ("some/set", None, {"split": "train", "streaming": False})
 
@@ -218,10 +220,10 @@ def test_a_stream_is_dealt_in_runs_and_read_only_as_far_as_needed(online: Hub, m
 
 
 def test_a_named_split_is_evaluated_whole(online: Hub) -> None:
-    found = text.evaluation_tokens("hub:some/set:config:validation:text", lm())
+    found = evaluation_tokens("hub:some/set:config:validation:text", lm())
     assert found.tolist() == ids_of("row 0.\n\nrow 1.\n\nrow 2.")
     assert online.asked[-1] == ("some/set", "config", {"split": "validation", "streaming": False})
-    third = text.evaluation_tokens("hub:some/set", lm())
+    third = evaluation_tokens("hub:some/set", lm())
     assert third.tolist() == ids_of("\n\n".join(f"row {i}." for i in range(30, 40)))
 
 
@@ -264,31 +266,31 @@ def test_what_the_hub_answers_becomes_one_sentence(
 
     monkeypatch.setattr(datasets, "load_dataset", failing)
     with pytest.raises(expected, match=says) as caught:
-        text.load_text("hub:some/set", lm(), 4, 16)
+        load_text("hub:some/set", lm(), 4, 16)
     assert "\n" not in str(caught.value)
 
 
 def test_without_a_network_the_hub_is_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(hub, "_resolvable", lambda: False)
     with pytest.raises(OutOfReach, match="python-docs"):
-        text.load_text("wikitext2", lm(), 4, 16)
+        load_text("wikitext2", lm(), 4, 16)
 
 
 def test_self_is_seeded_and_parts_differ() -> None:
     model = lm()
-    first = text.load_text("self", model, 5, 12)
+    first = load_text("self", model, 5, 12)
     assert first.shape == (5, 12) and first.dtype == torch.long
-    assert torch.equal(first, text.load_text("self", model, 5, 12))
-    assert not torch.equal(first, text.load_text("self", model, 5, 12, seed=1))
+    assert torch.equal(first, load_text("self", model, 5, 12))
+    assert not torch.equal(first, load_text("self", model, 5, 12, seed=1))
     for part in ("recovery", "evaluation"):
-        assert not set(rows_of(first)) & set(rows_of(text.load_text("self", model, 5, 12, part=part)))
+        assert not set(rows_of(first)) & set(rows_of(load_text("self", model, 5, 12, part=part)))
 
 
 def test_self_follows_the_model() -> None:
     """With logits 1,000 times as large, sampling at temperature 1 can only take the likeliest word."""
     model = lm()
     model.model.lm_head.weight.data *= 1000
-    rows = text.load_text("self", model, 3, 10)
+    rows = load_text("self", model, 3, 10)
     likeliest = model.model(rows).logits.argmax(-1)
     assert torch.equal(likeliest[:, :-1], rows[:, 1:])
     assert len(set(rows[:, 0].tolist())) > 1
@@ -296,8 +298,8 @@ def test_self_follows_the_model() -> None:
 
 def test_self_samples_at_temperature_one() -> None:
     """Second words after one first word occur as often as the model says: within 4.5 standard errors."""
-    model = models.wrap(tiny.llama(vocab_size=4, width=12, heads=2, kv=1), None)
-    rows = text.load_text("self", model, 6000, 2)
+    model = wrap(tiny.llama(vocab_size=4, width=12, heads=2, kv=1), None)
+    rows = load_text("self", model, 6000, 2)
     for first in range(4):
         expected = model.model(torch.tensor([[first]])).logits[0, -1].softmax(-1)
         seconds = rows[rows[:, 0] == first, 1]
@@ -308,12 +310,12 @@ def test_self_samples_at_temperature_one() -> None:
 def test_self_restores_the_mode_and_needs_a_model() -> None:
     model = lm()
     model.model.train()
-    events = text.load_text_events("self", model, 2, 6)
+    events = load_text_events("self", model, 2, 6)
     next(events)
     events.close()
     assert model.model.training
     with pytest.raises(BadInput, match="needs a loaded model"):
-        text.load_text("self", tiny.tokenizer(), 2, 6)
+        load_text("self", tiny.tokenizer(), 2, 6)
 
 
 def test_answers_are_those_of_each_instruction_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,13 +343,13 @@ def test_an_answer_is_no_longer_than_what_the_model_takes_with_its_question() ->
 def test_answers_are_kept(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
     monkeypatch.setattr(sampled, "ANSWER_TOKENS", 4)
     model = lm()
-    first = text.load_text("instructions", model, 2, 32, part="recovery")
+    first = load_text("instructions", model, 2, 32, part="recovery")
     assert len(list((own_home / "answers").glob("*.json"))) == 1
     monkeypatch.setattr(sampled, "_answers", lambda *_: pytest.fail("the answers were kept"))
-    assert torch.equal(first, text.load_text("instructions", model, 2, 32, part="recovery"))
+    assert torch.equal(first, load_text("instructions", model, 2, 32, part="recovery"))
     monkeypatch.setattr(sampled, "_answers", lambda lm, asked: ["Other."] * len(asked))
     model.model.lm_head.weight.data += 1
-    text.load_text("instructions", model, 2, 32, part="recovery")
+    load_text("instructions", model, 2, 32, part="recovery")
     assert len(list((own_home / "answers").glob("*.json"))) == 2
 
 
@@ -358,11 +360,11 @@ def test_a_cut_off_answer_ends_with_a_sentence() -> None:
 
 
 def test_bundled_instructions() -> None:
-    parts = [prompts.instructions(part) for part in text.PARTS]
+    parts = [prompts.instructions(part) for part in PARTS]
     everything = [prompt for part in parts for prompt in part]
     assert len(everything) == len(set(everything)) >= 60
-    assert len(text.paper_prompts()) == 5 and "What are Fibonacci numbers?" in text.paper_prompts()
-    assert not set(text.paper_prompts()) & set(everything)
+    assert len(paper_prompts()) == 5 and "What are Fibonacci numbers?" in paper_prompts()
+    assert not set(paper_prompts()) & set(everything)
     assert len(parts[1]) > len(parts[0]) > 0 < len(parts[2])
 
 
@@ -394,7 +396,7 @@ BAD: list[tuple[dict[str, Any], type[MiniLLMError], str]] = [
 def test_bad_input_is_one_sentence(changed: dict[str, Any], expected: type, says: str) -> None:
     asked = {"name": "python-docs", "lm_or_tokenizer": lm(), "samples": 4, "length": 16, **changed}
     with pytest.raises(expected, match=says) as caught:
-        text.load_text(**asked)
+        load_text(**asked)
     assert "\n" not in str(caught.value)
 
 
@@ -420,7 +422,7 @@ CONTENTS: list[tuple[str, bytes, str]] = [
 def test_a_bad_file_is_one_sentence(name: str, content: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInput, match=says) as caught:
-        text.load_text(f"file:{tmp_path / name}", lm(), 4, 16)
+        load_text(f"file:{tmp_path / name}", lm(), 4, 16)
     assert "\n" not in str(caught.value)
 
 
@@ -428,46 +430,46 @@ def test_a_column_of_plain_text_and_a_folder_and_a_huge_file(
     words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BadInput, match="has no column “body”"):
-        text.load_text(f"file:{words}#body", lm(), 4, 16)
+        load_text(f"file:{words}#body", lm(), 4, 16)
     with pytest.raises(BadInput, match="is a folder"):
         (tmp_path / "folder.txt").mkdir()
-        text.load_text(f"file:{tmp_path / 'folder.txt'}", lm(), 4, 16)
+        load_text(f"file:{tmp_path / 'folder.txt'}", lm(), 4, 16)
     monkeypatch.setattr(documents, "MOST_BYTES", 100)
     with pytest.raises(BadInput, match="MiB"):
-        text.load_text(f"file:{words}", lm(), 4, 16)
+        load_text(f"file:{words}", lm(), 4, 16)
 
 
 def test_a_model_without_tokenizer_and_text_it_would_write_itself() -> None:
     with pytest.raises(BadInput, match="no tokenizer"):
-        text.load_text("python-docs", models.wrap(tiny.llama()), 4, 16)
+        load_text("python-docs", wrap(tiny.llama()), 4, 16)
     with pytest.raises(BadInput, match="written by the model"):
-        text.evaluation_tokens("self", lm())
+        evaluation_tokens("self", lm())
     with pytest.raises(UnknownName, match="Did you mean wikitext2"):
-        text.evaluation_tokens("wikitxt2", lm())
+        evaluation_tokens("wikitxt2", lm())
     with pytest.raises(BadInput, match="whole numbers"):
-        text.evaluation_tokens(torch.rand(4), lm())
+        evaluation_tokens(torch.rand(4), lm())
     with pytest.raises(BadInput, match="a string, a text name or token ids"):
-        text.evaluation_tokens(object(), lm())
+        evaluation_tokens(object(), lm())
 
 
 def test_sampling_from_a_broken_model_is_a_numerical_fault() -> None:
     model = lm()
     model.model.lm_head.weight.data[0] = float("nan")
     with pytest.raises(NumericalFault):
-        text.load_text("self", model, 2, 8)
+        load_text("self", model, 2, 8)
 
 
 def test_confined_files_lie_under_the_home(words: Path, own_home: Path) -> None:
     with pytest.raises(BadInput, match="MINILLM_HOME"):
-        text.load_text(f"file:{words}", lm(), 4, 16, confined=True)
+        load_text(f"file:{words}", lm(), 4, 16, confined=True)
     with pytest.raises(BadInput, match="MINILLM_HOME"):
-        text.evaluation_tokens(f"file:{own_home}/../words.txt", lm(), confined=True)
+        evaluation_tokens(f"file:{own_home}/../words.txt", lm(), confined=True)
     own_home.mkdir(exist_ok=True)
     (own_home / "link.txt").symlink_to(words)
     with pytest.raises(BadInput, match="MINILLM_HOME"):
-        text.load_text(f"file:{own_home}/link.txt", lm(), 4, 16, confined=True)
+        load_text(f"file:{own_home}/link.txt", lm(), 4, 16, confined=True)
     (own_home / "mine.txt").write_text(WORDS)
-    assert text.load_text(f"file:{own_home}/mine.txt", lm(), 4, 16, confined=True).shape == (4, 16)
+    assert load_text(f"file:{own_home}/mine.txt", lm(), 4, 16, confined=True).shape == (4, 16)
 
 
 def test_what_is_a_name_and_what_is_a_text() -> None:
@@ -475,24 +477,27 @@ def test_what_is_a_name_and_what_is_a_text() -> None:
     assert not any(map(texts.is_name, ["Two words", "", "x" * 41, "Note: a colon"]))
 
 
-@pytest.mark.parametrize("name", [*text.TEXTS, "file:/some/where.csv#body", "hub:some/set:config:split"])
+@pytest.mark.parametrize("name", [*TEXTS, "file:/some/where.csv#body", "hub:some/set:config:split"])
 def test_every_text_has_its_provenance_in_a_sentence(name: str) -> None:
-    said = text.describe(name)
+    said = describe(name)
     assert said.endswith(".") and "\n" not in said and "/some" not in said
 
 
 def test_the_same_text_twice_is_noticed(words: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.txt"
     link.symlink_to(words)
-    assert "reads it whole" in text.same_text(f"file:{words}", f"file:{link}")
-    assert "style" in text.same_text("wikitext2", "hub:wikitext2")
-    assert "style" in text.same_text("hub:allenai/c4:en", "c4")
-    assert "style" in text.same_text("python-docs", "python-docs")
+    assert "reads it whole" in same_text(f"file:{words}", f"file:{link}")
+    assert "style" in same_text("wikitext2", "hub:wikitext2")
+    assert "style" in same_text("hub:allenai/c4:en", "c4")
+    assert "style" in same_text("python-docs", "python-docs")
     for other in ("ptb", "python-docs", f"file:{words}"):
-        assert text.same_text("wikitext2", other) == ""
+        assert same_text("wikitext2", other) == ""
 
 
 def test_the_table_is_had_without_torch() -> None:
-    code = "import sys, minillm.text as t; t.describe('c4'); t.paper_prompts(); print('torch' in sys.modules, *t.TEXTS)"
+    code = (
+        "import sys; from minillm.recipes import prompts, texts; texts.describe('c4'); prompts.paper_prompts(); "
+        "print('torch' in sys.modules, *texts.TEXTS)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.split() == ["False", *text.TEXTS]
+    assert done.stdout.split() == ["False", *TEXTS]

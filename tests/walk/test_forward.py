@@ -9,10 +9,10 @@ import torch
 from accelerate import cpu_offload, disk_offload
 
 from minillm.errors import NumericalFault
-from minillm.models import wrap
-from minillm.reverse import reverse_events
-from minillm.tail import tail_losses
-from minillm.walk import Stream, forward_events
+from minillm.models.loaded import wrap
+from minillm.walk.forward import Stream, forward_events
+from minillm.walk.reverse import reverse_events
+from minillm.walk.tail import tail_losses
 
 
 def walked(lm, stream, visit=None):

@@ -4,8 +4,8 @@ import time
 
 import torch
 
-from minillm import memory
-from minillm.memory import MemoryMeter
+from minillm.walk import memory
+from minillm.walk.memory import MemoryMeter
 
 MEGABYTE = 2**20
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minillm.errors import NumericalFault
-from minillm.statistics import InputFluctuation, InputMean, InputMoments, InputNorm, damped_factor
+from minillm.walk.observers import InputFluctuation, InputMean, InputMoments, InputNorm, damped_factor
 
 INPUTS = torch.randn(6, 10, 5, generator=torch.Generator().manual_seed(0)) + torch.arange(5)
 

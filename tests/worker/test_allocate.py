@@ -6,22 +6,22 @@ import json
 import pytest
 
 import minillm
-from minillm import jobs
 from minillm.errors import BadInput, UnknownName, UnreachableRatio
 from minillm.events import RESULT
-from minillm.pipeline import execute_events
-from minillm.recipe import AllocateRequest, PruneRequest, ScoreRequest
-from minillm.records import DONE
-from minillm.run_allocations import allocations, known_allocation, sensitivities
-from minillm.steps import JOB
-from minillm.worker import execute_in, work
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import AllocateRequest, PruneRequest, ScoreRequest
+from minillm.store.allocations import allocations, known_allocation, sensitivities
+from minillm.store.records import DONE
+from minillm.worker.__main__ import execute_in, work
+from minillm.worker.kinds import execute_events
+from minillm.worker.progress import JOB
 
 SMALL = {"ratio": 0.25, "layers": (0, 1, 2, 3), "generations": 3, "offspring": 6, "few_rows": 2, "rows": 4}
 
 
 def do(store, run_id, request, pool, stop=lambda: False):
     """A job taken by a worker, as it would be; returns its generations."""
-    number = jobs.submit(store, run_id, request)
+    number = submit(store, run_id, request)
     job = store.claim_next("cpu/1")
     execute = execute_in(pool)
     work(store, job, lambda s, j, _: execute(s, j, stop))
@@ -88,6 +88,6 @@ def test_what_cannot_be_is_said_before_a_job_begins(store, run_id, pool):
         (AllocateRequest("wanda", rows=7), BadInput, "7 rows.* has 6; give fewer"),
     ):
         with pytest.raises(error, match=said) as fault:
-            jobs.submit(store, run_id, request)
+            submit(store, run_id, request)
         assert "\n" not in str(fault.value)
     assert len(store.jobs(run_id)) == 0

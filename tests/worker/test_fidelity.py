@@ -7,12 +7,12 @@ import pytest
 import minillm
 from minillm.errors import BadInput, DoesNotFit, UnknownName
 from minillm.events import RESULT, Event, finish
-from minillm.pipeline import execute_events
-from minillm.pool import Pool
-from minillm.probing import Study
-from minillm.recipe import FidelityRequest, RunRecipe
-from minillm.steps import JOB
-from minillm.store import Store
+from minillm.recipes.recipe import FidelityRequest, RunRecipe
+from minillm.scoring.probing import Study
+from minillm.store.store import Store
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool
+from minillm.worker.progress import JOB
 
 SMALL = FidelityRequest(("rademacher", "groups"), seeds=2, directions=(1, 2), group_directions=(4,), samples=4)
 
@@ -97,7 +97,7 @@ def test_an_unknown_draw_is_named_with_the_known_ones():
 def test_a_job_that_will_not_fit_is_refused_before_it_walks(
     store: Store, run_id: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("minillm.workbench.free_memory", lambda device=None: 1000)
+    monkeypatch.setattr("minillm.worker.workbench.free_memory", lambda device=None: 1000)
     with pytest.raises(DoesNotFit, match="would need"):
         finish(execute_events(store, run_id, SMALL, pool))
     assert measured(store, run_id) == []

@@ -11,15 +11,13 @@ import tiny
 import torch
 
 import minillm
-from minillm import workbench
 from minillm.criteria import find
+from minillm.criteria.forecast import forecast
 from minillm.errors import BadInput, DoesNotFit, NumericalFault
+from minillm.evaluation.surprise import log_probabilities
 from minillm.events import RESULT, Event, Events, finish
-from minillm.forecast import forecast
-from minillm.models import LoadedModel
-from minillm.pipeline import execute_events
-from minillm.pool import Pool, size
-from minillm.recipe import (
+from minillm.models.loaded import LoadedModel
+from minillm.recipes.recipe import (
     EvaluateRequest,
     GenerateRequest,
     InspectRequest,
@@ -30,9 +28,11 @@ from minillm.recipe import (
     ScoreRequest,
     SparsifyRequest,
 )
-from minillm.steps import JOB, LOADING, Steps
-from minillm.store import Store
-from minillm.surprise import log_probabilities
+from minillm.store.store import Store
+from minillm.worker import workbench
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool, size
+from minillm.worker.progress import JOB, LOADING, Steps
 
 ROOMY = 10**9
 MEASURED = {"evaluate_text": "python-docs", "evaluate_tokens": 256, "evaluate_length": 32}

@@ -8,17 +8,19 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import pytest
 from made_scores import scores, shape
 
-from minillm.budget import Allocation, cut_counts
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
-from minillm.ranking import global_allocation
-from minillm.recipe import AllocateRequest, RunRecipe
-from minillm.run_allocations import allocations, as_result
-from minillm.sensitivity import Sensitivity
-from minillm.store import Store
-from pages import _allocating, _pruning, allocate
-from pages._plots import allocation_bars, search_curve, sensitivity_panels
-from pages._pruning import Cut
+from minillm.plan.budget import Allocation, cut_counts
+from minillm.plan.ranking import global_allocation
+from minillm.plan.sensitivity import Sensitivity
+from minillm.recipes.recipe import AllocateRequest, RunRecipe
+from minillm.store.allocations import allocations, as_result
+from minillm.store.store import Store
+from pages import allocate
+from pages.plots import allocation_bars, search_curve, sensitivity_panels
+from pages.views import allocations as allocations_view
+from pages.views import cut as cut_view
+from pages.views.cut import Cut
 
 GROUPS = shape()
 HISTORY = [{"generation": i, "best": 0.9 - 0.1 * i, "median": 1.5 - 0.1 * i} for i in range(4)]
@@ -69,11 +71,11 @@ def test_allocations_of_one_ratio_stand_side_by_side_with_a_way_to_prune(store: 
     keep(store, run_id, found(0.1))
     store.add_result(run_id, "sensitivity", sensitivity().to_json())
     cut = Cut("wanda", "", 0.3, "")
-    plans = _allocating.compared(store, run_id, cut)
+    plans = allocations_view.compared(store, run_id, cut)
     assert list(plans) == ["uniform", "global", "sparing", "sensitivity", "evolutionary-1"]
     assert max(p.removed for p in plans.values()) - min(p.removed for p in plans.values()) <= 2 * 3 * 64
     assert plans["evolutionary-1"].table()["heads_cut"].tolist() == cut_counts(GROUPS, 0.3, None, found())["heads"]
-    table = _allocating.comparison(store, run_id, cut, plans)
+    table = allocations_view.comparison(store, run_id, cut, plans)
     assert table.count("<tr>") == 6 and "KL 0.6 on 8 × 16 tokens" in table and "KL 0.9 on 8 × 16" in table
     assert f"prune?run={run_id}&amp;criterion=wanda&amp;ratio=0.3&amp;allocation=evolutionary-1" in table
     figure = allocation_bars(plans)
@@ -86,13 +88,13 @@ def test_allocations_of_one_ratio_stand_side_by_side_with_a_way_to_prune(store: 
 
 def test_what_a_link_hands_to_prune_is_the_plan_that_is_cut(store: Store, run_id: str) -> None:
     name = keep(store, run_id, found())
-    plan = _pruning.plan_of(store, run_id, Cut("wanda", "", 0.3, "", name))
+    plan = cut_view.plan_of(store, run_id, Cut("wanda", "", 0.3, "", name))
     assert plan.recipe["allocation"]["name"] == "evolutionary"
-    assert ("evolutionary-1 (30%)", name) in _pruning.allocation_choices(store, run_id)
+    assert ("evolutionary-1 (30%)", name) in cut_view.allocation_choices(store, run_id)
     how = {"compensate": "", "evaluate_text": "", "evaluate_tokens": None, "evaluate_length": 128}
-    request = _pruning.prune_request(store, run_id, Cut("wanda", "", 0.3, "", name), **how)
+    request = cut_view.prune_request(store, run_id, Cut("wanda", "", 0.3, "", name), **how)
     assert request.allocation == name
-    said = _pruning.preview(store, run_id, Cut("wanda", "", 0.3, "", "sensitivity"))[0]
+    said = cut_view.preview(store, run_id, Cut("wanda", "", 0.3, "", "sensitivity"))[0]
     assert "found when the job runs" in said
 
 

@@ -13,13 +13,24 @@ import pytest
 from made_scores import llama_7b, scores, several, shape
 
 from minillm.errors import BadInput, UnreachableRatio
-from minillm.groups import CHANNELS, HEADS
-from minillm.plan import Plan
-from minillm.recipe import RunRecipe
-from minillm.store import Store
-from pages._compare import KEPT, PRUNED, compare, correlation, csv_text, density, in_order, lines, pairs, reading
-from pages._compare_pictures import pictures
-from pages._plots import as_json
+from minillm.families.groups import CHANNELS, HEADS
+from minillm.plan.plan import Plan
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.store import Store
+from pages.plots import as_json
+from pages.views.comparison import (
+    KEPT,
+    PRUNED,
+    compare,
+    correlation,
+    csv_text,
+    density,
+    in_order,
+    lines,
+    pairs,
+    reading,
+)
+from pages.views.comparison_pictures import pictures
 
 NAMES = ("random", "wanda", "llm-pruner", "fms-zo")
 PICTURES = ("lines-channels", "reading-channels", "lines-heads", "reading-heads", "pairs-channels", "pairs-heads")

@@ -11,35 +11,36 @@ import made_sweeps
 import pytest
 
 from minillm.errors import BadInput
-from minillm.recipe import SweepRequest
-from minillm.store import Store
+from minillm.recipes.recipe import SweepRequest
+from minillm.store.store import Store
 from minillm.sweeps import Sweep, read_sweep
 from minillm.sweeps.cells import Cell, cells
-from minillm.sweeps.found import sweep_of
+from minillm.sweeps.standing import sweep_of
 from minillm.sweeps.table import Measure, Number, Row, Table, table
-from pages import _experiments, experiments
-from pages._plots import range_bars, ratio_lines, row_bars, speed_bars
-from pages._plots.sweeps import Series
-from pages._sweep_pictures import _measured, pictures
+from pages import experiments
+from pages.experiments import sweep as sweep_part
+from pages.plots import range_bars, ratio_lines, row_bars, speed_bars
+from pages.plots.sweeps import Series
+from pages.views.sweep_pictures import _measured, pictures
 
 
 def test_a_text_becomes_a_job_and_the_same_text_goes_on(store: Store) -> None:
-    number = experiments.begin(store, False, "", _experiments.EXAMPLE, "", "")
+    number = experiments.begin(store, False, "", sweep_part.EXAMPLE, "", "")
     job = store.job(number)
     assert isinstance(job.request, SweepRequest) and sweep_of(store, job.run_id) == Sweep.from_json(job.request.sweep)
     with pytest.raises(BadInput, match="already has a sweep job under way"):
-        experiments.begin(store, False, "", _experiments.EXAMPLE, "", "")
+        experiments.begin(store, False, "", sweep_part.EXAMPLE, "", "")
     store.finish_job(number, "interrupted")
-    assert store.job(experiments.begin(store, False, "", _experiments.EXAMPLE, "", "")).run_id == job.run_id
+    assert store.job(experiments.begin(store, False, "", sweep_part.EXAMPLE, "", "")).run_id == job.run_id
 
 
 def test_a_shipped_sweep_shows_its_text_and_its_forms() -> None:
     text, forms = experiments.chosen("f5")
     assert "layers: [1-30" in text and forms.value == "embedded"
-    assert _experiments.asked_for(text, "embedded", "") == read_sweep("f5", "embedded")
-    assert _experiments.forms_of_text(text) == ["embedded", "local", "paper"]
-    assert _experiments.forms_of_text(_experiments.EXAMPLE) == _experiments.forms_of_text("a: [") == []
-    assert _experiments.asked_for(_experiments.text_of(""), "", "").seeds == (0, 1, 2)
+    assert sweep_part.asked_for(text, "embedded", "") == read_sweep("f5", "embedded")
+    assert sweep_part.forms_of_text(text) == ["embedded", "local", "paper"]
+    assert sweep_part.forms_of_text(sweep_part.EXAMPLE) == sweep_part.forms_of_text("a: [") == []
+    assert sweep_part.asked_for(sweep_part.text_of(""), "", "").seeds == (0, 1, 2)
 
 
 def test_a_sweep_is_followed_cell_by_cell(store: Store) -> None:
@@ -69,7 +70,7 @@ def test_a_run_that_is_no_sweep_shows_no_empty_tables(store: Store, run_id: str)
 
 def test_one_seed_tells_no_difference(store: Store) -> None:
     run_id = made_sweeps.made(store, made_sweeps.asked(seeds=[0]))
-    said = _experiments.differences(table(store, run_id, made_sweeps.asked(seeds=[0])))
+    said = sweep_part.differences(table(store, run_id, made_sweeps.asked(seeds=[0])))
     assert "0 of 9 differences" in said and "not known: one seed" in said
 
 
@@ -116,7 +117,7 @@ def test_the_papers_values_are_drawn_where_the_model_is_the_papers() -> None:
     sweep = read_sweep("t1", "paper")
     measure = Measure("perplexity wikitext2 128", "perplexity", "lower")
     rows = [Row(cell, {measure.name: Number((30.0,))}, ("done",)) for cell in cells(sweep)[1:]]
-    from pages._sweep_pictures import _by_ratio
+    from pages.views.sweep_pictures import _by_ratio
 
     figure = _by_ratio(Table(sweep, rows, [measure]), measure, rows, None)
     theirs = {trace.name: trace for trace in figure.data if "printed" in trace.name}

@@ -9,12 +9,12 @@ import pytest
 from made_texts import with_a_variant, writes, wrote
 
 from minillm.errors import BadInput
-from minillm.recipe import GenerateRequest
-from minillm.store import Store
-from pages._blind import NONE, UNKNOWN, ballot, tally, tally_html, vote
-from pages._generation_views import as_csv, as_html, as_json, as_markdown
-from pages._generations import exhibits, shuffled, unveiled
+from minillm.recipes.recipe import GenerateRequest
+from minillm.store.store import Store
 from pages.generate import _balloted
+from pages.generate.blind import NONE, UNKNOWN, ballot, tally, tally_html, vote
+from pages.views.generations import exhibits, shuffled, unveiled
+from pages.views.generations_html import as_csv, as_html, as_json, as_markdown
 
 VARIANTS = ("original", "pruned-1")
 

@@ -13,12 +13,13 @@ from made_scores import scores, shape
 from made_texts import MEASURED, asked, was_read, with_a_variant, writes, wrote
 
 from minillm.errors import BadInput, UnknownName
-from minillm.plan import make_plan
-from minillm.recipe import GenerateRequest, RunRecipe
-from minillm.store import Store, Variant
-from pages._generation_views import as_csv, as_html, as_json, as_markdown, facts_in_words, settings_in_words
-from pages._generations import CUT_OFF, DONE, WAITING, WRITING, exhibits
+from minillm.plan.plan import make_plan
+from minillm.recipes.recipe import GenerateRequest, RunRecipe
+from minillm.store.records import Variant
+from minillm.store.store import Store
 from pages.generate import _choices, begin, csv_of, json_of, markdown_of
+from pages.views.generations import CUT_OFF, DONE, WAITING, WRITING, exhibits
+from pages.views.generations_html import as_csv, as_html, as_json, as_markdown, facts_in_words, settings_in_words
 
 
 @pytest.fixture

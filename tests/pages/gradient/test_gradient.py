@@ -11,12 +11,12 @@ import pytest
 from made_scores import shape
 
 from minillm.errors import BadInput
-from minillm.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, measurement
-from minillm.groups import CHANNELS, HEADS, KINDS
-from minillm.recipe import FidelityRequest, RunRecipe
-from minillm.store import Store
+from minillm.families.groups import CHANNELS, HEADS, KINDS
+from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, measurement
+from minillm.recipes.recipe import FidelityRequest, RunRecipe
+from minillm.store.store import Store
 from pages import gradient
-from pages._gradient import BY_GROUPS, PRINTED, UNIT, WORDS, dots, findings, lines, said, trial_table
+from pages.views.fidelity import BY_GROUPS, PRINTED, UNIT, WORDS, dots, findings, lines, said, trial_table
 
 FACTS = {"samples": 32, "gradient_samples": 2, "length": 128, "dtype": "float32"}
 

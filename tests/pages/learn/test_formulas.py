@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from minillm.criteria import CRITERIA, Evidence
+from minillm.criteria.settings import Settings
 from minillm.families import FAMILIES
-from minillm.reduction import group_scores, unit_sums
-from minillm.settings import Settings
-from minillm.statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
-from minillm.zeroth_order import Estimate
-from pages import _learn_criteria
-from pages._learn_formulas import BLOCK, ELEMENTS, LINEARS, Change, Facts, channel_scores, sheet, structure_sums
+from minillm.scoring.reduction import group_scores, unit_sums
+from minillm.scoring.zeroth_order import Estimate
+from minillm.walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm
+from pages.learn import criteria
+from pages.learn.formulas import BLOCK, ELEMENTS, LINEARS, Change, Facts, channel_scores, sheet, structure_sums
 
 OBSERVERS = {"norm": InputNorm, "fluctuation": InputFluctuation, "moments": InputMoments, "inverse": InputInverse}
 REAL = [name for name in CRITERIA if name != "random"]
@@ -88,18 +88,18 @@ def test_the_lowest_of_the_largest_sums_goes() -> None:
     sums = structure_sums("wanda", known)
     assert set(sums) == {"up", "down"} and set(structure_sums("wanda-sp", known)) == {"down"}
     goes = min(range(4), key=lambda channel: max(sums["up"][channel], sums["down"][channel]))
-    fig = _learn_criteria.sums("wanda", known)
+    fig = criteria.sums("wanda", known)
     assert fig.layout.annotations[0].x == goes
     assert fig.data[-1].y == pytest.approx(np.maximum(sums["up"], sums["down"]), rel=1e-6)
-    cells = _learn_criteria.elements("wanda", known)
+    cells = criteria.elements("wanda", known)
     assert cells.data[0].z == pytest.approx(ELEMENTS["wanda"](known["up"]), rel=1e-6)
     assert [trace.name for trace in cells.data] == ["up", "down"]
-    assert f"Channel {goes} goes" in _learn_criteria.worked("wanda", known, Change())
+    assert f"Channel {goes} goes" in criteria.worked("wanda", known, Change())
 
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_a_weight_is_worked_out_in_the_terms_of_its_formula(name: str) -> None:
-    said = _learn_criteria.worked(name, sheet(), Change("down", 2, 1))
+    said = criteria.worked(name, sheet(), Change("down", 2, 1))
     score = ELEMENTS[name](sheet()["down"])[2, 1]
     assert f"{score:.4g}" in said
     assert ("ĝ = c / z" in said) == (CRITERIA[name].gradient == "zeroth-order")
@@ -108,19 +108,19 @@ def test_a_weight_is_worked_out_in_the_terms_of_its_formula(name: str) -> None:
 
 def test_a_click_chooses_a_weight_and_its_sliders_start_where_it_is() -> None:
     event: Any = SimpleNamespace(name="down", customdata=[2, 1, 0.5, 1.0, 0.1])
-    place = _learn_criteria.clicked(event)
-    assert _learn_criteria.PLACES[place] == ("down", 2, 1)
-    weight, norm, gradient = _learn_criteria.as_it_was(place)
+    place = criteria.clicked(event)
+    assert criteria.PLACES[place] == ("down", 2, 1)
+    weight, norm, gradient = criteria.as_it_was(place)
     facts = sheet()["down"]
     assert (weight, gradient) == (facts.weight[2, 1], facts.gradient[2, 1]) and norm == pytest.approx(
         facts.norm[1], abs=0.005
     )
-    for name, value in zip(_learn_criteria.STEPS, (weight, norm, gradient), strict=True):
-        low, high = _learn_criteria.STEPS[name]
+    for name, value in zip(criteria.STEPS, (weight, norm, gradient), strict=True):
+        low, high = criteria.STEPS[name]
         assert low <= value <= high
 
 
 def test_every_place_lies_within_its_sliders() -> None:
-    for place in range(len(_learn_criteria.PLACES)):
-        for (low, high), value in zip(_learn_criteria.STEPS.values(), _learn_criteria.as_it_was(place), strict=True):
+    for place in range(len(criteria.PLACES)):
+        for (low, high), value in zip(criteria.STEPS.values(), criteria.as_it_was(place), strict=True):
             assert low <= value <= high

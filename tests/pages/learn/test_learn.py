@@ -14,15 +14,16 @@ import torch
 import transformers
 
 import minillm
-from minillm.catalogue import MODELS
 from minillm.criteria import CRITERIA
+from minillm.criteria.forecast import forecast
 from minillm.families import groups_of
-from minillm.forecast import forecast
-from minillm.reverse import reverse_events
-from minillm.walk import Stream, forward_events
-from pages import _learn_estimate, _learn_glossary, _learn_groups, _learn_walk, _plots
-from pages._learn_estimate import ESTIMATORS, WEIGHTS, estimates, gradient, loss, noise
-from pages._learn_groups import CHANNEL_COUNT, EXAMPLES, HEAD_DIM, WIDTH, drawn, owners, picture, shape_of, slices
+from minillm.recipes.models import MODELS
+from minillm.walk.forward import Stream, forward_events
+from minillm.walk.reverse import reverse_events
+from pages import plots
+from pages.learn import estimate, glossary, groups, walk
+from pages.learn.estimate import ESTIMATORS, WEIGHTS, estimates, gradient, loss, noise
+from pages.learn.groups import CHANNEL_COUNT, EXAMPLES, HEAD_DIM, WIDTH, drawn, owners, picture, shape_of, slices
 
 KINDS = ("heads", "channels")
 
@@ -93,7 +94,7 @@ def test_a_group_the_block_lacks_becomes_its_last_and_a_click_chooses_kind_and_g
     slider, _, words = drawn("llama-gqa", "heads", 11)
     assert (slider.maximum, slider.value) == (1, 1) and "Head group 1 of 2" in words
     event: Any = SimpleNamespace(name="down", customdata=[3, 7, 7, 0])
-    kind, slider, _, words = _learn_groups.clicked("opt", event)
+    kind, slider, _, words = groups.clicked("opt", event)
     assert (kind, slider.value, slider.maximum) == ("channels", 7, 11) and "column 7 of down" in words
 
 
@@ -131,12 +132,12 @@ def test_the_curves_count_what_they_say_and_a_seed_repeats() -> None:
     z = noise("gaussian", 4, 1000, 7)
     assert (z == noise("gaussian", 4, 1000, 7)).all() and (z != noise("gaussian", 4, 1000, 8)).any()
     found, true = {name: estimates(z, name) for name in ESTIMATORS}, gradient()[0]
-    for trace, name in zip(_learn_estimate.tails(found).data, ESTIMATORS, strict=True):
-        within = (np.abs(found[name][:, 0] - true) <= _learn_estimate.REACH).sum()
+    for trace, name in zip(estimate.tails(found).data, ESTIMATORS, strict=True):
+        within = (np.abs(found[name][:, 0] - true) <= estimate.REACH).sum()
         assert np.nansum(trace.y) == within
-    ends = {trace.name: (trace.x[-1], trace.y[-1]) for trace in _learn_estimate.plane(z[0]).data[2:]}
+    ends = {trace.name: (trace.x[-1], trace.y[-1]) for trace in estimate.plane(z[0]).data[2:]}
     assert ends["true gradient g"] == pytest.approx(tuple(WEIGHTS + gradient()), rel=1e-5)
-    told = _learn_estimate.told(found, 4)
+    told = estimate.told(found, 4)
     assert "n = 4 directions" in told and all(label in told for label, _, _ in ESTIMATORS.values())
 
 
@@ -144,42 +145,42 @@ def test_the_curves_count_what_they_say_and_a_seed_repeats() -> None:
 
 
 def test_the_steps_come_in_the_order_of_the_real_walk() -> None:
-    lm = minillm.wrap(tiny.llama(layers=_learn_walk.BLOCKS))
+    lm = minillm.wrap(tiny.llama(layers=walk.BLOCKS))
     stream = Stream(torch.randint(0, tiny.VOCABULARY, (2, 8)), keep_inputs=True)
     order: list[tuple[str, int]] = []
     list(forward_events(lm, [stream], lambda layer, *_: order.append(("forward", layer))))
     list(reverse_events(lm, stream, lambda layer, *_: order.append(("reverse", layer))))
-    shown = [(step.way, step.layer) for step in _learn_walk.steps("fms-bp") if step.layer is not None]
+    shown = [(step.way, step.layer) for step in walk.steps("fms-bp") if step.layer is not None]
     assert shown == order
     for name in ("wanda", "fms-zo"):
-        ways = [(step.way, step.layer) for step in _learn_walk.steps(name) if step.layer is not None]
-        assert ways == order[: _learn_walk.BLOCKS]
+        ways = [(step.way, step.layer) for step in walk.steps(name) if step.layer is not None]
+        assert ways == order[: walk.BLOCKS]
 
 
 def test_block_inputs_pile_up_on_the_way_forward_and_go_on_the_way_back() -> None:
-    kept = [step.kept for step in _learn_walk.steps("fms-bp")]
+    kept = [step.kept for step in walk.steps("fms-bp")]
     assert kept == [0, 1, 2, 3, 4, 4, 4, 3, 2, 1, 0]
-    held = [(step.held or {}).get(_learn_walk.KEPT, 0) for step in _learn_walk.steps("fms-bp")]
+    held = [(step.held or {}).get(walk.KEPT, 0) for step in walk.steps("fms-bp")]
     assert held == [count * held[1] for count in kept] and held[1] > 0
-    assert not any(step.kept for name in ("wanda", "fms-zo") for step in _learn_walk.steps(name))
+    assert not any(step.kept for name in ("wanda", "fms-zo") for step in walk.steps(name))
 
 
-@pytest.mark.parametrize("name", _learn_walk.SHOWN)
+@pytest.mark.parametrize("name", walk.SHOWN)
 def test_the_highest_bar_is_the_forecast(name: str) -> None:
     whole = next(iter(MODELS.values())).groups
-    small = type(whole)(**{**vars(whole), "blocks": whole.blocks[: _learn_walk.BLOCKS]})
-    steps = _learn_walk.steps(name)
+    small = type(whole)(**{**vars(whole), "blocks": whole.blocks[: walk.BLOCKS]})
+    steps = walk.steps(name)
     assert max(step.total for step in steps) == forecast(small, CRITERIA[name]).above
-    fig = _learn_walk.memory(name, 2)
+    fig = walk.memory(name, 2)
     scale = 1e6 if "MB" in fig.layout.yaxis.title.text else 1e9
     assert np.sum([trace.y for trace in fig.data], 0) * scale == pytest.approx([s.total for s in steps], rel=1e-5)
     assert (fig.layout.shapes[0].x0 + fig.layout.shapes[0].x1) / 2 == 2
 
 
 def test_a_step_is_told_and_one_too_far_is_the_last() -> None:
-    slider, row, _ = _learn_walk.drawn("fms-bp", 6)
+    slider, row, _ = walk.drawn("fms-bp", 6)
     assert slider.maximum == 10 and "Reverse, block 3" in row and row.count("input kept") == 4
-    slider, row, _ = _learn_walk.drawn("wanda", 10)
+    slider, row, _ = walk.drawn("wanda", 10)
     assert slider.value == slider.maximum == 5 and "scores" in row
 
 
@@ -188,16 +189,16 @@ def test_a_step_is_told_and_one_too_far_is_the_last() -> None:
 
 def test_the_glossary_has_the_words_of_the_app() -> None:
     words = "family block group criterion scores ratio allocation plan surgery recovery recipe run variant job sweep"
-    assert set(words.split()) <= set(_learn_glossary.WORDS)
-    assert all(meaning.endswith(".") for meaning in _learn_glossary.WORDS.values())
+    assert set(words.split()) <= set(glossary.WORDS)
+    assert all(meaning.endswith(".") for meaning in glossary.WORDS.values())
 
 
 def test_every_picture_is_small_told_in_words_and_names_its_numbers() -> None:
-    estimated = _learn_estimate.drawn("gaussian", 1, 0)[:2]
+    estimated = estimate.drawn("gaussian", 1, 0)[:2]
     pictures = [picture(example, kind, 0) for example in EXAMPLES.values() for kind in KINDS]
     pictures += estimated
-    pictures += [_learn_walk.memory(name, 1) for name in _learn_walk.SHOWN]
+    pictures += [walk.memory(name, 1) for name in walk.SHOWN]
     for fig in pictures:
-        assert len(_plots.as_json(fig)) <= 50_000
+        assert len(plots.as_json(fig)) <= 50_000
         assert len(fig.layout.meta["alt"]) > 15 and fig.layout.font.color is None
         assert all(trace.meta["columns"] for trace in fig.data)

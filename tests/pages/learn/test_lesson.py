@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from made_scores import scores, shape
 
-from minillm.plan import make_plan
-from minillm.sample import BUNDLED
-from minillm.scores import Scores
-from minillm.store import Store
-from pages import NAMES, _learn_facts, _learn_lesson, _learn_questions, _sample
-from pages._learn_questions import QUESTIONS
+from minillm.plan.plan import make_plan
+from minillm.plan.scores import Scores
+from minillm.store.as_folder import BUNDLED
+from minillm.store.store import Store
+from pages import NAMES
+from pages.learn import facts, lesson, questions
+from pages.learn.questions import QUESTIONS
+from pages.views import sample_run
 
 
 def raw(name: str) -> Scores:
@@ -51,27 +53,27 @@ def test_there_are_ten_questions_each_with_one_right_answer_and_a_page():
 
 def test_the_answers_follow_from_the_bundled_scores():
     medians = [float(np.median(raw("wanda").channels[i])) for i in range(30)]
-    assert _learn_questions.lowest_block().answer == f"block {int(np.argmin(medians))}"
+    assert questions.lowest_block().answer == f"block {int(np.argmin(medians))}"
     others = ("magnitude-l2", "wanda", "fms-bp", "fms-zo")
     closest = max(others, key=lambda name: shared("llm-pruner", name))
-    found = _learn_questions.closest_to_the_reference()
+    found = questions.closest_to_the_reference()
     assert found.answer == closest and f"{closest} {100 * shared('llm-pruner', closest):.0f} %" in found.because
     near = max(("wanda", "llm-pruner", "fms-bp", "zo"), key=lambda name: shared("fms-zo", name))
-    assert _learn_questions.nearest_of_the_noisy().answer == near
-    assert f"{100 * shared('llm-pruner', 'random'):.0f} %" in _learn_questions.chance().answer
+    assert questions.nearest_of_the_noisy().answer == near
+    assert f"{100 * shared('llm-pruner', 'random'):.0f} %" in questions.chance().answer
 
 
 def test_the_channel_asked_about_has_the_ranks_that_are_told():
-    found = _learn_questions.one_channel()
+    found = questions.one_channel()
     channel, layer, place = (int(n.replace(",", "")) for n in re.findall(r"[\d,]+\d|\d", found.text)[:3])
     orders = {name: np.argsort(raw(name).channels[layer], kind="stable") for name in ("wanda", "magnitude-l2")}
     ranks = {name: 1 + order.tolist().index(channel) for name, order in orders.items()}
     assert ranks["wanda"] == place and f"rank {ranks['magnitude-l2']:,} of" in found.because
-    assert _learn_questions.THIRDS.index(found.answer) == (ranks["magnitude-l2"] - 1) * 3 // 1536
+    assert questions.THIRDS.index(found.answer) == (ranks["magnitude-l2"] - 1) * 3 // 1536
 
 
 def test_the_first_head_goes_where_the_plan_says():
-    found = _learn_questions.first_head()
+    found = questions.first_head()
     first = float(found.answer)
     heads = [make_plan(raw("wanda"), ratio).table()["heads_cut"].sum() for ratio in (first - 0.01, first)]
     assert heads[0] == 0 < heads[1]
@@ -80,11 +82,11 @@ def test_the_first_head_goes_where_the_plan_says():
 def test_memory_and_perplexity_come_from_the_record():
     weights = 2 * raw("fms-bp").groups.parameters
     factor = (weights + raw("fms-bp").peak_bytes) / (weights + raw("fms-zo").peak_bytes)
-    assert _learn_questions.memory().answer == f"{factor:.2f} times"
+    assert questions.memory().answer == f"{factor:.2f} times"
     record = json.loads((BUNDLED / "run.json").read_text())
     values = {r["data"]["variant"]: r["data"]["value"] for r in record["results"] if r["kind"] == "perplexity"}
     best = min((name for name in values if name.startswith("pruned")), key=values.__getitem__)
-    assert _learn_questions.best_variant().answer.startswith(f"{best}: ")
+    assert questions.best_variant().answer.startswith(f"{best}: ")
 
 
 def test_other_scores_give_other_answers(monkeypatch: pytest.MonkeyPatch):
@@ -95,36 +97,36 @@ def test_other_scores_give_other_answers(monkeypatch: pytest.MonkeyPatch):
         **dict.fromkeys(("llm-pruner", "magnitude-l2", "fms-zo", "random"), made["llm-pruner"]),
         "fms-bp": made["zo"],
     }
-    for module in (_learn_facts, _learn_questions):
+    for module in (facts, questions):
         monkeypatch.setattr(module, "sample_scores", lambda: known)
-    assert _learn_questions.lowest_block().answer == "block 7"
-    assert _learn_questions.groups_of_a_block().answer == "4 head groups and 96 channels"
-    assert "magnitude-l2 100 %" in _learn_questions.closest_to_the_reference().because
-    assert _learn_questions.chance().answer == "about 100 %"
-    assert _learn_questions.higher_ratio().answer == _learn_questions.CHANGES[1]
+    assert questions.lowest_block().answer == "block 7"
+    assert questions.groups_of_a_block().answer == "4 head groups and 96 channels"
+    assert "magnitude-l2 100 %" in questions.closest_to_the_reference().because
+    assert questions.chance().answer == "about 100 %"
+    assert questions.higher_ratio().answer == questions.CHANGES[1]
 
 
 def test_a_wrong_choice_is_said_and_the_right_one_explained():
-    question = _learn_lesson.question(3)
+    question = lesson.question(3)
     wrong = next(choice for choice in question.choices if choice != question.answer)
-    assert _learn_lesson.AGAIN in _learn_lesson.judged(3, wrong)
-    assert question.answer.capitalize() in _learn_lesson.judged(3, question.answer)
-    assert question.because.split(".")[0] in _learn_lesson.answered(3)
-    assert _learn_lesson.judged(3, None) == ""
+    assert lesson.AGAIN in lesson.judged(3, wrong)
+    assert question.answer.capitalize() in lesson.judged(3, question.answer)
+    assert question.because.split(".")[0] in lesson.answered(3)
+    assert lesson.judged(3, None) == ""
 
 
 def test_a_step_that_is_none_is_the_nearest_and_the_ends_have_no_way_on():
-    assert [_learn_lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 9, 0]
-    step, told, path, opens, choices, verdict, back, onward = _learn_lesson.show("99")
+    assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 9, 0]
+    step, told, path, opens, choices, verdict, back, onward = lesson.show("99")
     assert step == 9 and "Step 10 of 10" in told and "Generate page" in opens and path == "generate"
     assert choices.value is None and verdict == "" and back.interactive and not onward.interactive
 
 
 def test_the_sample_run_is_drawn_and_read_with_no_run_open(own_home):
-    figure, said = _sample.overlap_at_once()
+    figure, said = sample_run.overlap_at_once()
     drawn = {trace["name"] for trace in json.loads(figure)["data"]}
-    assert drawn == {*_sample.SHOWN, "chance"} and "by chance" in said
+    assert drawn == {*sample_run.SHOWN, "chance"} and "by chance" in said
     assert not own_home.exists(), "nothing is stored for it"
     store = Store()
-    run_id = _sample.open_sample(store)
-    assert run_id == _sample.sample_record()["id"] and store.run(run_id).title == _sample.sample_record()["title"]
+    run_id = sample_run.open_sample(store)
+    assert run_id == sample_run.sample_record()["id"] and store.run(run_id).title == sample_run.sample_record()["title"]

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from made_scores import several, shape, smollm2
 
-from minillm.overlap import overlap
-from minillm.plan import make_plan
-from pages._plots import sentence
+from minillm.plan.overlap import overlap
+from minillm.plan.plan import make_plan
+from pages.plots import sentence
 
 
 def table(*blocks: tuple[int, int, int, float], kind: str = "channels") -> pd.DataFrame:

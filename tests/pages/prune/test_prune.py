@@ -8,21 +8,22 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import pytest
 from made_scores import scores, shape, smollm2
 
-from minillm import jobs
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
-from minillm.plan import make_plan
-from minillm.presets import RECOVERIES, RecoverySettings, find_recovery, preset_and
-from minillm.recipe import PruneRequest, RecoverRequest, RunRecipe, SparsifyRequest
-from minillm.store import Store, Variant
+from minillm.jobs.submit import submit
+from minillm.plan.plan import make_plan
+from minillm.recipes.presets import RECOVERIES, RecoverySettings, find_recovery, preset_and
+from minillm.recipes.recipe import PruneRequest, RecoverRequest, RunRecipe, SparsifyRequest
+from minillm.store.records import Variant
+from minillm.store.store import Store
 from minillm.sweeps import Sweep
-from pages import _pruning, _variants
-from pages._prune_form import TRAINED
-from pages._pruning import Cut
-from pages._variants import curve, curve_in_words, curve_points, dtype_of, groups_of, variants_table
-from pages._zeros import begin_sparsify
 from pages.prune import begin_evaluate, begin_prune, begin_recover, recovery_of
+from pages.prune.form import TRAINED
+from pages.prune.zeros import begin_sparsify
+from pages.views import cut, variants
+from pages.views.cut import Cut
+from pages.views.variants import curve, curve_in_words, curve_points, dtype_of, groups_of, variants_table
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def run_id(store: Store) -> str:
 
 
 def test_scored_criteria_come_first_and_the_others_say_that_they_are_scored_first(store: Store, run_id: str) -> None:
-    choices = _pruning.criteria_choices(store, run_id)
+    choices = cut.criteria_choices(store, run_id)
     assert choices[:2] == [("wanda", "wanda"), ("llm-pruner", "llm-pruner")]
     assert {label for _, label in choices} == set(CRITERIA)
     assert all("scored first" in shown for shown, label in choices[2:])
@@ -52,11 +53,11 @@ def test_the_first_choice(store: Store, asked: str | None, scored: tuple[str, ..
     made = store.create_run(RunRecipe())
     for name in scored:
         store.save_scores(made, scores(shape(), name), name)
-    assert _pruning.first_choice(store, made, asked) == chosen
+    assert cut.first_choice(store, made, asked) == chosen
 
 
 def test_the_plan_takes_heads_from_one_criterion_and_channels_from_another(store: Store, run_id: str) -> None:
-    plan = _pruning.plan_of(store, run_id, Cut("wanda", "llm-pruner", 0.3, "1-4"))
+    plan = cut.plan_of(store, run_id, Cut("wanda", "llm-pruner", 0.3, "1-4"))
     known = store.scores(run_id)
     expected = make_plan(known["wanda"], 0.3, [1, 2, 3, 4], channels_from=known["llm-pruner"])
     for layer in range(6):
@@ -65,13 +66,13 @@ def test_the_plan_takes_heads_from_one_criterion_and_channels_from_another(store
 
 
 def test_a_criterion_without_scores_has_a_plan_of_the_same_size(store: Store, run_id: str) -> None:
-    with_scores, without = (_pruning.plan_of(store, run_id, Cut(name, "", 0.3, "")) for name in ("wanda", "random"))
+    with_scores, without = (cut.plan_of(store, run_id, Cut(name, "", 0.3, "")) for name in ("wanda", "random"))
     assert without.removed == with_scores.removed
     assert without.table().equals(with_scores.table())
 
 
 def test_the_preview_is_a_sentence_costs_a_figure_and_a_table(store: Store, run_id: str) -> None:
-    sentence, costs, figure, table = _pruning.preview(store, run_id, Cut("wanda", "", 0.2, ""))
+    sentence, costs, figure, table = cut.preview(store, run_id, Cut("wanda", "", 0.2, ""))
     assert "19.96 % of all parameters" in sentence and "at most" in sentence
     assert "weights in bfloat16" in costs
     assert len(figure.data) == 2 and table.count('scope="row"') == 6
@@ -79,12 +80,12 @@ def test_the_preview_is_a_sentence_costs_a_figure_and_a_table(store: Store, run_
 
 def test_what_cannot_be_planned_is_said(store: Store, run_id: str) -> None:
     with pytest.raises(UnreachableRatio):
-        _pruning.preview(store, run_id, Cut("wanda", "", 0.9, ""))
+        cut.preview(store, run_id, Cut("wanda", "", 0.9, ""))
     with pytest.raises(BadInput, match="blocks 0 to 5"):
-        _pruning.preview(store, run_id, Cut("wanda", "", 0.2, "5-9"))
+        cut.preview(store, run_id, Cut("wanda", "", 0.2, "5-9"))
     empty = store.create_run(RunRecipe())
     with pytest.raises(BadInput, match="Model page"):
-        _pruning.preview(store, empty, Cut("wanda", "", 0.2, ""))
+        cut.preview(store, empty, Cut("wanda", "", 0.2, ""))
 
 
 def test_the_model_is_known_from_its_inspection_too(store: Store) -> None:
@@ -92,7 +93,7 @@ def test_the_model_is_known_from_its_inspection_too(store: Store) -> None:
     assert groups_of(store, made) is None and dtype_of(store, made) == "float16"
     store.add_result(made, "inspect", {"groups": smollm2().to_json(), "dtype": "float32"})
     assert groups_of(store, made) == smollm2() and dtype_of(store, made) == "float32"
-    assert "134.5 M" in _pruning.preview(store, made, Cut("wanda", "", 0.2, ""))[1]
+    assert "134.5 M" in cut.preview(store, made, Cut("wanda", "", 0.2, ""))[1]
 
 
 def test_pruning_puts_the_request_in_line_and_refuses_the_first_wrong_field(store: Store, run_id: str) -> None:
@@ -193,7 +194,7 @@ def test_zeros_are_put_in_line_or_refused_and_shown_as_what_they_are(store: Stor
     shown = "3 × 1:8, 3 × 3:8 by wanda, mixed (evolutionary); 75.0% of the weights in blocks are zeros, none is gone"
     assert shown in variants_table(store, run_id)
     with pytest.raises(BadInput, match="would fill the zeros"):
-        jobs.submit(store, run_id, RecoverRequest("sparse-1"))
+        submit(store, run_id, RecoverRequest("sparse-1"))
 
 
 def test_recovery_and_measuring_are_put_in_line_or_refused(store: Store, run_id: str) -> None:
@@ -226,10 +227,10 @@ def test_recovery_and_measuring_are_put_in_line_or_refused(store: Store, run_id:
 
 
 def test_a_warning_only_where_what_calibrates_also_evaluates(store: Store, run_id: str) -> None:
-    assert "flatters" in _pruning.warning(store, run_id, "python-docs")
-    assert _pruning.warning(store, run_id, "wikitext2") == ""
-    assert _pruning.warning(store, run_id, "no such text") == ""
-    assert _pruning.warning(store, run_id, None) == ""
+    assert "flatters" in cut.warning(store, run_id, "python-docs")
+    assert cut.warning(store, run_id, "wikitext2") == ""
+    assert cut.warning(store, run_id, "no such text") == ""
+    assert cut.warning(store, run_id, None) == ""
 
 
 def test_the_curve_is_the_live_jobs_and_afterwards_the_kept_one(store: Store, run_id: str) -> None:
@@ -266,10 +267,10 @@ def test_the_rows_of_a_job_name_its_steps_in_words(store: Store, run_id: str) ->
     store.claim_next("auto/1")
     for stage in ("load", "score:random", "cut", "perplexity:original", "result"):
         store.append_event(number, Event(stage, 1, 1))
-    html = _pruning.rows(store.job(number), store.events(number))
+    html = cut.rows(store.job(number), store.events(number))
     assert "load the model" in html and "score under random" in html and "perplexity of original" in html
     assert "result" not in html
-    assert _pruning.rows(store.job(number), []) == ""
+    assert cut.rows(store.job(number), []) == ""
 
 
 def test_a_long_curve_is_thinned_and_keeps_every_measurement(store: Store, run_id: str) -> None:
@@ -282,4 +283,4 @@ def test_a_long_curve_is_thinned_and_keeps_every_measurement(store: Store, run_i
 
 def test_a_file_is_named_by_its_folder_and_stem_in_the_head_of_a_table():
     for name, said in (("file:/far/away/wikitext2/test.txt", "wikitext2/test"), ("python-docs", "python-docs")):
-        assert str(_variants.Way(name, 128, 16_000, "bfloat16")).startswith(f"perplexity, {said}, window 128, 16,000")
+        assert str(variants.Way(name, 128, 16_000, "bfloat16")).startswith(f"perplexity, {said}, window 128, 16,000")

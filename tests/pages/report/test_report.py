@@ -6,13 +6,13 @@ from collections import Counter
 
 import made_scores
 import pytest
-from test_page_runs import full_run
+from made_runs import full_run
 
 from minillm.errors import BadInput
-from minillm.recipe import RunRecipe
-from minillm.sample import BUNDLED, import_run
-from minillm.store import Store
-from pages._report import report
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.as_folder import BUNDLED, import_run
+from minillm.store.store import Store
+from pages.report.report import report
 
 MOST = 8_000_000
 

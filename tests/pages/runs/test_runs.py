@@ -6,33 +6,17 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import made_scores
 import pytest
-from test_storage import weighty
+from made_runs import full_run, weighty
 
-from minillm import storage
 from minillm.errors import BadInput
-from minillm.plan import make_plan
-from minillm.recipe import PruneRequest, RunRecipe, ScoreRequest
-from minillm.records import Variant
-from minillm.store import Store
-from pages import _runs, runs, score
-from pages._address import choice, number
-from pages._run_files import figures, save_all, save_report
-
-
-def full_run(store: Store, title: str, seed: int = 0, ratio: float = 0.2) -> str:
-    """A run with scores, a cut and a recovery, as jobs leave them."""
-    run_id = store.create_run(RunRecipe(seed=seed), title)
-    for place, label in enumerate(("wanda", "fms-zo")):
-        store.save_scores(run_id, made_scores.scores(made_scores.shape(), label, seed + place))
-    plan = make_plan(store.scores(run_id)["wanda"], ratio)
-    asked = PruneRequest(criterion="wanda", ratio=ratio).to_json()
-    store.add_variant(run_id, Variant("pruned-1", "pruned", "original", asked, {"parameters": plan.parameters}), plan)
-    points = [{"step": 0, "perplexity": 40.0 + seed}, {"step": 1, "loss": 2.0}, {"step": 2, "perplexity": 30.0 + seed}]
-    store.add_result(run_id, "curve", {"variant": "recovered-1", "points": points})
-    return run_id
-
+from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.store import disk_space
+from minillm.store.store import Store
+from pages import runs, score
+from pages.runs.files import figures, save_all, save_report
+from pages.shell.address import choice, number
+from pages.views import runs as runs_view
 
 # Describing
 
@@ -74,7 +58,7 @@ def test_a_line_shows_tags_as_links_and_the_note_both_as_text(store: Store):
 
 def test_two_runs_are_compared_by_what_was_asked_and_what_came_of_it(store: Store):
     one, other = full_run(store, "One"), full_run(store, "Other", seed=5, ratio=0.1)
-    told = _runs.side_by_side(store, one, other)
+    told = runs_view.side_by_side(store, one, other)
     assert '<th scope="row">seed</th><td>0</td><td>5</td>' in told
     assert '<th scope="row">pruned-1: ratio</th><td>0.2</td><td>0.1</td>' in told
     assert "pruned-1: criterion" not in told
@@ -83,25 +67,25 @@ def test_two_runs_are_compared_by_what_was_asked_and_what_came_of_it(store: Stor
 
 def test_a_variant_that_only_one_run_has_is_one_row(store: Store):
     one, other = full_run(store, "One"), store.create_run(RunRecipe(), "Other")
-    told = _runs.side_by_side(store, one, other)
+    told = runs_view.side_by_side(store, one, other)
     assert '<th scope="row">pruned-1</th><td>wanda, ratio 0.200</td><td>–</td>' in told
     assert "share in common" not in told and "seconds to score" not in told
 
 
 def test_the_same_scores_agree_wholly_and_others_by_chance(store: Store):
     one, other = full_run(store, "One"), full_run(store, "Other", seed=5)
-    assert "100 %" in _runs._agreement(store, one, one)
-    assert "100 %" not in _runs._agreement(store, one, other)
+    assert "100 %" in runs_view._agreement(store, one, one)
+    assert "100 %" not in runs_view._agreement(store, one, other)
 
 
 def test_curves_of_both_stand_in_one_figure(store: Store):
     one, other = full_run(store, "One"), full_run(store, "Other", seed=5)
-    figure = _runs.curves(store, one, other)
+    figure = runs_view.curves(store, one, other)
     assert figure is not None and [trace.name for trace in figure.data] == ["One: recovered-1", "Other: recovered-1"]
     assert [list(trace.y) for trace in figure.data] == [[40, 30], [45, 35]]
     assert [list(trace.marker.size) for trace in figure.data] == [[7, 13], [7, 13]]
     empty = store.create_run(RunRecipe())
-    assert _runs.curves(store, empty, empty) is None
+    assert runs_view.curves(store, empty, empty) is None
 
 
 # Repeating and saving
@@ -155,7 +139,7 @@ def test_storage_warns_and_offers_only_above_the_bound(store: Store):
     runs.set_bound(store, 0.01)
     told, button = runs.room_taken(store)
     assert "alert" in told and "Heavy &lt;b&gt;" in told and "made again" in told and button.visible
-    storage.drop(store, storage.offered(store))
+    disk_space.drop(store, disk_space.offered(store))
     assert "alert" not in runs.room_taken(store)[0]
 
 

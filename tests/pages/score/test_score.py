@@ -6,12 +6,13 @@ import made_scores
 import pytest
 from made_pages import block, context, score_job
 
+from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, UnknownName
 from minillm.events import Event
-from minillm.recipe import RunRecipe, ScoreRequest
-from minillm.settings import Settings
-from minillm.store import Store
-from pages import _score_form, _scoring
+from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.store.store import Store
+from pages.score import form
+from pages.views import scores as scores_view
 
 
 @pytest.fixture
@@ -22,13 +23,13 @@ def run_id(store: Store) -> str:
 def test_scores_on_their_way_are_drawn_block_by_block(store: Store, run_id: str):
     job = score_job(store, run_id, "wanda", "magnitude-l1")
     store.claim_next("auto/1")
-    assert _scoring.bands(_scoring.board(store, run_id), "wanda", "channels") is None
+    assert scores_view.bands(scores_view.board(store, run_id), "wanda", "channels") is None
     for layer in range(3):
         store.append_event(job, Event("score:wanda", layer + 1, 30, block(layer)), 0.1)
-    look = _scoring.board(store, run_id)
+    look = scores_view.board(store, run_id)
     assert look.shown("") == "wanda" and look.running == ["wanda"]
     assert look.labels == ["wanda"]
-    picture = _scoring.bands(look, "wanda", "channels")
+    picture = scores_view.bands(look, "wanda", "channels")
     assert picture is not None
     assert list(picture.data[0].x) == [0, 1, 2]
     assert picture.layout.xaxis.range[1] == pytest.approx(29.6)  # the embedded model's 30 blocks, drawn or not
@@ -39,15 +40,15 @@ def test_criteria_on_one_walk_are_all_drawn_at_once_and_said_to_share_what_it_to
     store.claim_next("auto/1")
     for name in ("wanda", "zo"):
         store.append_event(job, Event(f"score:{name}", 1, 6, block(0)), 0.1)
-    look = _scoring.board(store, run_id)
+    look = scores_view.board(store, run_id)
     assert look.running == ["wanda", "zo"] == look.labels
-    assert all(_scoring.bands(look, name, "channels") is not None for name in look.labels)
-    assert _scoring.shared_walks(look) == ""
+    assert all(scores_view.bands(look, name, "channels") is not None for name in look.labels)
+    assert scores_view.shared_walks(look) == ""
     for name, other in (("wanda", "zo"), ("zo", "wanda")):
         scores = made_scores.scores(made_scores.shape(), name)
         scores.recipe["together_with"] = [other]
         store.save_scores(run_id, scores)
-    said = _scoring.shared_walks(_scoring.board(store, run_id))
+    said = scores_view.shared_walks(scores_view.board(store, run_id))
     assert said.count("one walk") == 1 and "Wanda, " in said
 
 
@@ -60,10 +61,10 @@ def test_a_finished_criterion_is_drawn_from_its_scores_with_exact_seconds_and_pe
     object.__setattr__(scores, "peak_bytes", 2_000_000)
     store.save_scores(run_id, scores)
     store.finish_job(job, "done")
-    look = _scoring.board(store, run_id)
+    look = scores_view.board(store, run_id)
     assert [(row.state, row.seconds, row.peak) for row in look.rows] == [("done", 12.5, 2_000_000)]
     assert look.running == [] and look.shown("") == "wanda"
-    assert len(_scoring.bands(look, "wanda", "channels").data[0].x) == 6  # type: ignore[union-attr]
+    assert len(scores_view.bands(look, "wanda", "channels").data[0].x) == 6  # type: ignore[union-attr]
 
 
 def test_a_criterion_that_the_job_gave_up_on_has_failed(store: Store, run_id: str):
@@ -71,7 +72,7 @@ def test_a_criterion_that_the_job_gave_up_on_has_failed(store: Store, run_id: st
     store.claim_next("auto/1")
     store.append_event(job, Event("score:zo", 2, 6, block(1)), 0.2)
     store.append_event(job, Event("score:wanda", 1, 6, block(0)), 0.6)
-    assert [row.state for row in _scoring.board(store, run_id).rows] == ["failed", "running"]
+    assert [row.state for row in scores_view.board(store, run_id).rows] == ["failed", "running"]
 
 
 def test_without_a_choice_the_papers_own_criterion_is_shown_and_rows_come_in_the_tables_order(
@@ -79,28 +80,28 @@ def test_without_a_choice_the_papers_own_criterion_is_shown_and_rows_come_in_the
 ):
     for name in ("zo", "wanda", "fms-zo", "magnitude-l1"):
         store.save_scores(run_id, made_scores.scores(made_scores.shape(), name))
-    look = _scoring.board(store, run_id)
+    look = scores_view.board(store, run_id)
     assert look.labels == ["magnitude-l1", "wanda", "zo", "fms-zo"]
     assert look.shown("") == "fms-zo" and look.shown("wanda") == "wanda" and look.shown("gone") == "fms-zo"
 
 
 def test_a_label_is_read_as_its_criterion_with_its_settings():
-    assert _scoring.shown_name("fms-zo") == "MINI-LLM (FMS, ZO)"
-    assert _scoring.shown_name("zo (directions 4)") == "ZO (directions 4)"
-    assert _scoring.shown_name("my own") == "my own"
+    assert scores_view.shown_name("fms-zo") == "MINI-LLM (FMS, ZO)"
+    assert scores_view.shown_name("zo (directions 4)") == "ZO (directions 4)"
+    assert scores_view.shown_name("my own") == "my own"
 
 
 def test_a_ratio_that_cannot_be_reached_is_said_and_not_raised():
-    plan, note = _scoring.plan_at(made_scores.scores(made_scores.shape()), 0.9)
+    plan, note = scores_view.plan_at(made_scores.scores(made_scores.shape()), 0.9)
     assert plan is None and "largest" in note
 
 
 def test_a_group_is_ranked_under_every_criterion():
     every = made_scores.several(made_scores.shape(), ("wanda", "zo"))
-    table = _scoring.group_facts(every, 2, "channels", 7)
+    table = scores_view.group_facts(every, 2, "channels", 7)
     rank = int((every["wanda"].channels[2] < every["wanda"].channels[2][7]).sum()) + 1
     assert "Channel 7 of block 2" in table and f"{rank} of 96" in table and "ZO" in table
-    assert _scoring.group_facts(every, 2, "channels", 4000) == ""
+    assert scores_view.group_facts(every, 2, "channels", 4000) == ""
 
 
 DEFAULTS = ("max", "gaussian", "divide", 1, 0, 1e-3)
@@ -109,7 +110,7 @@ DEFAULTS = ("max", "gaussian", "divide", 1, 0, 1e-3)
 def begin(
     store: Store, run_id: str, criteria: list[str], *settings: Any, text: str = "python-docs", seed: int = 0
 ) -> int:
-    return _score_form.begin(context(store), run_id, criteria, text, 4, 16, 10, seed, *(settings or DEFAULTS))
+    return form.begin(context(store), run_id, criteria, text, 4, 16, 10, seed, *(settings or DEFAULTS))
 
 
 def test_scoring_with_the_runs_own_recipe_stays_in_the_run(store: Store, run_id: str):
@@ -164,13 +165,13 @@ def test_an_open_app_reads_text_only_from_its_home(store: Store, tmp_path: Any):
     outside = tmp_path / "secret.txt"
     outside.write_text("secret")
     with pytest.raises(BadInput, match="may not be read"):
-        _score_form.checked_text(f"file:{outside}", confined=True)
-    name = _score_form.kept_upload(store, str(outside))
-    assert _score_form.checked_text(name, confined=True) == name
-    assert _score_form.kept_upload(store, str(outside)) == name
+        form.checked_text(f"file:{outside}", confined=True)
+    name = form.kept_upload(store, str(outside))
+    assert form.checked_text(name, confined=True) == name
+    assert form.kept_upload(store, str(outside)) == name
 
 
 def test_an_upload_that_is_no_text_is_refused(store: Store, tmp_path: Any):
     (tmp_path / "weights.bin").write_bytes(b"x")
     with pytest.raises(BadInput, match="is no text that is read here"):
-        _score_form.kept_upload(store, str(tmp_path / "weights.bin"))
+        form.kept_upload(store, str(tmp_path / "weights.bin"))

@@ -18,8 +18,10 @@ import plotly.graph_objects as go
 import pytest
 from made_scores import scores, shape
 
-from minillm.plan import make_plan
-from pages import _host, _plots, _theme
+from minillm.plan.plan import make_plan
+from pages import plots
+from pages.shell import plotly_host
+from pages.shell import theme as theme_part
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -49,7 +51,7 @@ def line(values: list[float], name: str = "a-line", **layout: Any) -> go.Figure:
 
 
 def test_a_figure_travels_as_json_and_json_as_it_is():
-    host = _host.PlotlyHost("Loss", "Falls.", elem_id="loss")
+    host = plotly_host.PlotlyHost("Loss", "Falls.", elem_id="loss")
     sent = host.postprocess(line([1, 2]))
     assert json.loads(sent)["data"][0]["y"]["dtype"] == "f4"
     assert host.postprocess(sent) == sent
@@ -58,15 +60,20 @@ def test_a_figure_travels_as_json_and_json_as_it_is():
 
 
 def test_everything_is_served_from_here():
-    assert all(Path(path).is_file() for path in [*_host.static_paths(), _host.STYLE])
-    for path in _host.static_paths():
-        assert f"/gradio_api/file={path}" in _host.head_html()
-    for text in (_host.head_html(), _host.HOST_JS.read_text(), _host.STYLE.read_text(), _host.TEMPLATE):
+    assert all(Path(path).is_file() for path in [*plotly_host.static_paths(), plotly_host.STYLE])
+    for path in plotly_host.static_paths():
+        assert f"/gradio_api/file={path}" in plotly_host.head_html()
+    for text in (
+        plotly_host.head_html(),
+        plotly_host.HOST_JS.read_text(),
+        plotly_host.STYLE.read_text(),
+        plotly_host.TEMPLATE,
+    ):
         assert not re.search(r"https?:|url\(|@import", text)
 
 
 def test_the_theme_asks_for_no_font_from_outside():
-    theme = _theme.theme()
+    theme = theme_part.theme()
     assert not theme._stylesheets
     assert "system-ui" in theme.font
 
@@ -75,16 +82,16 @@ def app() -> gr.Blocks:
     """A line that can be replaced, a grid, one without a figure, one in a closed tab, one in a hidden column."""
     model = scores(shape())
     with gr.Blocks() as blocks:
-        first = _host.PlotlyHost("Loss <b>now</b>", "What to look for.", line([3, 2, 1]), elem_id="line")
-        grid = _host.PlotlyHost("Heads", value=_plots.heads_grid(model, make_plan(model, 0.3)), elem_id="grid")
-        later = _host.PlotlyHost("Later", elem_id="later", empty="Not yet.")
+        first = plotly_host.PlotlyHost("Loss <b>now</b>", "What to look for.", line([3, 2, 1]), elem_id="line")
+        grid = plotly_host.PlotlyHost("Heads", value=plots.heads_grid(model, make_plan(model, 0.3)), elem_id="grid")
+        later = plotly_host.PlotlyHost("Later", elem_id="later", empty="Not yet.")
         with gr.Tabs():
             gr.Tab("First")
             with gr.Tab("Second"):
-                _host.PlotlyHost("Hidden", value=line([1, 2]), elem_id="hidden")
+                plotly_host.PlotlyHost("Hidden", value=line([1, 2]), elem_id="hidden")
         picked = gr.Textbox(elem_id="picked")
         with gr.Column(visible=False) as column:
-            shy = _host.PlotlyHost("Shy", "Shown late.", elem_id="shy", height=222)
+            shy = plotly_host.PlotlyHost("Shy", "Shown late.", elem_id="shy", height=222)
         more = gr.Button("More", elem_id="more")
         more.click(lambda: (line([3, 2, 1, 5], height=500), line([1, 2], "second")), None, [first, later])
         early = gr.Button("Early", elem_id="early")
@@ -104,15 +111,15 @@ def app() -> gr.Blocks:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    gr.set_static_paths(_host.static_paths())
+    gr.set_static_paths(plotly_host.static_paths())
     blocks = app()
     _, url, _ = blocks.launch(
         prevent_thread_lock=True,
         quiet=True,
         ssr_mode=False,
-        head=_host.head_html(),
-        css_paths=[_host.STYLE],
-        theme=_theme.theme(),
+        head=plotly_host.head_html(),
+        css_paths=[plotly_host.STYLE],
+        theme=theme_part.theme(),
     )
     yield url
     blocks.close()

@@ -9,8 +9,10 @@ import pytest
 from made_scores import llama_7b, scores, shape, smollm2
 
 from minillm.errors import BadInput
-from minillm.plan import largest_ratio, make_plan, plan_from_groups
-from pages._plans import costs, html_table, in_a_sentence, read_blocks, really_cut, write_blocks
+from minillm.plan.budget import largest_ratio
+from minillm.plan.plan import make_plan, plan_from_groups
+from pages.shell.phrases import html_table
+from pages.views.plans import costs, in_a_sentence, read_blocks, really_cut, write_blocks
 
 READ = [
     ("", None),

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pages._words import Piece, agreement, compared, cut, marked, parting_word
+from pages.views.word_diff import Piece, agreement, compared, cut, marked, parting_word
 
 CASES = [
     ("the cat sat", "the cat sat", [], None),
