@@ -5,7 +5,7 @@ import json
 
 from playwright.sync_api import expect
 
-from conftest import until
+from patience import until
 from minillm.jobs.submit import submit
 from minillm.recipes.recipe import GenerateRequest, PruneRequest, RunRecipe
 
