@@ -16,6 +16,7 @@ from minillm.store import Job, Store, StoredEvent
 from minillm.text import same_text
 
 from . import _jobs
+from ._address import link
 from ._compare import in_order
 from ._phrases import escape
 from ._plans import costs, html_table, in_a_sentence, read_blocks, really_cut
@@ -31,6 +32,13 @@ FIRST = "fms-zo"
 """The paper's own criterion."""
 
 NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
+
+
+def needs_model(run_id: str) -> str:
+    """What stands above a cut where the run's model is not known yet, with the way there; nothing without a run."""
+    there = escape(link("model", run=run_id))
+    return f'<p class="notice">{NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>' if run_id else ""
+
 
 LABELS = {
     "load": "load the model",

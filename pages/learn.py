@@ -6,8 +6,8 @@ from typing import Any
 import gradio as gr
 
 from . import _learn_criteria, _learn_estimate, _learn_glossary, _learn_groups, _learn_lesson, _learn_walk
-from ._address import remembered
-from ._frame import QUIET, Context, Shell, frame
+from ._address import choice, remembered
+from ._frame import QUIET, Answer, Context, Shell, frame
 
 TITLE = "Learn"
 
@@ -50,18 +50,17 @@ def _wire(shell: Shell, topic: gr.Radio, parts: dict[str, gr.Column], lesson: _l
     kept: dict[str, Any] = {"topic": topic} | ({"step": lesson.step} if lesson else {})
     shown = lesson.shown if lesson else []
 
-    def only(name: str) -> list[Any]:
-        return [gr.Column(visible=one == name) for one in parts]
+    def only(name: str) -> Answer:
+        return {part: gr.Column(visible=one == name) for one, part in parts.items()}
 
-    def arrive(run_id: str, options: dict[str, str]) -> list[Any]:
-        name = options.get("topic", "")
-        name = name if name in parts else next(iter(parts))
-        return [name, *only(name), *(_learn_lesson.show(options.get("step")) if lesson else [])]
+    def arrive(run_id: str, options: dict[str, str]) -> Answer:
+        name = choice(options, "topic", parts, next(iter(parts)))
+        return {topic: name, **only(name), **(_learn_lesson.show(lesson, options.get("step")) if lesson else {})}
 
     shell.opens(arrive, [topic, *parts.values(), *shown])
     topic.input(only, topic, list(parts.values()), **QUIET)
     remembered(topic.input, kept)
     if lesson:
         for button, by in ((lesson.back, -1), (lesson.onward, 1)):
-            moved = button.click(lambda step, by=by: _learn_lesson.show(step + by), lesson.step, shown, **QUIET)
+            moved = button.click(lambda step, by=by: _learn_lesson.show(lesson, step + by), lesson.step, shown, **QUIET)
             remembered(moved.then, kept)

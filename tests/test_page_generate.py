@@ -9,6 +9,7 @@ import re
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import pytest
+from made_pages import laid_out
 from made_scores import scores, shape
 from made_texts import MEASURED, asked, was_read, with_a_variant, writes, wrote
 
@@ -16,6 +17,7 @@ from minillm.errors import BadInput, UnknownName
 from minillm.plan import make_plan
 from minillm.recipe import GenerateRequest, RunRecipe
 from minillm.store import Store, Variant
+from pages._generate_form import layout
 from pages._generation_views import as_csv, as_html, as_json, as_markdown, facts_in_words, settings_in_words
 from pages._generations import CUT_OFF, DONE, WAITING, WRITING, exhibits
 from pages.generate import _choices, begin, csv_of, json_of, markdown_of
@@ -119,7 +121,9 @@ def test_variants_of_other_runs_can_be_chosen_and_are_called_by_their_run(store:
     far = store.create_run(RunRecipe(model="some/where"), "Far")
     store.add_variant(other, Variant("pruned-1", "pruned", "original"), make_plan(scores(shape()), 0.3))
     store.add_variant(other, Variant("recovered-1", "recovered", "pruned-1"))
-    _, variants, others = _choices(store, run_id, [f"{other}/pruned-1", "pruned-1", "gone"])
+    page = laid_out(layout)
+    answer = _choices(store, page, run_id, ["pruned-1", "gone"], [f"{other}/pruned-1"])
+    variants, others = (answer[page.controls[name]] for name in ("variants", "others"))
     assert (variants.value, others.value) == (["original", "pruned-1"], [f"{other}/pruned-1"])
     assert dict(others.choices) == {"original of Far": f"{far}/original", "pruned-1 of Another": f"{other}/pruned-1"}
     number = store.add_job(run_id, GenerateRequest(("Why?",), ("original", f"{other}/pruned-1")))
