@@ -6,25 +6,27 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
-from minillm.budget import METHODS
 from minillm.errors import MiniLLMError
-from minillm.recipe import AllocateRequest
-from minillm.run_allocations import sensitivities
-from minillm.sensitivity import MEASURES
-from minillm.store import Store
+from minillm.jobs.submit import submit
+from minillm.plan.methods import METHODS
+from minillm.plan.sensitivity import MEASURES
+from minillm.recipes.recipe import AllocateRequest
+from minillm.store.allocations import sensitivities
+from minillm.store.store import Store
 
-from . import _allocating, _jobs, _pruning
-from ._address import number
-from ._controls import controls, takes
-from ._drawers import drawer
-from ._frame import Answer, Context, Shell, frame
-from ._host import PlotlyHost
-from ._phrases import escape, notice
-from ._plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
-from ._prune_form import MOST, cut_controls
-from ._pruning import SAME, Cut
-from ._variants import groups_of
+from .plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
+from .shell import job_panel
+from .shell.address import number
+from .shell.controls import controls, takes
+from .shell.cut_controls import MOST, SAME, cut_controls
+from .shell.drawers import drawer
+from .shell.frame import Answer, Context, Shell, frame
+from .shell.phrases import escape, notice
+from .shell.plotly_host import PlotlyHost
+from .views import allocations
+from .views import cut as cut_view
+from .views.cut import Cut
+from .views.variants import groups_of
 
 TITLE = "Allocate"
 DEFAULT = AllocateRequest(criterion="any")
@@ -44,7 +46,7 @@ class Page:
     cut: dict[str, Any]
     search: dict[str, Any]
     start: gr.Button
-    panel: _jobs.Panel
+    panel: job_panel.Panel
     said: gr.HTML
     curve: PlotlyHost
     best: PlotlyHost
@@ -70,7 +72,7 @@ def lay_out() -> Page:
             cut, search = cut_controls("allocate"), _search_controls()
             start = gr.Button("Find an allocation", variant="primary", elem_id="allocate")
         with gr.Column(scale=3, min_width=320):
-            panel, watched = _jobs.panel("allocate"), _watched()
+            panel, watched = job_panel.panel("allocate"), _watched()
     gr.Markdown("## How much each block matters")
     sensitivity = PlotlyHost(
         "Sensitivity by block",
@@ -134,7 +136,7 @@ def state(store: Store, run_id: str) -> str:
 
 def asked_for(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
     """What the address asks for, else what was searched for last."""
-    given = options or _allocating.latest(store, run_id)
+    given = options or allocations.latest(store, run_id)
     values: dict[str, Any] = {"criterion": given.get("criterion"), "channels": given.get("channels", SAME)}
     values |= {"ratio": number(given, "ratio", DEFAULT.ratio, 0, MOST), "blocks": given.get("blocks", "")}
     return {page.cut[name]: value for name, value in values.items()}
@@ -145,9 +147,9 @@ def arrived(
 ) -> Answer:
     """Whether the model is known, the choices, and the comparison."""
     if not run_id or groups_of(store, run_id) is None:
-        return {page.empty: _pruning.needs_model(run_id)}
-    choices = _pruning.criteria_choices(store, run_id)
-    criterion = _pruning.first_choice(store, run_id, criterion)
+        return {page.empty: cut_view.needs_model(run_id)}
+    choices = cut_view.criteria_choices(store, run_id)
+    criterion = cut_view.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
     return {
         page.empty: "",
@@ -163,23 +165,23 @@ def compared(store: Store, page: Page, run_id: str, criterion: str, channels: st
         return {}
     cut = Cut(criterion, channels or SAME, ratio, blocks)
     try:
-        plans = _allocating.compared(store, run_id, cut)
+        plans = allocations.compared(store, run_id, cut)
     except MiniLLMError as fault:
         return {page.table: notice(str(fault))}
-    return {page.bars: allocation_bars(plans), page.table: _allocating.comparison(store, run_id, cut, plans)}
+    return {page.bars: allocation_bars(plans), page.table: allocations.comparison(store, run_id, cut, plans)}
 
 
 def watched(store: Store, page: Page, run_id: str) -> Answer:
     """The job panel, the search so far, and the sensitivities."""
-    job = _jobs.current(store, run_id, page.panel.kind)
+    job = job_panel.current(store, run_id, page.panel.kind)
     events = store.events(job.id) if job else []
-    shown = page.panel.show(job, _pruning.rows(job, events) if job else "")
+    shown = page.panel.show(job, cut_view.rows(job, events) if job else "")
     measured, groups = sensitivities(store, run_id), groups_of(store, run_id)
     shown[page.sensitivity] = sensitivity_panels(measured, len(groups)) if measured and groups else None
-    search = _allocating.search_of(store, run_id, job, events)
+    search = allocations.search_of(store, run_id, job, events)
     if search is None or groups is None:
         return {**shown, page.said: "", page.curve: None, page.best: None}
-    plan = _allocating.plan_shown(groups, search.allocation)
+    plan = allocations.plan_shown(groups, search.allocation)
     return {
         **shown,
         page.said: f"<p>{escape(search.in_words())}</p>",
@@ -195,4 +197,4 @@ def begin(
     """Find how much each block gives up at a ratio; returns the job's number. Stopped, a search keeps the best so far,
     and goes on from there when it is started again with the same settings."""
     cut = Cut(criterion, channels_from, ratio, blocks)
-    return jobs.submit(store, run_id, _allocating.allocate_request(store, run_id, cut, **search))
+    return submit(store, run_id, allocations.allocate_request(store, run_id, cut, **search))
