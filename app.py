@@ -7,6 +7,7 @@ This process shows what the store holds and loads no model; a worker process bes
 import argparse
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -44,7 +45,7 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
         api.offer(context)
     for path, page in table.items():
         with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
-            page.build(context)
+            page.build(replace(context, path=path))
     return app
 
 
@@ -59,7 +60,7 @@ def main() -> None:
         styles: Any = {
             "theme": theme.theme(),
             "css_paths": [plotly_host.STYLE, frame.STYLE],
-            "head": plotly_host.head_html() + frame.SKIP,
+            "head": plotly_host.head_html() + frame.SKIP + frame.INERT,
         }
         app.launch(server_name=given.host, server_port=given.port, footer_links=FOOTER, **styles, **QUIET)
     except OSError as fault:

@@ -19,7 +19,7 @@ from minillm.store.store import Store
 from .plots import CAPTIONS
 from .shell import job_panel
 from .shell.address import choice
-from .shell.controls import control, controls, fields_of, takes, written
+from .shell.controls import asked_in, control, controls, fields_of, takes, written
 from .shell.drawers import drawer
 from .shell.frame import Answer, Context, Shell, frame
 from .shell.phrases import escape
@@ -115,8 +115,10 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What happens when the page opens, when a draw is through, when the reader chooses."""
     store, controls, drawn = ctx.store, list(page.controls.values()), partial(draw, ctx.store, page)
     shell.redraws_when(partial(_state, store), drawn, page.whole, controls, partial(from_address, page))
+    form = list(page.form.values())
+    shell.opens(lambda run_id, _: asked_in(job_panel.request_of(store, run_id, KIND), page.form), form)
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
-    shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
+    shell.starts(page.button.click, partial(begin, store), form, api_name="fidelity")
     shell.runs_again(page.panel)
     shell.follows(page.controls, drawn, page.whole)
 

@@ -4,8 +4,11 @@ sweep that a text asks for."""
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from minillm.errors import MiniLLMError
 from minillm.store.store import Store
-from minillm.sweeps import Sweep
+from minillm.sweeps import Sweep, shipped
 from minillm.sweeps.compare import MATTERS, as_frame
 from minillm.sweeps.file import FILES, forms_in, sweep_from
 from minillm.sweeps.printed import printed
@@ -52,6 +55,19 @@ def forms_of_text(text: str) -> list[str]:
 def asked_for(text: str, form: str, folder: str) -> Sweep:
     """The sweep a text asks for. Raises BadInput and its kin, in one sentence."""
     return sweep_from(text or "", form or "", Path(folder).expanduser() if (folder or "").strip() else None)
+
+
+def as_asked(sweep: Sweep) -> tuple[str, str, str]:
+    """(choice, form, text) of the form that asks for a sweep: a shipped one where it is that, else its own text."""
+    for name in shipped():
+        text = text_of(name)
+        for form in forms_of_text(text) or [""]:
+            try:
+                if asked_for(text, form, "") == sweep:
+                    return name, form, text
+            except MiniLLMError:
+                continue
+    return OWN, "", yaml.safe_dump(sweep.changed(), sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def progress(asked: Sweep, found: list[Standing], live: bool) -> str:

@@ -7,13 +7,14 @@ import gradio as gr
 
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
+from minillm.recipes.prompts import paper_prompts
 from minillm.recipes.recipe import GenerateRequest
 from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.address import remembered, saved
-from ..shell.controls import takes
+from ..shell.controls import asked_in, takes
 from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
 from ..shell.phrases import escape
 from ..views.generations import Exhibit, exhibits
@@ -44,8 +45,11 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     drawn = partial(_shown, store, page)
 
     def asked(run_id: str, options: dict[str, str]) -> Answer:
-        return dict.fromkeys(choices, options.get("variants", "").split("|"))
+        request = job_panel.request_of(store, run_id, "generate")
+        latest = list(request.variants) if request else []
+        return dict.fromkeys(choices, options["variants"].split("|") if "variants" in options else latest)
 
+    shell.opens(lambda run_id, _: as_asked(store, page, run_id), list(controls.values()))
     shell.redraws_when(partial(_state, store), partial(_choices, store, page), [], choices, asked)
     shell.live(drawn, texts, [page.shaded])
     shell.opens(lambda run_id, options: {page.shaded: options.get("shaded") != "false"}, [page.shaded])
@@ -91,14 +95,26 @@ def _choices(store: Store, page: Page, run_id: str, variants: list[str], others:
         return {}
     chosen = [*(variants or []), *(others or [])]
     made, elsewhere = _names(store, run_id), _elsewhere(store, run_id)
-    here = [name for name in chosen if name in made and name != ORIGINAL]
+    here = [name for name in chosen if name in made]
     there = [name for name in dict(elsewhere).values() if name in chosen]
     latest = {kind: name for name, kind in made.items()}
-    ticked = [ORIGINAL, *here] if here or there else list(latest.values())
+    ticked = here if here or there else list(latest.values())
     return {
         page.controls["variants"]: gr.CheckboxGroup(choices=list(made), value=ticked),
         page.controls["others"]: gr.Dropdown(choices=elsewhere, value=there, multiselect=True),
     }
+
+
+def as_asked(store: Store, page: Page, run_id: str) -> Answer:
+    """The form as the latest job was asked for, but who answers (see `_choices`)."""
+    request = job_panel.request_of(store, run_id, "generate")
+    if request is None:
+        return {}
+    papers, how = paper_prompts(), {name: page.controls[name] for name in (*HOW, "blind")}
+    own = [prompt for prompt in request.prompts if prompt not in papers]
+    prompts = [prompt for prompt in request.prompts if prompt in papers]
+    asked = {page.controls["prompts"]: prompts, page.controls["own"]: own[0] if own else ""}
+    return {**asked, **asked_in(request, how)}
 
 
 def _elsewhere(store: Store, run_id: str) -> list[tuple[str, str]]:

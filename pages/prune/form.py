@@ -137,6 +137,7 @@ def _recover_part() -> dict[str, Any]:
 def _evaluate_controls() -> dict[str, Any]:
     ways = [("none (the paper)", ""), ("bias", "bias"), ("least squares", "least-squares")]
     compensate = controls(PruneRequest, ["compensate"], "prune", kind=gr.Radio, choices=ways)
+    few = gr.HTML(elem_id="prune-few")
     with gr.Accordion("Perplexity before and after", open=False, elem_id="prune-evaluate"):
         text, tokens, length = fields_of(PruneRequest, MEASURED)
         texts = [("do not measure", ""), *MEASURING]
@@ -146,7 +147,7 @@ def _evaluate_controls() -> dict[str, Any]:
             found[tokens.name] = control(tokens, "prune", elem_id="evaluate-tokens", precision=0)
             found[length.name] = control(length, "prune", elem_id="evaluate-length", precision=0)
         warning = gr.HTML(elem_id="evaluate-warning")
-    return compensate | found | {"warning": warning}
+    return compensate | found | {"warning": warning, "few": few}
 
 
 def _preview() -> list[Any]:

@@ -86,8 +86,8 @@ def build(ctx: Context) -> None:
                 pictures = lay_out_pictures()
         drawer("score")
 
-        asked = [form.criteria, form.together, *form.recipe.values()]
-        shell.opens(partial(form_part.arrive, ctx.store, form), asked, form.button)
+        asked = [form.criteria, form.together, *form.recipe.values(), *form.settings.values()]
+        shell.opens(partial(form_part.arrive, ctx.store, form), asked)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(draw, ctx.store, pictures), pictures.outputs, pictures.inputs)
         shell.opens(partial(view_in_address, pictures), [*pictures.inputs, pictures.tabs])

@@ -37,6 +37,12 @@ def current(store: Store, run_id: str, kind: str | None = None) -> Job | None:
     return next(iter(running or live or found[::-1]), None)
 
 
+def request_of(store: Store, run_id: str, kind: str) -> Any:
+    """What the job of a kind that matters now was asked for; None where there is none, or no run."""
+    job = current(store, run_id, kind) if run_id else None
+    return job.request if job else None
+
+
 def stamp(store: Store, run_id: str) -> str:
     """A short text that changes whenever a job of the run has got further, begun or ended."""
     found = store.jobs(run_id)

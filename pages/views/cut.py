@@ -12,6 +12,7 @@ from minillm.errors import BadInput
 from minillm.plan.budget import largest_ratio
 from minillm.plan.methods import WITHOUT_SEARCH
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
+from minillm.recipes.presets import CUTS
 from minillm.recipes.recipe import PruneRequest
 from minillm.recipes.texts import same_text
 from minillm.store.allocations import allocations, known_allocation
@@ -21,10 +22,11 @@ from minillm.store.store import Store
 from ..plots import plan_bars
 from ..shell import job_panel
 from ..shell.address import link
+from ..shell.controls import asked_in
 from ..shell.cut_controls import SAME, UNIFORM
 from ..shell.phrases import escape, html_table
 from .comparison import in_order
-from .plans import costs, in_a_sentence, read_blocks, really_cut
+from .plans import costs, in_a_sentence, read_blocks, really_cut, write_blocks
 from .variants import dtype_of, groups_of
 
 FIRST = "fms-zo"
@@ -128,6 +130,27 @@ def asked(store: Store, run_id: str, cut: Cut) -> PruneRequest:
             "layers": layers_of(store, run_id, cut.blocks),
             "allocation": cut.allocation or UNIFORM,
         }
+    )
+
+
+def asked_of(request: Any, cut: dict[str, Any]) -> dict[Any, Any]:
+    """What the controls of a cut show of a job's request; {} without one."""
+    shown = asked_in(request, {**cut, "channels_from": cut["channels"]})
+    return {**shown, cut["blocks"]: write_blocks(request.layers)} if request else {}
+
+
+def too_few(store: Store, run_id: str, compensate: str) -> str:
+    """A notice where a run's text is much smaller than what compensation was measured on here; empty else."""
+    if not run_id or not compensate:
+        return ""
+    recipe, known = store.run(run_id).recipe, max(way.samples for way in CUTS.values() if way.compensate)
+    if recipe.samples >= known:
+        return ""
+    there = escape(link("score", run=run_id))
+    return (
+        f"<p class=notice>Compensation learns from the run's calibration text. “Best measured here” was measured with "
+        f"{known:,} rows; this run has {recipe.samples:,} of {recipe.length:,} tokens, and may come out worse than "
+        f'without it. <a href="{there}">Score with more samples</a> for a run that has them.</p>'
     )
 
 
