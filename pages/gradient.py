@@ -67,7 +67,7 @@ def layout() -> Page:
     gr.Markdown("# What does the gradient add?")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            with gr.Accordion("What is tried", open=False, elem_id="gradient-form"):
+            with gr.Accordion("What will be measured", open=False, elem_id="gradient-form"):
                 form = _form()
             button = gr.Button("Measure", variant="primary", elem_id="measure-fidelity")
         with gr.Column(scale=3, min_width=320):
@@ -92,7 +92,7 @@ def _form() -> dict[str, Any]:
 def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
     with gr.Row():
         kinds = [("channels", CHANNELS), ("head groups", HEADS)]
-        kind = gr.Radio(kinds, value=CHANNELS, label="Of", elem_id="gradient-kind", min_width=240)
+        kind = gr.Radio(kinds, value=CHANNELS, label="Groups looked at", elem_id="gradient-kind", min_width=240)
         share = gr.Slider(
             SHARES[0],
             SHARES[-1],
@@ -103,9 +103,10 @@ def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
             elem_id="gradient-share",
             min_width=300,
         )
-    shown: dict[str, Any] = {"said": gr.HTML(elem_id="gradient-said", elem_classes="reading")}
+    shown: dict[str, Any] = {}
     for name, title in (("lines", "Fidelity against directions"), ("dots", "Who cuts the same groups")):
         shown[name] = PlotlyHost(title, CAPTIONS[f"fidelity_{name}"], elem_id=f"gradient-{name}", height=460)
+    shown["said"] = gr.HTML(elem_id="gradient-said", elem_classes="reading")
     with gr.Accordion("The same as a table", open=False, elem_id="gradient-table"):
         shown["table"] = gr.HTML(elem_id="gradient-rows")
     return {"kind": kind, "share": share}, shown

@@ -120,6 +120,7 @@ def _stream(source: Source, lm_or_tokenizer: Any, part: str, whole: bool = False
     text = _read(source, part, whole, tokenizer)
     yield Event("tokenising text", 0, 1)
     ids = tokenised(text, tokenizer)
+    yield Event("tokenising text", 1, 1)
     return ids if source.path is None or whole else _share(ids, part)
 
 

@@ -53,7 +53,8 @@ class Recorder:
             return
         self._waiting[event.stage] = event
         new = event.stage not in self._stages
-        if new or lasting(event) or time.monotonic() - self._written >= PAUSE:
+        ends = event.done >= event.total > 0  # its time is told from the next stage's by when it was written
+        if new or ends or lasting(event) or time.monotonic() - self._written >= PAUSE:
             self._stages.add(event.stage)
             self.flush()
 

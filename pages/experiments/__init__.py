@@ -93,7 +93,7 @@ def lay_out() -> Page:
                 [(name, kind) for kind, name in KINDS.items()], value="md", label="Save as", elem_id="sweep-kind"
             )
             save = gr.Button("Save", elem_id="save-sweep", scale=0, min_width=110)
-            file = gr.DownloadButton("File", visible="hidden", elem_id="sweep-file")
+            file = gr.DownloadButton("Save the file", visible="hidden", elem_id="sweep-file")
         hosts = [
             PlotlyHost(
                 f"Picture {i + 1}", "", empty="Drawn once there are numbers.", elem_id=f"sweep-plot-{i}", visible=i == 0

@@ -9,7 +9,7 @@ import yaml
 from minillm.errors import MiniLLMError
 from minillm.store.store import Store
 from minillm.sweeps import Sweep, shipped
-from minillm.sweeps.compare import MATTERS, as_frame
+from minillm.sweeps.compare import MATTERS, SEEDS, as_frame
 from minillm.sweeps.file import FILES, forms_in, sweep_from
 from minillm.sweeps.printed import printed
 from minillm.sweeps.standing import BEGUN, DONE, FAILED, TAG, Standing, standings
@@ -30,6 +30,12 @@ WORDS = {DONE: "done", FAILED: "failed", BEGUN: "at work", "stopped": "stopped",
 NO_SWEEP = "No sweep is open. Choose one and start it, or open one from the list."
 NONE_YET = "No sweep has been started yet."
 MOST_DIFFERENCES = 200
+NEEDS = (
+    f"A difference counts only where both numbers come from at least {SEEDS} seeds, something varies with the seed, "
+    "and the means are further apart than both spreads together. All of it is on one text of a certain length: how "
+    "much another text would change is not measured here, so take small differences on few tokens for none."
+)
+"""What a difference needs before it matters."""
 
 EXAMPLE = """title: My sweep
 models: [smollm2-135m]
@@ -107,7 +113,8 @@ def differences(whole: Table) -> str:
     if frame.empty:
         return '<p class="quiet">Two cells that differ in one thing are compared here once both are measured.</p>'
     frame = frame.sort_values("matters", key=lambda column: column != MATTERS, kind="stable")
-    told = f"{(frame['matters'] == MATTERS).sum():,} of {len(frame):,} differences exceed the spread over seeds."
+    count = (frame["matters"] == MATTERS).sum()
+    told = f"{count:,} of {len(frame):,} differences exceed the spread over seeds. {NEEDS}"
     rows = [[m, a, b, f"{d:+.4g}", w, y] for m, a, b, d, w, y in frame.head(MOST_DIFFERENCES).to_numpy().tolist()]
     head = ("measure", "one", "other", "other minus one", "better", "exceeds the spread")
     return f"<p>{told}</p>{html_table(head, rows, name='differences')}"

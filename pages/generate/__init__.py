@@ -18,7 +18,7 @@ from ..shell.controls import asked_in, takes
 from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
 from ..shell.phrases import escape
 from ..views.generations import Exhibit, exhibits
-from ..views.generations_html import as_csv, as_html, as_json, as_markdown
+from ..views.generations_html import as_csv, as_html, as_json, as_markdown, has_surprise
 from .blind import NONE, UNKNOWN, ballot, tally_html, vote
 from .form import HOW, Page, Poll, layout
 
@@ -27,6 +27,8 @@ MOST_SHOWN = 20
 MOST_COLUMNS = 4
 MOST_RUNS = 30
 """How many of the latest other runs offer their variants."""
+
+UNSHADED = "The texts below were kept without their probabilities; what is generated from now on is shaded."
 
 COPY = "(text) => { navigator.clipboard.writeText(text); }"
 
@@ -41,13 +43,13 @@ def build(ctx: Context) -> None:
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     store, controls = ctx.store, page.controls
     choices = [controls["variants"], controls["others"]]
-    texts = [*page.panel.outputs, page.now, page.tally, page.earlier]
+    texts = [page.shaded, *page.panel.outputs, page.now, page.tally, page.earlier]
     drawn = partial(_shown, store, page)
 
     def asked(run_id: str, options: dict[str, str]) -> Answer:
         request = job_panel.request_of(store, run_id, "generate")
         latest = list(request.variants) if request else []
-        return dict.fromkeys(choices, options["variants"].split("|") if "variants" in options else latest)
+        return dict.fromkeys(choices, [ORIGINAL, *options["variants"].split("|")] if "variants" in options else latest)
 
     shell.opens(lambda run_id, _: as_asked(store, page, run_id), list(controls.values()))
     shell.redraws_when(partial(_state, store), partial(_choices, store, page), [], choices, asked)
@@ -100,9 +102,16 @@ def _choices(store: Store, page: Page, run_id: str, variants: list[str], others:
     latest = {kind: name for name, kind in made.items()}
     ticked = here if here or there else list(latest.values())
     return {
-        page.controls["variants"]: gr.CheckboxGroup(choices=list(made), value=ticked),
+        page.controls["variants"]: gr.CheckboxGroup(choices=list(made), value=ticked, info=_who(store, run_id, made)),
         page.controls["others"]: gr.Dropdown(choices=elsewhere, value=there, multiselect=True),
     }
+
+
+def _who(store: Store, run_id: str, made: dict[str, str]) -> str:
+    """Who can answer, and who cannot any more."""
+    gone = ", ".join(variant.name for variant in store.variants(run_id) if variant.name not in made)
+    told = f" Their weights are not here, so they cannot answer anew: {gone}." if gone else ""
+    return f"Up to four. Make variants on the page Prune & recover.{told}"
 
 
 def as_asked(store: Store, page: Page, run_id: str) -> Answer:
@@ -137,11 +146,20 @@ def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> Answer:
     newest = [one for one in found if one.job == found[0].job] if found else []
     before = found[len(newest) :][:MOST_SHOWN]
     return {
+        page.shaded: gr.Checkbox(
+            interactive=has_surprise(found) or not found, info=UNSHADED if found and not has_surprise(found) else ""
+        ),
         **page.panel.show(job_panel.current(store, run_id, "generate")),
         page.now: as_html(newest, shaded),
         page.tally: tally_html(store, run_id),
         page.earlier: as_html(before, shaded) or "<p>Nothing yet.</p>",
     }
+
+
+def _shading(found: list[Exhibit]) -> gr.Checkbox:
+    """The tick that asks for shading, where there is something to shade; else why it changes nothing."""
+    possible = not found or has_surprise(found)
+    return gr.Checkbox(interactive=possible, info="" if possible else UNSHADED)
 
 
 def _balloted(store: Store, poll: Poll, run_id: str, asked: str) -> Answer:

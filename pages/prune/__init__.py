@@ -239,7 +239,7 @@ def begin_prune(
     """Cut a run's model and measure perplexity before and after; returns the job's number. Scores that are missing are
     made first."""
     cut = Cut(criterion, channels_from, ratio, blocks, allocation)
-    return submit(store, run_id, cut_view.prunejob_panel.request_of(store, run_id, cut, **how))
+    return submit(store, run_id, cut_view.prune_request(store, run_id, cut, **how))
 
 
 @takes((PruneRequest, MEASURED))

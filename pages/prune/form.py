@@ -107,9 +107,9 @@ def _cut_part() -> dict[str, Any]:
 
 def _way_control() -> gr.Radio:
     """Ways known by name, which set the controls below; what was chosen stays free to be changed."""
-    return gr.Radio(
-        [(way.label, name) for name, way in CUTS.items()], label="In the way of", value=None, elem_id="prune-way"
-    )
+    told = "Sets criterion, channels, allocation and compensation below; no longer ticked once they say something else."
+    ways = [(way.label, name) for name, way in CUTS.items()]
+    return gr.Radio(ways, label="Ready-made settings", info=told, value=None, elem_id="prune-way")
 
 
 def _zeros_part() -> dict[str, Any]:

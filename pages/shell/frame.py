@@ -30,7 +30,7 @@ from minillm.store.records import Job
 from minillm.store.store import Store
 
 from . import job_panel
-from .address import moves_of, remembers
+from .address import link, moves_of, remembers
 from .clipboard import copies_address
 from .phrases import escape
 from .title_bar import title_bar
@@ -77,6 +77,12 @@ SKIP = """<script>
 }
 </script>"""
 """The first stop of the Tab key: past the navigation. For `launch(head=…)`."""
+
+FRESH = """(...values) => {
+    document.querySelectorAll('.toast-close').forEach(button => button.click());
+    return values;
+}"""
+"""Takes away what was said of an earlier try, lest the answer to this one stand below it."""
 
 FOLLOW = """(run) => {
     const here = new URL(window.location);
@@ -188,6 +194,7 @@ class Shell:
     seen: gr.Textbox
     navbar: gr.Navbar
     bar: gr.HTML
+    lesson: gr.HTML
     stop: gr.Button
     timer: gr.Timer
     views: list[_View] = field(default_factory=list)
@@ -262,7 +269,8 @@ class Shell:
                 raise BadInput(NO_RUN)
             return begin(run_id, *values)
 
-        event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=f"start_{api_name}", **ACT)
+        given = [self.run, *inputs]
+        event = trigger(guarded(checked), given, self.started, js=FRESH, api_name=f"start_{api_name}", **ACT)
         moved = event.success(self._run_of, [self.started], self.run, **QUIET)
         arrived = moved.success(None, [self.run], self.run, js=FOLLOW, **QUIET)
         self.looks_again(arrived)
@@ -295,7 +303,7 @@ class Shell:
 
     def wire(self) -> None:
         """The events of the frame itself: opening the page, looking again, stopping."""
-        opened = [self.run, self.navbar, *self._outputs]
+        opened = [self.run, self.navbar, self.lesson, *self._outputs]
         # One after the other: an answer of the first that came last would put back what someone has done meanwhile.
         asked = list(dict.fromkeys(component for _, outputs in self.arrivals for component in outputs))
         arrived = self.ctx.app.load(answering(self._arrive), None, asked, **QUIET)
@@ -320,6 +328,7 @@ class Shell:
         """The page as it opens: which run, and everything drawn."""
         run_id, problem = _run_in_address(self.ctx.store, request)
         opened = {self.run: run_id, self.navbar: gr.Navbar(value=_links(self.ctx, run_id))}
+        opened[self.lesson] = _lesson(str(dict(request.query_params or {}).get("lesson", "")))
         return {**opened, **self._looked(run_id, "", given, problem)}
 
     def _look_again(self, given: Answer) -> Answer:
@@ -376,6 +385,14 @@ def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:
         return (import_run(store, BUNDLED), "") if given == bundled_id() else ("", str(fault))
 
 
+def _lesson(step: str) -> str:
+    """That a page was opened by a step of the lesson, and the way back to its question; empty where it was not."""
+    if not step.isdecimal() or not 0 < int(step) < 100:
+        return ""
+    there = link("learn", topic="lesson", step=str(int(step) - 1))
+    return f'<p class="notice">Step {int(step)} of the lesson. <a href="{escape(there)}">Back to its question</a></p>'
+
+
 def _links(ctx: Context, run_id: str) -> list[tuple[str, str]]:
     return [(title, address(path, run_id)) for title, path in ctx.pages]
 
@@ -411,4 +428,4 @@ def _bar() -> dict[str, Any]:
         copy = gr.Button("Copy link", elem_id="copy-link", size="sm", scale=0, min_width=110)
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", size="sm", scale=0, min_width=90)
     copies_address(copy)
-    return {"bar": bar, "stop": stop}
+    return {"bar": bar, "stop": stop, "lesson": gr.HTML(elem_id="in-lesson")}

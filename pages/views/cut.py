@@ -41,20 +41,6 @@ def needs_model(run_id: str) -> str:
     return f'<p class="notice">{NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>' if run_id else ""
 
 
-LABELS = {
-    "load": "load the model",
-    "reading text": "read the text",
-    "tokenising text": "tokenise the text",
-    "compensate": "least squares or bias",
-    "cut": "cut",
-    "mask": "put zeros",
-    "recover": "train",
-    "search": "search, by generation",
-    "candidates": "judge candidates",
-    "dense": "the dense model",
-}
-
-
 @dataclass(frozen=True)
 class Cut:
     """What the controls of a plan say: blocks as people write them, such as 3-27."""
@@ -191,8 +177,8 @@ def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
 def rows(job: Job, events: Sequence[StoredEvent]) -> str:
     """The steps of a job as rows of its panel."""
     seen = [event for event in events if event.stage != "result"]
-    labels = LABELS | {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
-    return job_panel.table(job_panel.steps(job, seen, labels), "step") if seen else ""
+    labels = {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
+    return job_panel.table(job_panel.steps(job, seen, labels), "step") if seen or job.state == "running" else ""
 
 
 def _shown(stage: str) -> str:

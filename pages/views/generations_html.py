@@ -29,6 +29,7 @@ STYLE = """
 .exhibit h3 { font-size: var(--text-md); margin: 0; overflow-wrap: anywhere; }
 .exhibit .text { border-radius: var(--radius-sm); flex: 1; line-height: 1.7; min-height: 3.2em; overflow-wrap: anywhere;
   white-space: pre-wrap; }
+.exhibit .column .text { max-height: 24rem; overflow-y: auto; }
 .exhibit .differs { background: color-mix(in srgb, #e69f00 16%, transparent); }
 .shade { background: color-mix(in srgb, var(--link-text-color) calc(var(--s) * 45%), transparent); border-radius: 2px; }
 .exhibit .token { padding-block: .15em; }
@@ -90,8 +91,19 @@ def facts_in_words(column: Column) -> str:
 
 def as_html(shown: list[Exhibit], shaded: bool = True) -> str:
     """Exhibits as HTML. shaded: every token whose surprise is known by how much it surprises the original."""
-    legend = _legend() if shaded and any(column.log_probs for one in shown for column in one.columns) else ""
-    return legend + "".join(_exhibit(one, shaded) for one in shown)
+    texts = "".join(_exhibit(one, shaded) for one in shown)
+    legend = _legend() if shaded and has_surprise(shown) else ""
+    return legend + (DIFFERS if 'class="differs"' in texts else "") + texts
+
+
+def has_surprise(shown: list[Exhibit]) -> bool:
+    """Whether it is known of any text how much its tokens surprise the original."""
+    return any(column.log_probs for one in shown for column in one.columns)
+
+
+DIFFERS = (
+    '<p class="quiet"><span class="differs">Marked so</span>: words that the first text of the row does not have.</p>'
+)
 
 
 def _legend() -> str:
@@ -123,12 +135,17 @@ def _column(one: Exhibit, column: Column, shaded: bool) -> str:
         pieces = compared(first.text, column.text, ended=first.state != WRITING)
         said = agreement(first.text, column.text, WRITING not in (first.state, column.state))
     busy = ' aria-busy="true"' if column.state == WRITING else ""
-    text = _shaded(column, pieces) if shaded and column.log_probs else f'<div class="text">{marked(pieces)}</div>'
+    plain = marked(pieces) if column.text.strip() or column.state != DONE else BLANK
+    shades = shaded and column.log_probs and column.text.strip()
+    text = _shaded(column, pieces) if shades else f'<div class="text">{plain}</div>'
     return (
         f'<article class="column is-{column.kind}" data-variant="{escape(column.variant)}"{busy}>'
         f'<h3>{escape(column.label)}</h3><p class="quiet">{escape(said)}</p>{text}'
         f'<p class="quiet facts">{escape(facts_in_words(column))}</p></article>'
     )
+
+
+BLANK = '<i class="quiet">Nothing but blank space and line breaks.</i>'
 
 
 def _shaded(column: Column, pieces: list[Piece]) -> str:
