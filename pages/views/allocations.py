@@ -20,6 +20,7 @@ from ..shell.cut_controls import UNIFORM
 from ..shell.job_panel import grid
 from ..shell.phrases import count, escape
 from .cut import Cut, asked, layers_of
+from .plans import write_blocks
 from .variants import groups_of
 
 WORDS = {"kl": "KL", "perplexity": "perplexity"}
@@ -110,7 +111,7 @@ def latest(store: Store, run_id: str) -> dict[str, str]:
         "criterion": criterion,
         "channels": "" if channels == criterion else channels,
         "ratio": f"{asked_for['ratio']:g}",
-        "blocks": ", ".join(map(str, asked_for.get("layers") or ())),
+        "blocks": write_blocks(asked_for.get("layers") or None),
     }
 
 
