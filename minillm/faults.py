@@ -9,7 +9,7 @@ def out_of_memory(fault: BaseException) -> bool:
     return isinstance(fault, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
-def sentence(fault: Exception, log: str) -> str:
+def sentence(fault: BaseException, log: str) -> str:
     """The fault in a sentence. log: where the details are."""
     if out_of_memory(fault):
         return ENOUGH

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -22,7 +23,10 @@ from .plan import Plan
 from .recipe import RunRecipe
 from .records import DONE, LIVE, ORIGINAL, PRUNED, STATES, Job, Result, Run, StoredEvent, Variant
 from .scores import Scores
+from .scratch import scratch_folder
+from .store_faults import copy_of
 
+LIST = "store.sqlite"
 RUN_ID = re.compile(r"[0-9a-f]{8}")
 LONGEST_TITLE, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 120, 2000, 40, 20
 
@@ -39,12 +43,16 @@ __all__ = ["DONE", "LIVE", "ORIGINAL", "PRUNED", "STATES", "Job", "Result", "Run
 
 
 class Store(JobTable):
-    """Everything that is kept, under one folder (default: `paths.home()`)."""
+    """Everything that is kept, under one folder (default: `paths.home()`). patience, errors: as of `Database`."""
 
-    def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = Path(folder) if folder else paths.home()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(self.folder / "store.sqlite")
+    def __init__(self, folder: str | Path | None = None, patience: float | None = None) -> None:
+        self.folder = paths.made(Path(folder)) if folder else paths.home()
+        super().__init__(self.folder / LIST, patience)
+
+    def keep_copy(self) -> None:
+        """Make the copy of the list anew from which `restore` puts back one that is damaged. Raises like the store."""
+        with paths.written_whole(copy_of(self.folder / LIST)) as scratch:
+            self.copy_to(scratch)
 
     def create_run(self, recipe: RunRecipe, title: str = "") -> str:
         """Keep a recipe as a new run; returns its id: 8 hexadecimal digits."""
@@ -107,7 +115,7 @@ class Store(JobTable):
         with self.writing() as db:
             _check_idle(db, run_id)
             db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
-        shutil.rmtree(folder, ignore_errors=True)
+        _removed(folder)
 
     def run_folder(self, run_id: str) -> Path:
         """Where the files of a run lie. Raises BadInput where there is no such run."""
@@ -117,7 +125,7 @@ class Store(JobTable):
         """Bytes that the files of a run take, or all runs with the database."""
         if run_id is not None:
             return shelf.size(self.run_folder(run_id))
-        return shelf.size(self.folder / "runs") + sum(f.stat().st_size for f in self.folder.glob("store.sqlite*"))
+        return shelf.size(self.folder / "runs") + sum(f.stat().st_size for f in self.folder.glob("store.*"))
 
     def save_scores(self, run_id: str, scores: Scores, label: str = "") -> None:
         """Keep scores under a label (default: their own label or criterion), in place of earlier ones."""
@@ -177,8 +185,9 @@ class Store(JobTable):
         alone it would be another model under the same name."""
         if not self.at_hand(run_id, name):
             raise BadInput(
-                f"The weights of “{name}” are not kept here (its run was imported, as the sample run is); its numbers "
-                "and texts can be read, and Prune & recover makes it anew."
+                f"The weights of “{name}” are not kept here (an imported run comes without any, as the sample run, "
+                f"and no folder {self.weights_folder(run_id, name)} is there); its numbers and texts can be read, and "
+                "Prune & recover makes it anew."
             )
 
     def free_name(self, run_id: str, kind: str) -> str:
@@ -201,15 +210,11 @@ class Store(JobTable):
         variant, folder = self.variant(run_id, name), self.weights_folder(run_id, name)
         if not (variant.rebuilds and folder.is_dir()):
             raise BadInput(f"No weights of “{name}” can be dropped: none are kept, or they could not be rebuilt.")
-        gone = folder.with_name(f".{folder.name}")
         with self.writing() as db:
             _check_idle(db, run_id)
             dropped = (json.dumps({**variant.details, "dropped": True}), run_id, name)
             db.execute("UPDATE variants SET details = ? WHERE run_id = ? AND name = ?", dropped)
-            folder.rename(gone)
-        freed = shelf.size(gone)
-        shutil.rmtree(gone, ignore_errors=True)
-        return freed
+        return _removed(folder)
 
     def add_result(self, run_id: str, kind: str, data: dict[str, Any], job_id: int | None = None) -> int:
         """Keep a result (perplexity, curve, generation, memory …); returns its number."""
@@ -227,6 +232,16 @@ class Store(JobTable):
             "SELECT * FROM results WHERE run_id = ? AND (? IS NULL OR kind = ?) ORDER BY id", (run_id, kind, kind)
         )
         return [Result(**{**dict(row), "data": json.loads(row["data"])}) for row in found]
+
+
+def _removed(folder: Path) -> int:
+    """Remove a folder; returns the bytes that gave. What is cut off in the midst of it is a dead maker's scratch."""
+    freed = shelf.size(folder)
+    if folder.is_dir():
+        with suppress(OSError), scratch_folder(folder.parent, f".{folder.name}-") as scratch:
+            folder.rename(scratch / folder.name)
+        shutil.rmtree(folder, ignore_errors=True)  # a full disk has no room for a scratch folder
+    return freed
 
 
 def _check_idle(db: sqlite3.Connection, run_id: str) -> None:

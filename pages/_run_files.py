@@ -8,13 +8,13 @@ import base64
 import binascii
 import json
 import re
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import gradio as gr
 
 from minillm.errors import BadInput
+from minillm.paths import temporary
 from minillm.store import Store
 from minillm.tables import write_zip
 
@@ -92,11 +92,5 @@ def _decoded(drawn: str) -> dict[str, bytes]:
         ) from fault
 
 
-@cache
-def _scratch() -> TemporaryDirectory:
-    """Where files are made; removed when the app ends."""
-    return TemporaryDirectory(prefix="minillm-")
-
-
 def _file(store: Store, run_id: str, kind: str) -> Path:
-    return Path(_scratch().name) / f"minillm-{store.run(run_id).id}.{kind}"
+    return temporary() / f"minillm-{store.run(run_id).id}.{kind}"

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from minillm import jobs
-from minillm.paths import written_whole
+from minillm.paths import temporary, written_whole
 from minillm.recipe import SweepRequest
 from minillm.store import Store
 from minillm.sweeps import shipped
@@ -35,8 +33,6 @@ FIRST = "f5"
 MOST_PICTURES = 6
 KINDS = {"md": "Markdown", "csv": "CSV", "tex": "LaTeX", "html": "HTML", "json": "JSON"}
 """{ending: what it is called} of the files a sweep is saved as."""
-
-_scratch = TemporaryDirectory(prefix="minillm-sweeps-")
 
 
 @dataclass(frozen=True)
@@ -208,7 +204,7 @@ def save_sweep(store: Store, run_id: str, kind: str) -> str:
     whole = table(store, run_id, sweep_in(store, run_id))
     inside = kind in FORMATS or kind == "json"
     text = text_of(store, run_id, kind) if inside else _experiments.as_page(store, run_id, whole)
-    file = Path(_scratch.name) / f"minillm-sweep-{run_id}.{kind}"
+    file = temporary() / f"minillm-sweep-{run_id}.{kind}"
     with written_whole(file) as scratch:
         scratch.write_text(text, encoding="utf-8")
     return str(file)
