@@ -1,12 +1,14 @@
 """An unforeseen fault as one sentence for the person who asked: for who must go on after it."""
 
+REFUSED = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to map segment")
+"""What PyTorch, the system and its loader say of memory they could not get."""
 ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
 
 
 def out_of_memory(fault: BaseException) -> bool:
     """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
     said = str(fault).lower()
-    return isinstance(fault, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    return isinstance(fault, MemoryError) or any(words in said for words in REFUSED)
 
 
 def sentence(fault: BaseException, log: str) -> str:

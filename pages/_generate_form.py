@@ -10,6 +10,7 @@ from minillm.text import paper_prompts
 
 from . import _jobs
 from ._blind import NONE, UNKNOWN
+from ._choices import OpenCheckboxGroup, OpenDropdown
 from ._generation_views import READING, STYLE
 
 ABOUT = """
@@ -99,14 +100,14 @@ def _controls() -> dict[str, Any]:
             prompts, value=prompts[:1], label="The paper's instructions", elem_id="generate-prompts"
         )
         own = gr.Textbox("", lines=2, label="Your own", info="Asked as well, if there is any.", elem_id="generate-own")
-        variants = gr.CheckboxGroup(
+        variants = OpenCheckboxGroup(
             [ORIGINAL],
             value=[ORIGINAL],
             label="Who answers",
             elem_id="generate-variants",
             info="Up to four. Make variants on the page Prune & recover.",
         )
-        others = gr.Dropdown(
+        others = OpenDropdown(
             [],
             value=[],
             multiselect=True,

@@ -9,6 +9,7 @@ from minillm.presets import CUTS
 from minillm.text import TEXTS
 
 from . import _jobs, _zeros
+from ._choices import OpenDropdown
 from ._host import PlotlyHost
 from ._plots import CAPTIONS
 from ._pruning import PRESETS, SAME, UNIFORM
@@ -127,8 +128,8 @@ def _recover_part() -> dict[str, Any]:
 
 def cut_controls(page: str) -> dict[str, Any]:
     """Lay out what any cut needs: criterion, channels, ratio, blocks. page: what their element ids begin with."""
-    criterion = gr.Dropdown([], label="Criterion", info="Chooses the head groups.", elem_id=f"{page}-criterion")
-    channels = gr.Dropdown(
+    criterion = OpenDropdown([], label="Criterion", info="Chooses the head groups.", elem_id=f"{page}-criterion")
+    channels = OpenDropdown(
         [("the same", SAME)],
         value=SAME,
         label="Channels by",
@@ -148,7 +149,7 @@ def cut_controls(page: str) -> dict[str, Any]:
 
 
 def _allocation_control() -> gr.Dropdown:
-    return gr.Dropdown(
+    return OpenDropdown(
         [(UNIFORM, UNIFORM)],
         value=UNIFORM,
         label="Allocation",
@@ -195,7 +196,7 @@ def _preview() -> list[Any]:
 
 
 def _recover_controls() -> dict[str, Any]:
-    variant = gr.Dropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
+    variant = OpenDropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
     preset = gr.Radio(
         [("embedded model: 10 minutes on two cores", "embedded"), ("the paper's: hours on a GPU", "paper")],
         value="embedded",

@@ -32,6 +32,8 @@ async (run, figures) => {
 }
 """
 PNG = "data:image/png;base64,"
+MOST_DRAWN = 48 * 2**20
+"""Characters of all pictures of a run; a run with every picture has a tenth of that."""
 SLOW = {**ACT, "show_progress": "minimal"}
 
 
@@ -81,6 +83,10 @@ def save_all(store: Store, run_id: str, drawn: str = "") -> str:
 
 
 def _decoded(drawn: str) -> dict[str, bytes]:
+    if len(drawn or "") > MOST_DRAWN:
+        raise BadInput(
+            f"The pictures take {len(drawn) / 2**20:,.0f} MiB; give at most {MOST_DRAWN // 2**20}, or nothing."
+        )
     try:
         given = json.loads(drawn or "{}")
         if not all(re.fullmatch(r"[a-z0-9-]+", name) and text.startswith(PNG) for name, text in given.items()):

@@ -221,6 +221,7 @@ def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
     for result in store.results(run_id, "inspect"):
         store.add_result(made, result.kind, result.data)
     if empty:
+        store.describe_run(made, note=run.note, tags=run.tags)
         store.delete_run(run_id)
     return made
 

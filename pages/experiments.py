@@ -22,6 +22,7 @@ from minillm.sweeps.table import table
 
 from . import _experiments, _jobs
 from ._address import fetched
+from ._choices import OpenDropdown
 from ._drawers import drawer
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
 from ._host import PlotlyHost
@@ -118,7 +119,7 @@ def _asked() -> dict[str, Any]:
     where = "only where texts or tasks are files"
     return {
         "chosen": gr.Dropdown(choices, value=FIRST, label="Sweep", elem_id="sweep-chosen"),
-        "form": gr.Dropdown(forms, value=forms[0], label="Form", info=told, elem_id="sweep-form"),
+        "form": OpenDropdown(forms, value=forms[0], label="Form", info=told, elem_id="sweep-form"),
         "folder": gr.Textbox(label="Folder of data", info=where, elem_id="sweep-folder", max_lines=1),
         "text": gr.Textbox(first, label="What is asked (YAML)", lines=14, max_lines=24, elem_id="sweep-text"),
         "start": gr.Button("Start", variant="primary", elem_id="start-sweep"),

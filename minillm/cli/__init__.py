@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ..errors import MiniLLMError
+from ..faults import ENOUGH, out_of_memory
 from . import about, allocating, cutting, gradient, kept, measuring, scores, sweeping
 
 app = typer.Typer(
@@ -39,6 +40,8 @@ def main() -> None:
     except Exception as fault:
         if os.environ.get("MINILLM_DEBUG"):
             traceback.print_exc()
+        if out_of_memory(fault):
+            _end(ENOUGH, 2)
         said = f"{type(fault).__name__}: {fault}".splitlines()[0]
         _end(f"Something went wrong that is no fault of yours ({said}); MINILLM_DEBUG=1 shows where.", 1)
 
