@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from .records import RUNNING, Job
 from .store import Store
 
-STEPS = 4.0
-"""Times its longest step so far that a job may take for the next one."""
 LONGEST = 600.0
-"""Seconds that this may come to, however long the steps were."""
+"""Seconds that a job's own steps may excuse, however long they were."""
 
 
 @dataclass(frozen=True)
 class Patience:
     """Seconds without a sign of life. silence: until it is said; stop: until the process of a job that was asked to
-    stop is ended; orphan: until a worker is ended whose app has gone."""
+    stop is ended; orphan: until a worker is ended whose app has gone. steps: times its longest step so far that a job
+    may take for the next one, in any case."""
 
     silence: float = 60.0
     stop: float = 30.0
     orphan: float = 5.0
+    steps: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Lookout:
     """Looks at the job of one worker, again and again. worker: "device/process id". Its clock is its own: that of the
     machine may be set."""
 
-    def __init__(self, store: Store, worker: str) -> None:
-        self._store, self._worker = store, worker
+    def __init__(self, store: Store, worker: str, patience: Patience) -> None:
+        self._store, self._worker, self._patience = store, worker, patience
         self._sign: tuple[int, float | None, bool] | None = None
         self._since = 0.0
 
@@ -53,8 +53,15 @@ class Lookout:
             self._sign, self._since = (job.id, job.updated, job.cancel), time.monotonic()
         return Quiet(job, time.monotonic() - self._since)
 
-    def overdue(self, quiet: Quiet, patience: float) -> bool:
-        """Whether a job has been quiet for longer than that, and than its own steps explain."""
-        if quiet.seconds <= patience:
+    def hangs(self, quiet: Quiet) -> bool:
+        """Whether a job that was asked to stop has not answered for too long."""
+        return quiet.job.cancel and self._overdue(quiet, self._patience.stop)
+
+    def silent(self, quiet: Quiet) -> bool:
+        """Whether a job has been quiet for so long that it should be said."""
+        return self._overdue(quiet, self._patience.silence)
+
+    def _overdue(self, quiet: Quiet, seconds: float) -> bool:
+        if quiet.seconds <= seconds:
             return False
-        return quiet.seconds > min(LONGEST, STEPS * self._store.longest_silence(quiet.job.id))
+        return quiet.seconds > min(LONGEST, self._patience.steps * self._store.longest_silence(quiet.job.id))

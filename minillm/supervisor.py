@@ -59,6 +59,9 @@ class Supervisor:
     this home, the running job shows no sign of life, the store takes no writes.
     """
 
+    # -P: a file of the folder the app was started in must not pose as a module
+    command = (sys.executable, "-P", "-m", "minillm.worker")
+
     def __init__(
         self, store: Store, device: str = "auto", confined: bool = False, patience: Patience | None = None
     ) -> None:
@@ -137,9 +140,8 @@ class Supervisor:
         given = ["--folder", str(self.store.folder), "--device", self.device, "--parent", str(os.getpid())]
         given += ["--confined"] * self.confined
         with log.open(mode) as output:
-            # -P: a file of the folder the app was started in must not pose as a module
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "minillm.worker", *given],
+                [*self.command, *given],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -150,14 +152,14 @@ class Supervisor:
 
     def _attend(self, process: subprocess.Popen, started: float) -> tuple[str, str] | None:
         """Look after a worker until it or the app ends; returns how its job is to end where that is settled here."""
-        lookout, looked = Lookout(self.store, f"{self.device}/{process.pid}"), 0.0
+        lookout, looked = Lookout(self.store, f"{self.device}/{process.pid}", self.patience), 0.0
         while process.poll() is None and not self._ending.wait(0.1):
             if time.monotonic() - looked < LOOK_EVERY:
                 continue
             looked = time.monotonic()
             try:
                 quiet = lookout.look()
-                if quiet and quiet.job.cancel and lookout.overdue(quiet, self.patience.stop):
+                if quiet and lookout.hangs(quiet):
                     process.kill()
                     process.wait()
                     return CANCELLED, _did_not_answer(quiet)
@@ -170,7 +172,7 @@ class Supervisor:
         """What there is to say while a worker lives. age: seconds since its start."""
         if other := self._other(process, age):
             return other
-        if quiet and lookout.overdue(quiet, self.patience.silence):
+        if quiet and lookout.silent(quiet):
             return self._silent(quiet)
         if full(self.store.folder):
             return f"The disk of {self.store.folder} is full; make room, and jobs go on."

@@ -37,6 +37,9 @@ T = TypeVar("T")
 Execute = Callable[[Store, Job, Callable[[], bool]], Events]
 """(store, job, whether to stop) -> events, the last of which carries the job's result."""
 
+Means = Callable[[str, bool], tuple[Execute, Callable[[], object]]]
+"""(device, confined) -> how jobs are executed, and how memory is freed."""
+
 
 class Recorder:
     """Writes a job's events, not every one of them: a step that the next one of its stage makes old may be left out
@@ -158,12 +161,9 @@ def execute_in(pool: Any) -> Execute:
     return execute
 
 
-def serve(store: Store, device: str, confined: bool) -> None:
-    """Take jobs for ever."""
-    from .pool import Pool
-
-    pool = Pool(device=device, confined=confined)
-    execute, me = execute_in(pool), f"{device}/{os.getpid()}"
+def serve(store: Store, device: str, execute: Execute, relieve: Callable[[], object]) -> None:
+    """Take jobs for ever. relieve: what to do after one that met with too little memory."""
+    me = f"{device}/{os.getpid()}"
     while True:
         job = until_taken(lambda: store.claim_next(me))
         if job is None:
@@ -172,7 +172,7 @@ def serve(store: Store, device: str, confined: bool) -> None:
         _say(f"job {job.id} ({job.kind}) of run {job.run_id}")
         work(store, job, execute)
         if "not enough memory" in store.job(job.id).error:
-            pool.clear()
+            relieve()
         with suppress(MiniLLMError, OSError):
             store.keep_copy()
 
@@ -188,8 +188,16 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="watch on the app", daemon=True).start()
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Read the command line, wait for the device's lock, and serve."""
+def on_models(device: str, confined: bool) -> tuple[Execute, Callable[[], object]]:
+    """What `serve` is given: the pipeline on a pool of loaded models, and the emptying of that pool."""
+    from .pool import Pool
+
+    pool = Pool(device=device, confined=confined)
+    return execute_in(pool), pool.clear
+
+
+def main(argv: list[str] | None = None, means: Means = on_models) -> None:
+    """Read the command line, wait for the device's lock, and serve. means: what jobs are done with."""
     parser = argparse.ArgumentParser(prog="python -m minillm.worker", description=__doc__)
     parser.add_argument("--folder", required=True, help="the store's folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -203,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
     with worker_lock(store, given.device):
         sign_in(store, given.device, given.parent)
         until_taken(lambda: interrupt_orphans(store, given.device))
-        serve(store, given.device, given.confined)
+        serve(store, given.device, *means(given.device, given.confined))
 
 
 if __name__ == "__main__":
