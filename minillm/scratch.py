@@ -20,6 +20,8 @@ MAKER = ".maker"
 """The locked file in a scratch folder."""
 ASIDE = ".replaced"
 """What a scratch folder calls the folder that its own is taking the place of."""
+A_MINUTE = 60.0
+"""Seconds after which an empty scratch folder without a lock is taken for nobody's: its maker was about to take it."""
 A_DAY = 86_400.0
 """Seconds after which a scratch folder without a lock (made by an earlier version) is taken for nobody's."""
 SUFFIX = re.compile(r"\.?.+-[a-z0-9_]{8}")
@@ -39,7 +41,18 @@ def scratch_folder(parent: Path, prefix: str, purpose: str = "") -> Iterator[Pat
             (folder / MAKER).write_text(f"{purpose}\n", encoding="utf-8")
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a scratch folder, its lock last: what is cut off in the midst of this is still known for a dead one's."""
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != MAKER:
+            with suppress(OSError):
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(parent: Path, pattern: str, legacy: bool = False) -> int:
@@ -52,7 +65,7 @@ def sweep(parent: Path, pattern: str, legacy: bool = False) -> int:
         with suppress(OSError):
             if SUFFIX.fullmatch(folder.name) and _own(folder) and _abandoned(folder, legacy):
                 _finish(folder)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
                 removed += 1
     return removed
 
@@ -122,8 +135,10 @@ def _own(folder: Path) -> bool:
 def _abandoned(folder: Path, legacy: bool) -> bool:
     from filelock import FileLock, Timeout
 
+    age = time.time() - folder.stat().st_mtime
     if not (folder / MAKER).is_file() or not (folder / MAKER).stat().st_size:
-        return legacy and time.time() - folder.stat().st_mtime > A_DAY
+        empty = not any(path.name != MAKER for path in folder.iterdir())
+        return (empty and age > A_MINUTE) or (legacy and age > A_DAY)
     try:
         with FileLock(folder / MAKER).acquire(timeout=0):
             return True
