@@ -17,9 +17,10 @@ from minillm.store import Store
 
 FILES, ROUNDS = 30, 60
 WRITER = f"""
-import sys, time
+import os, sys, time
 from pathlib import Path
 from minillm import paths, scratch
+os.fsync = lambda number: None  # the power does not fail here, and most of the time would be spent in it
 if sys.argv[2] == "two steps":
     scratch.exchanged = lambda one, other: False
 for number in range(100_000):
