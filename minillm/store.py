@@ -50,7 +50,7 @@ class Store(JobTable):
         super().__init__(self.folder / LIST, patience)
 
     def keep_copy(self) -> None:
-        """Make the copy of the list anew from which `restore` puts back one that is damaged. Raises like the store."""
+        """Make the copy of the list anew from which one that is damaged is restored. Raises like the store."""
         with paths.written_whole(copy_of(self.folder / LIST)) as scratch:
             self.copy_to(scratch)
 

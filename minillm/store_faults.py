@@ -1,7 +1,7 @@
 """What SQLite refuses, in sentences, and the way out of a list of runs that is damaged or gone.
 
 The one idea: a whole copy of the list lies beside it, made when the app starts and after every job. A damaged list is
-never written to and never taken for an empty one: what opens it is told where the copy is, and `restore` uses it.
+never written to and never taken for an empty one: what opens it is told where the copy is, and `restored` uses it.
 """
 
 import shutil
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .errors import BadInput, DoesNotFit, StoreFault
 from .paths import written_whole
@@ -84,12 +86,17 @@ def _way_out(file: Path) -> str:
     return f"No copy of it was made yet; put yours back, or move it and {file.parent / 'runs'} away to begin anew."
 
 
-def restore(file: Path) -> Path:
+def restored(file: Path) -> Path:
     """Put the copy in the place of a damaged or lost database; returns the folder where what was there is kept.
 
-    For who has made sure that nothing else uses it. Raises BadInput where there is no copy, or it is damaged, too.
+    Raises BadInput where there is no copy, it is damaged, too, or a worker of the app still runs there.
     """
     copy = copy_of(file)
+    for lock in file.parent.glob("worker-*.lock"):
+        try:
+            FileLock(lock).acquire(timeout=0).lock.release()
+        except Timeout as fault:
+            raise BadInput(f"The app still uses {file.parent}; stop it first.") from fault
     if not copy.is_file():
         raise BadInput(f"There is no copy {copy}; put one of your own there, or move {file} away to begin anew.")
     _check_copy(copy)

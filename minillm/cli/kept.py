@@ -1,12 +1,13 @@
 """Verbs on what the app keeps: runs, and the making of the sample run that comes with it."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BadInput, UnknownName
+from ..errors import BadInput, StoreFault, UnknownName
 from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
 
 if TYPE_CHECKING:
@@ -172,6 +173,28 @@ def export(
         raise BadInput(f"{out} is neither a folder nor a .zip file; a report with pictures is saved on the page Runs.")
     target = str((write_zip if out.suffix == ".zip" else export_run)(Store(), run, out))
     show(as_json, {"run": run, "out": target}, ("run", "out"), [(run, target)])
+
+
+@runs_app.command("restore")
+def restore(as_json: Json = False) -> None:
+    """Put the copy of the list of runs in the place of one that is damaged or gone; what was there is kept beside it.
+
+    The copy is made when the app starts and after every job. Runs begun since then are not in it; their files stay.
+    """
+    from ..paths import home
+    from ..store import LIST, Store
+    from ..store_faults import restored
+
+    file = home() / LIST
+    with contextlib.suppress(StoreFault):
+        Store()
+        raise BadInput(f"The list of runs, {file}, is whole; there is nothing to restore.")
+    aside, store = restored(file), Store()
+    listed = {run.id for run in store.runs(limit=-1)}
+    folders = (file.parent / "runs").iterdir() if (file.parent / "runs").is_dir() else ()
+    lost = sorted(one.name for one in folders if one.is_dir() and one.name not in listed)
+    rows = [("runs in the list", len(listed)), ("runs with files alone", ", ".join(lost)), ("kept beside", str(aside))]
+    show(as_json, {"runs": sorted(listed), "unlisted": lost, "aside": str(aside)}, ("", ""), rows)
 
 
 def sample(
