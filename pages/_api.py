@@ -5,6 +5,8 @@ and return what it found. They are listed, with an example in Python, under "Use
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -31,11 +33,15 @@ LOOK_EVERY = 0.2
 few dozen threads, and callers who slept in them would keep everybody else out."""
 
 
+MOST_WAITING = 24
+"""Callers that may wait for jobs at once: each has one of the 40 places of Gradio's queue, and pages need some."""
+
+
 class Endpoints:
     """The functions of the API; their docstrings and types are what its page shows."""
 
     def __init__(self, ctx: Context) -> None:
-        self._store, self._confined = ctx.store, ctx.confined
+        self._store, self._confined, self._waiting = ctx.store, ctx.confined, 0
 
     async def score(
         self,
@@ -64,8 +70,9 @@ class Endpoints:
             run_id = self._store.create_run(recipe, f"By API: {', '.join(criteria)}"[:80])
             return run_id, jobs.submit(self._store, run_id, request)
 
-        run_id, job = await asyncio.to_thread(begin)
-        await _end_of(self._store, job)
+        with self._place():
+            run_id, job = await asyncio.to_thread(begin)
+            await _end_of(self._store, job)
         scored = await asyncio.to_thread(self._store.scores, run_id)
         return {"run": run_id, "job": job, "scores": {label: _vectors(scores) for label, scores in scored.items()}}
 
@@ -113,13 +120,28 @@ class Endpoints:
         """
         drawing = (max_new_tokens, temperature, top_p, seed, chat)
         request = GenerateRequest(tuple(prompts), tuple(variants), *drawing)
-        job = await asyncio.to_thread(jobs.submit, self._store, run, request)
-        await _end_of(self._store, job)
+        with self._place():
+            job = await asyncio.to_thread(jobs.submit, self._store, run, request)
+            await _end_of(self._store, job)
         return entries([one for one in await asyncio.to_thread(exhibits, self._store, run) if one.job == job], run)
 
     def stop(self, run: str) -> None:
         """Ask the live job of a run to stop: at its next step, a recovery with the best so far."""
         _jobs.stop(self._store, run)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """A place for one who waits. Raises BadInput where none is free. Entered in one thread, that of the server."""
+        if self._waiting >= MOST_WAITING:
+            raise BadInput(
+                f"{self._waiting} callers wait for their jobs already; try again later, or put the job in line by one "
+                "of the functions that begin with start_, which do not wait."
+            )
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     def _plan(self, run_id: str, label: str, ratio: float, blocks: str, channels_from: str = "") -> Plan:
         scored = self._store.scores(run_id)
