@@ -1,7 +1,7 @@
 """The app: builds the pages from their table and serves them. `python app.py --help` says what can be set.
 
 This process shows what the store holds and loads no model; a worker process beside it does the work (see
-`minillm.supervisor`). It listens on this machine only, unless told otherwise.
+`minillm.jobs.supervisor`). It listens on this machine only, unless told otherwise.
 """
 
 import argparse
@@ -17,11 +17,12 @@ from starlette.middleware import Middleware
 
 import pages
 from minillm.errors import MiniLLMError
-from minillm.jobs import Supervisor
-from minillm.store import Store
-from minillm.text.documents import MOST_BYTES
-from pages import _api, _frame, _gate, _host, _theme
-from pages._gate import LOCAL
+from minillm.jobs.supervisor import Supervisor
+from minillm.recipes.texts import MOST_BYTES
+from minillm.store.store import Store
+from pages import api
+from pages.shell import frame, gate, plotly_host, theme
+from pages.shell.gate import LOCAL
 
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
 A_DAY = (3600, 86_400)
@@ -50,9 +51,9 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     table = pages.modules()
     titles = tuple((page.TITLE, path) for path, page in table.items())
     with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False, delete_cache=A_DAY) as app:
-        context = _frame.Context(store, supervisor, app, titles, confined)
+        context = frame.Context(store, supervisor, app, titles, confined)
         table.pop("").build(context)
-        _api.offer(context)
+        api.offer(context)
     for path, page in table.items():
         with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
             page.build(context)
@@ -61,12 +62,12 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
 
 def serve(app: gr.Blocks, given: argparse.Namespace) -> None:
     """Listen until stopped. An upload may be as large as a text may."""
-    gate = Middleware(_gate.Gate, host=given.host, allowed=given.allow_host, framed=given.allow_frames)
-    kwargs = {"middleware": [gate], "exception_handlers": {404: _gate.not_found}}
+    asked = Middleware(gate.Gate, host=given.host, allowed=given.allow_host, framed=given.allow_frames)
+    kwargs = {"middleware": [asked], "exception_handlers": {404: gate.not_found}}
     styles: Any = {
-        "theme": _theme.theme(),
-        "css_paths": [_host.STYLE, _frame.STYLE],
-        "head": _host.head_html() + _frame.SKIP,
+        "theme": theme.theme(),
+        "css_paths": [plotly_host.STYLE, frame.STYLE],
+        "head": plotly_host.head_html() + frame.SKIP,
     }
     where: Any = {"server_name": given.host, "server_port": given.port, "max_file_size": MOST_BYTES}
     app.launch(footer_links=FOOTER, app_kwargs=kwargs, **where, **styles, **QUIET)
@@ -87,7 +88,7 @@ def main() -> None:
         sys.exit(str(fault))
     confined = given.host not in LOCAL
     supervisor = Supervisor(store, confined=confined).start()
-    gr.set_static_paths(_host.static_paths())
+    gr.set_static_paths(plotly_host.static_paths())
     try:
         serve(build(store, supervisor, confined), given)
     except OSError as fault:

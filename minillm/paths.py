@@ -4,6 +4,7 @@ import atexit
 import errno
 import glob
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -41,8 +42,6 @@ def made(folder: Path) -> Path:
 @contextmanager
 def full_disk_told(folder: Path) -> Iterator[None]:
     """Tell by DoesNotFit that a folder's disk or quota is full, whoever met it: Python, or a library's own code."""
-    import shutil
-
     try:
         yield
     except Exception as fault:

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
+from filelock import FileLock, Timeout
+
 MAKER = ".maker"
 """The locked file in a scratch folder."""
 ASIDE = ".replaced"
@@ -31,8 +33,6 @@ SUFFIX = re.compile(r"\.?.+-[a-z0-9_]{8}")
 @contextmanager
 def scratch_folder(parent: Path, prefix: str, purpose: str = "") -> Iterator[Path]:
     """A new folder in `parent`, removed when the body has ended. purpose: the name of what is made in it."""
-    from filelock import FileLock
-
     folder = Path(mkdtemp(prefix=prefix, dir=parent))
     lock = FileLock(folder / MAKER, thread_local=False)
     try:
@@ -133,8 +133,6 @@ def _own(folder: Path) -> bool:
 
 
 def _abandoned(folder: Path, legacy: bool) -> bool:
-    from filelock import FileLock, Timeout
-
     age = time.time() - folder.stat().st_mtime
     if not (folder / MAKER).is_file() or not (folder / MAKER).stat().st_size:
         empty = not any(path.name != MAKER for path in folder.iterdir())

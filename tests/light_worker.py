@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 from minillm.events import RESULT, Event, Events
-from minillm.records import Job
-from minillm.store import Store
-from minillm.worker import Execute, main
+from minillm.store.records import Job
+from minillm.store.store import Store
+from minillm.worker.__main__ import Execute, main
 
 
 def execute(store: Store, job: Job, stop: Callable[[], bool]) -> Events:

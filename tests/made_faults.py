@@ -2,28 +2,20 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import until
 
-from minillm import jobs
-from minillm.jobs import Supervisor
-from minillm.recipe import InspectRequest, RecoverRequest, RunRecipe
-from minillm.records import Variant
-from minillm.store import Store
+from minillm.jobs.submit import submit
+from minillm.jobs.supervisor import Supervisor
+from minillm.recipes.recipe import InspectRequest, RecoverRequest, RunRecipe
+from minillm.store.records import Variant
+from minillm.store.store import Store
 
 ROOT = Path(__file__).parents[1]
-
-
-def until(true: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait for something; fail with its name."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:
@@ -42,14 +34,14 @@ class LightSupervisor(Supervisor):
 
 def short_job(store: Store) -> int:
     """A job that takes a moment, in line."""
-    return jobs.submit(store, store.create_run(RunRecipe()), InspectRequest())
+    return submit(store, store.create_run(RunRecipe()), InspectRequest())
 
 
 def long_job(store: Store) -> int:
     """A recovery that would take hours, under way."""
     run_id = store.create_run(RunRecipe())
     store.add_variant(run_id, Variant("pruned-1", "pruned", "original"))
-    job = jobs.submit(store, run_id, RecoverRequest("pruned-1", steps=1_000_000))
+    job = submit(store, run_id, RecoverRequest("pruned-1", steps=1_000_000))
     until(lambda: store.job(job).done >= 3, "a recovery step")
     return job
 

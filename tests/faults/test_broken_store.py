@@ -9,15 +9,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from made_faults import ROOT, LightSupervisor, mounted, short_job, until
-from test_store import some_scores
+from made_faults import ROOT, LightSupervisor, mounted, short_job
+from made_runs import some_scores
+from patience import until
 
 from minillm.errors import BadInput, MiniLLMError, StoreFault
-from minillm.plan import make_plan
-from minillm.recipe import RunRecipe
-from minillm.records import Variant
-from minillm.scores import Scores
-from minillm.store import Store
+from minillm.plan.plan import make_plan
+from minillm.plan.scores import Scores
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.records import Variant
+from minillm.store.store import Store
 
 RUNS = 40
 NOISE = random.Random(0)
@@ -222,7 +223,7 @@ def _turned(whole: bytes, times: int) -> list[bytes]:
 def test_files_without_a_checksum_are_read_as_before(store: Store, run_id: str):
     import json
 
-    from minillm.shelf import CHECKSUM
+    from minillm.store.files import CHECKSUM
 
     plan = make_plan(some_scores(), 0.2)
     store.add_variant(run_id, Variant("pruned-1", "pruned", "original"), plan)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_faults import LightSupervisor, alive, fill, long_job, mounted, short_job, until, worker_of
+from made_faults import LightSupervisor, alive, fill, long_job, mounted, short_job, worker_of
+from patience import until
 
-from minillm import jobs
 from minillm.errors import DoesNotFit
-from minillm.recipe import InspectRequest, RunRecipe, ScoreRequest
-from minillm.records import DONE, FAILED, RUNNING
-from minillm.store import Store
+from minillm.jobs import submit as jobs
+from minillm.recipes.recipe import InspectRequest, RunRecipe, ScoreRequest
+from minillm.store.records import DONE, FAILED, RUNNING
+from minillm.store.store import Store
 
 
 @pytest.fixture

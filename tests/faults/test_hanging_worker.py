@@ -8,20 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_faults import ROOT, LightSupervisor, alive, long_job, short_job, until, worker_of
+from made_faults import ROOT, LightSupervisor, alive, long_job, short_job, worker_of
+from patience import until
 
-from minillm import jobs
-from minillm.jobs import Supervisor
-from minillm.recipe import InspectRequest
-from minillm.records import CANCELLED, DONE, INTERRUPTED
-from minillm.store import Store
-from minillm.supervisor import CUT_OFF, Patience
+from minillm.jobs import submit as jobs
+from minillm.jobs.lookout import Patience
+from minillm.jobs.supervisor import Supervisor
+from minillm.jobs.workplace import CUT_OFF
+from minillm.recipes.recipe import InspectRequest
+from minillm.store.records import CANCELLED, DONE, INTERRUPTED
+from minillm.store.store import Store
 
 SHORT = Patience(silence=1.0, stop=2.0, orphan=0.5, steps=0.0)
 APP = """
 import sys, time
 from made_faults import LightSupervisor
-from minillm.store import Store
+from minillm.store.store import Store
 supervisor = LightSupervisor(Store(sys.argv[1])).start()
 time.sleep(600)
 """
@@ -98,7 +100,7 @@ def test_a_second_app_says_whose_worker_has_the_home_and_leaves_it(supervisor: S
 
 def test_a_job_of_long_steps_is_given_as_many_of_them(store, run_id, monkeypatch):
     from minillm.events import Event
-    from minillm.lookout import Lookout
+    from minillm.jobs.lookout import Lookout
 
     now = [1_000.0]
     monkeypatch.setattr("time.time", lambda: now[0])

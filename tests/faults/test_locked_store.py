@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from made_faults import LightSupervisor, alive, long_job, until, worker_of
+from made_faults import LightSupervisor, alive, long_job, worker_of
+from patience import until
 
-from minillm import jobs, worker
 from minillm.errors import BadInput, StoreFault
 from minillm.events import RESULT, Event, Events
-from minillm.jobtable import MOST_IN_LINE
-from minillm.recipe import InspectRequest, RunRecipe
-from minillm.records import DONE, RUNNING, Job
-from minillm.store import Store
+from minillm.jobs import submit as jobs
+from minillm.recipes.recipe import InspectRequest, RunRecipe
+from minillm.store.job_line import MOST_IN_LINE
+from minillm.store.records import DONE, RUNNING, Job
+from minillm.store.store import Store
+from minillm.worker import __main__ as worker
 
 
 @contextmanager

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_faults import ROOT, alive, until
+from made_faults import ROOT, alive
+from patience import until
 
-from minillm.records import RUNNING
-from minillm.store import Store
-from minillm.workplace import holder
-from pages._api import MOST_WAITING
-from pages._gate import MOST_BYTES
+from minillm.jobs.workplace import holder
+from minillm.store.records import RUNNING
+from minillm.store.store import Store
+from pages.api import MOST_WAITING
+from pages.shell.gate import MOST_BYTES
 
 SECONDS = 30
 FOREIGN = "attacker.example"
@@ -263,12 +264,12 @@ def test_a_terminated_app_takes_its_worker_along_even_one_that_stands_still(tmp_
 
 
 def _run(store: Store) -> str:
-    from minillm.recipe import RunRecipe
+    from minillm.recipes.recipe import RunRecipe
 
     return store.create_run(RunRecipe())
 
 
 def _request() -> Any:
-    from minillm.recipe import InspectRequest
+    from minillm.recipes.recipe import InspectRequest
 
     return InspectRequest()

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from made_faults import ROOT, LightSupervisor, until
+from made_faults import ROOT, LightSupervisor
+from patience import until
 
 from minillm import scratch
 from minillm.errors import MiniLLMError
 from minillm.paths import written_whole
-from minillm.store import Store
+from minillm.store.store import Store
 
 FILES, ROUNDS = 30, 60
 WRITER = f"""
