@@ -76,6 +76,16 @@ class RealApp:
         return self.ask("GET", f"/gradio_api/call/{name}/{json.loads(said)['event_id']}")[1]
 
     @property
+    def endpoints(self) -> dict[str, Any]:
+        """What the API says of its functions."""
+        return dict(json.loads(self.ask("GET", "/gradio_api/info")[1])["named_endpoints"])
+
+    def call_by_name(self, name: str, **given: Any) -> str:
+        """What an endpoint answers; what is not given has the default that the API names."""
+        asked = self.endpoints[f"/{name}"]["parameters"]
+        return self.call(name, *(given.get(one["parameter_name"], one.get("parameter_default")) for one in asked))
+
+    @property
     def store(self) -> Store:
         return Store(self.home)
 
@@ -205,9 +215,26 @@ def test_functions_whose_choices_depend_on_the_run_can_be_called(app: RealApp, s
     assert "event: complete" in compared and "wanda" in compared
     refused = app.call("compare", sample, "wonder", ["wanda"], "pruned", 0.2, "")
     assert "event: error" in refused and "There are no scores under wonder" in refused
-    info = json.loads(app.ask("GET", "/gradio_api/info")[1])["named_endpoints"]
-    for name in ("/compare", "/start_prune", "/start_recover", "/start_generate", "/start_sweep"):
-        for parameter in info[name]["parameters"]:
+    for name, given, said in (
+        ("start_prune", {"criterion": "wonder"}, "Did you mean wanda"),
+        ("start_recover", {"variant": "pruned-7"}, "Unknown variant"),
+        ("start_generate", {"variants": ["pruned-7"]}, "Unknown variant"),
+        ("start_sweep", {"form": "embeded"}, "embedded"),
+    ):
+        answer = app.call_by_name(name, run_id=sample, **given)
+        assert "event: error" in answer and said in answer and "list of choices" not in answer, answer
+    for name, given in (
+        ("start_prune", {"criterion": "wanda", "channels_from": "llm-pruner"}),
+        ("start_recover", {"variant": "pruned-1"}),
+        ("start_generate", {"variants": ["original"]}),
+        ("start_sweep", {"form": ""}),
+    ):
+        answer = app.call_by_name(name, run_id=sample, **given)
+        assert "event: complete" in answer, answer
+        job = int(json.loads(answer.partition("data: ")[2].splitlines()[0])[0])
+        app.store.request_cancel(job)
+    for name, found in app.endpoints.items():
+        for parameter in found["parameters"]:
             assert parameter["type"].get("enum") != [], (name, parameter["parameter_name"])
 
 
