@@ -112,3 +112,7 @@ class Settings(Checked):
         ignored = [one for one in fields(self) if (users := one.metadata["used_by"]) and gradient not in users]
         defaults: dict[str, Any] = {one.name: one.default for one in ignored}
         return replace(self, **defaults)
+
+
+CHOSEN = tuple(one.name for one in fields(Settings) if one.name != "seed")
+"""Settings that forms and verbs ask for; the seed is the run's."""
