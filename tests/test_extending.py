@@ -20,14 +20,17 @@ from made_pages import context
 
 import minillm
 from minillm.criteria import CRITERIA
+from minillm.evaluation import task_rows
+from minillm.evaluation.tasks import accuracy
 from minillm.events import finish
-from minillm.recipes import recipe
-from minillm.recipes.tasks import BENCHMARKS
+from minillm.recipes import recipe, tasks
 from minillm.store import Store
 from minillm.worker import kinds
 from minillm.worker.pool import Pool
 
-CODE = {piece.splitlines()[0].removeprefix("# "): piece for piece in blocks(text("extending")) if piece.startswith("# ")}
+CODE = {
+    piece.splitlines()[0].removeprefix("# "): piece for piece in blocks(text("extending")) if piece.startswith("# ")
+}
 """{what the first line of an example says, such as `in minillm/…/x.py`: the example}."""
 
 NEW = [name for name in CODE if " " not in name]
@@ -99,7 +102,7 @@ def test_one_more_criterion(made, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_more_allocation(made) -> None:
-    scores = made_scores.scores("wanda")
+    scores = made_scores.scores(made_scores.shape())
     allocation = made("minillm/plan/deeper.py").deeper_allocation(scores, 0.3)
     plan = minillm.make_plan(scores, 0.3, allocation=allocation)
     cut = plan.table().channels_cut[list(allocation.shares)]
@@ -107,23 +110,14 @@ def test_one_more_allocation(made) -> None:
 
 
 def test_one_more_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minillm.recipes.tasks.BENCHMARKS", BENCHMARKS)
-    for path in ("minillm/recipes/tasks.py", "minillm/evaluation/task_rows.py"):
-        table = "BENCHMARKS" if "recipes" in path else "HUB_FORM"
-        module = import_module(dotted(path))
-        kept = dict(getattr(module, table))
-        added(path, monkeypatch)
-        new = getattr(module, table).pop("arc_easy")
-        assert getattr(module, table) == kept
-        monkeypatch.setitem(getattr(module, table), "arc_easy", new)
-    choices = {"text": ["a stone", "a star"], "label": ["A", "B"]}
-    question = {"id": "1", "question": "What shines?", "choices": choices, "answerKey": "B"}
-    (tmp_path / "arc_easy").mkdir()
-    (tmp_path / "arc_easy" / "test.jsonl").write_text(json.dumps(question) + "\n")
-    from minillm.evaluation.tasks import accuracy
-
+    for path, table in (("recipes/tasks", tasks.BENCHMARKS), ("evaluation/task_rows", task_rows.HUB_FORM)):
+        monkeypatch.setitem(table, "rte", None)
+        added(f"minillm/{path}.py", monkeypatch)
+    row = {"sentence1": "A star shines.", "sentence2": "Something shines.", "label": 0}
+    (tmp_path / "rte").mkdir()
+    (tmp_path / "rte" / "dev.jsonl").write_text(json.dumps(row) + "\n")
     lm = minillm.wrap(tiny.llama(max_position_embeddings=2048), tiny.tokenizer())
-    found = accuracy(lm, "arc_easy", data=str(tmp_path))
+    found = accuracy(lm, "rte", data=str(tmp_path))
     assert found.items == 1 and found.acc in (0, 1)
 
 
