@@ -9,7 +9,7 @@ sparing   heads against heads only, as their scores stand (a first-order change 
           by those that stay, what a head did cannot. Channels go in equal shares.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -91,10 +91,6 @@ def sparing_allocation(
     level = dict.fromkeys(chosen, 0.0)
     counts = counts_of(groups, heads, channels_cut(groups, heads, level, target))
     return Allocation.of_counts(groups, counts, "sparing", {"ratio": ratio, "criterion": scores.criterion})
-
-
-RANKINGS: dict[str, Callable[..., Allocation]] = {"global": global_allocation, "sparing": sparing_allocation}
-"""(scores, ratio, layers, scores for the channels) -> Allocation, by name; none needs a model."""
 
 
 def standardised(values: np.ndarray) -> np.ndarray:

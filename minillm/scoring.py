@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .batches import COPIES_AT_ONCE
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from .criteria.base import NORM
 from .errors import NumericalFault
 from .events import RESULT, Event, Events, finish, relay
 from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
-from .group_masks import AT_ONCE, Place, group_gradient_events
+from .group_masks import Place, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
@@ -78,7 +79,7 @@ def score_together_events(
 ) -> Events:
     """`score_together` as events: Event("score:CRITERION", its visits done, its visits, what a block scored)."""
     tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
-    jobs = {name: _Scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
+    jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
     with MemoryMeter(lm.device) as meter:
         works = Together(lm, {name: job.run(meter) for name, job in jobs.items()}, meter)
@@ -89,6 +90,12 @@ def score_together_events(
                 meter.lap()
     seconds = time.perf_counter() - started
     yield Event(RESULT, 1, 1, {name: job.scores(seconds, meter) for name, job in jobs.items()})
+
+
+def _scoring(
+    lm: LoadedModel, criterion: Criterion, tokens: Tensor, gradient_samples: int, asked: Settings
+) -> "_Scoring":
+    return _Scoring(lm, criterion, tokens, gradient_samples, asked.used_by(criterion.gradient))
 
 
 def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
@@ -119,9 +126,9 @@ class _Scoring:
         s, blocks = self.settings, len(self.lm.groups)
         walk = blocks * self.criterion.activations
         if self.criterion.gradient == SUBMODELS:
-            return 2 * blocks + s.rounds * blocks * math.ceil(s.submodels // 2 * 2 / AT_ONCE)
+            return 2 * blocks + s.rounds * blocks * math.ceil(s.submodels // 2 * 2 / COPIES_AT_ONCE)
         if self.criterion.gradient == ZEROTH_ORDER and s.scope == "groups":
-            return walk + blocks + blocks * math.ceil(2 * s.directions / AT_ONCE)
+            return walk + blocks + blocks * math.ceil(2 * s.directions / COPIES_AT_ONCE)
         if self.criterion.gradient == ZEROTH_ORDER:
             single = s.directions == 1 and (s.minibatch == 0 or s.minibatch >= self.gradient_samples)
             return blocks if single else 2 * blocks

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .batches import LOSS_TOKENS, TAIL_TOKENS
 from .errors import NumericalFault
 from .models import LoadedModel
 from .residence import resident
 from .walk import Stream, frozen, in_float32
-
-TAIL_TOKENS, LOSS_TOKENS = 128, 32
 
 Tail = Callable[[Tensor], Tensor]
 """Hidden states [tokens, width] -> logits [tokens, vocabulary]."""

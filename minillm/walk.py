@@ -22,12 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .batches import BATCH_TOKENS
 from .events import Event, Events
 from .models import LoadedModel
 from .residence import in_turn
 from .spill import spilled
-
-BATCH_TOKENS = 2048
 
 Weights = dict[str, Tensor]
 Versions = Callable[[int, nn.Module], Iterator[Weights]]

@@ -8,6 +8,7 @@ from typing import Any
 
 from minillm.budget import Allocation, gone
 from minillm.groups import Groups
+from minillm.methods import WITHOUT_SEARCH
 from minillm.plan import Plan, plan_from_groups
 from minillm.recipe import AllocateRequest
 from minillm.run_allocations import allocations, known_allocation
@@ -20,8 +21,6 @@ from ._pruning import UNIFORM, Cut, asked, layers_of
 from ._variants import groups_of
 
 WORDS = {"kl": "KL", "perplexity": "perplexity"}
-AT_ONCE = (UNIFORM, "global", "sparing", "sensitivity")
-"""Methods whose allocation may be known without a search."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def compared(store: Store, run_id: str, cut: Cut) -> dict[str, Plan]:
     groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
     assert groups is not None
     stored = _stored(store, run_id, cut)
-    names = [name for name in AT_ONCE if name not in {found.name for found in stored.values()}]
+    names = [name for name in WITHOUT_SEARCH if name not in {found.name for found in stored.values()}]
     ready: dict[str, str | Allocation] = {}
     for name in names:
         request = asked(store, run_id, Cut(cut.criterion, cut.channels_from, cut.ratio, cut.blocks, name))

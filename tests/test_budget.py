@@ -11,7 +11,6 @@ from made_scores import shape, smollm2
 from test_plan import ragged, removed
 
 from minillm.budget import (
-    METHODS,
     Allocation,
     budget,
     cut_counts,
@@ -22,8 +21,9 @@ from minillm.budget import (
     water_filled,
 )
 from minillm.errors import BadInput
+from minillm.methods import FROM_SCORES, METHODS
 from minillm.plan import make_plan, plan_from_groups
-from minillm.ranking import RANKINGS, global_allocation, sparing_allocation, standardised
+from minillm.ranking import global_allocation, sparing_allocation, standardised
 from minillm.sensitivity import Sensitivity, sensitivity_allocation
 
 
@@ -74,7 +74,7 @@ def test_every_allocation_meets_the_budget_and_leaves_every_block_its_least():
         groups, layers, ratio = random_case(draw, seed)
         values = np.random.default_rng(seed)
         parts = [{i: float(np.exp(3 * values.normal())) for i in layers} for _ in range(2)]
-        from_scores = [ranked(made(groups, seed=seed), ratio, layers) for ranked in RANKINGS.values()]
+        from_scores = [one.decide(made(groups, seed=seed), ratio, layers) for one in FROM_SCORES.values()]
         inverse = sensitivity_allocation(groups, Sensitivity("fisher", *parts), ratio, layers)
         for allocation in (*from_scores, inverse):
             counts = cut_counts(groups, ratio, layers, allocation)
@@ -186,4 +186,4 @@ def test_a_budget_no_allocation_can_meet_is_said_with_the_largest():
 
 def test_every_method_says_what_it_does():
     assert list(itertools.islice(METHODS, 1)) == ["uniform"]
-    assert all(len(idea.split()) > 3 for idea in METHODS.values())
+    assert all(len(method.about.split()) > 3 for method in METHODS.values())
