@@ -1,19 +1,18 @@
 """Methods: what each criterion computes, reads and costs, and what does not add up in the paper. All from the records
-that the form, the command line and the README's table are made of; what no record holds stands in `PAPER` here."""
+that the form, the command line and docs/criteria.md are made of; what no record holds stands in `PAPER` here."""
 
 from dataclasses import Field, fields
 
 import gradio as gr
 
 from minillm.criteria import CRITERIA
-from minillm.methods import METHODS
-from minillm.recipe import COMPENSATIONS
-from minillm.settings import Settings
+from minillm.criteria.settings import Settings
+from minillm.plan.methods import METHODS
+from minillm.recipes.recipe import COMPENSATIONS
 
-from ._drawers import drawer
-from ._frame import Context, frame
-from ._phrases import escape
-from ._plans import html_table
+from .shell.drawers import drawer
+from .shell.frame import Context, frame
+from .shell.phrases import escape, html_table
 
 TITLE = "Methods"
 

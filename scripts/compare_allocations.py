@@ -1,4 +1,4 @@
-"""Perplexity of a model pruned under several allocations at the same budget: the README's table.
+"""Perplexity of a model pruned under several allocations at the same budget: the table in docs/allocation.md.
 
     python -m scripts.compare_allocations --calibrate file:wikitext2/valid.txt --evaluate file:wikitext2/test.txt \\
         --evaluate file:ptb/test.txt --ratio 0.3 --ratio 0.5 --seed 0 --seed 1 --seed 2 --dtype bfloat16
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import minillm
-from minillm.allocation.search import SearchState
+from minillm.allocation.evolution import SearchState
 from minillm.allocation.structured import allocate_events
 from minillm.events import RESULT
-from minillm.methods import METHODS
-from minillm.scores import Scores
-from minillm.sensitivity import MEASURES, Sensitivity
+from minillm.plan.methods import METHODS
+from minillm.plan.scores import Scores
+from minillm.plan.sensitivity import MEASURES, Sensitivity
 
 
 def arguments() -> argparse.Namespace:

@@ -9,11 +9,11 @@ from made_docs import blocks, named, rows, section, text
 
 import minillm
 import pages
-from minillm.budget import METHODS
 from minillm.cli import app
 from minillm.criteria import CRITERIA
 from minillm.families import FAMILIES
-from pages._api import Endpoints
+from minillm.plan.methods import METHODS
+from pages.api import Endpoints
 
 
 def test_the_table_of_criteria_is_the_codes() -> None:
@@ -29,7 +29,7 @@ def test_where_a_criterion_differs_is_what_its_record_says() -> None:
 
 def test_the_table_of_allocations_is_the_codes() -> None:
     table = rows(section("allocation", "Allocation: how much each block gives up"))
-    assert {named(name)[0]: about for name, about, _ in table} == METHODS
+    assert table == [[f"`{m.name}`", m.about, m.needs] for m in METHODS.values()]
 
 
 def test_the_table_of_families_is_the_codes() -> None:

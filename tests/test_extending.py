@@ -23,8 +23,9 @@ from minillm.criteria import CRITERIA
 from minillm.evaluation import task_rows
 from minillm.evaluation.tasks import accuracy
 from minillm.events import finish
+from minillm.plan.methods import METHODS
 from minillm.recipes import recipe, tasks
-from minillm.store import Store
+from minillm.store.store import Store
 from minillm.worker import kinds
 from minillm.worker.pool import Pool
 
@@ -70,7 +71,7 @@ def added(path: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_each_example_says_where_it_goes() -> None:
-    assert len(CODE) == 9 and len(NEW) == 4 and len(QUOTED) == 2
+    assert len(CODE) == 11 and len(NEW) == 4 and len(QUOTED) == 3
     assert all((ROOT / name.split()[-1]).exists() != (name in NEW) for name in CODE)
 
 
@@ -101,9 +102,12 @@ def test_one_more_criterion(made, monkeypatch: pytest.MonkeyPatch) -> None:
     assert minillm.prune(lm, plan).parameters == plan.parameters
 
 
-def test_one_more_allocation(made) -> None:
+def test_one_more_allocation(made, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = made_scores.scores(made_scores.shape())
-    allocation = made("minillm/plan/deeper.py").deeper_allocation(scores, 0.3)
+    made("minillm/plan/deeper.py")
+    monkeypatch.setitem(METHODS, "deeper", None)
+    added("minillm/plan/methods.py", monkeypatch)
+    allocation = METHODS["deeper"].decide(scores, 0.3)
     plan = minillm.make_plan(scores, 0.3, allocation=allocation)
     cut = plan.table().channels_cut[list(allocation.shares)]
     assert abs(plan.ratio - 0.3) < 0.01 and cut.is_monotonic_increasing and cut.iloc[-1] > cut.iloc[0]

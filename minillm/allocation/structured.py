@@ -15,19 +15,19 @@ from typing import Any
 
 from torch import Tensor
 
-from ..budget import Allocation, budget, checked_layers, cut_counts
 from ..errors import BadInput, TextTooShort, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
-from ..group_masks import Mask
-from ..methods import FROM_SCORES, METHODS
-from ..models import LoadedModel
-from ..plan import make_plan
-from ..scores import Scores
-from ..sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
-from ..text import load_text_events
+from ..models.loaded import LoadedModel
+from ..plan.budget import Allocation, budget, checked_layers, cut_counts
+from ..plan.methods import FROM_SCORES, METHODS
+from ..plan.plan import make_plan
+from ..plan.scores import Scores
+from ..plan.sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
+from ..scoring.group_masks import Mask
+from ..text.load import load_text_events
 from .candidates import KL, Candidates, plan_mask
+from .evolution import STAGE, Candidate, SearchSettings, SearchState, evolve_events
 from .measuring import fisher_events, masking_events
-from .search import STAGE, Candidate, SearchSettings, SearchState, evolve_events
 from .widths import Widths
 
 ROWS, LENGTH = 16, 128
