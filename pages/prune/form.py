@@ -52,11 +52,10 @@ TABLES = """
 class Page:
     """What is on the page.
 
-    opened: hidden, says what was drawn last, empty until the page has opened; cut, evaluate, zeros, recover: controls
-    by name, in the order in which handlers take values; preview, curve: what shows a plan and a recovery.
+    cut, evaluate, zeros, recover: controls by name, in the order in which handlers take values; preview, curve: what
+    shows a plan and a recovery.
     """
 
-    opened: gr.Textbox
     empty: gr.HTML
     way: gr.Radio
     cut: dict[str, Any]
@@ -78,7 +77,6 @@ class Page:
 
 def layout() -> Page:
     """Lay the page out here."""
-    opened = gr.Textbox(visible=False, elem_id="prune-opened")
     gr.Markdown("# Prune and recover")
     empty = gr.HTML(elem_id="prune-empty")
     parts = _cut_part() | _zeros_part()
@@ -88,7 +86,7 @@ def layout() -> Page:
     parts |= _recover_part()
     with gr.Accordion("What am I looking at?", open=False, elem_id="about-prune"):
         gr.Markdown(ABOUT)
-    return Page(opened, empty, **parts)
+    return Page(empty, **parts)
 
 
 def _cut_part() -> dict[str, Any]:

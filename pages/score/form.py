@@ -23,7 +23,7 @@ from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.controls import control, fields_of, takes
-from ..shell.frame import Context
+from ..shell.frame import Answer, Context
 from ..shell.phrases import escape
 
 SETTINGS = tuple(one.name for one in fields(Settings) if one.name != "seed")
@@ -106,14 +106,16 @@ def criteria_table() -> str:
     return f'<dl class="criteria">{items}</dl>'
 
 
-def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> Answer:
     """The form as the run has it: what its latest job asked for, and its recipe."""
     if not run_id:
-        return [gr.skip()] * 7
+        return {}
     recipe = store.run(run_id).recipe
+    shown: Answer = {control: getattr(recipe, name) for name, control in form.recipe.items()}
     job: Any = job_panel.current(store, run_id, "score")
-    asked = [list(job.request.criteria), job.request.together] if job else [gr.skip(), gr.skip()]
-    return [*asked, recipe.text, recipe.samples, recipe.length, recipe.gradient_samples, recipe.seed]
+    if job:
+        shown |= {form.criteria: list(job.request.criteria), form.together: job.request.together}
+    return shown
 
 
 @takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, SETTINGS), (ScoreRequest, ("together",)))
