@@ -1,4 +1,4 @@
-"""The table of criteria, in display order. It feeds the command line, the app and the README.
+"""The table of criteria, in display order. It feeds the command line, the app and docs/criteria.md.
 
 Adding one: a file beside this one with its formula and record, and a line here.
 """

@@ -2,7 +2,7 @@
 
 With |W ⊙ g| by backprop (`llm_pruner`) they are one computation with a choice of where g comes from (backprop, or the
 zeroth-order estimate of Eq. 8) and whether the input norm X is in. With one direction and one minibatch the estimate is
-one number for all weights times noise, so that the loss cancels in every ranking (see METHODS in the README).
+one number for all weights times noise, so that the loss cancels in every ranking (see docs/criteria.md).
 """
 
 from typing import TYPE_CHECKING

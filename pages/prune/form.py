@@ -1,6 +1,6 @@
 """The Prune page's layout: the cut with its preview, the variants, the recovery. No event is wired here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
@@ -16,10 +16,8 @@ from ..shell.cut_controls import UNIFORM, cut_controls
 from ..shell.plotly_host import PlotlyHost
 from .zeros import lay_out_zeros
 
-TRAINED = (
-    *("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed"),
-    *("accumulate", "warmup", "held_out"),
-)
+_FIRST = ("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed")
+TRAINED = _FIRST + tuple(one.name for one in fields(RecoverRequest) if one.name not in {"variant", *_FIRST})
 """Fields of a `RecoverRequest` that the page shows, in the order in which handlers take them."""
 
 MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
