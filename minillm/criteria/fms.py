@@ -7,8 +7,9 @@ one number for all weights times noise, so that the loss cancels in every rankin
 
 from typing import TYPE_CHECKING
 
-from .base import BACKPROP, NORM, ZEROTH_ORDER, Criterion, Evidence, Look
+from .base import NORM, Criterion, Evidence, Look
 from .llm_pruner import size_of_sums, taylor
+from .settings import BACKPROP, ZEROTH_ORDER
 
 if TYPE_CHECKING:
     from torch import Tensor

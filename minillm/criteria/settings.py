@@ -8,7 +8,9 @@ from typing import Any
 
 from ..checks import Checked, field, number, one_of, whole
 from ..errors import UnknownName
-from .base import BACKPROP, SUBMODELS, ZEROTH_ORDER
+
+BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
+"""Where a criterion has its gradient from."""
 
 
 @dataclass(frozen=True)
