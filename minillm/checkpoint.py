@@ -24,7 +24,8 @@ from .masks import check_pattern
 from .models import LoadedModel
 from .paths import written_whole
 from .patterns import Pattern
-from .placing import blank, place
+from .accounts import blank
+from .placing import place
 from .plan import Plan
 from .surgery import heads_of, resize
 from .weights import check_folder, quiet

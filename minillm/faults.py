@@ -1,12 +1,8 @@
 """An unforeseen fault as one sentence for the person who asked: for who must go on after it."""
 
+from .errors import out_of_memory as out_of_memory
+
 ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
-
-
-def out_of_memory(fault: BaseException) -> bool:
-    """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
-    said = str(fault).lower()
-    return isinstance(fault, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def sentence(fault: Exception, log: str) -> str:

@@ -9,9 +9,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BadInput, UnsupportedModel
+from .errors import BadInput, UnsupportedModel, reason
 from .families import family_of_type
-from .weights import built, one_line, quiet
+from .weights import built, quiet
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def check_gguf(file: Path) -> dict[str, Any]:
         fields, tensors = read_gguf_metadata(str(file))
         header = GgufHeader.from_file(str(file))
     except Exception as fault:
-        raise BadInput(f"{file} cannot be read as GGUF ({one_line(fault)}); give another file.") from fault
+        raise BadInput(f"{file} cannot be read as GGUF ({reason(fault)}); give another file.") from fault
     family_of_type(str(fields["general.architecture"]))
     scaling = [name for name in (*fields, *tensors) if ".rope.scaling." in name or name == "rope_freqs.weight"]
     if scaling:
@@ -80,7 +80,7 @@ def _of_gguf(kind: Any, file: Path) -> Any:
         with quiet():
             return kind.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
     except Exception as fault:
-        raise UnsupportedModel(f"The GGUF file {file} cannot be read by transformers: {one_line(fault)}.") from fault
+        raise UnsupportedModel(f"The GGUF file {file} cannot be read by transformers: {reason(fault)}.") from fault
 
 
 def _split_digits(tokenizer: Any, splitting: str | None) -> None:

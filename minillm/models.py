@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import embedded, hub
 from .catalogue import BUILT_IN, HUB, MODELS, allowed_path, kind_of
+from .configs import config_from_dict, read_config
 from .device import pick_device, pick_dtype
 from .errors import BadInput, UnknownName
 from .events import RESULT, Event, Events, finish, relay
@@ -21,7 +22,7 @@ from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
 from .patterns import Patterns
 from .plan import Allocation, Plan, plan_from_groups
-from .weights import config_from_dict, read_config, read_folder, read_tokenizer
+from .weights import read_folder, read_tokenizer
 
 if TYPE_CHECKING:
     import torch

@@ -144,6 +144,12 @@ LLAMA_LIKE = {
 """Every LLaMA-like builder by name, for parametrised tests."""
 
 
+def neox(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """GPT-NeoX: fused q-k-v, rotary positions on a quarter of each head, biases everywhere, two sums side by side."""
+    sizes = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 48}
+    return _built("GPTNeoXForCausalLM", "GPTNeoXConfig", seed, dtype, **{**sizes, **config})
+
+
 def bloom_six_heads(**settings: Any) -> PreTrainedModel:
     """`bloom` with a head count that is no power of two, where ALiBi interleaves its slopes."""
     return bloom(**{"n_head": 6, "hidden_size": 48, **settings})
