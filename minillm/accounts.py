@@ -70,7 +70,7 @@ def account(where: Any, wanted: Mapping[str, tuple[int, ...]], held: Mapping[str
     foreign = sorted(name for name in wanted if name in held and held[name].form not in plain)
     if foreign:
         raise UnsupportedModel(
-            f"The model in {where} holds {foreign[0]} as {held[foreign[0]].form}, which is no plain number format; give "
+            f"The model in {where} holds {foreign[0]} as {held[foreign[0]].form}, which is no plain number; give "
             "the unquantised model, in float32, bfloat16 or float16."
         )
     extra = sorted(name for name in held if name not in wanted and not _is_leftover(name, held[name]))
@@ -82,7 +82,7 @@ def account(where: Any, wanted: Mapping[str, tuple[int, ...]], held: Mapping[str
         )
     if extra or missing:
         lacks = f"lacks {len(missing):,} weights, {missing[0]} for one" if missing else ""
-        has = f"holds {len(extra):,} that its config knows nothing of, {extra[0]} for one" if extra else ""
+        has = f"holds {len(extra):,} weights that its config knows nothing of, {extra[0]} for one" if extra else ""
         raise BadInput(
             f"The model in {where} {' and '.join(filter(None, (lacks, has)))}; give a complete language model with the "
             "config that belongs to it."

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 
+from .accounts import blank
 from .errors import BadInput
 from .families import Family, family_of
 from .groups import BlockGroups
@@ -24,7 +25,6 @@ from .masks import check_pattern
 from .models import LoadedModel
 from .paths import written_whole
 from .patterns import Pattern
-from .accounts import blank
 from .placing import place
 from .plan import Plan
 from .surgery import heads_of, resize

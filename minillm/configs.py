@@ -59,14 +59,14 @@ def _config(raw: dict[str, Any], where: Any) -> Any:
 
 
 def checked_config(raw: dict[str, Any], build: Callable[[], Any], where: Any) -> Any:
-    """Build a config once its raw form is known to be of a family, unquantised and of possible sizes; check it again."""
+    """Build a config once its raw form is known to be of a family, unquantised and of possible sizes; check again."""
     family_of_type(raw["model_type"])
     quantised = next((raw[key] for key in QUANTISED if raw.get(key)), None)
     if quantised:
         method = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
         raise UnsupportedModel(
-            f"The model of {where} is quantised ({str(method)[:80]}); heads and channels are cut from plain weights, so "
-            "give the unquantised model."
+            f"The model of {where} is quantised ({str(method)[:80]}); heads and channels are cut from plain "
+            "weights, so give the unquantised model."
         )
     check_counts(raw.get, where)
     with foreign(f"The config of {where} cannot be used: {{reason}}."):

@@ -20,7 +20,7 @@ PLAIN = frozenset(DTYPES)
 
 @dataclass(frozen=True)
 class Lies:
-    """Where a weight lies: a file, the first byte and how many, dtype and shape; form: the file's word for the dtype."""
+    """Where a weight lies: a file, the first byte and how many, dtype and shape; form: the file's word for it."""
 
     file: Path
     start: int

@@ -103,7 +103,7 @@ def read_folder(folder: Path, dtype: "torch.dtype", device_map: Any = None) -> t
 
 
 def built(load: Any, where: Path) -> "PreTrainedModel":
-    """Run a from_pretrained that reports, of a checkpoint that was accounted for; refuse what it would mend by itself."""
+    """Run a from_pretrained that reports, of a checkpoint accounted for; refuse what it would mend by itself."""
     with quiet(), foreign(f"The weights of {where} do not fit its config: {{reason}}."):
         model, report = load()
     drawn = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})

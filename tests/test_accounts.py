@@ -1,4 +1,4 @@
-"""What a checkpoint says more than its config, or less, or in another form, is refused by name, however it is opened."""
+"""What a checkpoint says more than its config, or less, or in another form, is refused by name, however opened."""
 
 import json
 from pathlib import Path
@@ -137,13 +137,15 @@ def test_one_weight_in_two_files(tmp_path: Path, offload: str | None) -> None:
 @OFFLOADS
 def test_pruned_folders_are_accounted_for(tmp_path: Path, offload: str | None) -> None:
     lm = wrap(tiny.llama())
-    folder = save_pruned(prune(lm, make_plan(score(lm, "magnitude-l2", tiny.tokens()), 0.2)), tmp_path / "small")
+    folder = save_pruned(prune(lm, make_plan(score(lm, "magnitude-l2", tiny.tokens(), 1), 0.2)), tmp_path / "small")
     add(folder, model__layers__1__mlp__down_proj__bias=torch.ones(48))
     with pytest.raises(BadInput, match=r"layers\.1\.mlp\.down_proj\.bias"):
         load_pruned(folder, offload=offload)
 
 
-@pytest.mark.parametrize("name", ["blk.0.attn_q.bias", "blk.2.ffn_gate_exps.weight", "output_norm.bias", "rope_x.weight"])
+@pytest.mark.parametrize(
+    "name", ["blk.0.attn_q.bias", "blk.2.ffn_gate_exps.weight", "output_norm.bias", "rope_x.weight"]
+)
 def test_gguf_tensors_that_nothing_asks_for(tmp_path: Path, name: str) -> None:
     file = tiny.gguf(tmp_path / "a.gguf", extra={name: torch.ones(48)})
     with pytest.raises(BadInput) as caught:
