@@ -7,6 +7,7 @@ being on a short list, because a weight that a model does not ask for is another
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,8 +54,8 @@ def blank(config: Any, dtype: "torch.dtype | None" = None, attention: str | None
 
     chosen = attention if attention in ATTENTION else None
     with foreign("No model can be built of this config: {reason}."), init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=chosen)
-    model.config.dtype = dtype or config.dtype
+        model = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=chosen)
+    model.config.dtype = dtype or model.dtype
     for parameter in model.parameters():
         parameter.data = parameter.data.to(model.config.dtype)
     return model

@@ -36,7 +36,9 @@ class UnknownName(BadInput):
         known = sorted(known)
         near = get_close_matches(str(given), known, n=3, cutoff=0.5)
         choices = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
-        super().__init__(f"Unknown {kind} “{given}”. {choices}{' ' + hint if hint else ''}")
+        said = " ".join(str(given).split())
+        said = said if len(said) <= 80 else f"{said[:77]}…"
+        super().__init__(f"Unknown {kind} “{said}”. {choices}{' ' + hint if hint else ''}")
 
 
 class UnsupportedModel(BadInput):

@@ -1,5 +1,6 @@
 """The table of families. Adding one: a file beside this one, and a line in `FAMILIES`."""
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedModel, foreign
@@ -100,4 +101,4 @@ def shape_of(config: Any) -> "PreTrainedModel":
 
     family_of_type(config.model_type, config)
     with foreign(f"No {config.model_type} model can be made of this config: {{reason}}."), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        return AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation="eager")
