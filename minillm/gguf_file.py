@@ -14,7 +14,7 @@ from .errors import BadInput, UnsupportedModel, foreign, reason
 from .families import family_of_type, shape_of
 from .gguf_metadata import config_of
 from .gguf_words import check_words, split_by_rule
-from .weights import built, quiet
+from .weights import built, quiet, tried
 
 if TYPE_CHECKING:
     import torch
@@ -119,4 +119,4 @@ def _tokenizer(file: Path, fields: dict[str, Any]) -> Any:
     with quiet(), foreign(f"The tokenizer of {file} cannot be read by transformers: {{reason}}.", UnsupportedModel):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
         split_by_rule(tokenizer, fields)
-    return tokenizer
+        return tried(tokenizer)

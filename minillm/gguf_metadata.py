@@ -40,7 +40,7 @@ NEUTRAL: dict[str, Callable[[Any, Metadata], bool]] = {
     "attention.causal": lambda value, _: value is True,
     "attention.clamp_kqv": lambda value, _: value == 0,
     "attention.max_alibi_bias": lambda value, found: value == (8 if "n_head" in found else 0),
-    "attention.scale": lambda value, found: value == 0 or _near(value, found["head_dim"] ** -0.5),
+    "attention.scale": lambda value, found: value == 0 or _is_usual_scale(value, found.get("head_dim")),
     "attention.sliding_window": lambda value, _: value == 0,
     "attn_logit_softcapping": lambda value, _: value == 0,
     "final_logit_softcapping": lambda value, _: value == 0,
@@ -75,9 +75,7 @@ def config_of(fields: Metadata, where: Any) -> dict[str, Any]:
     own = {key.removeprefix(f"{kind}."): value for key, value in fields.items() if key.startswith(f"{kind}.")}
     config = {"model_type": kind, **_tokens(fields)}
     for key, name in ARCHITECTURES[kind].items():
-        if isinstance(own.get(key), bool) or not isinstance(own.get(key), (int, float)):
-            raise BadInput(f"{where} does not say what {kind}.{key} is, in one number; fetch or convert it again.")
-        config[name] = own.pop(key)
+        config[name] = _number(own, key, kind, where)
     config["vocab_size"] = own.pop("vocab_size", fields.get("tokenizer.ggml.tokens"))
     if kind == "bloom":
         _bloom(own, config, where)
@@ -117,7 +115,9 @@ def _rotary(own: Metadata, config: dict[str, Any], where: Any) -> None:
             f"{where} says {config['model_type']}.{other} is {_shown(sizes[other])} where a head has "
             f"{config['head_dim']} features; such heads are not read from GGUF, so give the model as safetensors."
         )
-    config["rope_parameters"] = {"rope_type": "default", "rope_theta": float(own.pop("rope.freq_base", 10_000.0))}
+    base = _number({"rope.freq_base": 10_000.0, **own}, "rope.freq_base", config["model_type"], where)
+    own.pop("rope.freq_base", None)
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": float(base)}
 
 
 def _bloom(own: Metadata, config: dict[str, Any], where: Any) -> None:
@@ -132,8 +132,16 @@ def _bloom(own: Metadata, config: dict[str, Any], where: Any) -> None:
             raise UnsupportedModel(f"{where} says bloom.{key} is {_shown(value)}; of a BLOOM model {needed} is read.")
 
 
-def _near(value: Any, wanted: float) -> bool:
-    return isinstance(value, float) and abs(value - wanted) <= 1e-6 * wanted
+def _number(own: Metadata, key: str, kind: str, where: Any) -> int | float:
+    value = own.pop(key, None)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadInput(f"{where} does not say what {kind}.{key} is, in one number; fetch or convert it again.")
+    return value
+
+
+def _is_usual_scale(value: Any, size: Any) -> bool:
+    known = isinstance(value, float) and isinstance(size, int) and size > 0
+    return known and abs(value * size**0.5 - 1) <= 1e-5
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ adapters, architectures of no family, remote code (never run), missing or trunca
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,8 +133,18 @@ def read_tokenizer(folder: Path) -> Any:
 
     if not has_tokenizer(folder):
         return None
-    with foreign(f"The tokenizer in {folder} cannot be read: {{reason}}."):
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with quiet(), foreign(f"The tokenizer in {folder} cannot be read: {{reason}}."):
+        return tried(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
+
+
+def tried(tokenizer: Any) -> Any:
+    """A tokenizer whose own code survives a few words: expressions that match nothing make the library panic.
+
+    Words that it merely does not take are told where a text meets it.
+    """
+    with suppress(Exception):
+        tokenizer("A block, 12 größer\n  x")
+    return tokenizer
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Pruned folders in other hands: plain transformers refuses them or loads them right, and what is broken in them is told."""
+"""Pruned folders in other hands: plain transformers refuses or loads them right, and what is broken is told."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(folder: Path, tmp_path: Path) -> Path:
-    import shutil
-
     return Path(shutil.copytree(folder, tmp_path / "copied"))
 
 
