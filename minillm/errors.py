@@ -1,4 +1,5 @@
-"""What can go wrong, as a small tree. The engine raises; the edge (a page, the command line) translates.
+"""What can go wrong, as a small tree; and what nobody foresaw, as one sentence. The engine raises; the edge (a page,
+the command line, the worker) translates.
 
 MiniLLMError                one sentence: what was given, what was expected, what to try
 ├── BadInput                the caller can mend it
@@ -65,6 +66,25 @@ class OutOfReach(MiniLLMError):
     """The hub cannot be reached; the text names what works without it."""
 
 
+ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
+    said = str(fault).lower()
+    words = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    return isinstance(fault, MemoryError) or any(word in said for word in words)
+
+
+def sentence(fault: Exception, log: str) -> str:
+    """The fault in a sentence. log: where the details are."""
+    if out_of_memory(fault):
+        return ENOUGH
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return f"The system refused a file: {fault.strerror} ({fault.filename or 'no name given'})."
+    return f"Something went wrong that is no fault of yours ({type(fault).__name__}); {log} has the details."
+
+
 def reason(fault: BaseException) -> str:
     """The line of an error's text that holds the reason, without its full stop; at most 300 characters.
 
@@ -111,10 +131,3 @@ def _told_here(fault: BaseException) -> bool:
     if type(fault).__name__ == "PanicException":
         return True
     return isinstance(fault, Exception) and not out_of_memory(fault)
-
-
-def out_of_memory(fault: BaseException) -> bool:
-    """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
-    said = str(fault).lower()
-    words = ("out of memory", "can't allocate memory", "cannot allocate memory")
-    return isinstance(fault, MemoryError) or any(word in said for word in words)

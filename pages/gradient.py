@@ -1,6 +1,5 @@
 """What does the gradient add? Estimates of it held against the exact one, against Wanda and against mere noise."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,23 +8,28 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
+from minillm.checks import numbers_of
 from minillm.errors import BadInput
-from minillm.fidelity import SHARES
-from minillm.groups import CHANNELS, HEADS
-from minillm.recipe import DRAWS, FidelityRequest
-from minillm.store import Job, Store
+from minillm.families.groups import CHANNELS, HEADS
+from minillm.jobs.submit import submit
+from minillm.plan.fidelity import SHARES
+from minillm.recipes.recipe import DRAWS, FidelityRequest
+from minillm.store.records import Job
+from minillm.store.store import Store
 
-from . import _jobs
-from ._address import choice
-from ._drawers import drawer
-from ._frame import Context, Shell, frame
-from ._gradient import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
-from ._host import PlotlyHost
-from ._phrases import escape
-from ._plots import CAPTIONS
+from .plots import CAPTIONS
+from .shell import job_panel
+from .shell.address import choice
+from .shell.controls import control, controls, fields_of, takes, written
+from .shell.drawers import drawer
+from .shell.frame import Context, Shell, frame
+from .shell.phrases import escape
+from .shell.plotly_host import PlotlyHost
+from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
 
 TITLE = "Gradient"
+TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
+"""Fields of a `FidelityRequest`, in the order in which `begin` takes them."""
 EMPTY = (
     '<p class="notice">Nothing has been measured on this run yet. Press “Measure”: the model is loaded, its exact '
     "gradient taken, and each way to estimate it is tried with several seeds. Pictures come as each is through; a job "
@@ -41,7 +45,7 @@ class Page:
     state: gr.Textbox
     form: dict[str, Any]
     button: gr.Button
-    panel: _jobs.Panel
+    panel: job_panel.Panel
     body: gr.Column
     empty: gr.HTML
     controls: dict[str, Any]
@@ -71,7 +75,7 @@ def layout() -> Page:
                 form = _form()
             button = gr.Button("Measure", variant="primary", elem_id="measure-fidelity")
         with gr.Column(scale=3, min_width=320):
-            panel = _jobs.panel(KIND)
+            panel = job_panel.panel(KIND)
     empty = gr.HTML(elem_id="gradient-empty")
     with gr.Column(visible=False, elem_id="gradient-body") as body:
         controls, shown = _pictures()
@@ -79,33 +83,14 @@ def layout() -> Page:
 
 
 def _form() -> dict[str, Any]:
-    default = FidelityRequest()
-    narrow: dict[str, Any] = {"precision": 0, "minimum": 1, "min_width": 120}
-    draws = gr.CheckboxGroup(
-        [(words, name) for name, words in DRAW_WORDS.items()],
-        value=list(DRAWS),
-        label="z is drawn for",
-        elem_id="fidelity-draws",
-    )
+    draws, *directions = fields_of(FidelityRequest, TRIED[:3])
+    words = [(said, name) for name, said in DRAW_WORDS.items()]
+    found = {"draws": control(draws, "fidelity", kind=gr.CheckboxGroup, choices=words, value=list(DRAWS), info=None)}
     with gr.Row():
-        directions = gr.Textbox(
-            _written(default.directions), label="Directions over weights", elem_id="fidelity-directions", min_width=140
-        )
-        by_group = gr.Textbox(
-            _written(default.group_directions), label="Over groups", elem_id="fidelity-groups", min_width=120
-        )
+        for one in directions:
+            found[one.name] = control(one, "fidelity", info=None, value=written(one), min_width=120)
     with gr.Row():
-        seeds = gr.Number(default.seeds, label="Seeds of z", elem_id="fidelity-seeds", **narrow)
-        samples = gr.Number(default.samples, label="Rows for activations", elem_id="fidelity-samples", **narrow)
-        few = gr.Number(default.gradient_samples, label="Rows for gradients", elem_id="fidelity-rows", **narrow)
-    return {
-        "draws": draws,
-        "directions": directions,
-        "group_directions": by_group,
-        "seeds": seeds,
-        "samples": samples,
-        "gradient_samples": few,
-    }
+        return found | controls(FidelityRequest, TRIED[3:], "fidelity", info=None, precision=0)
 
 
 def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -181,50 +166,23 @@ def _share(given: Any) -> float:
         return STANDARD
 
 
-def begin(
-    store: Store,
-    run_id: str,
-    draws: list[str],
-    directions: str,
-    group_directions: str,
-    seeds: float,
-    samples: float,
-    gradient_samples: float,
-) -> int:
+@takes((FidelityRequest, TRIED))
+def begin(store: Store, run_id: str, **given: Any) -> int:
     """Measure how near estimated gradients come to the exact one; returns the job's number. What was measured before
     in the same way is not measured again."""
-    if not draws:
+    if not given["draws"]:
         raise BadInput("Nothing is ticked to draw z for; tick at least one.")
-    request = FidelityRequest(
-        draws=tuple(draws),
-        directions=_numbers("Directions over weights", directions),
-        group_directions=_numbers("Directions over groups", group_directions),
-        seeds=seeds,  # type: ignore[arg-type]
-        samples=samples,  # type: ignore[arg-type]
-        gradient_samples=gradient_samples,  # type: ignore[arg-type]
-    )
-    return jobs.submit(store, run_id, request)
+    numbers = {name: numbers_of(name, given[name]) for name in ("directions", "group_directions")}
+    return submit(store, run_id, FidelityRequest.from_json(given | numbers))
 
 
-def _numbers(name: str, text: str) -> tuple[int, ...]:
-    """Whole numbers as people write them: "1, 2, 4". Raises BadInput."""
-    words = re.split(r"[\s,;]+", (text or "").strip())
-    if not all(word.isascii() and word.isdigit() for word in words):
-        raise BadInput(f"{name} are “{text[:40]}”; give whole numbers such as 1, 2, 4.")
-    return tuple(int(word) for word in words)
-
-
-def _written(numbers: tuple[int, ...]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
     """The job panel: a row for the exact gradient and for each draw and seed that this job measures."""
-    job = _jobs.current(store, run_id, KIND)
+    job = job_panel.current(store, run_id, KIND)
     if job is None:
         return panel.show(None)
-    rows = _jobs.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
-    return panel.show(job, _jobs.table(rows, "what is measured"))
+    rows = job_panel.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
+    return panel.show(job, job_panel.table(rows, "what is measured"))
 
 
 def _names(store: Store, job: Job) -> dict[str, str]:

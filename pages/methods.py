@@ -1,17 +1,18 @@
 """Methods: what each criterion computes, reads and costs, and what does not add up in the paper. All from the records
 that the form, the command line and the README's table are made of; what no record holds stands in `PAPER` here."""
 
+from dataclasses import Field, fields
+
 import gradio as gr
 
-from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
-from minillm.recipe import COMPENSATIONS, USED_WITH
-from minillm.settings import CHOICES, MEANINGS, Settings
+from minillm.criteria.settings import Settings
+from minillm.plan.methods import METHODS
+from minillm.recipes.recipe import COMPENSATIONS
 
-from ._drawers import drawer
-from ._frame import Context, frame
-from ._phrases import escape
-from ._plans import html_table
+from .shell.drawers import drawer
+from .shell.frame import Context, frame
+from .shell.phrases import escape, html_table
 
 TITLE = "Methods"
 
@@ -124,22 +125,22 @@ def one_by_one() -> str:
 
 def settings() -> str:
     """Every setting with its meaning, its choices, its default, and the criteria that use it."""
-    default = Settings().to_json()
-    rows = [
-        (name, meaning, ", ".join(CHOICES.get(name, ())) or "a number", str(default[name]), users(name))
-        for name, meaning in MEANINGS.items()
-    ]
+    rows = [(one.name, one.metadata["help"], _choices(one), str(one.default), users(one)) for one in fields(Settings)]
     return html_table(("setting", "what it means", "choices", "default", "used by"), rows, name="settings-records")
 
 
-def users(setting: str) -> str:
+def _choices(setting: Field) -> str:
+    return ", ".join(setting.metadata["check"].choices) or "a number"
+
+
+def users(setting: Field) -> str:
     """Which criteria a setting matters to."""
-    sources = [source for source, names in USED_WITH.items() if setting in names]
+    sources = setting.metadata["used_by"]
     return ", ".join(c.name for c in CRITERIA.values() if c.gradient in sources) if sources else "all"
 
 
 def cutting() -> str:
     """Allocations and compensations, by name."""
-    rows = [("allocation", name, words) for name, words in METHODS.items()]
+    rows = [("allocation", name, method.about) for name, method in METHODS.items()]
     rows += [("compensation", name or "none", words) for name, words in COMPENSATIONS.items()]
     return html_table(("step", "name", "what it means"), rows, name="cutting-records")

@@ -4,10 +4,10 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedModel, foreign
-from ..groups import Groups
 from .base import Family
 from .bloom import BLOOM
 from .counts import check_counts
+from .groups import Groups
 from .llama import LLAMA
 from .neox import NEOX
 from .opt import OPT
