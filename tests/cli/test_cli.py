@@ -82,7 +82,7 @@ def test_a_model_that_stays_on_disk_goes_through_the_same_verbs(run, folder):
         assert code == 0, err
         code, _, err = run("prune", f"{name}/fms-zo", "--model", folder, "--ratio", 0.2, "--out", f"{name}/cut", *place)
         assert code == 0, err
-    whole, away = (load_file(Path(name, "cut", "model.safetensors")) for name in ("small", "small-disk"))
+    whole, away = (load_file(Path(name, "cut", "pruned.safetensors")) for name in ("small", "small-disk"))
     assert whole.keys() == away.keys() and all(torch.equal(whole[n], away[n]) for n in whole)
     code, _, err = run("score", "wanda", "--model", folder, "--offload", "disc")
     assert code == 2 and "disk" in err
