@@ -11,8 +11,11 @@ MiniLLMError                one sentence: what was given, what was expected, wha
 └── OutOfReach              the hub, or a data set on it
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+
+LONGEST_REASON = 300
 
 
 class MiniLLMError(Exception):
@@ -55,3 +58,61 @@ class DoesNotFit(MiniLLMError):
 
 class OutOfReach(MiniLLMError):
     """The hub cannot be reached; the text names what works without it."""
+
+
+def reason_of(fault: BaseException) -> str:
+    """One line with the reason that a foreign error gives, without its full stop: for use inside a sentence of ours.
+
+    Of several lines, the first that says something: no heading ("Validation error for …:"), no pointer to a report
+    that nobody sees; of a traceback, the error it ends in. A fault that says nothing is asked for its cause, and at
+    last for the name of its type. At most LONGEST_REASON characters.
+    """
+    chain = list(_with_causes(fault))
+    found = next(filter(None, map(_reason, chain)), "")
+    found = found or next((lines[0] for one in chain if (lines := _lines(one))), "") or type(fault).__name__
+    found = found.rstrip(".:! ")
+    return found if len(found) <= LONGEST_REASON else f"{found[: LONGEST_REASON - 1]}…"
+
+
+_TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_POINTER = re.compile(
+    r"\s*(For (more )?details,? )?(please )?(look at|see|check) the [^.!]*\babove\b[^.!]*[.!]?\s*$", re.I
+)
+_NAMED = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt): +(?=\S)")
+_FILLER = re.compile(
+    r""".*:$                                  # a heading of what follows
+    |Traceback\b.*|File\ ".*",\ line\ \d+.*     # where, not why
+    |\d+\ validation\ errors?\ for\b.*
+    |[\W_]*$                                 # rules and pointers under a line""",
+    re.VERBOSE,
+)
+
+
+def _with_causes(fault: BaseException) -> Iterator[BaseException]:
+    """A fault, what it was raised from, and so on."""
+    seen: set[int] = set()
+    now: BaseException | None = fault
+    while now is not None and id(now) not in seen:
+        seen.add(id(now))
+        yield now
+        now = now.__cause__ or (None if now.__suppress_context__ else now.__context__)
+
+
+def _lines(fault: BaseException) -> list[str]:
+    """The lines of a fault's text that are not empty, without what is meant for a terminal."""
+    key = fault.args[0] if isinstance(fault, KeyError) and fault.args else None
+    text = str(fault) if key is None else key if isinstance(key, str) and " " in key else f"there is no {key!r}"
+    if isinstance(problem := getattr(fault, "problem", None), str):  # YAML: where it began to read comes before why
+        mark = getattr(fault, "problem_mark", None)
+        text = f"{problem} (line {mark.line + 1})" if mark is not None else problem
+    text = re.sub(r"^\[Errno \d+\] ", "", text)
+    return list(filter(None, (_TERMINAL.sub("", line).strip() for line in text.splitlines())))
+
+
+def _reason(fault: BaseException) -> str:
+    """The line of a fault's text that says why; empty where none does."""
+    lines = _lines(fault)
+    if any(line.startswith("Traceback") or "Original Traceback" in line for line in lines):
+        lines = [line for line in lines if _NAMED.match(line)][-1:] or lines
+    said = (_POINTER.sub("", _NAMED.sub("", line)) for line in lines if not _FILLER.fullmatch(line))
+    return next(filter(None, said), "")
