@@ -8,6 +8,7 @@ from torch import Tensor
 from .criteria import Evidence
 from .criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM
 from .errors import BadInput, NumericalFault, TextTooShort
+from .forward import check_ids
 from .models import LoadedModel
 from .settings import Settings
 from .statistics import InputFluctuation, InputInverse, InputMoments, InputNorm
@@ -29,11 +30,7 @@ def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Te
             f"{gradient_samples} gradient samples were asked of {len(tokens)} calibration rows; "
             "give a number from 1 to that, or more text."
         )
-    if int(tokens.max()) >= lm.groups.vocabulary or int(tokens.min()) < 0:
-        raise BadInput(
-            f"Calibration tokens reach {int(tokens.max())}, but this model has {lm.groups.vocabulary} words; "
-            "tokenise the text with the model's own tokenizer."
-        )
+    check_ids(tokens, lm.groups.vocabulary)
     return tokens
 
 

@@ -19,7 +19,8 @@ from .errors import BadInput
 from .events import RESULT, Event, Events, finish
 from .forward import end_tokens, hidden_states, logits, next_tokens, token_losses
 from .models import LoadedModel
-from .text.tokens import longest, tokenizer_of
+from .text.chat import chat_text, has_chat
+from .text.tokens import longest, text_of, token_ids, tokenizer_of
 from .walk import frozen
 
 STAGE = "generate"
@@ -139,12 +140,12 @@ def prompt_ids(lm: LoadedModel, prompt: str, max_new_tokens: int = 1, chat: bool
     tokenizer = tokenizer_of(lm)
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadInput("The prompt is empty; write a question or the beginning of a text.")
-    if chat and getattr(tokenizer, "chat_template", None):
-        turns = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if chat and has_chat(tokenizer):
+        ids = token_ids(chat_text(tokenizer, prompt), lm)
     else:
-        ids = tokenizer(prompt, verbose=False)["input_ids"]
+        ids = token_ids(prompt, lm, special=True)
+    if not ids:
+        raise BadInput("The tokenizer of this model has no token for anything in this prompt; write another one.")
     most = longest(lm)
     if most is not None and len(ids) + max_new_tokens > most:
         raise BadInput(
@@ -201,9 +202,11 @@ class _Writing:
     def result(self) -> Generation:
         """What was written, once it is done."""
         count, after = len(self.written), self.seconds - self.first_seconds
-        loss = self.prompt_loss
+        loss, text = self.prompt_loss, text_of(self.written, tokenizer_of(self.lm))
+        if self.pieces:  # a character that was left open is shown as what it is
+            self.pieces[-1] += text[len(self.text) :]
         return Generation(
-            text=tokenizer_of(self.lm).decode(self.written, **PLAIN),
+            text=text,
             tokens=count,
             prompt_tokens=self.ids.shape[1],
             stopped="eos" if self.ended else "length",
@@ -216,22 +219,35 @@ class _Writing:
         )
 
 
-PLAIN = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-
-
 def _decoder(tokenizer: Any) -> Generator[str, int, None]:
     """Send it token ids; each comes back as the text it completes, "" where a character is still open.
 
-    A few tokens are decoded again each time: what a token looks like depends on the one before it (spaces), and a
-    character may take several. Its first value is "".
+    Tokens back to the last one that shows something by itself are decoded again each time: what a token looks like
+    depends on what is shown before it (a decoder that strips the first space), and a character may take several. Where
+    that does not do, all are. Its first value is "".
     """
+    every: list[int] = []
     kept: list[int] = []
-    shown, piece = "", ""
+    before, shown, piece = "", 0, ""
     while True:
-        kept.append((yield piece))
-        text = tokenizer.decode(kept, **PLAIN)
-        piece = ""
-        if not text.endswith(BROKEN):
-            piece = text[len(shown) :]
-            kept = kept[-1:]
-            shown = tokenizer.decode(kept, **PLAIN)
+        token = yield piece
+        every.append(token)
+        kept.append(token)
+        text, piece = text_of(kept, tokenizer), ""
+        if text.endswith(BROKEN):
+            continue
+        if not text.startswith(before):
+            kept, before, text = list(every), "", text_of(every, tokenizer)[shown:]
+        piece = text[len(before) :]
+        shown += len(piece)
+        kept = _seen(kept, tokenizer)
+        before = text_of(kept, tokenizer)
+
+
+def _seen(kept: list[int], tokenizer: Any) -> list[int]:
+    """The last tokens that show something whole by themselves; all of them where none do."""
+    for start in range(len(kept) - 1, -1, -1):
+        text = text_of(kept[start:], tokenizer)
+        if text.strip() and BROKEN not in text:
+            return kept[start:]
+    return kept

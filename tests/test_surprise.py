@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 from minillm import models
 from minillm.errors import BadInput, NumericalFault
 from minillm.generation import Generation, generate
-from minillm.surprise import log_probabilities, same_tokens
+from minillm.surprise import log_probabilities
+from minillm.text.tokens import same_tokens
 
 PROMPT = "The walk reads a block"
 

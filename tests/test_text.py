@@ -432,7 +432,7 @@ def test_a_column_of_plain_text_and_a_folder_and_a_huge_file(
     with pytest.raises(BadInput, match="is a folder"):
         (tmp_path / "folder.txt").mkdir()
         text.load_text(f"file:{tmp_path / 'folder.txt'}", lm(), 4, 16)
-    monkeypatch.setattr(documents, "MOST_BYTES", 100)
+    monkeypatch.setattr("minillm.text.rows.MOST_BYTES", 100)
     with pytest.raises(BadInput, match="MiB"):
         text.load_text(f"file:{words}", lm(), 4, 16)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..events import RESULT, Event, Events
+from ..events import RESULT, Event, Events, note_of
 
 EMBEDDED = "smollm2-135m"
 PLAIN_EVERY = 5.0
@@ -79,6 +79,8 @@ def follow(events: Events, title: str = "", see: Callable[[Event], None] | None 
                 result = event.payload
             else:
                 bars.show(title, event)
+                if note := note_of(event):
+                    print(note, file=sys.stderr)
                 if see is not None:
                     see(event)
     return result

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, finish, relay
-from ..forward import hidden_states, token_losses
+from ..forward import check_ids, hidden_states, token_losses
 from ..models import LoadedModel
 from ..text import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
@@ -81,7 +81,7 @@ def perplexity_events(
         raise BadInput(f"A batch of {batch} windows cannot be read; give a whole number from 1 up.")
     ids = yield from relay(evaluation_tokens_events(text, lm, confined))
     rows = in_order(ids, length, tokens)
-    _check_vocabulary(lm, rows)
+    check_ids(rows, lm.groups.vocabulary)
     losses: list[Tensor] = []
     for piece in rows.split(batch or max(1, BATCH_TOKENS // length)):
         with frozen(lm.model):
@@ -115,11 +115,3 @@ def _mean(losses: list[Tensor]) -> float:
 def _exp(loss: float) -> float:
     """e to the loss; infinite where that is beyond a float, as for a model cut to pieces."""
     return math.exp(loss) if loss < 700 else math.inf
-
-
-def _check_vocabulary(lm: LoadedModel, rows: Tensor) -> None:
-    known = lm.groups.vocabulary
-    if int(rows.min()) < 0 or int(rows.max()) >= known:
-        raise BadInput(
-            f"The token ids go from {rows.min()} to {rows.max()}, but this model's vocabulary has {known:,}."
-        )

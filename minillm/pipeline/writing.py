@@ -11,8 +11,8 @@ from ..pool import size
 from ..recipe import GenerateRequest
 from ..records import ORIGINAL
 from ..steps import Steps
-from ..surprise import log_probabilities, same_tokens
-from ..text.tokens import tokenizer_of
+from ..surprise import log_probabilities
+from ..text.tokens import same_tokens, tokenizer_of
 from ..workbench import Found, Workbench
 
 DIGITS = 3

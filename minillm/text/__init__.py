@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..catalogue import allowed_path
 from ..errors import BadInput, UnknownName
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import NOTE, RESULT, Event, Events, finish, relay
 from ..prompts import paper_prompts
 from ..texts import FROM_MODEL, PARTS, TEXTS, Source, describe, is_name, parse, same_text
 
@@ -111,7 +111,7 @@ def evaluation_tokens(text: Any, lm_or_tokenizer: Any, confined: bool = False) -
 
 def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = False) -> Events:
     """`evaluation_tokens` as events."""
-    from .tokens import given_ids, tokenised, tokenizer_of
+    from .tokens import given_ids, tokenised
 
     if not isinstance(text, str):
         ids = given_ids(text)
@@ -124,7 +124,7 @@ def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = F
             )
         ids = yield from _stream(source, lm_or_tokenizer, "evaluation", whole=True)
     else:
-        ids = tokenised(text, tokenizer_of(lm_or_tokenizer))
+        ids = tokenised(text, lm_or_tokenizer)
     yield Event(RESULT, 1, 1, ids)
 
 
@@ -156,22 +156,25 @@ def _stream(source: Source, lm_or_tokenizer: Any, part: str, whole: bool = False
         from .sampled import answer_events
 
         text = yield from relay(answer_events(_model(lm_or_tokenizer, source.name), part))
-        return tokenised(text, tokenizer)
-    text = _read(source, part, whole, tokenizer)
+        return tokenised(text, lm_or_tokenizer)
+    notes: list[str] = []
+    text = _read(source, part, whole, tokenizer, notes)
+    for note in notes:
+        yield Event("reading text", 1, 1, {NOTE: note})
     yield Event("tokenising text", 0, 1)
-    ids = tokenised(text, tokenizer)
+    ids = tokenised(text, lm_or_tokenizer)
     return ids if source.path is None or whole else _share(ids, part)
 
 
-def _read(source: Source, part: str, whole: bool, tokenizer: Any) -> str:
+def _read(source: Source, part: str, whole: bool, tokenizer: Any, notes: list[str]) -> str:
     if source.path is not None:
         from .documents import read_file
 
-        return read_file(source, tokenizer)
+        return read_file(source, tokenizer, notes)
     if source.hub is not None:
         from .hub import read_hub
 
-        return read_hub(source, part, whole and source.explicit, tokenizer)
+        return read_hub(source, part, whole and source.explicit, tokenizer, notes)
     from .documents import python_docs
 
     return python_docs(part)
