@@ -9,6 +9,8 @@ import math
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from os.path import commonprefix
 from time import perf_counter
 from typing import Any
 
@@ -203,8 +205,6 @@ class _Writing:
         """What was written, once it is done."""
         count, after = len(self.written), self.seconds - self.first_seconds
         loss, text = self.prompt_loss, text_of(self.written, tokenizer_of(self.lm))
-        if self.pieces:  # a character that was left open is shown as what it is
-            self.pieces[-1] += text[len(self.text) :]
         return Generation(
             text=text,
             tokens=count,
@@ -215,8 +215,19 @@ class _Writing:
             tokens_per_second=(count - 1) / after if count > 1 and after > 0 else 0.0,
             prompt_perplexity=None if loss is None else math.exp(min(loss, 700)),
             ids=(*self.ids[0].tolist(), *self.written),
-            pieces=tuple(self.pieces),
+            pieces=_settled(self.pieces, text),
         )
+
+
+def _settled(pieces: list[str], text: str) -> tuple[str, ...]:
+    """Pieces that joined are the text: a character that was left open, or that what followed showed to be none, belongs
+    to the last."""
+    ends, so_far = [0], ""
+    for piece in pieces:
+        so_far += piece
+        ends.append(len(commonprefix((so_far, text))))
+    ends[-1] = len(text)
+    return tuple(text[start:end] for start, end in pairwise(ends))
 
 
 def _decoder(tokenizer: Any) -> Generator[str, int, None]:

@@ -263,7 +263,7 @@ def _reader(lm: LoadedModel) -> Any:
             token_ids(string, lm)
             return super().tok_encode(string, *given, **named)
 
-    with _quiet():
+    with _quiet(), frozen(lm.model):
         return Reader(
             pretrained=lm.model, tokenizer=copy.deepcopy(lm.tokenizer), batch_size=BATCH, device=str(lm.device)
         )

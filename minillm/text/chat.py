@@ -25,8 +25,6 @@ def chat_text(tokenizer: Any, *said: str) -> str:
     turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
     try:
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=len(said) % 2 == 1)
-    except MemoryError:
-        raise
     except Exception as fault:
         raise BadInput(
             f"The chat template of this model cannot be used ({type(fault).__name__}: {reason_of(fault)}); {AROUND}."
