@@ -10,7 +10,7 @@ from typing import Any
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.plan import Plan, largest_ratio, make_plan, plan_from_groups
-from minillm.recipe import PruneRequest, RecoverRequest
+from minillm.recipe import PruneRequest
 from minillm.run_allocations import allocations, known_allocation
 from minillm.store import Job, Store, StoredEvent
 from minillm.text import same_text
@@ -32,20 +32,6 @@ FIRST = "fms-zo"
 
 NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "embedded": RecoverRequest(variant="any").to_json(),
-    "paper": RecoverRequest(
-        variant="any",
-        loss="language-model",
-        steps=1560,
-        batch=64,
-        learning_rate=1e-4,
-        evaluate_every=100,
-        text="alpaca-cleaned",
-    ).to_json(),
-}
-"""Values of a recovery's controls. The paper: 2 epochs of about 50,000 rows at batch 64 (Section 4.1)."""
-
 LABELS = {
     "load": "load the model",
     "reading text": "read the text",
@@ -62,7 +48,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Cut:
-    """What the controls of a plan say."""
+    """What the controls of a plan say: blocks as people write them, such as 3-27."""
 
     criterion: str
     channels_from: str
@@ -156,24 +142,16 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     ]
 
 
-def prune_request(
-    store: Store,
-    run_id: str,
-    cut: Cut,
-    compensate: str,
-    evaluate_text: str | None,
-    evaluate_tokens: float | None,
-    evaluate_length: float | None,
-) -> PruneRequest:
-    """The request that a job takes. Raises BadInput and its kin, one sentence for the first field that is wrong."""
-    how = {
-        "criterion": cut.criterion or "",
-        "compensate": compensate,
-        "evaluate_text": evaluate_text or "",
-        "evaluate_tokens": evaluate_tokens or None,
-        "evaluate_length": evaluate_length,
-    }
-    return PruneRequest.from_json({**asked(store, run_id, cut).to_json(), **how})
+def prune_request(store: Store, run_id: str, cut: Cut, **how: Any) -> PruneRequest:
+    """The request that a job takes. how: the fields of a `PruneRequest` beside the cut, as controls hold them. Raises
+    BadInput and its kin, one sentence for the first field that is wrong."""
+    wanted = asked(store, run_id, cut).to_json() | {"criterion": cut.criterion or ""}
+    return PruneRequest.from_json(wanted | how | measuring(how))
+
+
+def measuring(given: dict[str, Any]) -> dict[str, Any]:
+    """Text and tokens of a measurement, where a control is empty, as requests have them."""
+    return {"evaluate_text": given["evaluate_text"] or "", "evaluate_tokens": given["evaluate_tokens"] or None}
 
 
 def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:

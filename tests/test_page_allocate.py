@@ -89,7 +89,8 @@ def test_what_a_link_hands_to_prune_is_the_plan_that_is_cut(store: Store, run_id
     plan = _pruning.plan_of(store, run_id, Cut("wanda", "", 0.3, "", name))
     assert plan.recipe["allocation"]["name"] == "evolutionary"
     assert ("evolutionary-1 (30%)", name) in _pruning.allocation_choices(store, run_id)
-    request = _pruning.prune_request(store, run_id, Cut("wanda", "", 0.3, "", name), "", "", None, 128)
+    how = {"compensate": "", "evaluate_text": "", "evaluate_tokens": None, "evaluate_length": 128}
+    request = _pruning.prune_request(store, run_id, Cut("wanda", "", 0.3, "", name), **how)
     assert request.allocation == name
     said = _pruning.preview(store, run_id, Cut("wanda", "", 0.3, "", "sensitivity"))[0]
     assert "found when the job runs" in said

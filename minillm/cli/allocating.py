@@ -10,6 +10,7 @@ from ..checks import blocks_of
 from ..errors import BadInput
 from ..events import Event
 from ..paths import written_whole
+from ..recipe import AllocateRequest
 from ._shared import (
     EMBEDDED,
     Device,
@@ -21,6 +22,7 @@ from ._shared import (
     Text,
     follow,
     load,
+    options_of,
     show,
     stoppable,
 )
@@ -36,21 +38,13 @@ def add_to(app: typer.Typer) -> None:
     app.command()(allocate)
 
 
+@options_of(AllocateRequest, leave_out=("criterion", "channels_from", "ratio", "layers", "seed"))
 def allocate(
     scores: Annotated[Path, typer.Argument(help="Scores that decide what goes inside a block.")],
     model: Model = EMBEDDED,
     ratio: Ratio = 0.3,
-    method: Annotated[
-        str, typer.Option(help="evolutionary, sensitivity, global, sparing or uniform.")
-    ] = "evolutionary",
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
-    sensitivity: Annotated[str, typer.Option(help="What sensitivity follows: fisher or masking.")] = "fisher",
-    fitness: Annotated[str, typer.Option(help="Lower is better: kl (to the dense model) or perplexity.")] = "kl",
-    generations: Annotated[int, typer.Option(help="Of the search, after its start.")] = 20,
-    offspring: Annotated[int, typer.Option(help="Candidates a generation.")] = 32,
-    few_rows: Annotated[int, typer.Option(help="Rows of text on which every candidate is judged.")] = 2,
-    rows: Annotated[int, typer.Option(help="Rows on which the best quarter is judged again.")] = 8,
     text: Text = "python-docs",
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the search and of the choice of rows.")] = 0,
@@ -58,6 +52,7 @@ def allocate(
     device: Device = "auto",
     out: Annotated[Path, typer.Option(help="File for the allocation.")] = Path("allocation.json"),
     as_json: Json = False,
+    **search: Any,
 ) -> None:
     """Find how much each block gives up at a ratio. Ctrl-C stops a search and keeps the best so far; the same command
     goes on from there.
@@ -68,16 +63,15 @@ def allocate(
     from ..scores import Scores
     from ..text import load_text_events
 
-    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(rows, FISHER_ROWS)
+    asked = AllocateRequest.from_json({"criterion": scores.stem, "ratio": ratio, "seed": seed, **search})
+    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, FISHER_ROWS)
     other = Scores.load(channels_from) if channels_from else None
-    search: dict[str, Any] = {"generations": generations, "offspring": offspring, "seed": seed}
-    search["amounts"] = (few_rows, rows)
     lm = load(model, dtype, device)
     tokens = follow(load_text_events(text, lm, whole, length, seed), text)
     state = _read_state(out)
     with stoppable() as stop:
-        asked = (ratio, method, blocks, other, fitness, sensitivity, None, state, stop)
-        events = allocate_events(lm, chosen, tokens, *asked, **search)
+        how = (ratio, asked.method, blocks, other, asked.fitness, asked.sensitivity, None, state, stop)
+        events = allocate_events(lm, chosen, tokens, *how, **asked.search)
         found = follow(events, "allocate", lambda event: _keep_state(out, event))
     _write(out, found.to_json())
     _show(as_json, out, found)

@@ -47,8 +47,7 @@ def allocation_events(
     resume: go on with an earlier search of the same request, and end early, with the best so far, when asked to stop.
     """
     store, run_id = bench.store, bench.run_id
-    scores, names = store.scores(run_id), ("generations", "offspring", "seed")
-    search = {name: getattr(request, name) for name in names} | {"amounts": (request.few_rows, request.rows)}
+    scores = store.scores(run_id)
     events = allocate_events(
         lm,
         scores[request.criterion],
@@ -62,7 +61,7 @@ def allocation_events(
         sensitivities(store, run_id),
         _stored_state(bench, request) if resume else None,
         bench.stop if resume else lambda: False,
-        **search,
+        **request.search,
     )
     with closing(events):
         for event in events:

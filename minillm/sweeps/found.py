@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..measured import Kept, wanted
-from ..records import ORIGINAL
+from ..recipe import PruneRequest, RecoverRequest
+from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
 from ..store import Store
 from .cells import Cell, cells, labels, prune_request, recover_request
 from .recipe import Sweep, measurement
@@ -36,14 +37,17 @@ def variant_of(kept: Kept, sweep: Sweep, cell: Cell) -> tuple[str, str]:
     """(pruned variant, final variant) of a cell by name; empty where they are not there yet."""
     if cell.dense:
         return ORIGINAL, ORIGINAL
-    asked = prune_request(sweep, cell).to_json()
-    pruned = next((v.name for v in kept.variants if v.request == asked), "")
+    asked = prune_request(sweep, cell)
+    pruned = next((v.name for v in _of(kept, PRUNED) if PruneRequest.from_json(v.request) == asked), "")
     recovery = recover_request(sweep, cell, pruned) if pruned else None
     if recovery is None:
         return pruned, pruned
-    same = recovery.to_json()
-    final = next((v.name for v in kept.variants if v.request == same and not v.details.get("stopped")), "")
-    return pruned, final
+    same = (v for v in _of(kept, RECOVERED) if RecoverRequest.from_json(v.request) == recovery)
+    return pruned, next((v.name for v in same if not v.details.get("stopped")), "")
+
+
+def _of(kept: Kept, kind: str) -> list[Variant]:
+    return [variant for variant in kept.variants if variant.kind == kind]
 
 
 def numbers(kept: Kept, sweep: Sweep, variant: str) -> list[tuple[int, str, dict[str, Any]]]:
