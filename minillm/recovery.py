@@ -58,12 +58,26 @@ def recover_events(
     chosen = RecoverySettings.from_json({"loss": "distill" if teacher else "language-model", **settings})
     if chosen.loss == "distill" and teacher is None:
         raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
+    if chosen.loss == "distill" and teacher is not None:
+        _check_words(small, teacher)
     rows = text
     if isinstance(rows, str):
         rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
     training = _Training(small, teacher, _checked(rows, chosen), chosen)
     yield from relay(training.events(stop))
     yield Event(RESULT, 1, 1, training.merged())
+
+
+def _check_words(small: LoadedModel, teacher: LoadedModel) -> None:
+    """Raise BadInput where the teacher means other words by the same token ids: it would teach them."""
+    from .text.tokens import same_tokens
+
+    known = small.tokenizer is not None and teacher.tokenizer is not None
+    if small.groups.vocabulary != teacher.groups.vocabulary or (known and not same_tokens(small, teacher)):
+        raise BadInput(
+            f"The teacher {teacher.source} has other words than the model to recover; give the model that it was cut "
+            f"from ({small.source}), or use loss language-model."
+        )
 
 
 def recovery_text_events(

@@ -77,7 +77,8 @@ def score_together_events(
     lm: LoadedModel, criteria: Sequence[str], tokens: Tensor, gradient_samples: int = 10, **settings: Any
 ) -> Events:
     """`score_together` as events: Event("score:CRITERION", its visits done, its visits, what a block scored)."""
-    tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
+    used = gradient_samples if any(find(name).gradient for name in criteria) else 1
+    tokens, asked = checked_tokens(lm, tokens, used), Settings.of(**settings)
     jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
     with MemoryMeter(lm.device) as meter:

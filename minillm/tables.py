@@ -17,6 +17,7 @@ from .errors import BadInput, MiniLLMError
 from .groups import KINDS
 from .overlap import overlap
 from .paths import written_whole
+from .places import file_for
 from .plan import make_plan
 from .sample import record
 from .scores import Scores
@@ -89,7 +90,7 @@ def write_zip(store: Store, run_id: str, file: str | Path, more: Mapping[str, st
 
     more: other files to put in, {name: what is in it}. Raises BadInput without such a run.
     """
-    file = Path(file)
+    file = file_for(file, lambda there: not there.stat().st_size or zipfile.is_zipfile(there))
     texts: dict[str, str | bytes] = {"run.json": _json(record(store, run_id)), "versions.json": _json(versions())}
     texts |= {f"{name}.csv": table.to_csv(index=False) for name, table in tables(store, run_id).items()}
     with written_whole(file) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as packed:

@@ -1,12 +1,14 @@
 """Verbs that make other models: prune, sparsify, recover."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..checks import blocks_of
-from ..errors import BadInput
+from ..errors import BadInput, MiniLLMError
+from ..places import delivered, folder_for
 from ..presets import RECOVERIES, RecoverySettings, find_cut, preset_and
 from ._shared import (
     EMBEDDED,
@@ -62,7 +64,7 @@ def prune(
     Example: python -m minillm prune scores/fms-bp --ratio 0.2 --compensate least-squares --out pruned
     Example: python -m minillm prune --preset best --ratio 0.2 --out pruned
     """
-    from ..checkpoint import save_pruned
+    from ..checkpoint import TABLE, save_pruned
     from ..surgery import prune_events
     from ..text import load_text_events
 
@@ -72,7 +74,7 @@ def prune(
         raise BadInput(
             "A preset says itself who chooses, how much each block gives and what compensates; leave these options out."
         )
-    way = find_cut(preset) if preset else None
+    way, out = find_cut(preset) if preset else None, folder_for(out, TABLE)
     plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation) if scores else None
     lm, tokens = load(model, dtype, device, offload), None
     if way or compensate:
@@ -81,7 +83,7 @@ def prune(
         heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
         plan, compensate = _plan(heads, ratio, layers, channels, way.allocation), way.compensate
     small = follow(prune_events(lm, plan, compensate or None, tokens), "prune")
-    folder = save_pruned(small, out)
+    folder = delivered(partial(save_pruned, small), out)
     size = sum(p.numel() * p.element_size() for p in small.model.parameters())
     data = {"folder": str(folder), "parameters": small.parameters, "ratio": plan.ratio, "bytes": size}
     rows = [(str(folder), small.parameters, f"{plan.ratio:.4%}", megabytes(size), compensate or "none")]
@@ -126,13 +128,13 @@ def sparsify(
     from dataclasses import replace
 
     from ..allocation.mixed import SEARCH, mixed_patterns_events
-    from ..checkpoint import save_pruned
+    from ..checkpoint import TABLE, save_pruned
     from ..masks import zeros
     from ..patterns import Pattern, in_words, masking
     from ..sparsification import sparsify_events
     from ..text import load_text_events
 
-    record, chosen = masking(criterion), blocks_of(layers)
+    record, chosen, out = masking(criterion), blocks_of(layers), folder_for(out, TABLE)
     Pattern.parse(pattern)
     lm = load(model, dtype, device)
     reads = record.activations or record.gradient or allocation != "uniform"
@@ -144,7 +146,7 @@ def sparsify(
         with stoppable() as stop:
             asked = follow(mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), allocation)
     sparse = follow(sparsify_events(lm, criterion, asked, tokens, gradient_samples, seed=seed), "sparsify")
-    folder, (gone, whole) = save_pruned(sparse, out), zeros(sparse)
+    folder, (gone, whole) = delivered(partial(save_pruned, sparse), out), zeros(sparse)
     left = sparse.parameters - gone
     data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}
     data |= {"patterns": [str(p) for p in sparse.patterns]}
@@ -155,7 +157,10 @@ def sparsify(
 @options_of(RecoverySettings)
 def recover(
     folder: Annotated[Path, typer.Argument(help="A pruned model.")],
-    teacher: Annotated[str, typer.Option(help="The original to distil from; empty for the paper's loss.")] = EMBEDDED,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="What to distil from; empty for the paper's loss. Default: the model it was cut from."),
+    ] = None,
     text: Text = "python-docs",
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     preset: Annotated[
@@ -171,18 +176,31 @@ def recover(
 
     Example: python -m minillm recover pruned --steps 120 --out recovered
     """
-    from ..checkpoint import save_pruned
+    from ..checkpoint import TABLE, save_pruned
     from ..recovery import recover_events, recovery_text_events
 
-    given = {"loss": "distill" if teacher else "language-model", **preset_and({"preset": preset, **settings})}
-    chosen = RecoverySettings.from_json(given)
+    given = {"loss": "language-model" if teacher == "" else "distill", **preset_and({"preset": preset, **settings})}
+    chosen, out = RecoverySettings.from_json(given), folder_for(out, TABLE)
     small = load(str(folder), dtype, device)
-    original = load(teacher, dtype, device) if teacher and chosen.loss == "distill" else None
+    original = _teacher(small, teacher, dtype, device) if chosen.loss == "distill" else None
     tokens = follow(recovery_text_events(text, original or small, length, chosen), text)
     with stoppable() as stop:
         fixed = follow(recover_events(small, tokens, original, length, stop, **chosen.to_json()), "recover")
-    target, note = save_pruned(fixed, out), fixed.history[-1]
+    target, note = delivered(partial(save_pruned, fixed), out), fixed.history[-1]
     measured = [(p["step"], p.get("loss"), p["perplexity"]) for p in note["curve"] if "perplexity" in p]
     data = {"folder": str(target), "best_step": note["best_step"], "curve": note["curve"]}
     title = f"{target}: best at step {note['best_step']}, held-out perplexity {note['held_out_perplexity']:.2f}"
     show(as_json, data, ("step", "loss", "held-out perplexity"), measured, title)
+
+
+def _teacher(small: Any, named: str | None, dtype: str, device: str) -> Any:
+    """The model to distil from: the one that was named, else the one that the pruned model was cut from."""
+    if named is not None:
+        return load(named, dtype, device) if named else None
+    try:
+        return load(small.source, dtype, device)
+    except MiniLLMError as fault:
+        raise BadInput(
+            f"This model was cut from {small.source}, which cannot be loaded as its teacher: {fault} Name one with "
+            '--teacher, or train without one: --teacher "".'
+        ) from fault

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BadInput, UnknownName
+from ..places import folder_for
 from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
 
 if TYPE_CHECKING:
@@ -191,12 +192,13 @@ def sample(
     from ..pipeline import execute_events
     from ..pool import Pool
     from ..recipe import RunRecipe
-    from ..sample import export_run, import_run
+    from ..sample import RECORD, export_run, import_run
     from ..store import Store
 
     requests = _sample_requests(steps, list(CRITERIA))
     if only and only not in (kinds := {request.kind for request in requests}):
         raise UnknownName("kind of job", only, kinds)
+    folder_for(out, RECORD)
     store, pool = Store(), Pool()
     run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
     missing = [criterion for criterion in CRITERIA if criterion not in store.scores(run)]

@@ -7,6 +7,7 @@ import typer
 
 from ..checks import blocks_of
 from ..errors import BadInput
+from ..places import delivered, files_in
 from ..settings import Settings
 from ._shared import (
     EMBEDDED,
@@ -75,6 +76,7 @@ def score(
 
     wanted = find_all(criterion)
     settings["seed"] = seed if noise_seed is None else noise_seed
+    files_in(out, *(f"{record.name}.safetensors" for record in wanted))
     lm = load(model, dtype, device, offload)
     for record in wanted:
         sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
@@ -87,7 +89,7 @@ def score(
     else:
         scored = (follow(score_events(lm, name, tokens, gradient_samples, **settings), name) for name in chosen)
     for found in scored:
-        path = found.save(out / found.criterion)
+        path = delivered(found.save, out / f"{found.criterion}.safetensors")
         c = list(found.coefficients)
         data.append(
             {
@@ -175,10 +177,13 @@ def plan(
 
 
 def _read(files: list[Path]) -> dict[str, "Scores"]:
-    """Scores by the name of their file."""
+    """Scores by the name of their file, with as many of its folders as tell it from the others."""
     from ..scores import Scores
+    from ..texts import told_apart
 
-    return {path.stem: Scores.load(path) for path in files}
+    names = {path: ["/".join(path.parts[-count:]) for count in range(1, len(path.parts) + 1)] for path in files}
+    labels = told_apart({path: [path.name.removesuffix(".safetensors"), *longer] for path, longer in names.items()})
+    return {label: Scores.load(path) for path, label in labels.items()}
 
 
 def _plan(scores: Any, ratio: float, layers: str, other: "Scores | None" = None, allocation: str = "uniform") -> "Plan":

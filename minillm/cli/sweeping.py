@@ -10,6 +10,7 @@ import typer
 
 from ..errors import BadInput
 from ..events import RESULT
+from ..places import files_in
 from ..steps import JOB, WHOLE
 from ._shared import PLAIN_EVERY, Json, show
 
@@ -38,12 +39,15 @@ def sweep(
     Example: python -m minillm sweep t1 --form local --data DATA --out t1
     """
     from ..sweeps import read_sweep
+    from ..sweeps.export import WRITTEN
     from ..sweeps.possible import check_possible
 
     if listed or not file:
         _list(as_json)
         return
     asked = check_possible(read_sweep(file, form, data, model))
+    if out is not None:
+        files_in(out, *WRITTEN)
     from ..store import Store
 
     store = Store()

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from ..paths import written_whole
+from ..places import files_in
 from ..store import Store
 from .compare import as_frame
 from .printed import Printed, printed
@@ -93,6 +94,8 @@ def _escaped(text: str) -> str:
 FORMATS = {"md": as_markdown, "csv": as_csv, "tex": as_latex}
 """{ending: what writes it}."""
 
+WRITTEN = (*(f"table.{ending}" for ending in FORMATS), "record.json", "differences.csv")
+
 
 def text_of(store: Store, run_id: str, ending: str) -> str:
     """One of the files. Raises BadInput where the run is no sweep."""
@@ -102,7 +105,8 @@ def text_of(store: Store, run_id: str, ending: str) -> str:
 
 
 def write_all(store: Store, run_id: str, folder: Path) -> list[Path]:
-    """Write table.md, table.csv, table.tex, differences.csv and record.json into a folder; returns their paths."""
+    """Write the files of `WRITTEN` into a folder; returns their paths."""
+    files_in(folder, *WRITTEN)
     whole = table(store, run_id, sweep_in(store, run_id))
     texts = {f"table.{ending}": text_of(store, run_id, ending) for ending in FORMATS}
     texts |= {"record.json": text_of(store, run_id, "json"), "differences.csv": as_frame(whole).to_csv(index=False)}
