@@ -67,7 +67,7 @@ def _usable(target: str | Path) -> Path:
     target = Path(target)
     try:
         os.lstat(target)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as fault:
         raise BadInput(f"{str(target)[:200]} cannot be the name of a result ({reason_of(fault)}).") from fault
