@@ -25,7 +25,7 @@ def check_ids(ids: Tensor | Sequence[int], vocabulary: int) -> None:
     low, high = (int(ids.min()), int(ids.max())) if isinstance(ids, Tensor) else (min(ids), max(ids))
     if low < 0 or high >= vocabulary:
         raise BadInput(
-            f"The token ids go from {low:,} to {high:,}, but this model's vocabulary has {vocabulary:,} rows; "
+            f"The token ids go from {low:,} to {high:,}, but this model's vocabulary has {vocabulary:,} words; "
             "tokenise the text with the model's own tokenizer."
         )
 

@@ -90,7 +90,7 @@ USES: dict[str, Callable[[LoadedModel, Path], Any]] = {
 
 @pytest.mark.parametrize("use", USES)
 def test_a_token_without_a_row_in_the_model_is_told_wherever_it_is_met(use: str, folder: Path) -> None:
-    with pytest.raises(BadInput, match=r"vocabulary has 320 rows; tokenise the text with the model's own"):
+    with pytest.raises(BadInput, match=r"vocabulary has 320 words; tokenise the text with the model's own"):
         USES[use](lm(words_beyond(), max_position_embeddings=2048), folder)
 
 

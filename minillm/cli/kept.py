@@ -8,7 +8,7 @@ import typer
 
 from ..errors import BadInput, UnknownName
 from ..places import folder_for
-from ._shared import EMBEDDED, Json, Model, follow, megabytes, show
+from ._shared import EMBEDDED, Json, Model, follow, megabytes, say, show
 
 if TYPE_CHECKING:
     from ..recipe import Request
@@ -137,7 +137,7 @@ def compare(run: Annotated[str, typer.Argument(help="A sweep's run.")], as_json:
     frame = as_frame(whole)
     show(as_json, frame.to_dict("records"), list(frame.columns), frame.to_numpy().tolist(), whole.sweep.title)
     for note in [] if as_json else whole.notes:
-        print(note, file=sys.stderr)
+        say(note)
 
 
 @runs_app.command("delete")

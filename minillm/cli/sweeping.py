@@ -1,6 +1,5 @@
 """The verb that runs a sweep: from a file to a table, with the time that is left for the whole."""
 
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +11,7 @@ from ..errors import BadInput
 from ..events import RESULT
 from ..places import files_in
 from ..steps import JOB, WHOLE
-from ._shared import PLAIN_EVERY, Json, show
+from ._shared import PLAIN_EVERY, Json, say, show
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -71,7 +70,7 @@ def _run_of(store: "Store", asked: "Sweep", again: bool) -> str:
 
     run_id = "" if again else begun(store, asked)
     if run_id:
-        print(f"Run {run_id} goes on.", file=sys.stderr)
+        say(f"Run {run_id} goes on.")
     return run_id or begin(store, asked)
 
 
@@ -105,7 +104,7 @@ def _say(what: str, began: float, share: float) -> None:
     """A line of progress: how much of the whole is done, and how long the rest takes at this pace."""
     taken = time.monotonic() - began
     left = f", {_minutes(taken * (1 - share) / share)} left" if share > 0.01 else ""
-    print(f"[{share:4.0%}{left}] {what}", file=sys.stderr, flush=True)
+    say(f"[{share:4.0%}{left}] {what}")
 
 
 def _minutes(seconds: float) -> str:
@@ -123,11 +122,11 @@ def _report(
     columns, rows = shown(whole)
     show(as_json, record(store, run_id), columns, rows, title)
     for line in whole.notes:
-        print(line, file=sys.stderr)
+        say(line)
     if out is not None:
         from ..sweeps.export import write_all
 
         for written in write_all(store, run_id, out):
-            print(written, file=sys.stderr)
+            say(str(written))
     if found["failed"] == found["cells"]:
         raise BadInput("Every cell failed; the first reason is above.")
