@@ -85,7 +85,7 @@ class Table:
         """{column: words} of what was done: only what is not the same in all rows."""
         cell, asked = row.cell, self.sweep
         words = {"model": cell.model} if len(asked.models) > 1 else {}
-        words["ratio"] = f"{cell.ratio:.0%}" if round(100 * cell.ratio, 6) % 1 == 0 else f"{cell.ratio:.1%}"
+        words["ratio"] = f"{100 * cell.ratio:.10g}%"
         words["criterion"] = cell.criterion
         if len(asked.layers) > 1:
             words["blocks"] = "" if cell.dense else cell.layers or "default"
