@@ -6,25 +6,27 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
-from minillm.budget import METHODS
 from minillm.errors import MiniLLMError
-from minillm.recipe import AllocateRequest
-from minillm.run_allocations import sensitivities
-from minillm.sensitivity import MEASURES
-from minillm.store import Store
+from minillm.jobs.submit import submit
+from minillm.plan.methods import METHODS
+from minillm.plan.sensitivity import MEASURES
+from minillm.recipes.recipe import AllocateRequest
+from minillm.store.allocations import sensitivities
+from minillm.store.store import Store
 
-from . import _allocating, _jobs, _pruning
-from ._address import link
-from ._controls import controls, takes
-from ._drawers import drawer
-from ._frame import Context, Shell, frame
-from ._host import PlotlyHost
-from ._phrases import escape
-from ._plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
-from ._prune_form import MOST, cut_controls
-from ._pruning import SAME, Cut
-from ._variants import groups_of
+from .plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
+from .shell import job_panel
+from .shell.address import link
+from .shell.controls import controls, takes
+from .shell.cut_controls import MOST, SAME, cut_controls
+from .shell.drawers import drawer
+from .shell.frame import Context, Shell, frame
+from .shell.phrases import escape
+from .shell.plotly_host import PlotlyHost
+from .views import allocations
+from .views import cut as cut_view
+from .views.cut import Cut
+from .views.variants import groups_of
 
 TITLE = "Allocate"
 DEFAULT = AllocateRequest(criterion="any")
@@ -45,7 +47,7 @@ class Page:
     cut: dict[str, Any]
     search: dict[str, Any]
     start: gr.Button
-    panel: _jobs.Panel
+    panel: job_panel.Panel
     watch: list[Any]
     sensitivity: PlotlyHost
     compare: list[Any]
@@ -69,7 +71,7 @@ def lay_out() -> Page:
             cut, search = cut_controls("allocate"), _search_controls()
             start = gr.Button("Find an allocation", variant="primary", elem_id="allocate")
         with gr.Column(scale=3, min_width=320):
-            panel, watch = _jobs.panel("allocate"), _watched()
+            panel, watch = job_panel.panel("allocate"), _watched()
     gr.Markdown("## How much each block matters")
     sensitivity = PlotlyHost(
         "Sensitivity by block",
@@ -140,7 +142,7 @@ def state(store: Store, run_id: str) -> str:
 
 def opened(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
     """What the address asks for, else what was searched for last."""
-    return arrived(store, run_id, from_address(options or _allocating.latest(store, run_id)))
+    return arrived(store, run_id, from_address(options or allocations.latest(store, run_id)))
 
 
 def from_address(options: dict[str, str]) -> list[Any]:
@@ -157,11 +159,11 @@ def arrived(store: Store, run_id: str, values: Any) -> list[Any]:
     now = state(store, run_id)
     if not run_id or groups_of(store, run_id) is None:
         there = link("model", run=run_id)
-        notice = f'<p class="notice">{_pruning.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
+        notice = f'<p class="notice">{cut_view.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
         return [now, notice if run_id else "", *[gr.skip() for _ in range(6)]]
     criterion, channels, ratio, blocks = values
-    choices = _pruning.criteria_choices(store, run_id)
-    criterion = _pruning.first_choice(store, run_id, criterion)
+    choices = cut_view.criteria_choices(store, run_id)
+    criterion = cut_view.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
     controls = [
         gr.Dropdown(choices=choices, value=criterion),
@@ -178,24 +180,24 @@ def compared(store: Store, run_id: str, criterion: str, channels: str, ratio: fl
         return [gr.skip(), gr.skip()]
     cut = Cut(criterion, channels or SAME, ratio, blocks)
     try:
-        plans = _allocating.compared(store, run_id, cut)
+        plans = allocations.compared(store, run_id, cut)
     except MiniLLMError as fault:
         return [gr.skip(), f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>']
-    return [allocation_bars(plans), _allocating.comparison(store, run_id, cut, plans)]
+    return [allocation_bars(plans), allocations.comparison(store, run_id, cut, plans)]
 
 
-def watched(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+def watched(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
     """The job panel, the search so far, and the sensitivities."""
-    job = _jobs.current(store, run_id, panel.kind)
+    job = job_panel.current(store, run_id, panel.kind)
     events = store.events(job.id) if job else []
-    shown = panel.show(job, _pruning.rows(job, events) if job else "")
+    shown = panel.show(job, cut_view.rows(job, events) if job else "")
     measured, groups = sensitivities(store, run_id), groups_of(store, run_id)
     panels = sensitivity_panels(measured, len(groups)) if measured and groups else None
-    search = _allocating.search_of(store, run_id, job, events)
+    search = allocations.search_of(store, run_id, job, events)
     if search is None or groups is None:
         return [*shown, "", None, None, panels]
     curve = search_curve(search.points, search.measure, search.generations)
-    plan = _allocating.plan_shown(groups, search.allocation)
+    plan = allocations.plan_shown(groups, search.allocation)
     return [*shown, f"<p>{escape(search.in_words())}</p>", curve, plan_bars(plan), panels]
 
 
@@ -206,4 +208,4 @@ def begin(
     """Find how much each block gives up at a ratio; returns the job's number. Stopped, a search keeps the best so far,
     and goes on from there when it is started again with the same settings."""
     cut = Cut(criterion, channels_from, ratio, blocks)
-    return jobs.submit(store, run_id, _allocating.allocate_request(store, run_id, cut, **search))
+    return submit(store, run_id, allocations.allocate_request(store, run_id, cut, **search))

@@ -8,23 +8,24 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.checks import numbers_of
 from minillm.errors import BadInput
-from minillm.fidelity import SHARES
-from minillm.groups import CHANNELS, HEADS
-from minillm.recipe import DRAWS, FidelityRequest
-from minillm.store import Job, Store
+from minillm.families.groups import CHANNELS, HEADS
+from minillm.jobs.submit import submit
+from minillm.plan.fidelity import SHARES
+from minillm.recipes.recipe import DRAWS, FidelityRequest
+from minillm.store.records import Job
+from minillm.store.store import Store
 
-from . import _jobs
-from ._address import choice
-from ._controls import control, controls, fields_of, takes, written
-from ._drawers import drawer
-from ._frame import Context, Shell, frame
-from ._gradient import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
-from ._host import PlotlyHost
-from ._phrases import escape
-from ._plots import CAPTIONS
+from .plots import CAPTIONS
+from .shell import job_panel
+from .shell.address import choice
+from .shell.controls import control, controls, fields_of, takes, written
+from .shell.drawers import drawer
+from .shell.frame import Context, Shell, frame
+from .shell.phrases import escape
+from .shell.plotly_host import PlotlyHost
+from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
 
 TITLE = "Gradient"
 TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
@@ -44,7 +45,7 @@ class Page:
     state: gr.Textbox
     form: dict[str, Any]
     button: gr.Button
-    panel: _jobs.Panel
+    panel: job_panel.Panel
     body: gr.Column
     empty: gr.HTML
     controls: dict[str, Any]
@@ -74,7 +75,7 @@ def layout() -> Page:
                 form = _form()
             button = gr.Button("Measure", variant="primary", elem_id="measure-fidelity")
         with gr.Column(scale=3, min_width=320):
-            panel = _jobs.panel(KIND)
+            panel = job_panel.panel(KIND)
     empty = gr.HTML(elem_id="gradient-empty")
     with gr.Column(visible=False, elem_id="gradient-body") as body:
         controls, shown = _pictures()
@@ -172,16 +173,16 @@ def begin(store: Store, run_id: str, **given: Any) -> int:
     if not given["draws"]:
         raise BadInput("Nothing is ticked to draw z for; tick at least one.")
     numbers = {name: numbers_of(name, given[name]) for name in ("directions", "group_directions")}
-    return jobs.submit(store, run_id, FidelityRequest.from_json(given | numbers))
+    return submit(store, run_id, FidelityRequest.from_json(given | numbers))
 
 
-def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
     """The job panel: a row for the exact gradient and for each draw and seed that this job measures."""
-    job = _jobs.current(store, run_id, KIND)
+    job = job_panel.current(store, run_id, KIND)
     if job is None:
         return panel.show(None)
-    rows = _jobs.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
-    return panel.show(job, _jobs.table(rows, "what is measured"))
+    rows = job_panel.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
+    return panel.show(job, job_panel.table(rows, "what is measured"))
 
 
 def _names(store: Store, job: Job) -> dict[str, str]:

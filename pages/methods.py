@@ -5,15 +5,14 @@ from dataclasses import Field, fields
 
 import gradio as gr
 
-from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
-from minillm.recipe import COMPENSATIONS
-from minillm.settings import Settings
+from minillm.criteria.settings import Settings
+from minillm.plan.methods import METHODS
+from minillm.recipes.recipe import COMPENSATIONS
 
-from ._drawers import drawer
-from ._frame import Context, frame
-from ._phrases import escape
-from ._plans import html_table
+from .shell.drawers import drawer
+from .shell.frame import Context, frame
+from .shell.phrases import escape, html_table
 
 TITLE = "Methods"
 
@@ -142,6 +141,6 @@ def users(setting: Field) -> str:
 
 def cutting() -> str:
     """Allocations and compensations, by name."""
-    rows = [("allocation", name, words) for name, words in METHODS.items()]
+    rows = [("allocation", name, method.about) for name, method in METHODS.items()]
     rows += [("compensation", name or "none", words) for name, words in COMPENSATIONS.items()]
     return html_table(("step", "name", "what it means"), rows, name="cutting-records")

@@ -5,17 +5,18 @@ from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
-from minillm.catalogue import EMBEDDED, MODELS, PATH, allowed_path, kind_of
-from minillm.recipe import DTYPES, InspectRequest, RunRecipe
-from minillm.store import Store
+from minillm.jobs.submit import submit
+from minillm.recipes.models import EMBEDDED, MODELS, PATH, allowed_path, kind_of
+from minillm.recipes.recipe import DTYPES, InspectRequest, RunRecipe
+from minillm.store.store import Store
 
-from . import _jobs, _models
-from ._address import choice, remembered
-from ._drawers import drawer
-from ._frame import QUIET, Context, address, frame
-from ._host import PlotlyHost
-from ._plots import CAPTIONS
+from .plots import CAPTIONS
+from .shell import job_panel
+from .shell.address import choice, remembered
+from .shell.drawers import drawer
+from .shell.frame import QUIET, Context, address, frame
+from .shell.plotly_host import PlotlyHost
+from .views import model as model_view
 
 TITLE = "Model"
 DEVICES = ("auto", "cpu", "cuda")
@@ -29,7 +30,7 @@ def build(ctx: Context) -> None:
             with gr.Column(scale=2, min_width=320):
                 asked = lay_out_choice(ctx.confined)
                 button = gr.Button("Inspect", variant="primary", elem_id="inspect", interactive=False)
-                panel = _jobs.panel("inspect")
+                panel = job_panel.panel("inspect")
                 onward = gr.HTML(elem_id="onward")
             with gr.Column(scale=3, min_width=320):
                 facts = gr.HTML(elem_id="model-facts")
@@ -84,30 +85,30 @@ def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int
     if here is None or (here.model, here.dtype, here.device) != (recipe.model, dtype, device):
         label = MODELS[recipe.model].label if recipe.model in MODELS else recipe.model.rstrip("/").rpartition("/")[2]
         run_id = ctx.store.create_run(recipe, label)
-    return jobs.submit(ctx.store, run_id, InspectRequest())
+    return submit(ctx.store, run_id, InspectRequest())
 
 
-def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
     """The inspection as a row, and the way on once the run has a model."""
-    job = _jobs.current(store, run_id, "inspect")
-    rows = _jobs.steps(job, store.events(job.id)) if job and job.live else []
+    job = job_panel.current(store, run_id, "inspect")
+    rows = job_panel.steps(job, store.events(job.id)) if job and job.live else []
     link = f'<a class="onward" href="{address("score", run_id)}">Go on to Score</a>'
-    return [*panel.show(job, _jobs.table(rows, "step") if rows else ""), link]
+    return [*panel.show(job, job_panel.table(rows, "step") if rows else ""), link]
 
 
 def show(store: Store, run_id: str, model: str, dtype: str, device: str) -> list[Any]:
     """What is known of the run's model, or of the built-in one chosen: facts, the memory forecast, its picture."""
     run = store.run(run_id) if run_id else None
     recipe = run.recipe if run else RunRecipe(model=model or EMBEDDED, dtype=dtype, device=device)
-    known = (_models.inspected(store, run) if run else None) or _models.beforehand(recipe.model, recipe.dtype)
+    known = (model_view.inspected(store, run) if run else None) or model_view.beforehand(recipe.model, recipe.dtype)
     if known is None:
         return [
             '<p class="notice">Inspect the model to see what it is made of and what scoring it takes.</p>',
             "",
             None,
         ]
-    expected = _models.forecasts(known, recipe)
-    facts = [_models.facts(known), f"<p>{_models.group_costs(known.groups.blocks[0])}</p>"]
-    facts += [_models.block_table(known.groups), _models.provenance(known)]
-    table = _models.memory_table(known, expected, _models.free_for(known, recipe))
-    return ["".join(facts), table, _models.peaks(known, expected)]
+    expected = model_view.forecasts(known, recipe)
+    facts = [model_view.facts(known), f"<p>{model_view.group_costs(known.groups.blocks[0])}</p>"]
+    facts += [model_view.block_table(known.groups), model_view.provenance(known)]
+    table = model_view.memory_table(known, expected, model_view.free_for(known, recipe))
+    return ["".join(facts), table, model_view.peaks(known, expected)]

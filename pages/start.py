@@ -4,18 +4,18 @@ from functools import partial
 
 import gradio as gr
 
-from minillm.catalogue import EMBEDDED, MODELS
-from minillm.recipe import RunRecipe
-from minillm.sample import BUNDLED
-from minillm.store import Store
+from minillm.recipes.models import EMBEDDED, MODELS
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.as_folder import BUNDLED
+from minillm.store.store import Store
 
-from ._drawers import drawer
-from ._frame import ACT, QUIET, Context, address, frame, guarded
-from ._host import PlotlyHost
-from ._phrases import escape
-from ._plots import CAPTIONS
-from ._runs import latest_table
-from ._sample import OPEN, RATIO, open_sample, overlap_at_once
+from .plots import CAPTIONS
+from .shell.drawers import drawer
+from .shell.frame import ACT, QUIET, Context, address, frame, guarded
+from .shell.phrases import escape
+from .shell.plotly_host import PlotlyHost
+from .views.runs import latest_table
+from .views.sample_run import OPEN, RATIO, open_sample, overlap_at_once
 
 TITLE = "Start"
 LATEST = 8

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import minillm
-from minillm.allocation.search import SearchState
+from minillm.allocation.evolution import SearchState
 from minillm.allocation.structured import allocate_events
-from minillm.budget import METHODS
 from minillm.events import RESULT
-from minillm.scores import Scores
-from minillm.sensitivity import MEASURES, Sensitivity
+from minillm.plan.methods import METHODS
+from minillm.plan.scores import Scores
+from minillm.plan.sensitivity import MEASURES, Sensitivity
 
 
 def arguments() -> argparse.Namespace:

@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 from typing import Any
 
-from minillm import jobs
-from minillm.recipe import ScoreRequest
-from minillm.store import Store
-from pages._frame import Context
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import ScoreRequest
+from minillm.store.store import Store
+from pages.shell.frame import Context
 
 
 def context(store: Store, confined: bool = False) -> Context:
@@ -14,7 +14,7 @@ def context(store: Store, confined: bool = False) -> Context:
 
 
 def score_job(store: Store, run_id: str, *criteria: str, together: bool = False) -> int:
-    return jobs.submit(store, run_id, ScoreRequest(criteria or ("wanda",), together=together))
+    return submit(store, run_id, ScoreRequest(criteria or ("wanda",), together=together))
 
 
 def block(layer: int) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minillm.groups import BlockGroups, Groups
-from minillm.scores import Scores
+from minillm.families.groups import BlockGroups, Groups
+from minillm.plan.scores import Scores
 
 EIGHT = ("random", "magnitude-l1", "wanda", "sparsegpt", "llm-pruner", "fms-bp", "zo", "fms-zo")
 

@@ -18,10 +18,10 @@ from rich.console import Console
 
 from minillm.cli import measuring
 from minillm.plain import cell, csv_of, frame_csv, markdown, terminal
-from minillm.recipe import RunRecipe
-from minillm.store import Store
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.as_tables import write_zip
+from minillm.store.store import Store
 from minillm.sweeps.export import write_all
-from minillm.tables import write_zip
 
 FORMULAS = ("=cmd|'/C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\uff1d1+1", "-", "=1")
 NAMES = (
@@ -57,8 +57,8 @@ def cells(text: str) -> list[str]:
 
 
 def test_no_export_has_a_cell_that_begins_a_formula(store: Store, tmp_path: Path) -> None:
-    from pages._generation_views import as_csv
-    from pages._generations import exhibits
+    from pages.views.generations import exhibits
+    from pages.views.generations_html import as_csv
 
     run_id = with_a_variant(store)
     for text in FORMULAS:
@@ -78,8 +78,8 @@ def test_no_export_has_a_cell_that_begins_a_formula(store: Store, tmp_path: Path
 
 
 def test_markup_in_names_is_text_in_markdown(store: Store, tmp_path: Path) -> None:
-    from pages._generation_views import as_markdown
-    from pages._generations import exhibits
+    from pages.views.generations import exhibits
+    from pages.views.generations_html import as_markdown
 
     run_id, bad = with_a_variant(store), "<img src=x onerror=alert(1)> | [a](javascript:x) `b`"
     wrote(store, run_id, None, "pruned-1", bad, prompt=bad)

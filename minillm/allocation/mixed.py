@@ -13,20 +13,20 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..budget import Allocation
 from ..criteria.base import MOMENTS
+from ..criteria.settings import Settings
 from ..device import free_memory
 from ..errors import BadInput, DoesNotFit, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
-from ..models import LoadedModel
-from ..patterns import LEVELS, MIXING, masking, patterns_of, weights_in
-from ..sensitivity import FAINTEST, Sensitivity
-from ..settings import Settings
-from ..sparsification import MaskingWalk, Seen, calibration_events, check_can_mask
-from ..walk import Stream, Weights
+from ..models.loaded import LoadedModel
+from ..plan.budget import Allocation
+from ..plan.patterns import LEVELS, MIXING, masking, patterns_of, weights_in
+from ..plan.sensitivity import FAINTEST, Sensitivity
+from ..surgery.sparsify import MaskingWalk, Seen, calibration_events, check_can_mask
+from ..walk.forward import Stream, Weights
 from .candidates import KL, Candidates
+from .evolution import Candidate, Levels, SearchSettings, SearchState, evolve_events
 from .measuring import fisher_events
-from .search import Candidate, Levels, SearchSettings, SearchState, evolve_events
 from .structured import POWERS
 
 MOST = LEVELS - 1
@@ -71,7 +71,7 @@ def mixed_patterns_events(
     **settings: Any,
 ) -> Events:
     """`mixed_patterns` as events: "sensitivity:fisher", "mask" (every level of every block), "candidates" while some
-    are judged, and "search" with each generation (see `search.evolve_events`, whose `state` and `stop` these are)."""
+    are judged, and "search" with each generation (`evolution.evolve_events`, whose `state` and `stop` these are)."""
     if method not in MIXING:
         raise UnknownName("allocation", method, MIXING)
     record, levels = masking(criterion), levels_of(lm)

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..forward import hidden_states, token_losses
-from ..group_masks import Mask
-from ..models import LoadedModel
-from ..walk import BATCH_TOKENS, frozen
+from ..batches import BATCH_TOKENS
+from ..models.loaded import LoadedModel
+from ..scoring.group_masks import Mask
+from ..walk.forward import frozen
+from ..walk.whole import hidden_states, token_losses
 
 
 def forward(lm: LoadedModel, tokens: Tensor) -> None:

@@ -13,10 +13,9 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from ..errors import MiniLLMError, reason_of
-from ..faults import ENOUGH, out_of_memory
+from ..errors import ENOUGH, MiniLLMError, out_of_memory, reason_of
 from ..plain import terminal
-from . import about, allocating, cutting, gradient, kept, measuring, scores, sweeping
+from . import about, allocating, cutting, gradient, measuring, runs, scores, sweeping
 
 app = typer.Typer(
     name="minillm",
@@ -26,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for verbs in (about, scores, gradient, allocating, cutting, measuring, sweeping, kept):
+for verbs in (about, scores, gradient, allocating, cutting, measuring, sweeping, runs):
     verbs.add_to(app)
 
 

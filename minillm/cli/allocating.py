@@ -3,17 +3,21 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from .. import heavy
 from ..checks import blocks_of
 from ..errors import BadInput
 from ..events import Event
 from ..paths import written_whole
 from ..places import delivered, file_for
-from ..recipe import AllocateRequest
-from ._shared import (
+from ..plan.budget import Allocation
+from ..plan.methods import FROM_SCORES, METHODS
+from ..plan.scores import Scores
+from ..recipes.recipe import AllocateRequest
+from .progress import (
     EMBEDDED,
     Device,
     Dtype,
@@ -29,10 +33,8 @@ from ._shared import (
     stoppable,
 )
 
-if TYPE_CHECKING:
-    from ..budget import Allocation
-
-Choice = Annotated[str, typer.Option("--allocation", help="uniform, global, sparing, or a file that `allocate` wrote.")]
+WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
+Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,38 +63,30 @@ def allocate(
 
     Example: python -m minillm allocate scores/fms-bp --ratio 0.3 --out allocation.json
     """
-    from ..allocation.structured import FISHER_ROWS, allocate_events
-    from ..scores import Scores
-    from ..text import load_text_events
-
-    asked = AllocateRequest.from_json(
-        {"criterion": scores.name.removesuffix(".safetensors"), "ratio": ratio, "seed": seed, **search}
-    )
-    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, FISHER_ROWS)
+    criterion = scores.name.removesuffix(".safetensors")
+    asked = AllocateRequest.from_json({"criterion": criterion, "ratio": ratio, "seed": seed, **search})
+    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, heavy.FISHER_ROWS)
     other = Scores.load(channels_from) if channels_from else None
     out, state = file_for(out, _is_allocation), _read_state(file_for(_state_file(out)))
     lm = load(model, dtype, device)
-    tokens = follow(load_text_events(text, lm, whole, length, seed), text)
+    tokens = follow(heavy.load_text_events(text, lm, whole, length, seed), text)
     with stoppable() as stop:
         how = (ratio, asked.method, blocks, other, asked.fitness, asked.sensitivity, None, state, stop)
-        events = allocate_events(lm, chosen, tokens, *how, **asked.search)
+        events = heavy.allocate_events(lm, chosen, tokens, *how, **asked.search)
         found = follow(events, "allocate", lambda event: _keep_state(out, event))
     delivered(partial(_write, data=found.to_json()), out)
     _show(as_json, out, found)
 
 
-def read_allocation(given: str, *cut: Any) -> "str | Allocation":
+def read_allocation(given: str, *cut: Any) -> str | Allocation:
     """An allocation named on the command line, for `make_plan`. cut: scores, ratio, layers and scores for the channels.
 
     Raises BadInput for a file that is none, and for a method that needs a model.
     """
-    from ..budget import METHODS, Allocation
-    from ..ranking import RANKINGS
-
     if given == "uniform":
         return given
-    if given in RANKINGS and cut:
-        return RANKINGS[given](*cut)
+    if given in FROM_SCORES and cut:
+        return FROM_SCORES[given].decide(*cut)  # type: ignore[misc]
     if given in METHODS:
         raise BadInput(
             f"The allocation “{given}” is measured on a model; run `python -m minillm allocate --method {given}` and "
@@ -101,9 +95,7 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
     try:
         return Allocation.from_json(json.loads(Path(given).read_text(encoding="utf-8")))
     except (OSError, ValueError) as fault:
-        raise BadInput(
-            f"“{given}” is no allocation; give uniform, global, sparing, or a file that `allocate` wrote."
-        ) from fault
+        raise BadInput(f"“{given}” is no allocation; give {WITHOUT_MODEL}, or a file that `allocate` wrote.") from fault
 
 
 def _state_file(out: Path) -> Path:
@@ -120,12 +112,10 @@ def _is_allocation(file: Path) -> bool:
 
 def _read_state(file: Path) -> Any:
     """Where the search that keeps its state in this file stands, or None."""
-    from ..allocation.search import SearchState
-
     if not file.is_file():
         return None
     try:
-        return SearchState.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return heavy.SearchState.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError) as fault:
         raise BadInput(f"{file} is no state of a search; delete it, or give another --out.") from fault
 
@@ -140,7 +130,7 @@ def _write(file: Path, data: dict[str, Any]) -> None:
         scratch.write_text(json.dumps(data), encoding="utf-8")
 
 
-def _show(as_json: bool, out: Path, found: "Allocation") -> None:
+def _show(as_json: bool, out: Path, found: Allocation) -> None:
     told = found.recipe["fitness"]
     rows = [(i, *pair, round(found.shares[i], 4)) for i, pair in sorted(found.cut.items())]
     title = (

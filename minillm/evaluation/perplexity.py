@@ -12,16 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..batches import BATCH_TOKENS
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, finish, relay
-from ..forward import check_ids, hidden_states, token_losses
-from ..models import LoadedModel
-from ..text import evaluation_tokens_events
+from ..models.loaded import LoadedModel
+from ..recipes.texts import is_name
+from ..text.load import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
-from ..texts import is_name
-from ..walk import frozen
-
-BATCH_TOKENS = 2048
+from ..walk.forward import frozen
+from ..walk.whole import check_ids, hidden_states, token_losses
 
 
 @dataclass(frozen=True)

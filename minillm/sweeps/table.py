@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
-from ..benchmarks import BENCHMARKS
-from ..measured import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, Kept
-from ..recipe import EvaluateRequest, ProfileRequest
-from ..store import Store
-from ..texts import same_text, text_labels
+from ..recipes.recipe import EvaluateRequest, ProfileRequest
+from ..recipes.tasks import BENCHMARKS
+from ..recipes.texts import same_text, text_labels
+from ..store.measured_before import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, RunContents
+from ..store.store import Store
 from .cells import DENSE, Cell, recovery_label, without_seed
-from .found import DONE, FAILED, Standing, numbers, standings
 from .recipe import Sweep, measurement
 from .scored import scored_numbers
+from .standing import DONE, FAILED, Standing, numbers, standings
 
 LOW, HIGH = "lower", "higher"
 
@@ -101,7 +101,7 @@ class Table:
 def table(store: Store, run_id: str, asked: Sweep) -> Table:
     """What the store holds of a sweep."""
     found = standings(store, run_id, asked)
-    kept = {run: Kept(store, run) for run in {one.run for one in found if one.run}}
+    contents = {run: RunContents(store, run) for run in {one.run for one in found if one.run}}
     measures: dict[str, Measure] = {}
     rows: dict[Cell, list[tuple[Standing, dict[str, float]]]] = {}
     texts: list[Written] = []
@@ -109,7 +109,7 @@ def table(store: Store, run_id: str, asked: Sweep) -> Table:
     for one in found:
         values: dict[str, float] = {}
         if one.variant and one.state == DONE:
-            for place, kind, data in numbers(kept[one.run], asked, one.variant):
+            for place, kind, data in numbers(contents[one.run], asked, one.variant):
                 for measure, value in read(kind, data, named.of(place, kind, data)):
                     measures.setdefault(measure.name, measure)
                     values[measure.name] = value

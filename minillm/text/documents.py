@@ -7,10 +7,11 @@ blank line (METHODS: joining changes perplexity); a text file is its own string,
 import re
 from collections.abc import Iterable
 from functools import cache
+from pydoc_data.topics import topics
 from typing import Any
 
 from ..errors import BadInput
-from ..texts import PARTS, Source
+from ..recipes.texts import PARTS, Source
 from .chat import chat_text, has_chat
 from .rows import Row, check_file, decoded, read_rows
 
@@ -36,8 +37,6 @@ def python_docs(part: str) -> str:
 def _split_docs() -> dict[str, str]:
     """{part: text}. Topics quote each other at length, so a paragraph belongs to the first topic that has it; whole
     topics then go, largest first, to the part that is furthest from its share."""
-    from pydoc_data.topics import topics
-
     seen: set[str] = set()
     unique = {name: JOINT.join(_new_paragraphs(topics[name], seen)) for name in sorted(topics)}
     parts: dict[str, list[str]] = {part: [] for part in PARTS}

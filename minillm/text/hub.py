@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import BadInput, OutOfReach, reason_of
-from ..texts import HubSet, Source
+from ..recipes.texts import HubSet, Source
 from .documents import JOINT, left_out, row_texts
 from .rows import Row
 

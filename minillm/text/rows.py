@@ -13,8 +13,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pyarrow import ArrowException
+from pyarrow.parquet import ParquetFile
+
 from ..errors import BadInput, reason_of
-from ..texts import SUFFIXES
+from ..recipes.texts import SUFFIXES
 
 MOST_BYTES = 16 * 2**20
 """About 4 million tokens; tokenising a text as a whole takes some 140 bytes of memory for each of its own."""
@@ -107,9 +110,6 @@ def _csv(path: Path) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
     try:
         with ParquetFile(path) as file:
             _columns(file.schema_arrow.names, path)

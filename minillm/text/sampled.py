@@ -18,11 +18,11 @@ from transformers import GenerationConfig
 
 from ..errors import BadInput
 from ..events import RESULT, Event, Events
-from ..forward import end_tokens, hidden_states, logits, next_tokens
-from ..models import LoadedModel
+from ..models.loaded import LoadedModel
 from ..paths import home, written_whole
-from ..prompts import instructions
-from ..walk import frozen
+from ..recipes.prompts import instructions
+from ..walk.forward import frozen
+from ..walk.whole import end_tokens, hidden_states, logits, next_tokens
 from .chat import chat_text, has_chat
 from .documents import instruction_text
 from .tokens import longest, text_of, token_ids

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInput, TextTooShort, reason_of
-from ..forward import check_ids
+from ..walk.whole import check_ids
 
 UNLIMITED = 10**9
 """transformers' tokenizers say about 1e30 where they know no limit."""
