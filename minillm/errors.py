@@ -15,8 +15,33 @@ MiniLLMError                one sentence: what was given, what was expected, wha
 import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from reprlib import Repr
+from typing import Any
 
 LONGEST_REASON = 300
+LONGEST_SHOWN = 80
+
+
+class _Short(Repr):
+    """Never looks at more of a value than it shows: neither at all of a long list nor at all digits of a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple, self.maxset = 3, 3, 4, 4, 4
+        self.maxstring = self.maxother = LONGEST_SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A number; of one with very many digits, how many."""
+        bits = x.bit_length()
+        return repr(x) if bits < 200 else f"a number of some {int(bits * 0.30103) + 1:,} digits"
+
+
+def shown(value: Any) -> str:
+    """A value as a sentence shows it, text in quotation marks: at most LONGEST_SHOWN characters of it."""
+    if not isinstance(value, str):
+        text = _Short().repr(value)
+        return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}…"
+    return f"“{value}”" if len(value) <= LONGEST_SHOWN - 2 else f"“{value[: LONGEST_SHOWN - 3]}…"
 
 
 class MiniLLMError(Exception):
@@ -30,11 +55,11 @@ class BadInput(MiniLLMError):
 class UnknownName(BadInput):
     """A name that is not in a table. The text lists near or all known names."""
 
-    def __init__(self, kind: str, given: str, known: Iterable[str], hint: str = "") -> None:
-        known = sorted(known)
-        near = get_close_matches(str(given), known, n=3, cutoff=0.5)
+    def __init__(self, kind: str, given: Any, known: Iterable[str], hint: str = "") -> None:
+        known, said = sorted(known), shown(given).strip("“”")
+        near = get_close_matches(said, known, n=3, cutoff=0.5)
         choices = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
-        super().__init__(f"Unknown {kind} “{given}”. {choices}{' ' + hint if hint else ''}")
+        super().__init__(f"Unknown {kind} “{said}”. {choices}{' ' + hint if hint else ''}")
 
 
 class UnsupportedModel(BadInput):

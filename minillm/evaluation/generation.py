@@ -17,9 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import LONGEST_PROMPT, as_in
 from ..errors import BadInput
 from ..events import RESULT, Event, Events, finish
 from ..models.loaded import LoadedModel
+from ..recipes.recipe import GenerateRequest
 from ..text.chat import chat_text, has_chat
 from ..text.tokens import longest, text_of, token_ids, tokenizer_of
 from ..walk.forward import frozen
@@ -87,7 +89,9 @@ def generate_events(
 
     A token that ends inside a character adds nothing yet. The result is a `Generation`.
     """
-    _check(max_new_tokens, temperature, top_p)
+    given = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed, "chat": chat}
+    asked = as_in(GenerateRequest, **given)
+    temperature, top_p, max_new_tokens = asked["temperature"], asked["top_p"], asked["max_new_tokens"]
     ids = prompt_ids(lm, prompt, max_new_tokens, chat)
     writing = _Writing(lm, ids)
     source = torch.Generator().manual_seed(seed)
@@ -125,23 +129,14 @@ def compare_events(lms: Mapping[str, LoadedModel], prompt: str, **settings: Any)
     yield Event(RESULT, 1, 1, {name: results[name] for name in lms})
 
 
-def _check(max_new_tokens: int, temperature: float, top_p: float) -> None:
-    if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise BadInput(f"max_new_tokens is {max_new_tokens}; give a whole number from 1 up.")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise BadInput(
-            f"A temperature of {temperature} cannot be used; give 0 for the likeliest word, or up to about 2."
-        )
-    if not 0 < top_p <= 1:
-        raise BadInput(f"top_p is {top_p}; give a probability above 0 and up to 1 (1 leaves every word in).")
-
-
 def prompt_ids(lm: LoadedModel, prompt: str, max_new_tokens: int = 1, chat: bool = True) -> Tensor:
     """Token ids of a prompt: int64 [1, length]; in the tokenizer's chat format, ready for the answer, where it has one
     and `chat` is true, else as it is with the tokens the tokenizer begins a text with. Raises BadInput."""
     tokenizer = tokenizer_of(lm)
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadInput("The prompt is empty; write a question or the beginning of a text.")
+    if len(prompt) > LONGEST_PROMPT:
+        raise BadInput(f"The prompt has {len(prompt):,} characters; give at most {LONGEST_PROMPT:,}.")
     if chat and has_chat(tokenizer):
         ids = token_ids(chat_text(tokenizer, prompt), lm)
     else:

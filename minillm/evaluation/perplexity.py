@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from ..batches import BATCH_TOKENS
+from ..checks import as_in
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, finish, relay
 from ..models.loaded import LoadedModel
+from ..recipes.recipe import EvaluateRequest
 from ..recipes.texts import is_name
 from ..text.load import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
@@ -76,6 +78,7 @@ def perplexity_events(
     """`perplexity` as events: Event("perplexity", windows, windows, {"perplexity": so far}); the result is a
     `Perplexity`."""
     check_length(length, lm)
+    as_in(EvaluateRequest, tokens=tokens)
     if batch is not None and (not isinstance(batch, int) or batch < 1):
         raise BadInput(f"A batch of {batch} windows cannot be read; give a whole number from 1 up.")
     ids = yield from relay(evaluation_tokens_events(text, lm, confined))

@@ -20,9 +20,11 @@ from typing import Any
 
 import torch
 
+from ..checks import as_in
 from ..errors import BadInput, NumericalFault, UnknownName
 from ..events import NOTE, RESULT, Event, Events, finish
 from ..models.loaded import LoadedModel
+from ..recipes.recipe import EvaluateRequest
 from ..recipes.tasks import BENCHMARKS, HUB, Benchmark
 from ..text.hub import asking
 from ..text.tokens import token_ids
@@ -92,6 +94,7 @@ def accuracy_events(
     """`accuracy` as events: Event("TASK", questions read, questions)."""
     if task not in BENCHMARKS:
         raise UnknownName("task", task, BENCHMARKS)
+    as_in(EvaluateRequest, limit=limit, data=data)
     if lm.tokenizer is None:
         raise BadInput(f"Tasks are read as text, and {lm.source} has no tokenizer; give a model that has one.")
     yield Event(f"reading {task}", 0, 1)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batches import COPIES_AT_ONCE
+from ..checks import as_in
 from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from ..criteria.base import NORM
 from ..criteria.settings import Settings
@@ -30,6 +31,7 @@ from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
 from ..plan.scores import Scores
+from ..recipes.recipe import RunRecipe
 from ..walk.forward import Observed, Stream
 from ..walk.memory import MemoryMeter
 from ..walk.reverse import Slope
@@ -78,6 +80,7 @@ def score_together_events(
     lm: LoadedModel, criteria: Sequence[str], tokens: Tensor, gradient_samples: int = 10, **settings: Any
 ) -> Events:
     """`score_together` as events: Event("score:CRITERION", its visits done, its visits, what a block scored)."""
+    as_in(RunRecipe, gradient_samples=gradient_samples)
     used = gradient_samples if any(find(name).gradient for name in criteria) else 1
     tokens, asked = checked_tokens(lm, tokens, used), Settings.of(**settings)
     jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}

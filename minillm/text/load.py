@@ -10,8 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checks import as_in
 from ..errors import BadInput, UnknownName
 from ..events import NOTE, RESULT, Event, Events, finish, relay
+from ..recipes.recipe import RunRecipe
 from ..recipes.texts import FROM_MODEL, PARTS, Source, check_path, is_name, parse
 from .documents import python_docs, read_file
 from .hub import read_hub
@@ -52,8 +54,7 @@ def load_text_events(
     """`load_text` as events: "reading text", or "sampling text", or "answering instructions"."""
     source = _checked(name, part, confined)
     check_length(length, lm_or_tokenizer)
-    if not isinstance(samples, int) or samples < 1:
-        raise BadInput(f"{samples} samples were asked for; give a whole number from 1 up.")
+    as_in(RunRecipe, samples=samples, seed=seed)
     if source.name == "self":
         rows = yield from relay(sample_events(_model(lm_or_tokenizer, name), samples, length, seed, part))
     else:

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BadInput, TextTooShort, reason_of
+from ..errors import BadInput, TextTooShort, reason_of, shown
 from ..walk.whole import check_ids
 
 UNLIMITED = 10**9
 """transformers' tokenizers say about 1e30 where they know no limit."""
+LONGEST_WINDOW = 131_072
+"""Where a model knows no limit itself."""
 HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -41,9 +43,9 @@ def longest(lm_or_tokenizer: Any) -> int | None:
 def check_length(length: int, lm_or_tokenizer: Any) -> None:
     """Raise BadInput for a window no model takes, or longer than this one does."""
     most = longest(lm_or_tokenizer)
-    if not isinstance(length, int) or length < 2 or (most is not None and length > most):
-        upper = f"2 to {most:,}" if most is not None else "2 up"
-        raise BadInput(f"A window of {length} tokens cannot be used here; give a whole number from {upper}.")
+    if not isinstance(length, int) or not 2 <= length <= (LONGEST_WINDOW if most is None else most):
+        upper = f"2 to {LONGEST_WINDOW if most is None else most:,}"
+        raise BadInput(f"A window of {shown(length)} tokens cannot be used here; give a whole number from {upper}.")
 
 
 def tokenised(text: str, lm_or_tokenizer: Any) -> Tensor:
@@ -119,7 +121,9 @@ def in_order(ids: Tensor, length: int, tokens: int | None = None) -> Tensor:
     Raises BadInput for fewer tokens than a window, and TextTooShort where the text has not one.
     """
     if tokens is not None and (not isinstance(tokens, int) or tokens < length):
-        raise BadInput(f"{tokens} tokens do not fill one window of {length}; give at least {length}, or leave it out.")
+        raise BadInput(
+            f"{shown(tokens)} tokens do not fill one window of {length}; give at least {length}, or leave it out."
+        )
     used = ids[:tokens]
     count = len(used) // length
     if not count:
