@@ -14,6 +14,7 @@ MiniLLMError                one sentence: what was given, what was expected, wha
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from reprlib import Repr
 from typing import Any
@@ -56,7 +57,7 @@ class UnknownName(BadInput):
     """A name that is not in a table. The text lists near or all known names."""
 
     def __init__(self, kind: str, given: Any, known: Iterable[str], hint: str = "") -> None:
-        known, said = sorted(known), shown(given).strip("“”")
+        known, said = sorted(known), " ".join(shown(given).strip("“”").split())
         near = get_close_matches(said, known, n=3, cutoff=0.5)
         choices = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
         super().__init__(f"Unknown {kind} “{said}”. {choices}{' ' + hint if hint else ''}")
@@ -86,7 +87,26 @@ class OutOfReach(MiniLLMError):
     """The hub cannot be reached; the text names what works without it."""
 
 
-def reason_of(fault: BaseException) -> str:
+ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
+    said = str(fault).lower()
+    words = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    return isinstance(fault, MemoryError) or any(word in said for word in words)
+
+
+def sentence(fault: Exception, log: str) -> str:
+    """The fault in a sentence. log: where the details are."""
+    if out_of_memory(fault):
+        return ENOUGH
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return f"The system refused a file: {fault.strerror} ({fault.filename or 'no name given'})."
+    return f"Something went wrong that is no fault of yours ({type(fault).__name__}); {log} has the details."
+
+
+def reason(fault: BaseException) -> str:
     """One line with the reason that a foreign error gives, without its full stop: for use inside a sentence of ours.
 
     Of several lines, the first that says something: no heading ("Validation error for …:"), no pointer to a report
@@ -144,19 +164,24 @@ def _reason(fault: BaseException) -> str:
     return next(filter(None, said), "")
 
 
-ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
+@contextmanager
+def foreign(told: str, kind: type[MiniLLMError] = BadInput) -> Iterator[None]:
+    """What a library raises in here becomes one sentence: `told`, in which {reason} stands for the line that says why.
+
+    Ours pass as they are, and so do the end of memory, of the process and of a generator. A panic of a library written
+    in Rust is no Exception, and is caught.
+    """
+    try:
+        yield
+    except MiniLLMError:
+        raise
+    except BaseException as fault:
+        if not _told_here(fault):
+            raise
+        raise kind(told.replace("{reason}", reason(fault))) from fault
 
 
-def out_of_memory(fault: BaseException) -> bool:
-    """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
-    said = str(fault).lower()
-    return isinstance(fault, MemoryError) or "out of memory" in said or "can't allocate memory" in said
-
-
-def sentence(fault: Exception, log: str) -> str:
-    """The fault in a sentence. log: where the details are."""
-    if out_of_memory(fault):
-        return ENOUGH
-    if isinstance(fault, OSError) and fault.errno is not None:
-        return f"The system refused a file: {fault.strerror} ({fault.filename or 'no name given'})."
-    return f"Something went wrong that is no fault of yours ({type(fault).__name__}); {log} has the details."
+def _told_here(fault: BaseException) -> bool:
+    if type(fault).__name__ == "PanicException":
+        return True
+    return isinstance(fault, Exception) and not out_of_memory(fault)

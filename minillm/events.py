@@ -5,10 +5,12 @@ a progress bar, a row in the store, a picture. Closing the generator cancels the
 """
 
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 RESULT = "result"
 NOTE = "note"
@@ -47,6 +49,22 @@ def finish(events: Events) -> Any:
 def note_of(event: Event) -> str:
     """The note that an event carries, or none."""
     return event.payload.get(NOTE, "") if event.stage != RESULT and isinstance(event.payload, dict) else ""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def awaited(events: Callable[P, Events], returns: type[R]) -> Callable[P, R]:
+    """The plain twin of a call that tells its steps: `f = awaited(f_events, what it returns)`, documented as one."""
+
+    @wraps(events)
+    def called(*given: P.args, **named: P.kwargs) -> R:
+        return finish(events(*given, **named))
+
+    called.__name__ = called.__qualname__ = events.__name__.removesuffix("_events")
+    called.__signature__ = signature(events).replace(return_annotation=returns)  # type: ignore[attr-defined]
+    return called
 
 
 def relay(events: Events, rename: str | None = None) -> Generator[Event, None, Any]:

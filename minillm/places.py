@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import TypeVar
 
-from .errors import BadInput, MiniLLMError, reason_of
+from .errors import BadInput, MiniLLMError, reason
 from .paths import home
 
 Made = TypeVar("Made")
@@ -70,7 +70,7 @@ def _usable(target: str | Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as fault:
-        raise BadInput(f"{str(target)[:200]} cannot be the name of a result ({reason_of(fault)}).") from fault
+        raise BadInput(f"{str(target)[:200]} cannot be the name of a result ({reason(fault)}).") from fault
     if target.is_symlink() and not target.exists():
         raise BadInput(f"{target} is a link to nothing; remove it, or give another name.")
     real = Path(os.path.realpath(target))
@@ -96,7 +96,7 @@ def delivered(write: Callable[[Path], Made], target: Path) -> Made:
     try:
         return write(target)
     except (MiniLLMError, OSError) as fault:
-        first = reason_of(fault)
+        first = reason(fault)
     for place in (target.absolute().parent, home() / "kept", Path(gettempdir())):
         names = (place / f"{target.stem}-{number}{target.suffix}" for number in count(1))
         free = next(name for name in islice(names, 10_000) if not os.path.lexists(name))

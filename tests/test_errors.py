@@ -6,7 +6,7 @@ import pytest
 import yaml
 from transformers import LlamaConfig
 
-from minillm.errors import LONGEST_REASON, reason_of
+from minillm.errors import LONGEST_REASON, reason
 
 
 def raised(call, *given, **named) -> BaseException:
@@ -46,22 +46,22 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_the_line_that_holds_the_reason_is_found(form):
     fault, expected = FORMS[form]
-    found = reason_of(fault)
+    found = reason(fault)
     assert found.startswith(expected) and "\n" not in found and not found.endswith((".", ":", "!"))
 
 
 def test_the_reasons_of_the_libraries_own_errors_are_found(tmp_path: Path):
-    width = reason_of(raised(LlamaConfig, hidden_size="wide"))
+    width = reason(raised(LlamaConfig, hidden_size="wide"))
     assert "hidden_size" in width and "wide" in width
-    heads = reason_of(raised(LlamaConfig, hidden_size=48, num_attention_heads=7))
+    heads = reason(raised(LlamaConfig, hidden_size=48, num_attention_heads=7))
     assert "48" in heads and "7" in heads
-    assert reason_of(raised(yaml.safe_load, "a: 1\n- b")) == "expected <block end>, but found '-' (line 2)"
-    missing = reason_of(raised((tmp_path / "none").read_text))
+    assert reason(raised(yaml.safe_load, "a: 1\n- b")) == "expected <block end>, but found '-' (line 2)"
+    missing = reason(raised((tmp_path / "none").read_text))
     assert missing.startswith("No such file or directory") and "Errno" not in missing
 
 
 def test_a_reason_is_bounded_and_circles_end():
-    assert len(reason_of(ValueError("long " * 1000))) == LONGEST_REASON
+    assert len(reason(ValueError("long " * 1000))) == LONGEST_REASON
     first, second = RuntimeError(), RuntimeError()
     first.__cause__, second.__cause__ = second, first
-    assert reason_of(first) == "RuntimeError"
+    assert reason(first) == "RuntimeError"

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from ..errors import ENOUGH, MiniLLMError, out_of_memory, reason_of
+from ..errors import ENOUGH, MiniLLMError, out_of_memory, reason
 from ..plain import terminal
 from . import about, allocating, cutting, gradient, measuring, runs, scores, sweeping
 
@@ -52,7 +52,7 @@ def main() -> None:
             _end(ENOUGH, 1)
         if isinstance(fault, OSError) and fault.filename is None:
             _hush(sys.stdout)  # a full device, or one that is gone: it would complain again at the end
-        said = f"{type(fault).__name__}: {reason_of(fault)}"
+        said = f"{type(fault).__name__}: {reason(fault)}"
         _end(f"Something went wrong that is no fault of yours ({said}); MINILLM_DEBUG=1 shows where.", 1)
 
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput, UnknownName, reason_of, shown
+from ..errors import BadInput, UnknownName, reason, shown
 from ..recipes.tasks import HUB
 from .reading import MOST_BYTES, values_in
 from .recipe import MOST_SEEDS, Sweep
@@ -94,7 +94,7 @@ def _table(file: Path) -> Table:
         with file.open("rb") as stored:
             return _parsed(stored.read(MOST_BYTES + 1).decode("utf-8-sig"), file.name)
     except (OSError, UnicodeDecodeError) as fault:
-        raise BadInput(f"{file.name} cannot be read ({reason_of(fault)}).") from fault
+        raise BadInput(f"{file.name} cannot be read ({reason(fault)}).") from fault
 
 
 def _parsed(text: str, name: str) -> Table:
@@ -217,7 +217,7 @@ def _path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as fault:
-        raise BadInput(f"{shown(text)} is no path: {reason_of(fault)}.") from fault
+        raise BadInput(f"{shown(text)} is no path: {reason(fault)}.") from fault
 
 
 def _resolved_in(folder: Path, path: Path) -> str:
@@ -225,4 +225,4 @@ def _resolved_in(folder: Path, path: Path) -> str:
     try:
         return str((folder / path).resolve())
     except (OSError, ValueError, RuntimeError) as fault:
-        raise BadInput(f"{shown(str(path))} is no path: {reason_of(fault)}.") from fault
+        raise BadInput(f"{shown(str(path))} is no path: {reason(fault)}.") from fault

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import BadInput, reason_of, shown
+from ..errors import BadInput, reason, shown
 
 MOST_BYTES = 100_000
 DEEPEST = 20
@@ -24,7 +24,7 @@ def values_in(text: str, name: str) -> Any:
         _check(text, name)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader: plain values alone
     except (yaml.YAMLError, ValueError, RecursionError) as fault:
-        raise BadInput(f"{name} is no YAML ({reason_of(fault)}).") from fault
+        raise BadInput(f"{name} is no YAML ({reason(fault)}).") from fault
 
 
 def _check(text: str, name: str) -> None:

@@ -6,7 +6,7 @@ then the sentence speaks of the template, and of the way around it.
 
 from typing import Any
 
-from ..errors import BadInput, reason_of
+from ..errors import BadInput, reason
 
 LONGEST_FRAME = 200_000
 """Characters that a template may add to what was said; system prompts with tools have some 20,000."""
@@ -27,7 +27,7 @@ def chat_text(tokenizer: Any, *said: str) -> str:
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=len(said) % 2 == 1)
     except Exception as fault:
         raise BadInput(
-            f"The chat template of this model cannot be used ({type(fault).__name__}: {reason_of(fault)}); {AROUND}."
+            f"The chat template of this model cannot be used ({type(fault).__name__}: {reason(fault)}); {AROUND}."
         ) from fault
     if not isinstance(text, str) or not text.strip():
         raise BadInput(f"The chat template of this model makes an empty text of what was said; {AROUND}.")

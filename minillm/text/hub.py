@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import BadInput, OutOfReach, reason_of
+from ..errors import BadInput, OutOfReach, reason
 from ..recipes.texts import HubSet, Source
 from .documents import JOINT, left_out, row_texts
 from .rows import Row
@@ -117,7 +117,7 @@ def _translated(named: str) -> Iterator[None]:
     except DatasetNotFoundError as fault:
         raise BadInput(f"The hub has no public data set {named}; check the name, or use python-docs.") from fault
     except (FileNotFoundError, ValueError, DatasetsError) as fault:
-        raise BadInput(f"The data set {named} cannot be read: {reason_of(fault)}.") from fault
+        raise BadInput(f"The data set {named} cannot be read: {reason(fault)}.") from fault
     except RuntimeError as fault:
         if "script" not in str(fault):
             raise
@@ -127,6 +127,6 @@ def _translated(named: str) -> Iterator[None]:
         ) from fault
     except OSError as fault:
         raise OutOfReach(
-            f"The data set {named} cannot be fetched ({reason_of(fault)}); without a network use python-docs, self "
+            f"The data set {named} cannot be fetched ({reason(fault)}); without a network use python-docs, self "
             "or file:PATH."
         ) from fault

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pyarrow import ArrowException
 from pyarrow.parquet import ParquetFile
 
-from ..errors import BadInput, reason_of
+from ..errors import BadInput, reason
 from ..recipes.texts import SUFFIXES
 
 MOST_BYTES = 16 * 2**20
@@ -46,7 +46,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         return list(reader(path))
     except (ValueError, OSError, NotImplementedError, RecursionError, csv.Error) as fault:
-        raise BadInput(f"{path.name} is no readable {path.suffix[1:]} file: {reason_of(fault)}.") from fault
+        raise BadInput(f"{path.name} is no readable {path.suffix[1:]} file: {reason(fault)}.") from fault
 
 
 def check_file(path: Path) -> None:
@@ -82,7 +82,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as fault:
-            raise BadInput(f"Line {number:,} of {path.name} is no JSON: {reason_of(fault)}.") from fault
+            raise BadInput(f"Line {number:,} of {path.name} is no JSON: {reason(fault)}.") from fault
         if not isinstance(row, dict):
             raise BadInput(f"Line {number:,} of {path.name} is not an object with named columns.")
         yield Row(where, {name: _present(value) for name, value in row.items()})
@@ -124,7 +124,7 @@ def _parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield Row(f"row {number:,}", {k: _present(v) for k, v in cells.items()})
     except ArrowException as fault:
-        raise ValueError(reason_of(fault)) from fault
+        raise ValueError(reason(fault)) from fault
 
 
 def _check_unpacked(count: int, path: Path) -> None:

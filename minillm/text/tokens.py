@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BadInput, TextTooShort, reason_of, shown
+from ..errors import BadInput, TextTooShort, foreign, shown
 from ..walk.whole import check_ids
 
 UNLIMITED = 10**9
@@ -65,15 +65,8 @@ def token_ids(text: str, lm_or_tokenizer: Any, special: bool = False) -> list[in
             f"Character {half.start() + 1:,} of the text is half of one (U+{ord(half.group()):04X}, a lone surrogate), "
             "which no tokenizer reads; remove it."
         )
-    try:
+    with foreign("The tokenizer of this model cannot read this text: {reason}."):
         ids = tokenizer(text, add_special_tokens=special, return_attention_mask=False, verbose=False)["input_ids"]
-    except MemoryError:
-        raise
-    except BaseException as fault:
-        # What a tokenizer's Rust code panics with is no Exception, and has no other name.
-        if not isinstance(fault, Exception) and type(fault).__name__ != "PanicException":
-            raise
-        raise BadInput(f"The tokenizer of this model cannot read this text: {reason_of(fault)}.") from fault
     if any(not isinstance(one, int) for one in ids):
         raise BadInput(
             "The tokenizer of this model has no word for a part of this text, nor one for what is unknown; give text "
