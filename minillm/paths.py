@@ -13,22 +13,36 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from . import scratch
-from .errors import DoesNotFit, MiniLLMError, StoreFault
+from .errors import BadInput, DoesNotFit, MiniLLMError
 
 ASSETS = Path(__file__).parents[1] / "assets"
 """What comes with the project."""
 
+MEND = "set MINILLM_HOME to a folder that can be written, or unset it"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def home() -> Path:
-    """The folder for the store, the embedded model and caches, made on first use. Raises StoreFault where it cannot."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "minillm"
-    return made(Path(os.environ.get("MINILLM_HOME", default)).expanduser())
+    """The folder for the store, the embedded model and caches, made on first use.
+
+    Raises BadInput, which names the variable to mend, where there is none, or it takes no files, and DoesNotFit.
+    """
+    folder, variable = asked_home()
+    try:
+        with full_disk_told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as fault:
+        raise BadInput(
+            f"{folder}, where {variable} says that things are kept, cannot be made ({fault.strerror}); {MEND}."
+        ) from fault
+    if not writable:
+        raise BadInput(f"{folder}, where {variable} says that things are kept, takes no files; {MEND}.")
+    return folder
 
 
 def made(folder: Path) -> Path:
-    """A folder that is kept, made where it is not there. Raises StoreFault where it cannot be, DoesNotFit."""
+    """A folder inside the home, made where it is not there. Raises StoreFault where it cannot be, DoesNotFit."""
     try:
         with full_disk_told(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -37,6 +51,23 @@ def made(folder: Path) -> Path:
             f"The folder {folder} cannot be made ({fault.strerror}); allow that, or set MINILLM_HOME to another one."
         ) from fault
     return folder
+
+
+def asked_home() -> tuple[Path, str]:
+    """The folder where things are to be kept, and the variable that says so. Nothing is made or looked at.
+
+    MINILLM_HOME, else `minillm` in XDG_CACHE_HOME, else in .cache of HOME. Raises BadInput for an empty MINILLM_HOME
+    (it would be the current folder) and for a home that nobody has.
+    """
+    own, cache = os.environ.get("MINILLM_HOME"), os.environ.get("XDG_CACHE_HOME")
+    if own is not None and not own.strip():
+        raise BadInput(f"MINILLM_HOME is set, but empty; {MEND}.")
+    variable = "MINILLM_HOME" if own else "XDG_CACHE_HOME" if cache else "HOME"
+    try:
+        folder = Path(own or Path(cache or Path.home() / ".cache") / "minillm").expanduser()
+    except RuntimeError as fault:
+        raise BadInput(f"{variable} names no home ({fault}); {MEND}.") from fault
+    return folder, variable
 
 
 @contextmanager

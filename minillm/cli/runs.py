@@ -11,6 +11,7 @@ from .. import heavy
 from ..criteria import CRITERIA
 from ..errors import BadInput, StoreFault, UnknownName
 from ..paths import home
+from ..places import folder_for
 from ..recipes.prompts import paper_prompts
 from ..recipes.recipe import (
     AllocateRequest,
@@ -25,14 +26,14 @@ from ..recipes.recipe import (
 )
 from ..store import disk_space
 from ..store.as_code import as_commands, as_python, course
-from ..store.as_folder import export_run, import_run
+from ..store.as_folder import RECORD, export_run, import_run
 from ..store.as_tables import write_zip
 from ..store.faults import restored
 from ..store.store import LIST, Store
 from ..sweeps.compare import as_frame
 from ..sweeps.record import sweep_in
 from ..sweeps.table import table
-from .progress import EMBEDDED, Json, Model, follow, megabytes, show
+from .progress import EMBEDDED, Json, Model, follow, megabytes, say, show
 
 runs_app = typer.Typer(help="Runs that the app keeps.", no_args_is_help=True)
 
@@ -140,7 +141,7 @@ def compare(run: Annotated[str, typer.Argument(help="A sweep's run.")], as_json:
     frame = as_frame(whole)
     show(as_json, frame.to_dict("records"), list(frame.columns), frame.to_numpy().tolist(), whole.sweep.title)
     for note in [] if as_json else whole.notes:
-        print(note, file=sys.stderr)
+        say(note)
 
 
 @runs_app.command("delete")
@@ -206,6 +207,7 @@ def sample(
     requests = _sample_requests(steps, list(CRITERIA))
     if only and only not in (kinds := {request.kind for request in requests}):
         raise UnknownName("kind of job", only, kinds)
+    folder_for(out, RECORD)
     store, pool = Store(), heavy.Pool()
     run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
     missing = [criterion for criterion in CRITERIA if criterion not in store.scores(run)]

@@ -69,7 +69,7 @@ class Scores:
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file: the vectors as arrays, the rest as JSON in its metadata. Returns the path."""
-        path = Path(path).with_suffix(".safetensors")
+        path = _named(Path(path))
         arrays = {f"{kind}.{layer}": np.asarray(v, np.float32) for kind in KINDS for layer, v in self.of(kind).items()}
         rest = {
             "groups": self.groups.to_json(),
@@ -90,7 +90,7 @@ class Scores:
     def load(cls, path: str | Path) -> "Scores":
         """Read what `save` wrote. Raises BadInput where the file is missing or no scores."""
         path = Path(path)
-        path = path if path.suffix == ".safetensors" else path.with_suffix(".safetensors")
+        path = _named(path) if _named(path).is_file() else path.with_suffix(".safetensors")
         if not path.is_file():
             raise BadInput(f"No scores at {path}. Make some with `python -m minillm score`.")
         try:
@@ -121,6 +121,10 @@ def _checksum(arrays: dict[str, np.ndarray], told: str) -> str:
     for name, array in sorted(arrays.items()):
         mark.update(f"{name} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return mark.hexdigest()
+
+
+def _named(path: Path) -> Path:
+    return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
 
 
 def _ranked(scores: np.ndarray) -> np.ndarray | None:

@@ -41,6 +41,9 @@ ORDER BY created DESC, rowid DESC LIMIT ?
 """
 
 
+LONGEST_SEARCH = 1_000
+
+
 class Store(JobTable):
     """Everything that is kept, under one folder (default: `paths.home()`). patience, errors: as of `Database`."""
 
@@ -70,7 +73,10 @@ class Store(JobTable):
         return _run(row)
 
     def runs(self, search: str = "", limit: int = 100) -> list[Run]:
-        """Runs of which id, title, model, text, note or tags contain every word, newest first."""
+        """Runs of which id, title, model, text, note or tags contain every word, newest first. Raises BadInput for a
+        search that is too long."""
+        if len(search) > LONGEST_SEARCH:
+            raise BadInput(f"The search has {len(search):,} characters; give at most {LONGEST_SEARCH:,}.")
         words = [re.sub(r"([\\%_])", r"\\\1", word) for word in search.split()]
         found = self.reading().execute(SEARCH, (json.dumps(words), limit))
         return [_run(row) for row in found]

@@ -155,7 +155,7 @@ def test_a_home_that_cannot_be_written_is_told_at_once(tmp_path: Path, monkeypat
     with mounted(tmp_path / "disk", 8) as disk:
         settled(filled(disk / "home"))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        for home, said in ((disk / "home", "cannot be written"), (disk / "new", "cannot be made")):
+        for home, said in ((disk / "home", "takes no files"), (disk / "new", "cannot be made")):
             monkeypatch.setenv("MINILLM_HOME", str(home))
             began = time.monotonic()
             code, _, err = run("runs", "list")
