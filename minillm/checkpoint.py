@@ -68,6 +68,7 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
     return folder
 
 
+@torch.inference_mode(mode=False)
 def load_pruned(
     folder: str | Path,
     device: str | torch.device | None = None,

@@ -20,7 +20,7 @@ from .events import RESULT, Event, Events, finish
 from .forward import end_tokens, hidden_states, logits, next_tokens, token_losses
 from .models import LoadedModel
 from .text.tokens import longest, tokenizer_of
-from .walk import frozen
+from .view import eval_view
 
 STAGE = "generate"
 BROKEN = "\N{REPLACEMENT CHARACTER}"
@@ -86,11 +86,10 @@ def generate_events(
     """
     _check(max_new_tokens, temperature, top_p)
     ids = prompt_ids(lm, prompt, max_new_tokens, chat)
-    writing = _Writing(lm, ids)
+    writing = _Writing(eval_view(lm), ids)
     source = torch.Generator().manual_seed(seed)
     while len(writing.written) < max_new_tokens and not writing.ended:
-        with frozen(lm.model):
-            piece = writing.step(temperature, top_p, source)
+        piece = writing.step(temperature, top_p, source)
         if not writing.ended:
             yield Event(STAGE, len(writing.written), max_new_tokens, {"text": writing.text, "token": piece})
     yield Event(RESULT, 1, 1, writing.result())

@@ -15,7 +15,7 @@ from . import embedded, hub
 from .catalogue import BUILT_IN, HUB, MODELS, allowed_path, kind_of
 from .device import pick_device, pick_dtype
 from .errors import BadInput, UnknownName
-from .events import RESULT, Event, Events, finish, relay
+from .events import RESULT, Event, Events, finish, outside_inference, relay
 from .families import Family, family_of, groups_from_config, groups_of
 from .gguf_file import read_gguf, read_gguf_config
 from .groups import Groups
@@ -97,6 +97,7 @@ def load_model(
     return finish(load_model_events(name, dtype, device, device_map, offload))
 
 
+@outside_inference
 def load_model_events(
     name: str | Path,
     dtype: "str | torch.dtype" = "float32",

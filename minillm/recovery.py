@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -18,11 +19,13 @@ from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
 from .errors import BadInput, NumericalFault, UnknownName
-from .events import RESULT, Event, Events, finish, relay
+from .events import RESULT, Event, Events, finish, outside_inference, relay
 from .forward import hidden_states, logits, token_losses
 from .models import LoadedModel
+from .view import eval_view
 
 CHUNK = 128
+_SEEDED = Lock()
 LOSSES = ("distill", "language-model")
 
 
@@ -78,6 +81,7 @@ def recover(
     return finish(recover_events(small, text, teacher, length, **settings))
 
 
+@outside_inference
 def recover_events(
     small: LoadedModel,
     text: str | Tensor,
@@ -102,7 +106,7 @@ def recover_events(
     rows = text
     if isinstance(rows, str):
         rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
-    training = _Training(small, teacher, _checked(rows, chosen), chosen)
+    training = _Training(small, teacher, _checked(rows, chosen).clone(), chosen)
     yield from relay(training.events(stop))
     yield Event(RESULT, 1, 1, training.merged())
 
@@ -147,17 +151,19 @@ class _Training:
     """One recovery on its way."""
 
     def __init__(self, small: LoadedModel, teacher: LoadedModel | None, rows: Tensor, chosen: RecoverySettings) -> None:
-        self.small, self.teacher, self.chosen = small, teacher, chosen
+        self.small, self.teacher, self.chosen = small, teacher and eval_view(teacher), chosen
         self.held_out, self.rows = rows[: chosen.held_out], rows[chosen.held_out :]
-        self.inner = copy.deepcopy(small.model)
+        # Eval mode, as everywhere: under dropout the best step would be chosen by chance.
+        self.inner = copy.deepcopy(small.model).eval()
         targets = list(small.family.linears.values())
-        torch.manual_seed(chosen.seed)
         config = LoraConfig(
             r=chosen.rank, lora_alpha=chosen.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
         )
-        with warnings.catch_warnings():
+        # peft draws from the generator that all threads share.
+        with _SEEDED, warnings.catch_warnings():
             # peft reads an attribute that transformers has renamed; nothing here can change that.
             warnings.simplefilter("ignore", FutureWarning)
+            torch.manual_seed(chosen.seed)
             self.adapted = get_peft_model(self.inner, config)
         self.lm = LoadedModel(self.inner, small.tokenizer, small.family, small.source)
         self.best: tuple[float, int, dict[str, Tensor]] = (math.inf, 0, {})

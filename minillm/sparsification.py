@@ -21,7 +21,7 @@ from .budget import Allocation
 from .criteria import Criterion
 from .criteria.base import MOMENTS
 from .errors import BadInput, NumericalFault
-from .events import RESULT, Event, Events, finish, relay
+from .events import RESULT, Event, Events, finish, outside_inference, relay
 from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
 from .masks import check_widths, ranks, zeros
 from .models import LoadedModel
@@ -54,6 +54,7 @@ def sparsify(
     return finish(sparsify_events(lm, criterion, pattern, text, gradient_samples, **settings))
 
 
+@outside_inference
 def sparsify_events(
     lm: LoadedModel,
     criterion: str,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .compensation import Patch, Patches, compensation_events
 from .errors import BadInput
-from .events import RESULT, Event, Events, finish, relay
+from .events import RESULT, Event, Events, finish, outside_inference, relay
 from .families import Family
 from .groups import BlockGroups
 from .models import LoadedModel
@@ -37,6 +37,7 @@ def prune(lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str 
     return finish(prune_events(lm, plan, compensate, text))
 
 
+@outside_inference
 def prune_events(
     lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None
 ) -> Events:

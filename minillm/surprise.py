@@ -13,7 +13,7 @@ from .forward import hidden_states, token_losses
 from .generation import Generation
 from .models import LoadedModel
 from .text.tokens import longest, tokenizer_of
-from .walk import frozen
+from .view import eval_view
 
 
 def same_tokens(one: Any, other: Any) -> bool:
@@ -31,7 +31,8 @@ def log_probabilities(judge: LoadedModel, written: Generation) -> list[float] | 
     ids, before = torch.tensor([written.ids]), written.prompt_tokens - 1
     if ids.shape[1] > (longest(judge) or ids.shape[1]):
         return None
-    with frozen(judge.model), torch.inference_mode():
+    judge = eval_view(judge)
+    with torch.inference_mode():
         hidden = hidden_states(judge, ids).last_hidden_state
         losses = token_losses(judge, hidden[:, before:], ids[:, before:])[0]
     if not losses.isfinite().all():

@@ -6,6 +6,7 @@ import torch
 
 from minillm.checkpoint import load_pruned, save_pruned
 from minillm.errors import BadInput, UnknownName
+from minillm.evaluation.perplexity import perplexity
 from minillm.models import wrap
 from minillm.plan import make_plan
 from minillm.recovery import recover, recover_events
@@ -54,6 +55,21 @@ def test_the_best_measurement_is_what_is_kept(pair):
     with torch.no_grad():
         loss = fixed.model(input_ids=held_out, labels=held_out).loss
     assert float(loss.exp()) == pytest.approx(min(measured.values()), rel=1e-3)
+
+
+def test_a_model_in_train_mode_is_recovered_as_in_eval_mode():
+    """Dropout would choose the best step by chance, record it wrongly, and blur what the teacher says."""
+
+    def recovered(mode):
+        teacher, small = (wrap(tiny.opt(seed=seed, dropout=0.3).train(mode)) for seed in (0, 3))
+        text = tiny.tokens(30, 16)
+        fixed = recover(small, text, teacher, steps=4, batch=4, held_out=16, evaluate_every=2)
+        assert small.model.training == teacher.model.training == mode and not fixed.model.training
+        note = fixed.history[-1]
+        assert note["held_out_perplexity"] == pytest.approx(perplexity(fixed, text[:16], length=16), rel=1e-5)
+        return note["curve"], [p.tolist() for p in fixed.model.parameters()]
+
+    assert recovered(True) == recovered(False)
 
 
 def test_stop_ends_early_and_keeps_the_best(pair):

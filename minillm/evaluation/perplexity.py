@@ -19,7 +19,7 @@ from ..models import LoadedModel
 from ..text import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
 from ..texts import is_name
-from ..walk import frozen
+from ..view import eval_view
 
 BATCH_TOKENS = 2048
 
@@ -83,9 +83,9 @@ def perplexity_events(
     rows = in_order(ids, length, tokens)
     _check_vocabulary(lm, rows)
     losses: list[Tensor] = []
+    view = eval_view(lm)
     for piece in rows.split(batch or max(1, BATCH_TOKENS // length)):
-        with frozen(lm.model):
-            losses.append(_window_losses(lm, piece))
+        losses.append(_window_losses(view, piece))
         done = sum(map(len, losses))
         yield Event("perplexity", done, len(rows), {"perplexity": _exp(_mean(losses))})
     yield Event(RESULT, 1, 1, _measured(lm, text, rows, _mean(losses)))

@@ -23,7 +23,7 @@ from ..errors import BadInput, NumericalFault, UnknownName
 from ..events import RESULT, Event, Events, finish
 from ..models import LoadedModel
 from ..text.hub import asking
-from ..walk import frozen
+from ..view import eval_view
 from .task_rows import local_rows
 
 BATCH = 8
@@ -222,12 +222,12 @@ def _answered(lm: LoadedModel, asked: list[tuple[str, str]]) -> Generator[dict[t
     from lm_eval.models.huggingface import HFLM
 
     with _quiet():
-        reader = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))
+        reader = HFLM(pretrained=eval_view(lm).model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))
     ordered = sorted(asked, key=lambda one: (-len(one[0]), one[0]))
     for start in range(0, len(ordered), AT_ONCE):
         piece = ordered[start : start + AT_ONCE]
         requests = [Instance("loglikelihood", {}, one, 0) for one in piece]
-        with frozen(lm.model), torch.inference_mode():
+        with torch.inference_mode():
             found = reader.loglikelihood(requests, disable_tqdm=True)
         if any(math.isnan(value) for value, _ in found):
             raise NumericalFault("An answer's likelihood is not a number; load the model in float32.")
