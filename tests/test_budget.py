@@ -21,7 +21,7 @@ from minillm.budget import (
     spare,
     water_filled,
 )
-from minillm.errors import BadInput
+from minillm.errors import BadInput, UnreachableRatio
 from minillm.plan import make_plan, plan_from_groups
 from minillm.ranking import RANKINGS, global_allocation, sparing_allocation, standardised
 from minillm.sensitivity import Sensitivity, sensitivity_allocation
@@ -162,6 +162,32 @@ def test_an_allocation_says_exactly_what_goes_at_its_ratio_and_in_proportion_at_
     assert plan.table()["heads_cut"].tolist() == counts["heads"]
     assert plan.recipe["layers"] == sorted(found.cut)
     assert plan_from_groups(groups, 0.3, allocation=found).removed == plan.removed
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1e-9, 5e-4])
+def test_an_allocation_of_which_nothing_is_left_after_rounding_cuts_nothing(ratio):
+    groups = shape(blocks=4, heads=2, channels=40, vocabulary=10)
+    given, even = made(groups), dict.fromkeys(range(4), 1.0)
+    size = groups.blocks[0].channel_parameters
+    ratio = min(ratio, 0.4 * size / groups.parameters)
+    found = [ranked(given, ratio, range(4)) for ranked in RANKINGS.values()]
+    found.append(sensitivity_allocation(groups, Sensitivity("fisher", even, even), ratio, range(4)))
+    for allocation in found:
+        assert not allocation.cut and not allocation.shares
+        plan = make_plan(given, ratio, allocation=allocation)
+        assert plan.removed == 0 and plan_from_groups(groups, ratio, allocation=allocation).removed == 0
+    with pytest.raises(UnreachableRatio):
+        make_plan(given, 0.2, allocation=found[0])
+
+
+def test_an_allocation_at_the_most_a_block_can_give_is_a_plan_at_its_own_ratio():
+    """The rest, less than half a channel, was rounded away: the blocks named can give no more than they do."""
+    groups = shape(blocks=4, heads=2, channels=40, vocabulary=10)
+    ratio = (most(groups.blocks[0]) + 0.4 * groups.blocks[0].channel_parameters) / groups.parameters
+    parts = {0: 1e-9, 1: 1.0, 2: 1.0, 3: 1.0}
+    found = sensitivity_allocation(groups, Sensitivity("fisher", parts, parts), ratio, range(4))
+    assert set(found.cut) == {0}
+    assert make_plan(made(groups), ratio, allocation=found).removed == most(groups.blocks[0])
 
 
 def test_an_allocation_of_another_model_and_what_is_none_are_refused():
