@@ -5,7 +5,7 @@ The questions themselves, their wording and how answers are scored are lm-eval's
 
 from dataclasses import dataclass
 
-from .checks import Check, line, several
+from .checks import Take, line, several
 from .errors import BadInput, UnknownName
 
 
@@ -56,7 +56,7 @@ def _task(name: str, value: object) -> str:
     return str(value)
 
 
-def source(empty_is: str = HUB) -> Check:
+def source(empty_is: str = HUB) -> Take:
     """“hub”, or a folder of data sets; whether it is there is known once it is read."""
 
     def check(name: str, value: object) -> str:

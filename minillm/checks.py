@@ -1,18 +1,35 @@
 """How a value is checked: small functions that give it back as it is kept, or refuse it in one sentence.
 
-The sentence says what was given and what is expected. A record (`Checked`) has one of them on every field (`kept`), so
-that a value is refused in one place, whoever gives it.
+The sentence says what was given and what is expected. A record (`Checked`) has one of them on every field (`field`), so
+that a value is refused in one place, whoever gives it; and with it the words that a form, a command line and a page of
+reference show for it, so that a setting is written down once.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from .errors import BadInput, UnknownName
 
-Check = Callable[[str, Any], Any]
+Take = Callable[[str, Any], Any]
 """(field name, value) -> the value as kept. Raises BadInput."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a value must be. take: gives it back as kept, or refuses it; low, high, choices: what controls offer."""
+
+    take: Take
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """The value as kept. Raises BadInput."""
+        return self.take(name, value)
+
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 LONGEST_NAME, LONGEST_PROMPT = 500, 20_000
@@ -27,7 +44,7 @@ def whole(low: int, high: int) -> Check:
             raise BadInput(f"{_words(name)} is {_shown(value)}; give a whole number from {low:,} to {high:,}.")
         return int(number)
 
-    return check
+    return Check(check, low, high)
 
 
 def number(low: float, high: float) -> Check:
@@ -38,7 +55,7 @@ def number(low: float, high: float) -> Check:
             raise BadInput(f"{_words(name)} is {_shown(value)}; give a number from {low:g} to {high:g}.")
         return float(value)
 
-    return check
+    return Check(check, low, high)
 
 
 def line(longest: int = LONGEST_NAME, empty: bool = False, strip: bool = True) -> Check:
@@ -51,7 +68,7 @@ def line(longest: int = LONGEST_NAME, empty: bool = False, strip: bool = True) -
             raise BadInput(f"{_words(name)} has {len(value):,} characters; give at most {longest:,}.")
         return value.strip() if strip else value
 
-    return check
+    return Check(check)
 
 
 def one_of(*choices: str) -> Check:
@@ -62,10 +79,10 @@ def one_of(*choices: str) -> Check:
             raise UnknownName(_words(name).lower(), value, [choice or "(empty)" for choice in choices])
         return str(value)
 
-    return check
+    return Check(check, choices=choices)
 
 
-def several(of: Check, most: int) -> Check:
+def several(of: Take, most: int) -> Check:
     """From one to `most` different values, kept in their order."""
 
     def check(name: str, value: Any) -> tuple:
@@ -76,12 +93,12 @@ def several(of: Check, most: int) -> Check:
             raise BadInput(f"{_words(name)} has {len(found)} entries; give from 1 to {most}.")
         return found
 
-    return check
+    return Check(check)
 
 
 def optional(of: Check) -> Check:
     """None, or what the other check takes."""
-    return lambda name, value: None if value is None else of(name, value)
+    return dataclasses.replace(of, take=lambda name, value: None if value is None else of(name, value))
 
 
 def yes_or_no(name: str, value: Any) -> bool:
@@ -113,9 +130,14 @@ def blocks_of(layers: str) -> list[int] | None:
     return chosen
 
 
-def kept(check: Check, **default: Any) -> Any:
-    """A field of a record with its check, and its default if it has one."""
-    return field(metadata={"check": check}, **default)
+def field(check: Take, label: str = "", help: str = "", used_by: tuple[str, ...] = (), **default: Any) -> Any:
+    """A field of a record with its check, and its default if it has one.
+
+    label: what a form calls it; help: what it means, in a sentence or two; used_by: what alone takes notice of it
+    (empty: everything).
+    """
+    known = {"check": check if isinstance(check, Check) else Check(check), "label": label, "help": help}
+    return dataclasses.field(metadata={**known, "used_by": used_by}, **default)
 
 
 class Checked:
@@ -129,6 +151,11 @@ class Checked:
         """A dictionary that JSON can hold."""
         found = asdict(self)  # type: ignore[call-overload]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    def changed(self) -> dict[str, Any]:
+        """Those fields that are not at their default, by name, as JSON can hold them."""
+        default = {one.name: one.default for one in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in self.to_json().items() if value != default[name]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:

@@ -111,7 +111,9 @@ def forecast(
     samples, length, gradient_samples: as for `score`; bytes_each: of a weight (4 for float32, 2 for half formats).
     """
     rows = min(gradient_samples, samples)
-    return _forecast(Job(groups, criterion, samples, length, rows, bytes_each, settings or Settings()))
+    return _forecast(
+        Job(groups, criterion, samples, length, rows, bytes_each, (settings or Settings()).used_by(criterion.gradient))
+    )
 
 
 def _forecast(job: Job) -> Forecast:

@@ -5,7 +5,7 @@ a file), with one sentence: what was given, what is expected. A record goes to J
 is an error, never ignored. Whether a variant or a score exists is not known here: `jobs.submit` asks the store.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
 from .benchmarks import HUB, measured, source, tasks
@@ -14,7 +14,7 @@ from .checks import (
     LONGEST_PROMPT,
     Checked,
     device,
-    kept,
+    field,
     line,
     number,
     one_of,
@@ -23,20 +23,13 @@ from .checks import (
     whole,
     yes_or_no,
 )
-from .criteria import BACKPROP, ZEROTH_ORDER, find, find_all
-from .criteria.base import SUBMODELS
+from .criteria import find, find_all
 from .errors import BadInput, UnknownName
 from .patterns import LEVELS, MASKING, MIXING, Pattern
+from .presets import RecoverySettings
 from .sensitivity import MEASURES
 from .settings import Settings
 from .texts import parse
-
-USED_WITH = {
-    BACKPROP: ("taylor",),
-    ZEROTH_ORDER: ("noise", "estimator", "directions", "minibatch", "epsilon", "scope"),
-    SUBMODELS: ("submodels", "drop", "rounds"),
-}
-"""Which settings matter with which gradient source; reduction and seed may with any."""
 
 DRAWS: dict[str, dict[str, Any]] = {
     "gaussian": {},
@@ -101,14 +94,14 @@ class RunRecipe(Checked):
     there are).
     """
 
-    model: str = kept(line(), default="smollm2-135m")
-    dtype: str = kept(one_of(*DTYPES), default="auto")
-    device: str = kept(device, default="auto")
-    text: str = kept(text, default="python-docs")
-    samples: int = kept(whole(1, 100_000), default=128)
-    length: int = kept(whole(2, 131_072), default=128)
-    gradient_samples: int = kept(whole(1, 100_000), default=10)
-    seed: int = kept(whole(0, 2**31 - 1), default=0)
+    model: str = field(line(), default="smollm2-135m")
+    dtype: str = field(one_of(*DTYPES), default="auto")
+    device: str = field(device, default="auto")
+    text: str = field(text, default="python-docs")
+    samples: int = field(whole(1, 100_000), default=128)
+    length: int = field(whole(2, 131_072), default=128)
+    gradient_samples: int = field(whole(1, 100_000), default=10)
+    seed: int = field(whole(0, 2**31 - 1), default=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,14 +123,14 @@ class ScoreRequest(Checked):
     """
 
     kind: ClassVar[str] = "score"
-    criteria: tuple[str, ...] = kept(criteria)
-    settings: dict[str, Any] = kept(settings, default_factory=dict)
-    together: bool = kept(yes_or_no, default=False)
+    criteria: tuple[str, ...] = field(criteria)
+    settings: dict[str, Any] = field(settings, default_factory=dict)
+    together: bool = field(yes_or_no, default=False)
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
-        default, used = Settings().to_json(), {"reduction", "seed", *USED_WITH.get(find(criterion).gradient or "", ())}
-        changed = [f"{k} {v}" for k, v in sorted(self.settings.items()) if k in used and v != default[k]]
+        used = Settings.of(**self.settings).used_by(find(criterion).gradient)
+        changed = [f"{name} {value}" for name, value in sorted(used.changed().items())]
         return f"{criterion} ({', '.join(changed)})" if changed else criterion
 
 
@@ -153,15 +146,15 @@ class PruneRequest(Checked):
     """
 
     kind: ClassVar[str] = "prune"
-    criterion: str = kept(line())
-    channels_from: str = kept(line(empty=True), default="")
-    ratio: float = kept(number(0, 0.99), default=0.2)
-    layers: tuple[int, ...] | None = kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    allocation: str = kept(line(), default="uniform")
-    compensate: str = kept(one_of(*COMPENSATIONS), default="")
-    evaluate_text: str = kept(text_or_none, default="python-docs")
-    evaluate_tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
-    evaluate_length: int = kept(whole(2, 131_072), default=128)
+    criterion: str = field(line())
+    channels_from: str = field(line(empty=True), default="")
+    ratio: float = field(number(0, 0.99), default=0.2)
+    layers: tuple[int, ...] | None = field(optional(several(whole(0, 9_999), 10_000)), default=None)
+    allocation: str = field(line(), default="uniform")
+    compensate: str = field(one_of(*COMPENSATIONS), default="")
+    evaluate_text: str = field(text_or_none, default="python-docs")
+    evaluate_tokens: int | None = field(optional(whole(2, 10**9)), default=4096)
+    evaluate_length: int = field(whole(2, 131_072), default=128)
 
 
 @dataclass(frozen=True)
@@ -175,18 +168,18 @@ class AllocateRequest(Checked):
     """
 
     kind: ClassVar[str] = "allocate"
-    criterion: str = kept(line())
-    channels_from: str = kept(line(empty=True), default="")
-    ratio: float = kept(number(0, 0.99), default=0.3)
-    layers: tuple[int, ...] | None = kept(optional(several(whole(0, 9_999), 10_000)), default=None)
-    method: str = kept(one_of(*METHODS), default="evolutionary")
-    sensitivity: str = kept(one_of(*MEASURES), default=MEASURES[0])
-    fitness: str = kept(one_of("kl", "perplexity"), default="kl")
-    generations: int = kept(whole(0, 10_000), default=20)
-    offspring: int = kept(whole(1, 10_000), default=32)
-    few_rows: int = kept(whole(1, 100_000), default=2)
-    rows: int = kept(whole(1, 100_000), default=8)
-    seed: int = kept(whole(0, 2**31 - 1), default=0)
+    criterion: str = field(line())
+    channels_from: str = field(line(empty=True), default="")
+    ratio: float = field(number(0, 0.99), default=0.3)
+    layers: tuple[int, ...] | None = field(optional(several(whole(0, 9_999), 10_000)), default=None)
+    method: str = field(one_of(*METHODS), default="evolutionary")
+    sensitivity: str = field(one_of(*MEASURES), default=MEASURES[0])
+    fitness: str = field(one_of("kl", "perplexity"), default="kl")
+    generations: int = field(whole(0, 10_000), default=20)
+    offspring: int = field(whole(1, 10_000), default=32)
+    few_rows: int = field(whole(1, 100_000), default=2)
+    rows: int = field(whole(1, 100_000), default=8)
+    seed: int = field(whole(0, 2**31 - 1), default=0)
 
 
 @dataclass(frozen=True)
@@ -199,35 +192,37 @@ class SparsifyRequest(Checked):
     """
 
     kind: ClassVar[str] = "sparsify"
-    criterion: str = kept(one_of(*MASKING))
-    pattern: str = kept(pattern, default="2:4")
-    allocation: str = kept(one_of(*MIXING), default="uniform")
-    sparsity: float = kept(number(0, 1 - 1 / LEVELS), default=0.5)
-    generations: int = kept(whole(1, 10_000), default=12)
-    evaluate_text: str = kept(text_or_none, default="python-docs")
-    evaluate_tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
-    evaluate_length: int = kept(whole(2, 131_072), default=128)
+    criterion: str = field(one_of(*MASKING))
+    pattern: str = field(pattern, default="2:4")
+    allocation: str = field(one_of(*MIXING), default="uniform")
+    sparsity: float = field(number(0, 1 - 1 / LEVELS), default=0.5)
+    generations: int = field(whole(1, 10_000), default=12)
+    evaluate_text: str = field(text_or_none, default="python-docs")
+    evaluate_tokens: int | None = field(optional(whole(2, 10**9)), default=4096)
+    evaluate_length: int = field(whole(2, 131_072), default=128)
 
 
 @dataclass(frozen=True)
-class RecoverRequest(Checked):
+class RecoverRequest(RecoverySettings):
     """Train LoRA on a pruned variant and merge it. Stopping it keeps the best so far.
 
-    loss: "distill" (from the original) or "language-model" (the paper); steps of batch × length tokens.
+    text: its recovery part is trained on, in rows of length tokens.
     """
 
     kind: ClassVar[str] = "recover"
-    variant: str = kept(line())
-    loss: str = kept(one_of("distill", "language-model"), default="distill")
-    steps: int = kept(whole(1, 1_000_000), default=120)
-    batch: int = kept(whole(1, 4096), default=8)
-    length: int = kept(whole(2, 131_072), default=128)
-    rank: int = kept(whole(1, 1024), default=8)
-    alpha: int = kept(whole(1, 10_000), default=16)
-    learning_rate: float = kept(number(1e-8, 1), default=1e-3)
-    evaluate_every: int = kept(whole(1, 1_000_000), default=25)
-    text: str = kept(text, default="python-docs")
-    seed: int = kept(whole(0, 2**31 - 1), default=0)
+    variant: str = field(line(), label="Variant", help="What is trained.")
+    text: str = field(
+        text,
+        label="Recovery text",
+        help="Its recovery part, which is neither calibrated nor evaluated on. Or file:PATH, or hub:NAME.",
+        default="python-docs",
+    )
+    length: int = field(whole(2, 131_072), label="Tokens a row", default=128)
+
+    @property
+    def training(self) -> RecoverySettings:
+        """How it is trained."""
+        return RecoverySettings(**{one.name: getattr(self, one.name) for one in fields(RecoverySettings)})
 
 
 @dataclass(frozen=True)
@@ -238,14 +233,14 @@ class GenerateRequest(Checked):
     """
 
     kind: ClassVar[str] = "generate"
-    prompts: tuple[str, ...] = kept(several(line(LONGEST_PROMPT, strip=False), 50))
-    variants: tuple[str, ...] = kept(several(line(), 20), default=("original",))
-    max_new_tokens: int = kept(whole(1, 32_768), default=64)
-    temperature: float = kept(number(0, 10), default=0.0)
-    top_p: float = kept(number(0.01, 1), default=1.0)
-    seed: int = kept(whole(0, 2**31 - 1), default=0)
-    chat: bool = kept(yes_or_no, default=True)
-    blind: bool = kept(yes_or_no, default=False)
+    prompts: tuple[str, ...] = field(several(line(LONGEST_PROMPT, strip=False), 50))
+    variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
+    max_new_tokens: int = field(whole(1, 32_768), default=64)
+    temperature: float = field(number(0, 10), default=0.0)
+    top_p: float = field(number(0.01, 1), default=1.0)
+    seed: int = field(whole(0, 2**31 - 1), default=0)
+    chat: bool = field(yes_or_no, default=True)
+    blind: bool = field(yes_or_no, default=False)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -264,13 +259,13 @@ class EvaluateRequest(Checked):
     """
 
     kind: ClassVar[str] = "evaluate"
-    variants: tuple[str, ...] = kept(several(line(), 20), default=("original",))
-    text: str = kept(text_or_none, default="python-docs")
-    length: int = kept(whole(2, 131_072), default=128)
-    tokens: int | None = kept(optional(whole(2, 10**9)), default=4096)
-    tasks: tuple[str, ...] = kept(tasks, default=())
-    limit: int | None = kept(optional(whole(1, 10**6)), default=None)
-    data: str = kept(source(), default=HUB)
+    variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
+    text: str = field(text_or_none, default="python-docs")
+    length: int = field(whole(2, 131_072), default=128)
+    tokens: int | None = field(optional(whole(2, 10**9)), default=4096)
+    tasks: tuple[str, ...] = field(tasks, default=())
+    limit: int | None = field(optional(whole(1, 10**6)), default=None)
+    data: str = field(source(), default=HUB)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -286,13 +281,13 @@ class ProfileRequest(Checked):
     """
 
     kind: ClassVar[str] = "profile"
-    variants: tuple[str, ...] = kept(several(line(), 20), default=("original",))
-    prompt_tokens: int = kept(whole(1, 131_072), default=64)
-    new_tokens: int = kept(whole(1, 32_768), default=16)
-    rows: int = kept(whole(1, 4096), default=1)
-    repeats: int = kept(whole(1, 1000), default=5)
-    warm_up: int = kept(whole(0, 1000), default=1)
-    length: int = kept(whole(2, 131_072), default=64)
+    variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
+    prompt_tokens: int = field(whole(1, 131_072), default=64)
+    new_tokens: int = field(whole(1, 32_768), default=16)
+    rows: int = field(whole(1, 4096), default=1)
+    repeats: int = field(whole(1, 1000), default=5)
+    warm_up: int = field(whole(0, 1000), default=1)
+    length: int = field(whole(2, 131_072), default=64)
 
     @property
     def settings(self) -> dict[str, int]:
@@ -306,7 +301,7 @@ class SweepRequest(Checked):
     again, so the same request goes on where an earlier one ended."""
 
     kind: ClassVar[str] = "sweep"
-    sweep: dict[str, Any] = kept(table)
+    sweep: dict[str, Any] = field(table)
 
 
 @dataclass(frozen=True)
@@ -319,12 +314,12 @@ class FidelityRequest(Checked):
     """
 
     kind: ClassVar[str] = "fidelity"
-    draws: tuple[str, ...] = kept(several(one_of(*DRAWS), len(DRAWS)), default=tuple(DRAWS))
-    seeds: int = kept(whole(1, 20), default=3)
-    directions: tuple[int, ...] = kept(several(whole(1, 1024), 8), default=(1, 2, 4, 8))
-    group_directions: tuple[int, ...] = kept(several(whole(1, 4096), 8), default=(4, 16))
-    samples: int = kept(whole(1, 100_000), default=32)
-    gradient_samples: int = kept(whole(1, 100_000), default=2)
+    draws: tuple[str, ...] = field(several(one_of(*DRAWS), len(DRAWS)), default=tuple(DRAWS))
+    seeds: int = field(whole(1, 20), default=3)
+    directions: tuple[int, ...] = field(several(whole(1, 1024), 8), default=(1, 2, 4, 8))
+    group_directions: tuple[int, ...] = field(several(whole(1, 4096), 8), default=(4, 16))
+    samples: int = field(whole(1, 100_000), default=32)
+    gradient_samples: int = field(whole(1, 100_000), default=2)
 
     def __post_init__(self) -> None:
         super().__post_init__()

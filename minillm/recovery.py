@@ -9,7 +9,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
@@ -18,55 +18,15 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
-from .errors import BadInput, NumericalFault, UnknownName
+from .errors import BadInput, NumericalFault
 from .events import RESULT, Event, Events, finish, outside_inference, relay
 from .forward import hidden_states, logits, token_losses
 from .models import LoadedModel
+from .presets import RecoverySettings
 from .view import eval_view
 
 CHUNK = 128
 _SEEDED = Lock()
-LOSSES = ("distill", "language-model")
-
-
-@dataclass(frozen=True)
-class RecoverySettings:
-    """How to recover. The defaults suit the embedded model on two cores; `PRESETS["paper"]` is Section 4.1.
-
-    loss: "distill" (needs a teacher) or "language-model"; steps: updates; batch: rows an update; accumulate: rows are
-    pushed in this many pieces; rank, alpha: LoRA's r and α; learning_rate: peak of a cosine; warmup: updates until the
-    peak; evaluate_every: updates between measurements; held_out: rows kept for them; seed: of adapters and row order.
-    """
-
-    loss: str = "distill"
-    steps: int = 120
-    batch: int = 8
-    accumulate: int = 1
-    rank: int = 8
-    alpha: int = 16
-    learning_rate: float = 1e-3
-    warmup: int = 5
-    evaluate_every: int = 25
-    held_out: int = 16
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise UnknownName("recovery loss", self.loss, LOSSES)
-        for name in ("steps", "batch", "accumulate", "rank", "alpha", "evaluate_every", "held_out"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
-                raise BadInput(f"{name} is {getattr(self, name)}; give a whole number from 1 up.")
-        if not 0 < self.learning_rate < 1:
-            raise BadInput(f"learning_rate is {self.learning_rate}; give a number such as 0.001.")
-
-
-PRESETS = {
-    "embedded": RecoverySettings(),
-    "paper": RecoverySettings(
-        loss="language-model", steps=1560, batch=64, accumulate=8, learning_rate=1e-4, warmup=100, evaluate_every=100
-    ),
-}
-"""paper: 2 epochs of about 50,000 rows at batch 64, r 8, α 16, lr 1e-4, cosine."""
 
 
 def recover(
@@ -75,7 +35,7 @@ def recover(
     """Train LoRA adapters on a pruned model and merge them; `small` is untouched.
 
     text: a text name (its recovery part) or token ids [rows, length]; teacher: the original, for loss "distill"
-    (without one the loss is "language-model"); settings: see `RecoverySettings`. Raises BadInput, UnknownName,
+    (without one the loss is "language-model"); settings: see `presets.RecoverySettings`. Raises BadInput, UnknownName,
     TextTooShort, NumericalFault (a loss that is not finite).
     """
     return finish(recover_events(small, text, teacher, length, **settings))
@@ -99,24 +59,16 @@ def recover_events(
             "Recovery adds dense adapters to the weights, which would fill the N:M zeros of this model; recover a "
             "pruned one."
         )
-    given = {"loss": "distill" if teacher else "language-model", **settings}
-    chosen = _settings(given)
+    chosen = RecoverySettings.from_json({"loss": "distill" if teacher else "language-model", **settings})
     if chosen.loss == "distill" and teacher is None:
         raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
     rows = text
     if isinstance(rows, str):
         rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
-    training = _Training(small, teacher, _checked(rows, chosen).clone(), chosen)
+    rows = _checked(rows, chosen)
+    training = _Training(small, teacher, rows.clone() if rows.is_inference() else rows, chosen)
     yield from relay(training.events(stop))
     yield Event(RESULT, 1, 1, training.merged())
-
-
-def _settings(given: dict[str, Any]) -> RecoverySettings:
-    known = RecoverySettings.__dataclass_fields__
-    for name in given:
-        if name not in known:
-            raise UnknownName("recovery setting", name, known)
-    return RecoverySettings(**given)
 
 
 def recovery_text_events(

@@ -18,7 +18,6 @@ from .store import Store
 from .texts import FROM_MODEL
 
 WIDE = 100
-TRAINING = ("steps", "batch", "rank", "alpha", "learning_rate", "evaluate_every", "seed")
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,8 @@ def _pruned_in_python(course: Course, variant: Variant) -> list[str]:
 
 def _recovered_in_python(course: Course, variant: Variant) -> list[str]:
     asked = RecoverRequest.from_json(variant.request)
-    given: dict[str, Any] = {"loss": asked.loss, "length": asked.length}
+    given: dict[str, Any] = {"length": asked.length, **asked.training.to_json()}
     given |= {"teacher": _Name("lm")} if asked.loss == "distill" else {}
-    given |= {name: getattr(asked, name) for name in TRAINING}
     small = f"models[{_literal(asked.variant)}]"
     made = f"models[{_literal(variant.name)}] = minillm.recover({small}, {_call(asked.text, **given)})"
     return [*_caveats(variant), made]
@@ -231,7 +229,7 @@ def _recovered_by_command(course: Course, variant: Variant) -> list[str]:
     asked = RecoverRequest.from_json(variant.request)
     teacher = course.run.recipe.model if asked.loss == "distill" else ""
     options = {"--teacher": teacher, "--text": asked.text, "--length": asked.length}
-    options |= {_option(name): getattr(asked, name) for name in TRAINING}
+    options |= {_option(name): value for name, value in asked.training.to_json().items()}
     options |= {"--dtype": course.dtype, "--device": course.device, "--out": variant.name}
     return [*_caveats(variant), _command("recover", asked.variant, **options)]
 

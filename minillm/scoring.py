@@ -78,7 +78,7 @@ def score_together_events(
 ) -> Events:
     """`score_together` as events: Event("score:CRITERION", its visits done, its visits, what a block scored)."""
     tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
-    jobs = {name: _Scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
+    jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
     with MemoryMeter(lm.device) as meter:
         works = Together(lm, {name: job.run(meter) for name, job in jobs.items()}, meter)
@@ -89,6 +89,12 @@ def score_together_events(
                 meter.lap()
     seconds = time.perf_counter() - started
     yield Event(RESULT, 1, 1, {name: job.scores(seconds, meter) for name, job in jobs.items()})
+
+
+def _scoring(
+    lm: LoadedModel, criterion: Criterion, tokens: Tensor, gradient_samples: int, asked: Settings
+) -> "_Scoring":
+    return _Scoring(lm, criterion, tokens, gradient_samples, asked.used_by(criterion.gradient))
 
 
 def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:

@@ -70,7 +70,9 @@ def sparsify_events(
     if record.activations or record.gradient:
         tokens = yield from relay(calibration_events(lm, text, gradient_samples if record.gradient else 1))
     same = LoadedModel(copy.deepcopy(lm.model), lm.tokenizer, lm.family, lm.source, lm.provenance, lm.plan)
-    walk = MaskingWalk(same, record, tokens, gradient_samples, Settings.of(**settings), sequential=True)
+    walk = MaskingWalk(
+        same, record, tokens, gradient_samples, Settings.of(**settings).used_by(record.gradient), sequential=True
+    )
 
     def mask(block: "Seen") -> dict[str, Any]:
         pattern = patterns[block.layer]

@@ -74,7 +74,8 @@ class Workbench:
 
     def scoring(self, criterion: str, settings: dict[str, Any]) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
-        chosen, record = Settings.of(**settings), find(criterion)
+        record = find(criterion)
+        chosen = Settings.of(**settings).used_by(record.gradient)
         passes = {BACKPROP: 3, ZEROTH_ORDER: 2 * chosen.directions, SUBMODELS: chosen.submodels * chosen.rounds}
         rows = record.activations * self.recipe.samples
         rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples

@@ -5,15 +5,23 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.presets import CUTS
+from minillm.presets import CUTS, RECOVERIES
+from minillm.recipe import RecoverRequest
 from minillm.text import TEXTS
 
 from . import _jobs, _zeros
+from ._controls import fields_of, in_rows
 from ._host import PlotlyHost
 from ._plots import CAPTIONS
-from ._pruning import PRESETS, SAME, UNIFORM
+from ._pruning import SAME, UNIFORM
 
 MOST, STANDARD = 0.6, 0.2
+TRAINED = (
+    *("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed"),
+    *("accumulate", "warmup", "held_out"),
+)
+"""Fields of a `RecoverRequest` that the page shows, in the order in which handlers take them."""
+
 MEASURED = [name for name in TEXTS if name not in ("self", "instructions")]
 """Texts that can evaluate a model: not those it writes itself."""
 
@@ -197,47 +205,33 @@ def _preview() -> list[Any]:
 def _recover_controls() -> dict[str, Any]:
     variant = gr.Dropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
     preset = gr.Radio(
-        [("embedded model: 10 minutes on two cores", "embedded"), ("the paper's: hours on a GPU", "paper")],
+        [(way.label, name) for name, way in RECOVERIES.items()],
         value="embedded",
         label="Settings",
         elem_id="recover-preset",
     )
     with gr.Accordion("All settings", open=False, elem_id="recover-settings"):
-        settings = _recover_words(PRESETS["embedded"]) | _recover_numbers(PRESETS["embedded"])
+        settings = _recover_words() | in_rows(RecoverRequest, TRAINED[2:], "recover", info=None)
     return {"variant": variant, "preset": preset, **settings}
 
 
-def _recover_words(standard: dict[str, Any]) -> dict[str, Any]:
-    loss = gr.Radio(
+def _recover_words() -> dict[str, Any]:
+    loss, text = fields_of(RecoverRequest, TRAINED[:2])
+    chosen = gr.Radio(
         [("distillation from the original", "distill"), ("language model (the paper)", "language-model")],
-        value=standard["loss"],
-        label="Loss",
+        value=str(loss.default),
+        label=loss.metadata["label"],
         elem_id="recover-loss",
     )
-    text = gr.Dropdown(
+    named = gr.Dropdown(
         list(TEXTS),
-        value=standard["text"],
+        value=str(text.default),
         allow_custom_value=True,
-        label="Recovery text",
-        info="Its recovery part, which is neither calibrated nor evaluated on. Or file:PATH, or hub:NAME.",
+        label=text.metadata["label"],
+        info=text.metadata["help"],
         elem_id="recover-text",
     )
-    return {"loss": loss, "text": text}
-
-
-def _recover_numbers(standard: dict[str, Any]) -> dict[str, Any]:
-    fields = (
-        (("steps", "Steps"), ("batch", "Batch")),
-        (("length", "Tokens a row"), ("learning_rate", "Learning rate")),
-        (("rank", "Rank r"), ("alpha", "Alpha α")),
-        (("evaluate_every", "Evaluate every"), ("seed", "Seed")),
-    )
-    found: dict[str, Any] = {}
-    for pair in fields:
-        with gr.Row():
-            for name, label in pair:
-                found[name] = gr.Number(standard[name], label=label, elem_id=f"recover-{name}", min_width=120)
-    return found
+    return {"loss": chosen, "text": named}
 
 
 def _recover_pictures() -> list[Any]:

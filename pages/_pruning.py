@@ -10,7 +10,7 @@ from typing import Any
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.plan import Plan, largest_ratio, make_plan, plan_from_groups
-from minillm.recipe import PruneRequest, RecoverRequest
+from minillm.recipe import PruneRequest
 from minillm.run_allocations import allocations, known_allocation
 from minillm.store import Job, Store, StoredEvent
 from minillm.text import same_text
@@ -31,20 +31,6 @@ FIRST = "fms-zo"
 """The paper's own criterion."""
 
 NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "embedded": RecoverRequest(variant="any").to_json(),
-    "paper": RecoverRequest(
-        variant="any",
-        loss="language-model",
-        steps=1560,
-        batch=64,
-        learning_rate=1e-4,
-        evaluate_every=100,
-        text="alpaca-cleaned",
-    ).to_json(),
-}
-"""Values of a recovery's controls. The paper: 2 epochs of about 50,000 rows at batch 64 (Section 4.1)."""
 
 LABELS = {
     "load": "load the model",

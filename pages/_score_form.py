@@ -6,7 +6,7 @@ of its own.
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Any
 
@@ -17,29 +17,21 @@ from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.paths import written_whole
 from minillm.recipe import RunRecipe, ScoreRequest
-from minillm.settings import CHOICES, Settings
+from minillm.settings import Settings
 from minillm.store import Store
 from minillm.text import TEXTS, check_path
 from minillm.texts import SUFFIXES, parse
 
 from . import _jobs
+from ._controls import control, fields_of, takes
 from ._frame import Context
 from ._phrases import escape
 
-LABELS = {
-    "reduction": "Over the slices of a group",
-    "noise": "Noise z of the estimated gradient",
-    "estimator": "Estimate: c / z (Eq. 8) or c · z",
-    "directions": "Directions averaged",
-    "minibatch": "Samples that share a z (0: all)",
-    "epsilon": "Step ε",
-    "scope": "Perturb all weights, or a mask for each group",
-    "taylor": "Term of the exact gradient (LLM-Pruner's variants)",
-    "submodels": "Bonsai: sub-models",
-    "drop": "Bonsai: share of groups each drops",
-    "rounds": "Bonsai: rounds",
-}
-"""Settings of scoring in a few words; the Methods page says what each means."""
+SETTINGS = tuple(one.name for one in fields(Settings) if one.name != "seed")
+"""Settings of scoring that have a control, in the order in which `begin` takes them; the seed is the run's."""
+
+READ = ("text", "samples", "length", "gradient_samples", "seed")
+"""Fields of a run's recipe that scoring reads, in that order."""
 
 FIRST = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
 
@@ -121,16 +113,8 @@ def lay_out_recipe() -> dict[str, Any]:
 
 
 def lay_out_settings() -> dict[str, Any]:
-    """Controls of `Settings`, by field, in the order in which `begin` takes them; the seed is the run's."""
-    default = Settings().to_json()
-    return {name: _control(name, label, default[name]) for name, label in LABELS.items()}
-
-
-def _control(name: str, label: str, value: Any) -> Any:
-    common: dict[str, Any] = {"value": value, "label": label, "elem_id": f"setting-{name}"}
-    if name in CHOICES:
-        return gr.Dropdown(list(CHOICES[name]), **common)
-    return gr.Number(precision=0 if isinstance(value, int) else None, minimum=0, **common)
+    """Controls of `Settings`, by field; the Methods page says what each means."""
+    return {one.name: control(one, "setting", info=None) for one in fields_of(Settings, SETTINGS)}
 
 
 def criteria_table() -> str:
@@ -153,56 +137,19 @@ def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
     return [*asked, recipe.text, recipe.samples, recipe.length, recipe.gradient_samples, recipe.seed]
 
 
-def begin(
-    ctx: Context,
-    run_id: str,
-    criteria: list[str],
-    text: str,
-    samples: float,
-    length: float,
-    gradient_samples: float,
-    seed: float,
-    reduction: str,
-    noise: str,
-    estimator: str,
-    directions: float,
-    minibatch: float,
-    epsilon: float,
-    scope: str = "weights",
-    taylor: str = "param_first",
-    submodels: float = 64,
-    drop: float = 0.2,
-    rounds: float = 1,
-    together: bool = False,
-) -> int:
+@takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, SETTINGS), (ScoreRequest, ("together",)))
+def begin(ctx: Context, run_id: str, **given: Any) -> int:
     """Score a run's model under some criteria, in turn or on one walk; returns the job's number. Other text, samples or
     seed than the run's make a new run beside it."""
-    if not criteria:
+    if not given["criteria"]:
         raise BadInput("No criterion is ticked; tick at least one.")
-    text = checked_text(text, ctx.confined)
-    settings = {
-        "reduction": reduction,
-        "noise": noise,
-        "estimator": estimator,
-        "directions": directions,
-        "minibatch": minibatch,
-        "epsilon": epsilon,
-        "scope": scope,
-        "taylor": taylor,
-        "submodels": submodels,
-        "drop": drop,
-        "rounds": rounds,
-    }
-    request = ScoreRequest(criteria=tuple(criteria), settings=changed(settings), together=together)
-    asked = {"text": text, "samples": samples, "length": length, "gradient_samples": gradient_samples, "seed": seed}
+    settings = Settings.of(**{name: given[name] for name in SETTINGS}).changed()
+    request = ScoreRequest.from_json(
+        {"criteria": given["criteria"], "settings": settings, "together": given["together"]}
+    )
+    asked = {name: given[name] for name in READ} | {"text": checked_text(given["text"], ctx.confined)}
     wanted = RunRecipe.from_json({**ctx.store.run(run_id).recipe.to_json(), **asked})
     return jobs.submit(ctx.store, run_for(ctx.store, run_id, wanted), request)
-
-
-def changed(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are not the default ones; they become part of the scores' label."""
-    default = Settings().to_json()
-    return {name: value for name, value in settings.items() if value != default[name]}
 
 
 def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:

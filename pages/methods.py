@@ -1,12 +1,14 @@
 """Methods: what each criterion computes, reads and costs, and what does not add up in the paper. All from the records
 that the form, the command line and the README's table are made of; what no record holds stands in `PAPER` here."""
 
+from dataclasses import Field, fields
+
 import gradio as gr
 
 from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
-from minillm.recipe import COMPENSATIONS, USED_WITH
-from minillm.settings import CHOICES, MEANINGS, Settings
+from minillm.recipe import COMPENSATIONS
+from minillm.settings import Settings
 
 from ._drawers import drawer
 from ._frame import Context, frame
@@ -124,17 +126,17 @@ def one_by_one() -> str:
 
 def settings() -> str:
     """Every setting with its meaning, its choices, its default, and the criteria that use it."""
-    default = Settings().to_json()
-    rows = [
-        (name, meaning, ", ".join(CHOICES.get(name, ())) or "a number", str(default[name]), users(name))
-        for name, meaning in MEANINGS.items()
-    ]
+    rows = [(one.name, one.metadata["help"], _choices(one), str(one.default), users(one)) for one in fields(Settings)]
     return html_table(("setting", "what it means", "choices", "default", "used by"), rows, name="settings-records")
 
 
-def users(setting: str) -> str:
+def _choices(setting: Field) -> str:
+    return ", ".join(setting.metadata["check"].choices) or "a number"
+
+
+def users(setting: Field) -> str:
     """Which criteria a setting matters to."""
-    sources = [source for source, names in USED_WITH.items() if setting in names]
+    sources = setting.metadata["used_by"]
     return ", ".join(c.name for c in CRITERIA.values() if c.gradient in sources) if sources else "all"
 
 

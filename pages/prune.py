@@ -7,17 +7,18 @@ import gradio as gr
 
 from minillm import jobs
 from minillm.errors import BadInput, MiniLLMError
-from minillm.presets import find_cut
+from minillm.presets import find_cut, find_recovery
 from minillm.recipe import EvaluateRequest, RecoverRequest
 from minillm.run_allocations import allocations
 from minillm.store import Store
 
 from . import _jobs, _pruning
 from ._address import link, number, remembered
+from ._controls import takes
 from ._frame import QUIET, Context, Shell, frame
 from ._phrases import escape
-from ._prune_form import MOST, STANDARD, Page, layout
-from ._pruning import PRESETS, SAME, UNIFORM, Cut
+from ._prune_form import MOST, STANDARD, TRAINED, Page, layout
+from ._pruning import SAME, UNIFORM, Cut
 from ._variants import curve, curve_in_words, curve_points, groups_of, variants_table
 from ._zeros import begin_sparsify, usable
 
@@ -69,16 +70,22 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     taken = page.way.input(way_of, page.way, chosen, **QUIET)
     remembered(taken.then(partial(_previewed, store), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
     text.input(partial(_pruning.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
-    names = [name for name in page.recover if name not in CHOSEN]
     zeros, preset = page.zeros, page.recover["preset"]
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
-    preset.input(lambda given: [PRESETS[given][name] for name in names], preset, _settings(page), **QUIET)
+    preset.input(recovery_of, preset, _settings(page), **QUIET)
 
 
 def way_of(name: str) -> list[str]:
     """Criterion, channels, allocation and compensation of a way to cut that is known by name."""
     way = find_cut(name)
     return [way.heads, SAME if way.channels == way.heads else way.channels, way.allocation, way.compensate]
+
+
+def recovery_of(name: str) -> list[Any]:
+    """Values of a recovery's controls, in a way that is known by name."""
+    way = find_recovery(name)
+    asked = RecoverRequest(variant="any", text=way.text, **way.training.to_json())
+    return [getattr(asked, name) for name in TRAINED]
 
 
 def _settings(page: Page) -> list[Any]:
@@ -205,26 +212,10 @@ def begin_evaluate(
     return jobs.submit(store, run_id, EvaluateRequest.from_json(asked))
 
 
-def begin_recover(
-    store: Store,
-    run_id: str,
-    variant: str,
-    loss: str,
-    text: str,
-    steps: float,
-    batch: float,
-    length: float,
-    learning_rate: float,
-    rank: float,
-    alpha: float,
-    evaluate_every: float,
-    seed: float,
-) -> int:
+@takes((RecoverRequest, ("variant", *TRAINED)))
+def begin_recover(store: Store, run_id: str, **given: Any) -> int:
     """Train LoRA on a pruned variant of a run and merge it; returns the job's number. Stopped, it keeps the best so
     far."""
-    if not variant:
+    if not given["variant"]:
         raise BadInput("No variant is chosen; prune the model first, then choose what is to be recovered.")
-    what = {"variant": variant, "loss": loss, "text": text, "seed": seed, "evaluate_every": evaluate_every}
-    size = {"steps": steps, "batch": batch, "length": length}
-    adapters = {"rank": rank, "alpha": alpha, "learning_rate": learning_rate}
-    return jobs.submit(store, run_id, RecoverRequest.from_json(what | size | adapters))
+    return jobs.submit(store, run_id, RecoverRequest.from_json(given))

@@ -4,14 +4,14 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-from dataclasses import fields
+from dataclasses import Field, fields
 
 import pytest
 
 from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
 from minillm.recipe import COMPENSATIONS, PruneRequest
-from minillm.settings import CHOICES, MEANINGS, Settings
+from minillm.settings import Settings
 from pages._phrases import escape
 from pages.methods import PAPER, criteria, cutting, one_by_one, settings, users
 
@@ -25,19 +25,20 @@ def test_every_criterion_stands_there_with_its_whole_record(name: str) -> None:
         assert escape(field) in one_by_one(), field
 
 
-def test_every_setting_has_a_meaning_and_stands_there_with_choices_and_default() -> None:
-    assert list(MEANINGS) and set(MEANINGS) == {field.name for field in fields(Settings)}
-    for name, default in Settings().to_json().items():
-        row = next(part for part in settings().split("<tr>") if f'scope="row">{name}<' in part)
-        assert escape(MEANINGS[name]) in row and f"<td>{default}</td>" in row
-        assert all(choice in row for choice in CHOICES.get(name, ()))
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_every_setting_stands_there_with_meaning_choices_and_default(setting: Field) -> None:
+    row = next(part for part in settings().split("<tr>") if f'scope="row">{setting.name}<' in part)
+    assert setting.metadata["label"] and setting.metadata["help"]
+    assert escape(setting.metadata["help"]) in row and f"<td>{setting.default}</td>" in row
+    assert all(choice in row for choice in setting.metadata["check"].choices)
 
 
 def test_settings_name_the_criteria_that_read_them() -> None:
-    assert users("directions") == "zo, fms-zo"
-    assert users("taylor") == "llm-pruner, fms-bp"
-    assert users("drop") == "bonsai"
-    assert users("reduction") == users("seed") == "all"
+    reading = {one.name: users(one) for one in fields(Settings)}
+    assert reading["directions"] == "zo, fms-zo"
+    assert reading["taylor"] == "llm-pruner, fms-bp"
+    assert reading["drop"] == "bonsai"
+    assert reading["reduction"] == reading["seed"] == "all"
 
 
 def test_what_can_be_asked_of_a_cut_is_what_is_explained() -> None:

@@ -13,14 +13,16 @@ from minillm.criteria import CRITERIA
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
 from minillm.plan import make_plan
+from minillm.presets import RECOVERIES, RecoverySettings, find_recovery, preset_and
 from minillm.recipe import PruneRequest, RecoverRequest, RunRecipe, SparsifyRequest
-from minillm.recovery import PRESETS as ENGINE_PRESETS
 from minillm.store import Store, Variant
+from minillm.sweeps import Sweep
 from pages import _pruning, _variants
+from pages._prune_form import TRAINED
 from pages._pruning import Cut
 from pages._variants import curve, curve_in_words, curve_points, dtype_of, groups_of, variants_table
 from pages._zeros import begin_sparsify
-from pages.prune import begin_evaluate, begin_prune, begin_recover
+from pages.prune import begin_evaluate, begin_prune, begin_recover, recovery_of
 
 
 @pytest.fixture
@@ -115,13 +117,25 @@ def test_pruning_puts_the_request_in_line_and_refuses_the_first_wrong_field(stor
     assert len(store.jobs(run_id)) == 1
 
 
-def test_presets_are_the_engines() -> None:
-    for name, preset in _pruning.PRESETS.items():
-        engine = dataclasses.asdict(ENGINE_PRESETS[name])
-        shared = engine.keys() & preset.keys()
-        assert {"loss", "steps", "batch", "rank", "alpha", "learning_rate", "evaluate_every"} <= shared
-        assert {key: preset[key] for key in shared} == {key: engine[key] for key in shared}
-        assert RecoverRequest.from_json(preset)
+@pytest.mark.parametrize("name", RECOVERIES)
+def test_every_face_recovers_by_a_preset_in_the_same_way(name: str, store: Store, run_id: str) -> None:
+    way = find_recovery(name)
+    pruned(store, run_id)
+    page = store.job(begin_recover(store, run_id, "pruned-1", *recovery_of(name))).request
+    (in_sweep,) = Sweep("t", ("m",), ("wanda",), (0.2,), recoveries=({"preset": name},)).recoveries
+    command = RecoverySettings.from_json({**preset_and({"preset": name}), "loss": way.training.loss})
+    assert page.training == command == RecoverRequest.from_json({**in_sweep, "variant": "any"}).training == way.training
+    assert page.text == way.text
+
+
+def test_the_papers_recovery_is_the_papers() -> None:
+    paper = RECOVERIES["paper"].training
+    assert (paper.loss, paper.batch, paper.steps, paper.rank, paper.alpha) == ("language-model", 64, 1560, 8, 16)
+    assert (paper.learning_rate, paper.warmup, paper.accumulate) == (1e-4, 100, 8)
+
+
+def test_every_setting_of_a_recovery_has_a_control() -> None:
+    assert {one.name for one in dataclasses.fields(RecoverRequest)} - {"variant"} == set(TRAINED)
 
 
 def pruned(store: Store, run_id: str, **details) -> Variant:

@@ -111,8 +111,8 @@ def test_distillation_pulls_towards_the_original(pair):
         ({"loss": "distil"}, UnknownName, "distill"),
         ({"loss": "distill"}, BadInput, "teacher"),
         ({"stepz": 3}, UnknownName, "steps"),
-        ({"steps": 0}, BadInput, "steps"),
-        ({"learning_rate": 3.0}, BadInput, "learning_rate"),
+        ({"steps": 0}, BadInput, "Steps"),
+        ({"learning_rate": 3.0}, BadInput, "Learning rate"),
         ({"held_out": 40}, BadInput, "rows"),
     ],
 )

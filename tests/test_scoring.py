@@ -6,10 +6,14 @@ import pytest
 import tiny
 import torch
 
+from minillm.criteria import CRITERIA
 from minillm.errors import BadInput, NumericalFault, TextTooShort, UnknownName
+from minillm.groups import KINDS
 from minillm.models import wrap
+from minillm.recipe import ScoreRequest
 from minillm.scores import Scores
 from minillm.scoring import score
+from minillm.settings import Settings
 from minillm.zeroth_order import noise
 
 ROWS, GRADIENT_ROWS = 12, 5
@@ -157,3 +161,39 @@ def test_a_loss_that_is_not_a_number_is_named():
     for criterion in ("llm-pruner", "zo"):
         with pytest.raises(NumericalFault, match="not a finite number"):
             score(wrap(model), criterion, tiny.tokens(), 2)
+
+
+OTHER = {
+    "reduction": "sum",
+    "noise": "rademacher",
+    "estimator": "multiply",
+    "directions": 2,
+    "minibatch": 1,
+    "epsilon": 0.5,
+    "seed": 9,
+    "scope": "groups",
+    "taylor": "vectorize",
+    "submodels": 16,
+    "drop": 0.4,
+    "rounds": 2,
+}
+"""For every setting a value that is not its default."""
+
+
+def test_every_setting_has_another_value_to_try():
+    assert {name for name, value in OTHER.items() if value != getattr(Settings(), name)} == set(Settings().to_json())
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_other_scores_have_another_label_and_the_same_label_means_the_same_scores(criterion):
+    """Scores are stored under their label: a setting that changes them and not the label would overwrite others."""
+    lm, tokens = wrap(tiny.llama(kv=8, heads=8, width=64)), tiny.tokens(ROWS, 20)
+    base = {"submodels": 24, "seed": 1}
+    first = score(lm, criterion, tokens, GRADIENT_ROWS, **base)
+    for name, value in OTHER.items():
+        asked = {**base, name: value}
+        found = score(lm, criterion, tokens, GRADIENT_ROWS, **asked)
+        same = all(np.array_equal(found.of(kind)[i], first.of(kind)[i]) for kind in KINDS for i in first.of(kind))
+        labels = [ScoreRequest((criterion,), given).label(criterion) for given in (base, asked)]
+        if labels[0] == labels[1]:
+            assert same, name

@@ -88,7 +88,7 @@ def mixed_patterns_events(
     if method == "sensitivity":
         yield Event(RESULT, 1, 1, _allocation(starts[0], method, recipe))
         return
-    walk = MaskingWalk(lm, record, tokens, gradient_samples, Settings.of(**settings))
+    walk = MaskingWalk(lm, record, tokens, gradient_samples, Settings.of(**settings).used_by(record.gradient))
     variants = Variants(lm, walk)
     yield from walk.events(variants.add)
     chosen = search or SEARCH

@@ -12,14 +12,15 @@ on few tokens, the best of them on more, and parents stay until something better
 Each generation draws from its own seed, so that a search resumed from a stored state ends as one that never stopped.
 """
 
+import dataclasses
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ..checks import Checked, kept, whole
+from ..checks import Checked, field, whole
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, relay
 
@@ -72,12 +73,12 @@ class SearchSettings(Checked):
     flips: exchanges in one mutation, the smaller of two draws from 1 to this; seed: of all draws.
     """
 
-    generations: int = kept(whole(0, 1_000_000), default=20)
-    offspring: int = kept(whole(1, 1_000_000), default=32)
-    amounts: tuple[int, ...] = kept(_stages, default=(2, 8))
-    survivors: tuple[int, ...] = kept(_stages, default=())
-    flips: int = kept(whole(1, 1_000), default=3)
-    seed: int = kept(whole(0, 2**63 - 1), default=0)
+    generations: int = field(whole(0, 1_000_000), default=20)
+    offspring: int = field(whole(1, 1_000_000), default=32)
+    amounts: tuple[int, ...] = field(_stages, default=(2, 8))
+    survivors: tuple[int, ...] = field(_stages, default=())
+    flips: int = field(whole(1, 1_000), default=3)
+    seed: int = field(whole(0, 2**63 - 1), default=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,8 +102,8 @@ class SearchState:
 
     generation: int
     population: list[tuple[Candidate, float]]
-    history: list[dict[str, float]] = field(default_factory=list)
-    recipe: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def levels(self) -> Candidate:

@@ -1,5 +1,8 @@
 """What all verbs share: options, progress from events, and output as a table or as JSON."""
 
+import dataclasses
+import functools
+import inspect
 import json
 import signal
 import sys
@@ -13,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..checks import Checked
 from ..events import RESULT, Event, Events
 
 EMBEDDED = "smollm2-135m"
@@ -31,6 +35,40 @@ Layers = Annotated[str, typer.Option(help="Blocks that may be cut, such as 4-27 
 Ratio = Annotated[float, typer.Option(help="Share of the model's parameters that goes.")]
 
 problems = Console(stderr=True)
+
+
+def options_of(record: type[Checked], leave_out: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+    """A verb that takes **settings, with one option for every field of a record; it gets those that were given.
+
+    The option's help is the field's; its type is that of the default.
+    """
+    wanted = [one for one in dataclasses.fields(record) if one.name not in leave_out]  # type: ignore[arg-type]
+
+    def decorate(verb: Callable) -> Callable:
+        @functools.wraps(verb)
+        def called(**given: Any) -> None:
+            absent = {one.name for one in wanted if given[one.name] is None}
+            verb(**{name: value for name, value in given.items() if name not in absent})
+
+        own = inspect.signature(verb, eval_str=True)
+        named = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        options = own.replace(parameters=[*named, *map(_option, wanted)])
+        called.__signature__ = options  # type: ignore[attr-defined]
+        called.__annotations__ = {name: one.annotation for name, one in options.parameters.items()}
+        return called
+
+    return decorate
+
+
+def _option(one: dataclasses.Field) -> inspect.Parameter:
+    told = typer.Option(help=_told(one), show_default=False)
+    kind: Any = Annotated[type(one.default) | None, told]
+    return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _told(one: dataclasses.Field) -> str:
+    choices = ", ".join(one.metadata["check"].choices)
+    return f"{one.metadata['help']} {f'One of {choices}. ' if choices else ''}(default: {one.default})"
 
 
 class Bars:

@@ -7,7 +7,7 @@ import typer
 
 from ..checks import blocks_of
 from ..errors import BadInput
-from ..presets import find_cut
+from ..presets import RECOVERIES, RecoverySettings, find_cut, preset_and
 from ._shared import (
     EMBEDDED,
     Device,
@@ -21,6 +21,7 @@ from ._shared import (
     follow,
     load,
     megabytes,
+    options_of,
     show,
     stoppable,
 )
@@ -151,43 +152,35 @@ def sparsify(
     show(as_json, data, ("folder", "patterns", "zeros in blocks", "parameters", "of which not zero"), rows)
 
 
+@options_of(RecoverySettings)
 def recover(
     folder: Annotated[Path, typer.Argument(help="A pruned model.")],
     teacher: Annotated[str, typer.Option(help="The original to distil from; empty for the paper's loss.")] = EMBEDDED,
     text: Text = "python-docs",
-    steps: Annotated[int, typer.Option(help="Updates.")] = 120,
-    batch: Annotated[int, typer.Option(help="Rows an update.")] = 8,
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
-    rank: Annotated[int, typer.Option(help="LoRA's r.")] = 8,
-    alpha: Annotated[int, typer.Option(help="LoRA's α.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Peak of a cosine.")] = 1e-3,
-    evaluate_every: Annotated[int, typer.Option(help="Updates between measurements on held-out rows.")] = 25,
-    seed: Annotated[int, typer.Option(help="Of adapters and the order of rows.")] = 0,
-    preset: Annotated[str, typer.Option(help="embedded or paper: settings instead of those above.")] = "",
+    preset: Annotated[
+        str, typer.Option(help=f"{' or '.join(RECOVERIES)}: settings by name; what is given beside it goes first.")
+    ] = "embedded",
     dtype: Dtype = "float32",
     device: Device = "auto",
     out: Out = Path("recovered"),
     as_json: Json = False,
+    **settings: Any,
 ) -> None:
     """Train LoRA adapters on a pruned model and merge them. Ctrl-C stops and keeps the best so far.
 
     Example: python -m minillm recover pruned --steps 120 --out recovered
     """
-    from dataclasses import asdict
-
     from ..checkpoint import save_pruned
-    from ..recovery import PRESETS, RecoverySettings, recover_events, recovery_text_events
+    from ..recovery import recover_events, recovery_text_events
 
-    if preset and preset not in PRESETS:
-        raise BadInput(f"Unknown preset “{preset}”; choose {' or '.join(PRESETS)}.")
-    names = ("steps", "batch", "rank", "alpha", "learning_rate", "evaluate_every", "seed")
-    given = asdict(PRESETS[preset]) if preset else {n: v for n, v in locals().items() if n in names}
-    given.setdefault("loss", "distill" if teacher else "language-model")
+    given = {"loss": "distill" if teacher else "language-model", **preset_and({"preset": preset, **settings})}
+    chosen = RecoverySettings.from_json(given)
     small = load(str(folder), dtype, device)
-    original = load(teacher, dtype, device) if teacher and given["loss"] == "distill" else None
-    tokens = follow(recovery_text_events(text, original or small, length, RecoverySettings(**given)), text)
+    original = load(teacher, dtype, device) if teacher and chosen.loss == "distill" else None
+    tokens = follow(recovery_text_events(text, original or small, length, chosen), text)
     with stoppable() as stop:
-        fixed = follow(recover_events(small, tokens, original, length, stop, **given), "recover")
+        fixed = follow(recover_events(small, tokens, original, length, stop, **chosen.to_json()), "recover")
     target, note = save_pruned(fixed, out), fixed.history[-1]
     measured = [(p["step"], p.get("loss"), p["perplexity"]) for p in note["curve"] if "perplexity" in p]
     data = {"folder": str(target), "best_step": note["best_step"], "curve": note["curve"]}

@@ -7,7 +7,7 @@ import typer
 
 from ..checks import blocks_of
 from ..errors import BadInput
-from ..settings import MEANINGS
+from ..settings import Settings
 from ._shared import (
     EMBEDDED,
     Device,
@@ -21,6 +21,7 @@ from ._shared import (
     follow,
     load,
     megabytes,
+    options_of,
     show,
 )
 from .allocating import Choice, read_allocation
@@ -41,6 +42,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(plan)
 
 
+@options_of(Settings, leave_out=("seed",))
 def score(
     criterion: Annotated[list[str], typer.Argument(help="Criteria, such as wanda llm-pruner fms-bp fms-zo.")],
     model: Model = EMBEDDED,
@@ -54,22 +56,12 @@ def score(
     device: Device = "auto",
     offload: Offload = "",
     out: Annotated[Path, typer.Option(help="Folder for one file a criterion.")] = Path("scores"),
-    reduction: Annotated[str, typer.Option(help=MEANINGS["reduction"])] = "max",
-    noise: Annotated[str, typer.Option(help=MEANINGS["noise"])] = "gaussian",
-    estimator: Annotated[str, typer.Option(help=MEANINGS["estimator"])] = "divide",
-    directions: Annotated[int, typer.Option(help=MEANINGS["directions"])] = 1,
-    minibatch: Annotated[int, typer.Option(help=MEANINGS["minibatch"])] = 0,
-    epsilon: Annotated[float, typer.Option(help=MEANINGS["epsilon"])] = 1e-3,
-    scope: Annotated[str, typer.Option(help=MEANINGS["scope"])] = "weights",
-    taylor: Annotated[str, typer.Option(help=MEANINGS["taylor"])] = "param_first",
-    submodels: Annotated[int, typer.Option(help=MEANINGS["submodels"])] = 64,
-    drop: Annotated[float, typer.Option(help=MEANINGS["drop"])] = 0.2,
-    rounds: Annotated[int, typer.Option(help=MEANINGS["rounds"])] = 1,
     together: Annotated[
         bool,
         typer.Option("--together", help="Read each block once for all criteria; seconds and peak are of all."),
     ] = False,
     as_json: Json = False,
+    **settings: Any,
 ) -> None:
     """Score every head group and channel of every block under some criteria.
 
@@ -79,12 +71,9 @@ def score(
     from ..device import free_memory
     from ..forecast import check_fits, forecast
     from ..scoring import score_events, score_together_events
-    from ..settings import Settings
     from ..text import load_text_events
 
     wanted = find_all(criterion)
-    names = Settings.__dataclass_fields__.keys() - {"seed"}
-    settings = {name: value for name, value in locals().items() if name in names}
     settings["seed"] = seed if noise_seed is None else noise_seed
     lm = load(model, dtype, device, offload)
     for record in wanted:

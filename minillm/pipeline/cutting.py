@@ -1,7 +1,7 @@
 """Jobs that leave a variant: pruning and recovery."""
 
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from ..budget import METHODS, Allocation, budget, checked_layers
@@ -11,7 +11,7 @@ from ..models import LoadedModel
 from ..plan import make_plan
 from ..recipe import PruneRequest, RecoverRequest, SparsifyRequest
 from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
-from ..recovery import RecoverySettings, recover_events, recovery_text_events
+from ..recovery import recover_events, recovery_text_events
 from ..run_allocations import known_allocation, to_find
 from ..steps import LOADING, Steps
 from ..surgery import prune_events
@@ -104,13 +104,10 @@ def recover(bench: Workbench, request: RecoverRequest) -> Found:
     steps = Steps({"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3})
     original = yield from steps.take("load", bench.variant_events())
     small = yield from steps.take("cut", bench.variant_events(request.variant))
-    chosen = RecoverySettings(
-        **{name: getattr(request, name) for name in RecoverySettings.__dataclass_fields__ if hasattr(request, name)}
-    )
-    text = recovery_text_events(request.text, original, request.length, chosen, bench.pool.confined)
+    text = recovery_text_events(request.text, original, request.length, request.training, bench.pool.confined)
     rows = yield from steps.take("text", text)
     teacher = original if request.loss == "distill" else None
-    events = recover_events(small, rows, teacher, request.length, bench.stop, **asdict(chosen))
+    events = recover_events(small, rows, teacher, request.length, bench.stop, **request.training.to_json())
     fixed: LoadedModel = yield from steps.take("recover", _announced("recover", events))
     return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from ..benchmarks import HUB
 from ..budget import METHODS
-from ..checks import Check, Checked, blocks_of, device, kept, line, number, one_of, optional, several, whole
+from ..checks import Checked, Take, blocks_of, device, field, line, number, one_of, optional, several, whole
 from ..criteria import find
 from ..errors import BadInput, UnknownName
+from ..presets import preset_and
 from ..prompts import paper_prompts
 from ..recipe import (
     COMPENSATIONS,
@@ -82,16 +83,17 @@ def _recovery(name: str, value: Any) -> Given | None:
         return None
     if not isinstance(value, dict) or "variant" in value:
         raise BadInput("A recovery is none, or settings by name without a variant, such as {steps: 120}.")
-    RecoverRequest.from_json({**value, "variant": "any"})
-    return dict(value)
+    given = preset_and(value)
+    RecoverRequest.from_json({**given, "variant": "any"})
+    return given
 
 
 def _calibration(name: str, value: Any) -> Given:
     if not isinstance(value, dict):
         raise BadInput("Calibration is a table such as {text: python-docs, samples: 128}.")
-    for field in value:
-        if field not in CALIBRATION:
-            raise UnknownName("field of calibration", str(field), CALIBRATION)
+    for given in value:
+        if given not in CALIBRATION:
+            raise UnknownName("field of calibration", str(given), CALIBRATION)
     RunRecipe.from_json(dict(value))
     return dict(value)
 
@@ -109,7 +111,7 @@ def _layers(name: str, value: Any) -> str:
     return text
 
 
-def _listed(of: Check, most: int) -> Check:
+def _listed(of: Take, most: int) -> Take:
     """Up to `most` tables, in order, no two alike (tables cannot be told apart by hashing)."""
 
     def check(name: str, value: Any) -> tuple:
@@ -131,25 +133,26 @@ class Sweep(Checked):
 
     paper: the table or figure it repeats (T1 … F6), empty for none; dtype, device, calibration, settings: as for every
     run; criteria: names, or HEADS+CHANNELS; layers: ranges such as 4-27, empty for the default; recoveries: settings of
-    a `RecoverRequest`, None for none; evaluations: {a name in `MEASURES`: its settings}.
+    a `RecoverRequest`, where `preset` may name a way that is known, None for none; evaluations: {a name in `MEASURES`:
+    its settings}.
     """
 
-    title: str = kept(line(120))
-    models: tuple[str, ...] = kept(several(line(), 50))
-    criteria: tuple[str, ...] = kept(several(_chooser, 50))
-    ratios: tuple[float, ...] = kept(several(number(0.001, 0.99), 50))
-    seeds: tuple[int, ...] = kept(several(whole(0, 2**31 - 1), 100), default=(0,))
-    layers: tuple[str, ...] = kept(several(_layers, 50), default=("",))
-    allocations: tuple[str, ...] = kept(several(one_of(*METHODS), len(METHODS)), default=("uniform",))
-    compensations: tuple[str, ...] = kept(several(one_of(*COMPENSATIONS), len(COMPENSATIONS)), default=("",))
-    recoveries: tuple[Given | None, ...] = kept(_listed(_recovery, 10), default=(None,))
-    evaluations: tuple[Given, ...] = kept(_listed(_evaluation, 20), default=())
-    calibration: Given = kept(_calibration, default_factory=dict)
-    settings: Given = kept(settings, default_factory=dict)
-    dtype: str = kept(one_of(*DTYPES), default="auto")
-    device: str = kept(device, default="auto")
-    paper: str = kept(line(empty=True), default="")
-    note: str = kept(optional(line(2000, empty=True)), default=None)
+    title: str = field(line(120))
+    models: tuple[str, ...] = field(several(line(), 50))
+    criteria: tuple[str, ...] = field(several(_chooser, 50))
+    ratios: tuple[float, ...] = field(several(number(0.001, 0.99), 50))
+    seeds: tuple[int, ...] = field(several(whole(0, 2**31 - 1), 100), default=(0,))
+    layers: tuple[str, ...] = field(several(_layers, 50), default=("",))
+    allocations: tuple[str, ...] = field(several(one_of(*METHODS), len(METHODS)), default=("uniform",))
+    compensations: tuple[str, ...] = field(several(one_of(*COMPENSATIONS), len(COMPENSATIONS)), default=("",))
+    recoveries: tuple[Given | None, ...] = field(_listed(_recovery, 10), default=(None,))
+    evaluations: tuple[Given, ...] = field(_listed(_evaluation, 20), default=())
+    calibration: Given = field(_calibration, default_factory=dict)
+    settings: Given = field(settings, default_factory=dict)
+    dtype: str = field(one_of(*DTYPES), default="auto")
+    device: str = field(device, default="auto")
+    paper: str = field(line(empty=True), default="")
+    note: str = field(optional(line(2000, empty=True)), default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,77 @@
+"""Controls and handlers made from the fields of a record: label, help, choices and default stand there, once.
+
+A page says which fields it shows, in which order, and what their element ids begin with. A handler that takes them is
+written for keywords and called with the values of those controls, in that order.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from minillm.checks import Checked
+
+
+def fields_of(record: type[Checked], names: Sequence[str]) -> list[Field]:
+    """Those fields of a record, in the order of their names."""
+    known = {one.name: one for one in fields(record)}  # type: ignore[arg-type]
+    return [known[name] for name in names]
+
+
+def control(one: Field, page: str, **more: Any) -> Any:
+    """The control of a field, here: a list of its choices, a tick, a number, or a line of text.
+
+    page: what its element id begins with; more: what the control gets besides, or instead.
+    """
+    check, told = one.metadata["check"], {"value": one.default, "label": one.metadata["label"]}
+    told |= {"info": one.metadata["help"] or None, "elem_id": f"{page}-{one.name}", **more}
+    if check.choices:
+        return gr.Dropdown(told.pop("choices", list(check.choices)), **told)
+    if isinstance(one.default, bool):
+        return gr.Checkbox(**told)
+    if check.low is None:
+        return gr.Textbox(**told)
+    return gr.Number(**{"min_width": 120, **told})
+
+
+def in_rows(record: type[Checked], names: Sequence[str], page: str, **more: Any) -> dict[str, Any]:
+    """Controls of some fields, two beside each other, by name."""
+    found, wanted = {}, fields_of(record, names)
+    for first in range(0, len(wanted), 2):
+        with gr.Row():
+            for one in wanted[first : first + 2]:
+                found[one.name] = control(one, page, **more)
+    return found
+
+
+def takes(*groups: tuple[type[Checked], Sequence[str]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A handler that takes **given by name, as one that takes the values of controls in order: (record, names) …
+
+    The API shows it with the names, types and defaults of these fields.
+    """
+    wanted = [_parameter(one) for record, names in groups for one in fields_of(record, names)]
+
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(handler)
+        named = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        signature = own.replace(parameters=[*named, *wanted])
+
+        @wraps(handler)
+        def called(*values: Any, **given: Any) -> Any:
+            bound = signature.bind(*values, **given)
+            bound.apply_defaults()
+            return handler(**bound.arguments)
+
+        called.__signature__ = signature  # type: ignore[attr-defined]
+        called.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+        return called
+
+    return decorate
+
+
+def _parameter(one: Field) -> inspect.Parameter:
+    default = inspect.Parameter.empty if one.default is MISSING else one.default
+    return inspect.Parameter(one.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=one.type)
