@@ -20,8 +20,8 @@ BONSAI = Criterion(
     gradient=SUBMODELS,
     differs=(
         "Ridge in closed form instead of early-stopped Adam; log-perplexity as target; one round by default, and "
-        "between rounds groups are masked, not cut, with the prior taken once; heads and channels are drawn within each "
-        "block at the same share and ranked within it, where the original cuts by one ranking of all blocks; a block of "
-        "one or two head groups keeps its prior."
+        "between rounds groups are masked, not cut, with the prior taken once; heads and channels are drawn within "
+        "each block at the same share and ranked within it, where the original cuts by one ranking of all blocks; a "
+        "block of one or two head groups keeps its prior."
     ),
 )
