@@ -100,6 +100,7 @@ def allocation_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
     ways = [
         (UNIFORM, UNIFORM),
         ("global (one ranking)", "global"),
+        ("al-am (one ranking, FLAP's)", "al-am"),
         ("sparing (few heads)", "sparing"),
         ("by sensitivity", "sensitivity"),
     ]

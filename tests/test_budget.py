@@ -23,7 +23,14 @@ from minillm.budget import (
 )
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.plan import make_plan, plan_from_groups
-from minillm.ranking import RANKINGS, global_allocation, sparing_allocation, standardised
+from minillm.ranking import (
+    RANKINGS,
+    al_am_allocation,
+    global_allocation,
+    possible,
+    sparing_allocation,
+    standardised,
+)
 from minillm.sensitivity import Sensitivity, sensitivity_allocation
 
 
@@ -74,7 +81,7 @@ def test_every_allocation_meets_the_budget_and_leaves_every_block_its_least():
         groups, layers, ratio = random_case(draw, seed)
         values = np.random.default_rng(seed)
         parts = [{i: float(np.exp(3 * values.normal())) for i in layers} for _ in range(2)]
-        from_scores = [ranked(made(groups, seed=seed), ratio, layers) for ranked in RANKINGS.values()]
+        from_scores = [ranked(made(groups, seed=seed, features=True), ratio, layers) for ranked in RANKINGS.values()]
         inverse = sensitivity_allocation(groups, Sensitivity("fisher", *parts), ratio, layers)
         for allocation in (*from_scores, inverse):
             counts = cut_counts(groups, ratio, layers, allocation)
@@ -141,6 +148,15 @@ def test_the_global_ranking_takes_the_lowest_standardised_scores_whatever_their_
         assert 0 <= channels - nearest[i, "channels"] <= cost["heads"] / cost["channels"]
 
 
+def test_al_am_asks_for_the_spread_over_input_features_and_says_where_to_get_it():
+    given = made(smollm2(), "fms-bp")
+    with pytest.raises(
+        BadInput, match=r"^The allocation al-am ranks by input features.*fms-bp.*score by flap[^\n]*\.$"
+    ):
+        al_am_allocation(given, 0.2)
+    assert possible(given) == ["global", "sparing"] and possible(made(smollm2(), features=True)) == list(RANKINGS)
+
+
 def test_heads_count_with_what_they_take_along():
     """A head group weighs many channels: ranking groups alike would miss the budget by far."""
     groups = smollm2()
@@ -167,7 +183,7 @@ def test_an_allocation_says_exactly_what_goes_at_its_ratio_and_in_proportion_at_
 @pytest.mark.parametrize("ratio", [0.0, 1e-9, 5e-4])
 def test_an_allocation_of_which_nothing_is_left_after_rounding_cuts_nothing(ratio):
     groups = shape(blocks=4, heads=2, channels=40, vocabulary=10)
-    given, even = made(groups), dict.fromkeys(range(4), 1.0)
+    given, even = made(groups, features=True), dict.fromkeys(range(4), 1.0)
     size = groups.blocks[0].channel_parameters
     ratio = min(ratio, 0.4 * size / groups.parameters)
     found = [ranked(given, ratio, range(4)) for ranked in RANKINGS.values()]

@@ -9,6 +9,7 @@ import torch
 from minillm.criteria import CRITERIA, Evidence, find, find_all
 from minillm.errors import NumericalFault, UnknownName
 from minillm.models import wrap
+from minillm.ranking import al_am_allocation
 from minillm.scoring import score
 from minillm.settings import Settings
 from minillm.statistics import InputInverse, InputMoments
@@ -90,6 +91,39 @@ def test_flap_is_variance_times_the_columns_squared_norm_squared_again_for_heads
         per_column = seen[name].var(0, correction=0) * weight.square().sum(0)
         per_column = per_column.square() if name == "o" else per_column
         np.testing.assert_allclose(scores, columns(model, 1, name, per_column, heads), rtol=1e-3)
+
+
+def flaps_own_counts(model, tokens, target, head, channel):
+    """FLAP's AL-AM from its published steps: WIFV of every input feature, squared for o, all blocks stacked; each
+    block standardised over its features; o's averaged over the features of a head; one list, sorted; from its low end
+    what comes to the target. Returns {block: (heads, channels) that go} and the parameters that do."""
+    metrics = {"o": [], "down": []}
+    for layer, seen in enumerate(inputs(model, tokens)):
+        for name, made in metrics.items():
+            weight = naive.linears(model, layer)[name].weight.detach().double()
+            wifv = seen[name].var(0, correction=0) * weight.square().sum(0)
+            made.append(wifv.square() if name == "o" else wifv)
+    attention, ffn = (torch.stack(made) for made in metrics.values())
+    attention, ffn = ((m - m.mean(1, keepdim=True)) / m.std(1, keepdim=True) for m in (attention, ffn))
+    attention = attention.view(len(attention), naive.kv_heads(model), -1).mean(2)
+    sizes = torch.cat([torch.full((attention.numel(),), head), torch.full((ffn.numel(),), channel)])
+    values, order = torch.cat([attention.flatten(), ffn.flatten()]).sort()
+    last = int((sizes[order].cumsum(0) - target).abs().argmin())
+    gone = [(attention <= values[last]).sum(1).tolist(), (ffn <= values[last]).sum(1).tolist()]
+    return dict(enumerate(zip(*gone, strict=True))), int(sizes[order[: last + 1]].sum())
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.12, 0.2])
+@pytest.mark.parametrize("build", [tiny.llama, tiny.opt, lambda: tiny.llama(layers=5, heads=8, kv=8, width=64, ffn=96)])
+def test_al_am_is_flaps_own_ranking_of_all_blocks(build, ratio):
+    model, tokens = build(), tiny.tokens(ROWS, 20)
+    lm = wrap(model)
+    found, block, blocks = score(lm, "flap", tokens, GRADIENT_ROWS), lm.groups.blocks[0], len(lm.groups)
+    sizes = (block.head_parameters, block.channel_parameters)
+    wanted, parameters = flaps_own_counts(model, tokens, ratio * lm.parameters, *sizes)
+    allocation = al_am_allocation(found, parameters / lm.parameters, range(blocks))
+    assert {i: allocation.cut.get(i, (0, 0)) for i in range(blocks)} == wanted
+    assert any(heads for heads, _ in wanted.values()) or ratio < 0.2
 
 
 @each_family

@@ -21,7 +21,7 @@ from ..events import RESULT, Event, Events, finish, relay
 from ..group_masks import Mask
 from ..models import LoadedModel
 from ..plan import make_plan
-from ..ranking import RANKINGS
+from ..ranking import RANKINGS, possible
 from ..scores import Scores
 from ..sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
 from ..text import load_text_events
@@ -176,7 +176,7 @@ class _Allocating:
         groups, measured = self.scores.groups, self.sensitivities.values()
         return [
             self._uniform(),
-            *(ranked(self.scores, self.ratio, self.layers, self.channels) for ranked in RANKINGS.values()),
+            *(RANKINGS[name](self.scores, self.ratio, self.layers, self.channels) for name in possible(self.scores)),
             *(sensitivity_allocation(groups, s, self.ratio, self.layers, power=p) for s in measured for p in POWERS),
         ]
 

@@ -28,7 +28,9 @@ from ._shared import (
 if TYPE_CHECKING:
     from ..budget import Allocation
 
-Choice = Annotated[str, typer.Option("--allocation", help="uniform, global, sparing, or a file that `allocate` wrote.")]
+Choice = Annotated[
+    str, typer.Option("--allocation", help="uniform, global, al-am, sparing, or a file that `allocate` wrote.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,7 +43,7 @@ def allocate(
     model: Model = EMBEDDED,
     ratio: Ratio = 0.3,
     method: Annotated[
-        str, typer.Option(help="evolutionary, sensitivity, global, sparing or uniform.")
+        str, typer.Option(help="evolutionary, sensitivity, global, al-am (FLAP's), sparing or uniform.")
     ] = "evolutionary",
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
@@ -104,7 +106,7 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
         return Allocation.from_json(json.loads(Path(given).read_text(encoding="utf-8")))
     except (OSError, ValueError) as fault:
         raise BadInput(
-            f"“{given}” is no allocation; give uniform, global, sparing, or a file that `allocate` wrote."
+            f"“{given}” is no allocation; give uniform, global, al-am, sparing, or a file that `allocate` wrote."
         ) from fault
 
 

@@ -68,6 +68,11 @@ class Criterion:
     differs: str = ""
 
     @property
+    def by_features(self) -> bool:
+        """Whether a group's score is a sum over the input features of o or down that it owns."""
+        return self.structures == ("o", "down") and self.gradient != SUBMODELS
+
+    @property
     def activations(self) -> bool:
         """Whether the activation rows have to walk."""
         return self.observes is not None

@@ -16,6 +16,7 @@ FITNESS = {"kl": "KL to dense, nats a token", "perplexity": "perplexity"}
 COLOURS = {
     "uniform": GREY,
     "global": "#E69F00",
+    "al-am": "#0072B2",
     "sparing": "#CC79A7",
     "sensitivity": "#56B4E9",
     "evolutionary": "#009E73",
