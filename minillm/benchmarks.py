@@ -14,7 +14,8 @@ class Benchmark:
     """One task.
 
     shots: examples shown before each question; chance: accuracy of guessing; files: {split: pattern of its file in a
-    folder of data sets}; about: what is asked, in a few words.
+    folder of data sets}; about: what is asked, in a few words; questions: how many there are; tokens: that one takes
+    with all its answers, for the time that is left; subjects: parts that a limit of questions counts for each.
     """
 
     name: str
@@ -23,17 +24,50 @@ class Benchmark:
     chance: float
     files: dict[str, str]
     about: str
+    questions: int
+    tokens: int
+    subjects: int = 1
+
+    def cost(self, limit: int | None) -> float:
+        """Tokens pushed through a model for the first so many questions of each subject (None: all)."""
+        return float(self.tokens * min(self.questions, (limit or self.questions) * self.subjects))
 
 
 BENCHMARKS: dict[str, Benchmark] = {
     one.name: one
     for one in (
-        Benchmark("boolq", "BoolQ", 0, 0.5, {"validation": "boolq/*.jsonl"}, "yes or no, about a passage"),
-        Benchmark("piqa", "PIQA", 0, 0.5, {"validation": "piqa/*.jsonl"}, "which of two ways works"),
-        Benchmark("hellaswag", "HellaSwag", 0, 0.25, {"validation": "hellaswag/*.jsonl"}, "which of four goes on"),
-        Benchmark("winogrande", "WinoGrande", 0, 0.5, {"validation": "winogrande/*.jsonl"}, "whom a pronoun means"),
+        Benchmark("boolq", "BoolQ", 0, 0.5, {"validation": "boolq/*.jsonl"}, "yes or no, about a passage", 3270, 180),
+        Benchmark("piqa", "PIQA", 0, 0.5, {"validation": "piqa/*.jsonl"}, "which of two ways works", 1838, 100),
         Benchmark(
-            "mmlu", "MMLU", 5, 0.25, {"dev": "mmlu/dev.jsonl", "test": "mmlu/test.jsonl"}, "exams in 57 subjects"
+            "hellaswag",
+            "HellaSwag",
+            0,
+            0.25,
+            {"validation": "hellaswag/*.jsonl"},
+            "which of four goes on",
+            10_042,
+            400,
+        ),
+        Benchmark(
+            "winogrande",
+            "WinoGrande",
+            0,
+            0.5,
+            {"validation": "winogrande/*.jsonl"},
+            "whom a pronoun means",
+            1267,
+            60,
+        ),
+        Benchmark(
+            "mmlu",
+            "MMLU",
+            5,
+            0.25,
+            {"dev": "mmlu/dev.jsonl", "test": "mmlu/test.jsonl"},
+            "exams in 57 subjects",
+            14_042,
+            700,
+            57,
         ),
     )
 }

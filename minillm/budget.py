@@ -17,16 +17,6 @@ from .groups import CHANNELS, HEADS, BlockGroups, Groups
 
 MIN_HEADS, MIN_CHANNELS = 1, 8
 
-METHODS = {
-    "uniform": "every block gives up the same share",
-    "sensitivity": "a share in inverse proportion to how much the block matters, no search",
-    "global": "one ranking of all blocks' groups, a block's heads and its channels standardised among themselves",
-    "al-am": "one ranking of all blocks' groups, scores standardised over a block's input features (FLAP's AL-AM)",
-    "sparing": "heads give half the share that channels do, from the blocks where their scores are lowest",
-    "evolutionary": "many divisions tried on the text, the best ones varied (MSP, EvoPress)",
-}
-"""Ways of finding an allocation: {name: what it does}."""
-
 Counts = dict[str, list[int]]
 """{"heads": [blocks], "channels": [blocks]}: how many of each go."""
 

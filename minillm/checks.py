@@ -130,6 +130,14 @@ def blocks_of(layers: str) -> list[int] | None:
     return chosen
 
 
+def numbers_of(name: str, numbers: str) -> tuple[int, ...]:
+    """Whole numbers as people write them: "1, 2, 4". Raises BadInput."""
+    words = re.split(r"[\s,;]+", (numbers or "").strip())
+    if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
+        raise BadInput(f"{_words(name)} is {_shown(numbers)}; give whole numbers such as 1, 2, 4.")
+    return tuple(map(int, words))
+
+
 def field(check: Take, label: str = "", help: str = "", used_by: tuple[str, ...] = (), **default: Any) -> Any:
     """A field of a record with its check, and its default if it has one.
 

@@ -14,42 +14,19 @@ itself, libraries' buffers and what an allocator wastes come on top.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from .batches import BATCH_TOKENS, COPIES_AT_ONCE, LOSS_TOKENS, TAIL_TOKENS
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from .criteria.base import FLUCTUATION, INVERSE, MOMENTS
 from .errors import DoesNotFit
+from .families import FAMILIES
+from .families.base import Tensors
 from .groups import BlockGroups, Groups
 from .settings import Settings
-
-BATCH_TOKENS, TAIL_TOKENS, LOSS_TOKENS, AT_ONCE = 2048, 128, 32, 16
-"""As in `walk` and `group_masks`, which need the tensor library and are not imported here; a test compares them."""
 
 FLOAT32 = 4
 
 Parts = dict[str, int]
 """{what is held: bytes}, all at the same time."""
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """What a block of a family holds for one token at its widest: multiples of the FFN's, heads' and model's width.
-
-    wide, residual: forward, of FFN and model width; kept, norms: for a backward pass, of FFN width, and of model width
-    in float32; scores: attention scores of all heads and keys, where attention computes them all at once.
-    """
-
-    wide: int
-    residual: int
-    kept: int
-    norms: int
-    scores: int = 0
-
-
-FAMILIES = {
-    "llama": Tensors(wide=3, residual=2, kept=5, norms=3),
-    "opt": Tensors(wide=2, residual=1, kept=3, norms=0),
-    "neox": Tensors(wide=2, residual=2, kept=3, norms=0),
-    "bloom": Tensors(wide=6, residual=1, kept=6, norms=4, scores=3),
-}
 
 
 @dataclass(frozen=True)
@@ -228,7 +205,7 @@ def _backprop(job: Job) -> dict[str, Parts]:
 def _masked(job: Job) -> dict[str, Parts]:
     """Models with scaled groups, sixteen at once."""
     submodels = job.criterion.gradient == SUBMODELS
-    copies = min(AT_ONCE, job.settings.submodels if submodels else 2 * job.settings.directions)
+    copies = min(COPIES_AT_ONCE, job.settings.submodels if submodels else 2 * job.settings.directions)
     each = job.bytes_each if submodels else FLOAT32
     streams = {"streams": copies * _hidden(job, job.gradient_samples, each)}
     block = _largest(job)
@@ -260,7 +237,7 @@ def _largest(job: Job) -> BlockGroups:
 
 
 def _tensors(job: Job) -> Tensors:
-    return FAMILIES.get(job.groups.family, FAMILIES["llama"])
+    return FAMILIES[job.groups.family].holds
 
 
 def _queries(block: BlockGroups) -> int:

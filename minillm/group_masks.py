@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .batches import COPIES_AT_ONCE
 from .errors import NumericalFault
 from .events import RESULT, Event, Events, relay
 from .families import Family
@@ -25,8 +26,6 @@ from .zeroth_order import noise
 Mask = Mapping[int, Mapping[str, Tensor]]
 Place = tuple[int, str]
 """(layer, kind)."""
-
-AT_ONCE = 16
 
 
 def masked_weights(
@@ -84,7 +83,7 @@ def masked_losses_events(
     rows: Tensor,
     masks: Sequence[Mask],
     float32: bool = False,
-    at_once: int = AT_ONCE,
+    at_once: int = COPIES_AT_ONCE,
     measure: Callable[[LoadedModel, Stream], list[Tensor]] = tail_losses,
     made: Callable[..., Stream] = masked_stream,
 ) -> Events:

@@ -7,15 +7,12 @@ Nothing here runs a model. `submit` checks a request against the run and puts it
 import time
 from dataclasses import dataclass
 
-from .criteria import CRITERIA
-from .errors import BadInput, UnknownName
-from .plan import make_plan
-from .recipe import AllocateRequest, GenerateRequest, PruneRequest, RecoverRequest, Request, SweepRequest
-from .records import ORIGINAL, QUEUED, RUNNING, SPARSE, Job
-from .run_allocations import known_allocation
+from .errors import BadInput
+from .job_checks import check
+from .recipe import Request
+from .records import QUEUED, RUNNING, Job
 from .store import Store
 from .supervisor import Supervisor
-from .sweeps import Sweep
 
 __all__ = ["Snapshot", "Supervisor", "cancel", "snapshot", "start_again", "submit"]
 
@@ -54,12 +51,6 @@ class Snapshot:
         return self.state in (QUEUED, RUNNING)
 
 
-NOT_RECOVERED = {
-    ORIGINAL: "The original has nothing to recover from",
-    SPARSE: "Recovery would fill the zeros of a sparse variant",
-}
-
-
 def submit(store: Store, run_id: str, request: Request) -> int:
     """Put a job in line; returns its number.
 
@@ -67,33 +58,8 @@ def submit(store: Store, run_id: str, request: Request) -> int:
     is live already.
     """
     store.run(run_id)
-    for name in getattr(request, "variants", ()):
-        anywhere = isinstance(request, GenerateRequest)
-        store.check_at_hand(*(store.located(run_id, name) if anywhere else (run_id, name)))
-    if isinstance(request, RecoverRequest) and (kind := store.variant(run_id, request.variant).kind) in NOT_RECOVERED:
-        raise BadInput(f"{NOT_RECOVERED[kind]}; choose a pruned variant.")
-    if isinstance(request, AllocateRequest) and request.rows > store.run(run_id).recipe.samples:
-        raise BadInput(
-            f"Candidates are to be judged on {request.rows:,} rows, but this run's calibration text has "
-            f"{store.run(run_id).recipe.samples:,}; give fewer rows."
-        )
-    if isinstance(request, SweepRequest):
-        Sweep.from_json(request.sweep)
-    if isinstance(request, PruneRequest | AllocateRequest):
-        _check_plan(store, run_id, request)
+    check(request, store, run_id)
     return store.add_job(run_id, request)
-
-
-def _check_plan(store: Store, run_id: str, request: PruneRequest | AllocateRequest) -> None:
-    """A plan costs milliseconds where its scores are there: make it, so that what cannot be is said at once."""
-    scored, labels = store.scores(run_id), [request.criterion, request.channels_from or request.criterion]
-    for label in labels:
-        if label not in scored and label not in CRITERIA:
-            raise UnknownName("scores", label, {*scored, *CRITERIA})
-    allocation = known_allocation(store, run_id, request) if isinstance(request, PruneRequest) else None
-    if all(label in scored for label in labels):
-        heads, channels = (scored[label] for label in labels)
-        make_plan(heads, request.ratio, request.layers, allocation or "uniform", channels_from=channels)
 
 
 def cancel(store: Store, job_id: int) -> None:

@@ -3,6 +3,7 @@
 Each result keeps beside its numbers how they were asked for; the same question finds them again.
 """
 
+from functools import singledispatch
 from typing import Any
 
 from .recipe import EvaluateRequest, GenerateRequest, ProfileRequest
@@ -30,31 +31,37 @@ def efficiency_asked(variant: str, against: str, settings: dict[str, Any]) -> di
     return {"variant": variant, "against": against, "asked": settings}
 
 
+@singledispatch
 def wanted(request: Any, variant: str) -> list[Asked]:
     """Everything that a request which measures will have left of a variant. Other requests leave nothing to find."""
-    if isinstance(request, EvaluateRequest):
-        found = [(ACCURACY, accuracy_asked(variant, task, request.limit, request.data)) for task in request.tasks]
-        if request.text:
-            asked = perplexity_asked(variant, request.text, request.length, request.tokens)
-            found.insert(0, (PERPLEXITY, asked))
-        return found
-    if isinstance(request, ProfileRequest):
-        asked = {**request.settings, "length": request.length}
-        return [(EFFICIENCY, efficiency_asked(variant, ORIGINAL, asked))]
-    if isinstance(request, GenerateRequest):
-        return [
-            (GENERATION, {"variant": variant, "prompt": prompt, "settings": request.settings})
-            for prompt in request.prompts
-        ]
     return []
+
+
+@wanted.register
+def _(request: EvaluateRequest, variant: str) -> list[Asked]:
+    found = [(ACCURACY, accuracy_asked(variant, task, request.limit, request.data)) for task in request.tasks]
+    if request.text:
+        found.insert(0, (PERPLEXITY, perplexity_asked(variant, request.text, request.length, request.tokens)))
+    return found
+
+
+@wanted.register
+def _(request: ProfileRequest, variant: str) -> list[Asked]:
+    return [(EFFICIENCY, efficiency_asked(variant, ORIGINAL, {**request.settings, "length": request.length}))]
+
+
+@wanted.register
+def _(request: GenerateRequest, variant: str) -> list[Asked]:
+    asked = {"variant": variant, "settings": request.settings}
+    return [(GENERATION, {**asked, "prompt": prompt}) for prompt in request.prompts]
 
 
 def known(store: Store, run_id: str, kind: str, asked: dict[str, Any]) -> dict[str, Any] | None:
     """The latest result of a run that was asked for in this way; None where there is none."""
-    return Kept(store, run_id).known(kind, asked)
+    return RunContents(store, run_id).known(kind, asked)
 
 
-class Kept:
+class RunContents:
     """What a run holds at one moment, read once however often it is asked: variants, labels of scores, results."""
 
     def __init__(self, store: Store, run_id: str) -> None:

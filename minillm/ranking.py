@@ -136,19 +136,6 @@ def sparing_allocation(
     return Allocation.of_counts(groups, counts, "sparing", {"ratio": ratio, "criterion": scores.criterion})
 
 
-RANKINGS: dict[str, Callable[..., Allocation]] = {
-    "global": global_allocation,
-    "al-am": al_am_allocation,
-    "sparing": sparing_allocation,
-}
-"""(scores, ratio, layers, scores for the channels) -> Allocation, by name; none needs a model."""
-
-
-def possible(scores: Scores) -> list[str]:
-    """Names of `RANKINGS` that these scores of heads can be ranked by."""
-    return [name for name in RANKINGS if name != "al-am" or scores.spreads]
-
-
 def standardised(values: np.ndarray) -> np.ndarray:
     """(v − mean) / deviation: float64; zeros where all are alike."""
     centred = np.asarray(values, np.float64) - np.mean(values, dtype=np.float64)

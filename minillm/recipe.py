@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
 from .benchmarks import HUB, measured, source, tasks
-from .budget import METHODS
 from .checks import (
     LONGEST_PROMPT,
     Checked,
@@ -25,6 +24,7 @@ from .checks import (
 )
 from .criteria import find, find_all
 from .errors import BadInput, UnknownName
+from .methods import METHODS
 from .patterns import LEVELS, MASKING, MIXING, Pattern
 from .presets import RecoverySettings
 from .sensitivity import MEASURES
@@ -97,11 +97,16 @@ class RunRecipe(Checked):
     model: str = field(line(), default="smollm2-135m")
     dtype: str = field(one_of(*DTYPES), default="auto")
     device: str = field(device, default="auto")
-    text: str = field(text, default="python-docs")
-    samples: int = field(whole(1, 100_000), default=128)
-    length: int = field(whole(2, 131_072), default=128)
-    gradient_samples: int = field(whole(1, 100_000), default=10)
-    seed: int = field(whole(0, 2**31 - 1), default=0)
+    text: str = field(
+        text,
+        label="Calibration text",
+        help="Or file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME.",
+        default="python-docs",
+    )
+    samples: int = field(whole(1, 100_000), label="Samples", help="rows of text", default=128)
+    length: int = field(whole(2, 131_072), label="Tokens each", help="in a row", default=128)
+    gradient_samples: int = field(whole(1, 100_000), label="For gradients", help="of the samples", default=10)
+    seed: int = field(whole(0, 2**31 - 1), label="Seed", help="of choice and noise", default=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,7 +130,12 @@ class ScoreRequest(Checked):
     kind: ClassVar[str] = "score"
     criteria: tuple[str, ...] = field(criteria)
     settings: dict[str, Any] = field(settings, default_factory=dict)
-    together: bool = field(yes_or_no, default=False)
+    together: bool = field(
+        yes_or_no,
+        label="All on one walk",
+        help="In about half the time; seconds and peak memory are then those of all together.",
+        default=False,
+    )
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
@@ -134,27 +144,50 @@ class ScoreRequest(Checked):
         return f"{criterion} ({', '.join(changed)})" if changed else criterion
 
 
+@dataclass(frozen=True, kw_only=True)
+class BeforeAndAfter(Checked):
+    """Perplexity measured of the original and of what was made of it; of nothing where the text is empty."""
+
+    evaluate_text: str = field(
+        text_or_none, label="Evaluation text", help="A name, or file:PATH, or hub:NAME.", default="python-docs"
+    )
+    evaluate_tokens: int | None = field(
+        optional(whole(2, 10**9)), label="Tokens", help="the first so many; empty: all", default=4096
+    )
+    evaluate_length: int = field(whole(2, 131_072), label="Window", help="tokens each", default=128)
+
+
 @dataclass(frozen=True)
-class PruneRequest(Checked):
+class PruneRequest(BeforeAndAfter):
     """Make a plan from stored scores, cut, and measure perplexity before and after.
 
-    criterion: the label of stored scores, or a criterion, scored first where it has not been; channels_from: other
-    scores for the channels; layers: the blocks that give (None: the default range); allocation: the name of one the run
-    has, or a method (`budget.METHODS`), by which one is found first where it has not been; compensate: nothing, "bias"
-    or "least-squares" on the run's calibration text; evaluate_text: empty for no perplexity; evaluate_tokens: use only
-    the first so many (None: all).
+    criterion: the label of stored scores, or a criterion, scored first where it has not been; layers: None for the
+    default range; allocation: the name of one the run has, or a method (`methods.METHODS`), by which one is found first
+    where it has not been; compensate: on the run's calibration text.
     """
 
     kind: ClassVar[str] = "prune"
-    criterion: str = field(line())
-    channels_from: str = field(line(empty=True), default="")
-    ratio: float = field(number(0, 0.99), default=0.2)
-    layers: tuple[int, ...] | None = field(optional(several(whole(0, 9_999), 10_000)), default=None)
-    allocation: str = field(line(), default="uniform")
-    compensate: str = field(one_of(*COMPENSATIONS), default="")
-    evaluate_text: str = field(text_or_none, default="python-docs")
-    evaluate_tokens: int | None = field(optional(whole(2, 10**9)), default=4096)
-    evaluate_length: int = field(whole(2, 131_072), default=128)
+    criterion: str = field(line(), label="Criterion", help="Chooses the head groups.")
+    channels_from: str = field(line(empty=True), label="Channels by", help="May be another criterion.", default="")
+    ratio: float = field(number(0, 0.99), label="Ratio", help="Share of all parameters that goes.", default=0.2)
+    layers: tuple[int, ...] | None = field(
+        optional(several(whole(0, 9_999), 10_000)),
+        label="Blocks that give",
+        help="Such as 3-27 or 0-5, 8; empty: all but the first eighth and the last sixteenth.",
+        default=None,
+    )
+    allocation: str = field(
+        line(),
+        label="Allocation",
+        help="How the cut is divided among these blocks; the Allocate page searches for better ones.",
+        default="uniform",
+    )
+    compensate: str = field(
+        one_of(*COMPENSATIONS),
+        label="Make up for the cut",
+        help="Without training, from the run's calibration text.",
+        default="",
+    )
 
 
 @dataclass(frozen=True)
@@ -162,9 +195,7 @@ class AllocateRequest(Checked):
     """Find how much each block gives up at a ratio. Stopping a search keeps the best so far; the same request made
     again goes on from there, also with more generations.
 
-    criterion, channels_from, ratio, layers: as for `PruneRequest`; method: see `budget.METHODS`; sensitivity: what the
-    method of that name follows; fitness: "kl" to the dense model, or "perplexity", on the run's calibration text:
-    few_rows of it for every candidate, rows for the survivors; offspring: candidates a generation.
+    criterion, channels_from, ratio, layers: as for `PruneRequest`; fitness: on the run's calibration text.
     """
 
     kind: ClassVar[str] = "allocate"
@@ -172,34 +203,55 @@ class AllocateRequest(Checked):
     channels_from: str = field(line(empty=True), default="")
     ratio: float = field(number(0, 0.99), default=0.3)
     layers: tuple[int, ...] | None = field(optional(several(whole(0, 9_999), 10_000)), default=None)
-    method: str = field(one_of(*METHODS), default="evolutionary")
-    sensitivity: str = field(one_of(*MEASURES), default=MEASURES[0])
-    fitness: str = field(one_of("kl", "perplexity"), default="kl")
-    generations: int = field(whole(0, 10_000), default=20)
-    offspring: int = field(whole(1, 10_000), default=32)
-    few_rows: int = field(whole(1, 100_000), default=2)
-    rows: int = field(whole(1, 100_000), default=8)
-    seed: int = field(whole(0, 2**31 - 1), default=0)
+    method: str = field(
+        one_of(*METHODS),
+        label="Method",
+        help="; ".join(f"{name}: {method.about}" for name, method in reversed(METHODS.items())),
+        default="evolutionary",
+    )
+    sensitivity: str = field(
+        one_of(*MEASURES),
+        label="Sensitivity",
+        help="What the method “sensitivity” follows; a search starts from both.",
+        default=MEASURES[0],
+    )
+    fitness: str = field(
+        one_of("kl", "perplexity"),
+        label="Fitness",
+        help="Lower is better: KL to the dense model, or perplexity.",
+        default="kl",
+    )
+    generations: int = field(whole(0, 10_000), label="Generations", help="Rounds of the search.", default=20)
+    offspring: int = field(whole(1, 10_000), label="Offspring", help="Candidates in each.", default=32)
+    few_rows: int = field(whole(1, 100_000), label="Few rows", help="Of text, for every candidate.", default=2)
+    rows: int = field(whole(1, 100_000), label="Rows", help="For the best quarter, judged again.", default=8)
+    seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of the search.", default=0)
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """How it is searched, as `allocation.search.SearchSettings` has it."""
+        amounts = (self.few_rows, self.rows)
+        return {"generations": self.generations, "offspring": self.offspring, "amounts": amounts, "seed": self.seed}
 
 
 @dataclass(frozen=True)
-class SparsifyRequest(Checked):
+class SparsifyRequest(BeforeAndAfter):
     """Zeros in an N:M pattern, and perplexity before and after. Nothing gets smaller.
 
-    criterion: chooses the weights that stay; allocation: "uniform" gives every block the `pattern`, the others mix N:8
-    patterns so that a share `sparsity` of all weights in blocks is zero; generations: of the evolutionary search;
-    evaluate_text, evaluate_tokens, evaluate_length: as in a `PruneRequest`.
+    allocation: "uniform" gives every block the `pattern`, the others mix N:8 patterns so that a share `sparsity` of all
+    weights in blocks is zero.
     """
 
     kind: ClassVar[str] = "sparsify"
-    criterion: str = field(one_of(*MASKING))
-    pattern: str = field(pattern, default="2:4")
-    allocation: str = field(one_of(*MIXING), default="uniform")
-    sparsity: float = field(number(0, 1 - 1 / LEVELS), default=0.5)
-    generations: int = field(whole(1, 10_000), default=12)
-    evaluate_text: str = field(text_or_none, default="python-docs")
-    evaluate_tokens: int | None = field(optional(whole(2, 10**9)), default=4096)
-    evaluate_length: int = field(whole(2, 131_072), default=128)
+    criterion: str = field(
+        one_of(*MASKING), label="Criterion", help="Chooses the weights that stay. SparseGPT also updates them."
+    )
+    pattern: str = field(pattern, label="Pattern N:M", help="N of M weights stay.", default="2:4")
+    allocation: str = field(one_of(*MIXING), label="In each block", default="uniform")
+    sparsity: float = field(
+        number(0, 1 - 1 / LEVELS), label="Average share of zeros", help="Of the weights in blocks.", default=0.5
+    )
+    generations: int = field(whole(1, 10_000), label="Generations", help="Of the evolutionary search.", default=12)
 
 
 @dataclass(frozen=True)
@@ -227,7 +279,7 @@ class RecoverRequest(RecoverySettings):
 
 @dataclass(frozen=True)
 class GenerateRequest(Checked):
-    """Continue some prompts with some variants. temperature 0: always the likeliest word.
+    """Continue some prompts with some variants.
 
     variants: of this run by name, of another as RUN/NAME; blind: who wrote what is shown only once a reader has voted.
     """
@@ -235,12 +287,21 @@ class GenerateRequest(Checked):
     kind: ClassVar[str] = "generate"
     prompts: tuple[str, ...] = field(several(line(LONGEST_PROMPT, strip=False), 50))
     variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
-    max_new_tokens: int = field(whole(1, 32_768), default=64)
-    temperature: float = field(number(0, 10), default=0.0)
-    top_p: float = field(number(0.01, 1), default=1.0)
-    seed: int = field(whole(0, 2**31 - 1), default=0)
-    chat: bool = field(yes_or_no, default=True)
-    blind: bool = field(yes_or_no, default=False)
+    max_new_tokens: int = field(whole(1, 32_768), label="New tokens at most", help="Longest answer.", default=64)
+    temperature: float = field(
+        number(0, 10), label="Temperature", help="0: greedy, always the likeliest word.", default=0.0
+    )
+    top_p: float = field(
+        number(0.01, 1),
+        label="Top-p",
+        help="With a temperature: of the likeliest words those that reach this probability.",
+        default=1.0,
+    )
+    seed: int = field(whole(0, 2**31 - 1), label="Seed, the same for all", default=0)
+    chat: bool = field(
+        yes_or_no, label="The prompt", help="In the model's chat format, where it has one.", default=True
+    )
+    blind: bool = field(yes_or_no, label="Blind: shuffled and unnamed until I have voted", default=False)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -308,18 +369,31 @@ class SweepRequest(Checked):
 class FidelityRequest(Checked):
     """Hold estimated gradients against the exact one, on the run's model and text (see `fidelity`).
 
-    draws: names in `DRAWS`; seeds: how many, from the run's own up; directions: numbers of z to average over all
-    weights; group_directions: over the masks of groups; samples, gradient_samples: rows for activations and gradients,
-    fewer than the run's because each direction costs two passes over the latter.
+    draws: names in `DRAWS`; seeds: from the run's own up; samples, gradient_samples: fewer rows than the run's because
+    each direction costs two passes over the latter.
     """
 
     kind: ClassVar[str] = "fidelity"
-    draws: tuple[str, ...] = field(several(one_of(*DRAWS), len(DRAWS)), default=tuple(DRAWS))
-    seeds: int = field(whole(1, 20), default=3)
-    directions: tuple[int, ...] = field(several(whole(1, 1024), 8), default=(1, 2, 4, 8))
-    group_directions: tuple[int, ...] = field(several(whole(1, 4096), 8), default=(4, 16))
-    samples: int = field(whole(1, 100_000), default=32)
-    gradient_samples: int = field(whole(1, 100_000), default=2)
+    draws: tuple[str, ...] = field(
+        several(one_of(*DRAWS), len(DRAWS)),
+        label="z is drawn for",
+        help=f"What z is drawn for: {', '.join(DRAWS)}.",
+        default=tuple(DRAWS),
+    )
+    seeds: int = field(whole(1, 20), label="Seeds of z", help="How many seeds of z.", default=3)
+    directions: tuple[int, ...] = field(
+        several(whole(1, 1024), 8),
+        label="Directions over weights",
+        help="Numbers of z averaged over weights.",
+        default=(1, 2, 4, 8),
+    )
+    group_directions: tuple[int, ...] = field(
+        several(whole(1, 4096), 8), label="Over groups", help="Numbers of z averaged over groups.", default=(4, 16)
+    )
+    samples: int = field(whole(1, 100_000), label="Rows for activations", help="Rows of text.", default=32)
+    gradient_samples: int = field(
+        whole(1, 100_000), label="Rows for gradients", help="The first so many rows are for gradients.", default=2
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,9 +7,9 @@ method would give: at once where scores and stored sensitivities decide it, else
 from dataclasses import replace
 from typing import Any
 
-from .budget import METHODS, Allocation
+from .budget import Allocation
 from .errors import UnknownName
-from .ranking import RANKINGS
+from .methods import METHODS
 from .recipe import AllocateRequest, PruneRequest
 from .scores import Scores
 from .sensitivity import MEASURES, Sensitivity, sensitivity_allocation
@@ -30,7 +30,7 @@ def sensitivities(store: Store, run_id: str) -> dict[str, Sensitivity]:
     return {sensitivity.measure: sensitivity for sensitivity in found}
 
 
-def kept(allocation: Allocation, store: Store, run_id: str) -> dict[str, Any]:
+def as_result(allocation: Allocation, store: Store, run_id: str) -> dict[str, Any]:
     """What a result of kind "allocation" holds: a free name and the allocation."""
     names = allocations(store, run_id)
     number = 1 + sum(name.startswith(f"{allocation.name}-") for name in names)
@@ -66,8 +66,9 @@ def known_allocation(store: Store, run_id: str, request: PruneRequest) -> str | 
 def _by_method(
     request: PruneRequest, heads: Scores, channels: Scores, measured: dict[str, Sensitivity]
 ) -> Allocation | None:
-    if request.allocation in RANKINGS:
-        return RANKINGS[request.allocation](heads, request.ratio, request.layers, channels)
+    decide = METHODS[request.allocation].decide
+    if decide is not None:
+        return decide(heads, request.ratio, request.layers, channels)
     if request.allocation == "sensitivity" and MEASURES[0] in measured:
         return sensitivity_allocation(heads.groups, measured[MEASURES[0]], request.ratio, request.layers)
     return None

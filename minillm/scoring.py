@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .batches import COPIES_AT_ONCE
 from .criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from .criteria.base import NORM
 from .errors import NumericalFault
 from .events import RESULT, Event, Events, finish, relay
 from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
-from .group_masks import AT_ONCE, Place, group_gradient_events
+from .group_masks import Place, group_gradient_events
 from .groups import CHANNELS, HEADS, KINDS
 from .memory import MemoryMeter
 from .models import LoadedModel
@@ -126,9 +127,9 @@ class _Scoring:
         s, blocks = self.settings, len(self.lm.groups)
         walk = blocks * self.criterion.activations
         if self.criterion.gradient == SUBMODELS:
-            return 2 * blocks + s.rounds * blocks * math.ceil(s.submodels // 2 * 2 / AT_ONCE)
+            return 2 * blocks + s.rounds * blocks * math.ceil(s.submodels // 2 * 2 / COPIES_AT_ONCE)
         if self.criterion.gradient == ZEROTH_ORDER and s.scope == "groups":
-            return walk + blocks + blocks * math.ceil(2 * s.directions / AT_ONCE)
+            return walk + blocks + blocks * math.ceil(2 * s.directions / COPIES_AT_ONCE)
         if self.criterion.gradient == ZEROTH_ORDER:
             single = s.directions == 1 and (s.minibatch == 0 or s.minibatch >= self.gradient_samples)
             return blocks if single else 2 * blocks

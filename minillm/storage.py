@@ -17,7 +17,7 @@ LEAST, MOST = 0.01, 100_000
 
 
 @dataclass(frozen=True)
-class Kept:
+class Droppable:
     """Weights on disk that can be rebuilt: whose they are, and the bytes they take."""
 
     run: Run
@@ -35,31 +35,31 @@ def set_bound(store: Store, gigabytes: float) -> None:
     store.set_option(OPTION, int(1e9 * number(LEAST, MOST)("storage bound", gigabytes)))
 
 
-def rebuildable(store: Store) -> list[Kept]:
+def rebuildable(store: Store) -> list[Droppable]:
     """All weights that can be dropped, the oldest first."""
     found = []
     for run in store.runs(limit=-1):
         for variant in store.variants(run.id):
             folder = store.weights_folder(run.id, variant.name)
             if variant.rebuilds and folder.is_dir():
-                found.append(Kept(run, variant, sum(file.stat().st_size for file in folder.iterdir())))
-    return sorted(found, key=lambda kept: kept.variant.created)
+                found.append(Droppable(run, variant, sum(file.stat().st_size for file in folder.iterdir())))
+    return sorted(found, key=lambda one: one.variant.created)
 
 
-def offered(store: Store) -> list[Kept]:
+def offered(store: Store) -> list[Droppable]:
     """The weights to drop so that all fits below the bound again: the oldest first, no more than needed; none while it
     does fit."""
     over = store.storage_bytes() - bound(store)
     found = []
-    for kept in rebuildable(store):
+    for one in rebuildable(store):
         if over <= 0:
             break
-        found.append(kept)
-        over -= kept.bytes
+        found.append(one)
+        over -= one.bytes
     return found
 
 
-def drop(store: Store, chosen: list[Kept]) -> int:
+def drop(store: Store, chosen: list[Droppable]) -> int:
     """Drop weights; returns the bytes that gave. Raises BadInput where a job of a run is live; what was dropped before
     it stays dropped, what comes after it stays."""
-    return sum(store.drop_weights(kept.run.id, kept.variant.name) for kept in chosen)
+    return sum(store.drop_weights(one.run.id, one.variant.name) for one in chosen)

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .batches import LOSS_TOKENS, TAIL_TOKENS
 from .errors import NumericalFault
 from .models import LoadedModel
 from .residence import resident
 from .view import module_view
 from .walk import Stream, in_float32
-
-TAIL_TOKENS, LOSS_TOKENS = 128, 32
 
 Tail = Callable[[Tensor], Tensor]
 """Hidden states [tokens, width] -> logits [tokens, vocabulary]."""

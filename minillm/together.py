@@ -43,7 +43,7 @@ class Backward:
 Work = Generator[Forward | Backward | Payload, None, None]
 """A criterion at work."""
 
-Found = tuple[str, Payload]
+Visited = tuple[str, Payload]
 """Whose visit it was, and what was found."""
 
 
@@ -57,7 +57,7 @@ class Together:
     _waiting: dict[str, Forward | Backward] = field(default_factory=dict)
     _same: dict[int, Stream] = field(default_factory=dict)
 
-    def visits(self) -> Generator[Found, None, None]:
+    def visits(self) -> Generator[Visited, None, None]:
         """Go through all of them; a criterion's visit is yielded as it is done. Closing ends the work."""
         try:
             for name in self.works:
@@ -74,7 +74,7 @@ class Together:
             for work in self.works.values():
                 work.close()
 
-    def _until_it_waits(self, name: str) -> Iterator[Found]:
+    def _until_it_waits(self, name: str) -> Iterator[Visited]:
         self._waiting.pop(name, None)
         for step in self.works[name]:
             if isinstance(step, Forward | Backward):
@@ -91,7 +91,7 @@ class Together:
     def _kept(self, stream: Stream) -> Stream:
         return self._same.get(id(stream), stream)
 
-    def _forward(self, requests: dict[str, Forward]) -> Iterator[Found]:
+    def _forward(self, requests: dict[str, Forward]) -> Iterator[Visited]:
         streams: list[Stream] = []
         for tokens, observers in self._observing(requests).values():
             streams.append(Stream(tokens, observe=_Each(observers)))
@@ -117,7 +117,7 @@ class Together:
                     found.setdefault(_rows(stream), (stream.tokens, {}))[1][name] = stream.observe
         return found
 
-    def _backward(self, requests: dict[str, Backward]) -> Iterator[Found]:
+    def _backward(self, requests: dict[str, Backward]) -> Iterator[Visited]:
         def reduce(layer: int, linear: str, weight: Tensor, slope: Slope) -> dict[str, Any]:
             return {name: r.reduce(layer, linear, weight, slope) for name, r in requests.items()}
 

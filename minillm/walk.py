@@ -23,13 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .batches import BATCH_TOKENS
 from .events import Event, Events, outside_inference
 from .models import LoadedModel
 from .residence import in_turn
 from .spill import spilled
 from .view import eval_view
-
-BATCH_TOKENS = 2048
 
 Weights = dict[str, Tensor]
 Versions = Callable[[int, nn.Module], Iterator[Weights]]

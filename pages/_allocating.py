@@ -8,8 +8,8 @@ from typing import Any
 
 from minillm.budget import Allocation, gone
 from minillm.groups import Groups
+from minillm.methods import FROM_SCORES, WITHOUT_SEARCH, fitting
 from minillm.plan import Plan, plan_from_groups
-from minillm.ranking import RANKINGS, possible
 from minillm.recipe import AllocateRequest
 from minillm.run_allocations import allocations, known_allocation
 from minillm.store import Job, Store, StoredEvent
@@ -21,8 +21,6 @@ from ._pruning import UNIFORM, Cut, asked, layers_of
 from ._variants import groups_of
 
 WORDS = {"kl": "KL", "perplexity": "perplexity"}
-AT_ONCE = (UNIFORM, *RANKINGS, "sensitivity")
-"""Methods whose allocation may be known without a search."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,10 @@ def compared(store: Store, run_id: str, cut: Cut) -> dict[str, Plan]:
     groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
     assert groups is not None
     stored, heads = _stored(store, run_id, cut), store.scores(run_id).get(cut.criterion)
-    names = [name for name in AT_ONCE if name not in {found.name for found in stored.values()}]
+    names = [name for name in WITHOUT_SEARCH if name not in {found.name for found in stored.values()}]
     ready: dict[str, str | Allocation] = {}
     for name in names:
-        if name in RANKINGS and heads is not None and name not in possible(heads):
+        if heads is not None and name in FROM_SCORES and name not in fitting(heads):
             continue
         request = asked(store, run_id, Cut(cut.criterion, cut.channels_from, cut.ratio, cut.blocks, name))
         found = known_allocation(store, run_id, request)

@@ -12,24 +12,24 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.checks import Checked
 
-
-def fields_of(record: type[Checked], names: Sequence[str]) -> list[Field]:
+def fields_of(record: type, names: Sequence[str]) -> list[Field]:
     """Those fields of a record, in the order of their names."""
-    known = {one.name: one for one in fields(record)}  # type: ignore[arg-type]
+    known = {one.name: one for one in fields(record)}
     return [known[name] for name in names]
 
 
-def control(one: Field, page: str, **more: Any) -> Any:
+def control(one: Field, page: str, kind: Callable[..., Any] | None = None, **more: Any) -> Any:
     """The control of a field, here: a list of its choices, a tick, a number, or a line of text.
 
-    page: what its element id begins with; more: what the control gets besides, or instead.
+    page: what its element id begins with; kind: another control than that; more: what it gets besides, or instead.
     """
     check, told = one.metadata["check"], {"value": one.default, "label": one.metadata["label"]}
     told |= {"info": one.metadata["help"] or None, "elem_id": f"{page}-{one.name}", **more}
+    if kind is not None:
+        return kind(**told)
     if check.choices:
-        return gr.Dropdown(told.pop("choices", list(check.choices)), **told)
+        return gr.Dropdown(**{"choices": list(check.choices), **told})
     if isinstance(one.default, bool):
         return gr.Checkbox(**told)
     if check.low is None:
@@ -37,7 +37,12 @@ def control(one: Field, page: str, **more: Any) -> Any:
     return gr.Number(**{"min_width": 120, **told})
 
 
-def in_rows(record: type[Checked], names: Sequence[str], page: str, **more: Any) -> dict[str, Any]:
+def controls(record: type, names: Sequence[str], page: str, **more: Any) -> dict[str, Any]:
+    """Controls of some fields, one below the other, by name."""
+    return {one.name: control(one, page, **more) for one in fields_of(record, names)}
+
+
+def in_rows(record: type, names: Sequence[str], page: str, **more: Any) -> dict[str, Any]:
     """Controls of some fields, two beside each other, by name."""
     found, wanted = {}, fields_of(record, names)
     for first in range(0, len(wanted), 2):
@@ -47,7 +52,12 @@ def in_rows(record: type[Checked], names: Sequence[str], page: str, **more: Any)
     return found
 
 
-def takes(*groups: tuple[type[Checked], Sequence[str]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def written(one: Field) -> str:
+    """The default of a field of several numbers, as `checks.numbers_of` reads them."""
+    return ", ".join(map(str, one.default))  # type: ignore[arg-type]
+
+
+def takes(*groups: tuple[type, Sequence[str]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A handler that takes **given by name, as one that takes the values of controls in order: (record, names) …
 
     The API shows it with the names, types and defaults of these fields.

@@ -5,11 +5,13 @@ from typing import Any
 
 import gradio as gr
 
+from minillm.recipe import GenerateRequest
 from minillm.store import ORIGINAL
 from minillm.text import paper_prompts
 
 from . import _jobs
 from ._blind import NONE, UNKNOWN
+from ._controls import control, fields_of
 from ._generation_views import READING, STYLE
 
 ABOUT = """
@@ -30,6 +32,8 @@ your guesses beside chance.
 **Try:** ask something with a short, certain answer, then something that needs a long one. Which breaks first?
 """
 
+HOW = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
+"""Fields of a `GenerateRequest` that say how, in the order in which `begin` takes them."""
 SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 190}
 FILES = {"markdown": "Save as Markdown", "csv": "Save as CSV", "json": "Save as JSON"}
 
@@ -114,30 +118,24 @@ def _controls() -> dict[str, Any]:
             info="Each reads the prompt with its own tokenizer.",
             elem_id="generate-others",
         )
-        blind = gr.Checkbox(
-            False,
-            label="Blind: shuffled and unnamed until I have voted",
-            elem_id="generate-blind",
-        )
+        blind = control(fields_of(GenerateRequest, ["blind"])[0], "generate")
     asked = {"prompts": chosen, "own": own, "variants": variants, "others": others}
     with gr.Accordion("How", open=False, elem_id="generate-settings"):
         return {**asked, **_settings(), "blind": blind}
 
 
 def _settings() -> dict[str, Any]:
+    tokens, temperature, top_p, seed, chat = fields_of(GenerateRequest, HOW)
     with gr.Row():
-        tokens = gr.Number(64, label="New tokens at most", precision=0, elem_id="generate-tokens", min_width=140)
-        seed = gr.Number(0, label="Seed, the same for all", precision=0, elem_id="generate-seed", min_width=140)
+        found = {"max_new_tokens": control(tokens, "generate", elem_id="generate-tokens", info=None, precision=0)}
+        numbers = control(seed, "generate", precision=0)
     with gr.Row():
-        temperature = gr.Slider(
-            0, 2, 0, step=0.1, label="Temperature", info="0: greedy.", elem_id="generate-temperature", min_width=240
-        )
-        top_p = gr.Slider(
-            0.05, 1, 1, step=0.05, label="Top-p", info="With a temperature.", elem_id="generate-top-p", min_width=240
-        )
+        slider: dict[str, Any] = {"kind": gr.Slider, "min_width": 240}
+        found["temperature"] = control(temperature, "generate", minimum=0, maximum=2, step=0.1, **slider)
+        fractions: dict[str, Any] = {"minimum": 0.05, "maximum": 1, "step": 0.05, "elem_id": "generate-top-p"}
+        found["top_p"] = control(top_p, "generate", **fractions, **slider)
     forms = [("chat format, where the model has one", True), ("as it stands, to be continued", False)]
-    chat = gr.Radio(forms, value=True, label="The prompt", elem_id="generate-chat")
-    return {"max_new_tokens": tokens, "temperature": temperature, "top_p": top_p, "seed": seed, "chat": chat}
+    return found | {"seed": numbers, "chat": control(chat, "generate", kind=gr.Radio, choices=forms, info=None)}
 
 
 def _poll() -> Poll:

@@ -6,11 +6,11 @@ from typing import Any
 import gradio as gr
 
 from minillm.presets import CUTS, RECOVERIES
-from minillm.recipe import RecoverRequest
+from minillm.recipe import PruneRequest, RecoverRequest
 from minillm.text import TEXTS
 
 from . import _jobs, _zeros
-from ._controls import fields_of, in_rows
+from ._controls import control, controls, fields_of, in_rows
 from ._host import PlotlyHost
 from ._plots import CAPTIONS
 from ._pruning import SAME, UNIFORM
@@ -22,8 +22,10 @@ TRAINED = (
 )
 """Fields of a `RecoverRequest` that the page shows, in the order in which handlers take them."""
 
-MEASURED = [name for name in TEXTS if name not in ("self", "instructions")]
+MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
 """Texts that can evaluate a model: not those it writes itself."""
+MEASURED = ("evaluate_text", "evaluate_tokens", "evaluate_length")
+"""Fields of a measurement before and after, in the order in which handlers take them."""
 
 ABOUT = """
 A **plan** says which groups stay in every block, and so exactly what the model will cost, before a weight is touched
@@ -95,7 +97,8 @@ def _cut_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             way = _way_control()
-            cut = cut_controls("prune") | {"allocation": _allocation_control()}
+            uniform = {"kind": gr.Dropdown, "choices": [UNIFORM]}
+            cut = cut_controls("prune") | controls(PruneRequest, ["allocation"], "prune", **uniform)
             evaluate = _evaluate_controls()
             prune = gr.Button("Prune", variant="primary", elem_id="prune")
         with gr.Column(scale=3, min_width=320):
@@ -112,7 +115,7 @@ def _way_control() -> gr.Radio:
 
 
 def _zeros_part() -> dict[str, Any]:
-    zeros, button = _zeros.controls()
+    zeros, button = _zeros.lay_out_zeros()
     return {"zeros": zeros, "sparsify": button, "sparsifying": _jobs.panel("sparsify")}
 
 
@@ -135,62 +138,29 @@ def _recover_part() -> dict[str, Any]:
 
 def cut_controls(page: str) -> dict[str, Any]:
     """Lay out what any cut needs: criterion, channels, ratio, blocks. page: what their element ids begin with."""
-    criterion = gr.Dropdown([], label="Criterion", info="Chooses the head groups.", elem_id=f"{page}-criterion")
-    channels = gr.Dropdown(
-        [("the same", SAME)],
-        value=SAME,
-        label="Channels by",
-        info="May be another criterion.",
-        elem_id=f"{page}-channels",
-    )
-    ratio = gr.Slider(
-        0, MOST, STANDARD, step=0.01, label="Ratio", info="Share of all parameters that goes.", elem_id=f"{page}-ratio"
-    )
-    blocks = gr.Textbox(
-        "",
-        label="Blocks that give",
-        info="Such as 3-27 or 0-5, 8; empty: all but the first eighth and the last sixteenth.",
-        elem_id=f"{page}-blocks",
-    )
-    return {"criterion": criterion, "channels": channels, "ratio": ratio, "blocks": blocks}
-
-
-def _allocation_control() -> gr.Dropdown:
-    return gr.Dropdown(
-        [(UNIFORM, UNIFORM)],
-        value=UNIFORM,
-        label="Allocation",
-        info="How the cut is divided among these blocks; the Allocate page searches for better ones.",
-        elem_id="prune-allocation",
-    )
+    criterion, channels, ratio, blocks = fields_of(PruneRequest, ("criterion", "channels_from", "ratio", "layers"))
+    same = [("the same", SAME)]
+    return {
+        "criterion": control(criterion, page, kind=gr.Dropdown, choices=[], value=None),
+        "channels": control(channels, page, kind=gr.Dropdown, choices=same, value=SAME, elem_id=f"{page}-channels"),
+        "ratio": control(ratio, page, kind=gr.Slider, minimum=0, maximum=MOST, step=0.01, value=STANDARD),
+        "blocks": control(blocks, page, value="", elem_id=f"{page}-blocks"),
+    }
 
 
 def _evaluate_controls() -> dict[str, Any]:
-    compensate = gr.Radio(
-        [("none (the paper)", ""), ("bias", "bias"), ("least squares", "least-squares")],
-        value="",
-        label="Make up for the cut",
-        info="Without training, from the run's calibration text.",
-        elem_id="prune-compensate",
-    )
+    ways = [("none (the paper)", ""), ("bias", "bias"), ("least squares", "least-squares")]
+    compensate = controls(PruneRequest, ["compensate"], "prune", kind=gr.Radio, choices=ways)
     with gr.Accordion("Perplexity before and after", open=False, elem_id="prune-evaluate"):
-        text = gr.Dropdown(
-            [("do not measure", ""), *MEASURED],
-            value="python-docs",
-            allow_custom_value=True,
-            label="Evaluation text",
-            info="A name, or file:PATH, or hub:NAME.",
-            elem_id="evaluate-text",
-        )
+        text, tokens, length = fields_of(PruneRequest, MEASURED)
+        texts = [("do not measure", ""), *MEASURING]
+        asked: dict[str, Any] = {"kind": gr.Dropdown, "choices": texts, "allow_custom_value": True}
+        found = {text.name: control(text, "prune", elem_id="evaluate-text", **asked)}
         with gr.Row():
-            tokens = _number("tokens", 4096, "Tokens", "the first so many; empty: all")
-            length = _number("length", 128, "Window", "tokens each")
+            found[tokens.name] = control(tokens, "prune", elem_id="evaluate-tokens", precision=0)
+            found[length.name] = control(length, "prune", elem_id="evaluate-length", precision=0)
         warning = gr.HTML(elem_id="evaluate-warning")
-    return {"compensate": compensate, "text": text, "tokens": tokens, "length": length, "warning": warning}
-
-
-def _number(name: str, value: int, label: str, info: str) -> gr.Number:
-    return gr.Number(value, label=label, info=info, precision=0, elem_id=f"evaluate-{name}", min_width=120)
+    return compensate | found | {"warning": warning}
 
 
 def _preview() -> list[Any]:
@@ -216,22 +186,11 @@ def _recover_controls() -> dict[str, Any]:
 
 
 def _recover_words() -> dict[str, Any]:
-    loss, text = fields_of(RecoverRequest, TRAINED[:2])
-    chosen = gr.Radio(
-        [("distillation from the original", "distill"), ("language model (the paper)", "language-model")],
-        value=str(loss.default),
-        label=loss.metadata["label"],
-        elem_id="recover-loss",
-    )
-    named = gr.Dropdown(
-        list(TEXTS),
-        value=str(text.default),
-        allow_custom_value=True,
-        label=text.metadata["label"],
-        info=text.metadata["help"],
-        elem_id="recover-text",
-    )
-    return {"loss": chosen, "text": named}
+    loss, text = TRAINED[:2]
+    ways = [("distillation from the original", "distill"), ("language model (the paper)", "language-model")]
+    found = controls(RecoverRequest, [loss], "recover", kind=gr.Radio, choices=ways, info=None)
+    named = {"kind": gr.Dropdown, "choices": list(TEXTS), "allow_custom_value": True}
+    return found | controls(RecoverRequest, [text], "recover", **named)
 
 
 def _recover_pictures() -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
+from minillm.methods import WITHOUT_SEARCH
 from minillm.plan import Plan, largest_ratio, make_plan, plan_from_groups
 from minillm.recipe import PruneRequest
 from minillm.run_allocations import allocations, known_allocation
@@ -48,7 +49,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Cut:
-    """What the controls of a plan say."""
+    """What the controls of a plan say: blocks as people write them, such as 3-27."""
 
     criterion: str
     channels_from: str
@@ -97,13 +98,7 @@ def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
 def allocation_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
     """(shown, name) of ways to divide the cut among the blocks: methods, and what searches of this run have found."""
     stored = allocations(store, run_id)
-    ways = [
-        (UNIFORM, UNIFORM),
-        ("global (one ranking)", "global"),
-        ("al-am (one ranking, FLAP's)", "al-am"),
-        ("sparing (few heads)", "sparing"),
-        ("by sensitivity", "sensitivity"),
-    ]
+    ways = [(method.label, name) for name, method in WITHOUT_SEARCH.items()]
     return ways + [(f"{name} ({found.recipe['ratio']:.0%})", name) for name, found in stored.items()]
 
 
@@ -143,24 +138,16 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     ]
 
 
-def prune_request(
-    store: Store,
-    run_id: str,
-    cut: Cut,
-    compensate: str,
-    evaluate_text: str | None,
-    evaluate_tokens: float | None,
-    evaluate_length: float | None,
-) -> PruneRequest:
-    """The request that a job takes. Raises BadInput and its kin, one sentence for the first field that is wrong."""
-    how = {
-        "criterion": cut.criterion or "",
-        "compensate": compensate,
-        "evaluate_text": evaluate_text or "",
-        "evaluate_tokens": evaluate_tokens or None,
-        "evaluate_length": evaluate_length,
-    }
-    return PruneRequest.from_json({**asked(store, run_id, cut).to_json(), **how})
+def prune_request(store: Store, run_id: str, cut: Cut, **how: Any) -> PruneRequest:
+    """The request that a job takes. how: the fields of a `PruneRequest` beside the cut, as controls hold them. Raises
+    BadInput and its kin, one sentence for the first field that is wrong."""
+    wanted = asked(store, run_id, cut).to_json() | {"criterion": cut.criterion or ""}
+    return PruneRequest.from_json(wanted | how | measuring(how))
+
+
+def measuring(given: dict[str, Any]) -> dict[str, Any]:
+    """Text and tokens of a measurement, where a control is empty, as requests have them."""
+    return {"evaluate_text": given["evaluate_text"] or "", "evaluate_tokens": given["evaluate_tokens"] or None}
 
 
 def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:

@@ -210,6 +210,6 @@ def storage_in_words(store: Store) -> str:
     if not chosen:
         way = "Nothing here can be rebuilt, so only deleting a run makes room."
         return f'<p class="notice is-failed" role="alert">{said} {way}</p>'
-    rows = [(kept.run.title or kept.run.id, kept.variant.name, size(kept.bytes)) for kept in chosen]
+    rows = [(one.run.title or one.run.id, one.variant.name, size(one.bytes)) for one in chosen]
     way = "These weights can be made again from what stays (scores, plan, text), so they may go, the oldest first."
     return f'<p class="notice is-failed" role="alert">{said} {way}</p>' + html_table(("run", "variant", "size"), rows)

@@ -61,11 +61,7 @@ def lay_out_form() -> Form:
         label="Criteria",
         elem_id="criteria",
     )
-    together = gr.Checkbox(
-        label="All on one walk",
-        info="In about half the time; seconds and peak memory are then those of all together.",
-        elem_id="together",
-    )
+    together = control(fields_of(ScoreRequest, ["together"])[0], "", elem_id="together")
     with gr.Accordion("What each criterion reads and costs", open=False, elem_id="criteria-table"):
         gr.HTML(criteria_table())
     with gr.Accordion("Calibration text, samples, seed", open=False, elem_id="calibration"):
@@ -79,37 +75,21 @@ def lay_out_form() -> Form:
 
 def lay_out_text() -> tuple[gr.Dropdown, gr.UploadButton]:
     """The calibration text by name, and a way to bring one's own."""
-    text = gr.Dropdown(
-        [(f"{name}: {about}", name) for name, about in TEXTS.items()],
-        value=RunRecipe().text,
-        allow_custom_value=True,
-        label="Calibration text",
-        info="Or file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME.",
-        elem_id="text",
-    )
+    named: dict[str, Any] = {"kind": gr.Dropdown, "allow_custom_value": True, "elem_id": "text"}
+    choices = [(f"{name}: {about}", name) for name, about in TEXTS.items()]
+    text = control(fields_of(RunRecipe, READ)[0], "", choices=choices, **named)
     return text, gr.UploadButton("Upload a text", file_types=list(SUFFIXES), size="sm", elem_id="upload-text")
 
 
 def lay_out_recipe() -> dict[str, Any]:
     """Controls of the numbers in a run's recipe that scoring reads, by field."""
-    default = RunRecipe()
-    with gr.Row():
-        samples = gr.Number(default.samples, label="Samples", precision=0, minimum=1, elem_id="samples", min_width=100)
-        length = gr.Number(default.length, label="Tokens each", precision=0, minimum=2, elem_id="length", min_width=100)
-    with gr.Row():
-        few = gr.Number(
-            default.gradient_samples,
-            label="For gradients",
-            info="of the samples",
-            precision=0,
-            minimum=1,
-            elem_id="gradient-samples",
-            min_width=100,
-        )
-        seed = gr.Number(
-            default.seed, label="Seed", info="of choice and noise", precision=0, elem_id="seed", min_width=100
-        )
-    return {"samples": samples, "length": length, "gradient_samples": few, "seed": seed}
+    found, numbers = {}, fields_of(RunRecipe, READ[1:])
+    for first in (0, 2):
+        with gr.Row():
+            for one in numbers[first : first + 2]:
+                name = one.name.replace("_", "-")
+                found[one.name] = control(one, "", elem_id=name, precision=0, min_width=100)
+    return found
 
 
 def lay_out_settings() -> dict[str, Any]:

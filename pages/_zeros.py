@@ -10,6 +10,9 @@ from minillm.patterns import LEVELS, MASKING
 from minillm.recipe import SparsifyRequest
 from minillm.store import Store
 
+from ._controls import control, fields_of, takes
+from ._pruning import measuring
+
 ABOUT = """
 Of every M consecutive input features of an output row, N weights stay and the others become **zeros**: the model is as
 large as before, and what is gained is where its zeros lie (some GPUs multiply 2:4 faster). *Mixed* gives each block its
@@ -25,39 +28,24 @@ ALLOCATIONS = [
 ]
 
 
-def controls() -> tuple[dict[str, Any], gr.Button]:
-    """Lay the form out here: controls by name, in the order in which `begin_sparsify` takes them, and its button."""
+ASKED = ("criterion", "pattern", "allocation", "sparsity")
+"""Fields of a `SparsifyRequest` that the form shows, in the order in which `begin_sparsify` takes them."""
+
+
+def lay_out_zeros() -> tuple[dict[str, Any], gr.Button]:
+    """Lay the form out here: controls by name, and its button."""
+    criterion, pattern, allocation, sparsity = fields_of(SparsifyRequest, ASKED)
+    masking = [(CRITERIA[name].label, name) for name in MASKING]
     with gr.Accordion("Zeros in an N:M pattern instead", open=False, elem_id="zeros"):
         gr.Markdown(ABOUT)
         with gr.Row():
-            criterion = gr.Dropdown(
-                [(CRITERIA[name].label, name) for name in MASKING],
-                value=FIRST,
-                label="Criterion",
-                info="Chooses the weights that stay. SparseGPT also updates them.",
-                elem_id="zeros-criterion",
-            )
-            pattern = gr.Dropdown(
-                list(COMMON),
-                value=COMMON[0],
-                allow_custom_value=True,
-                label="Pattern N:M",
-                info="N of M weights stay.",
-                elem_id="zeros-pattern",
-            )
-        allocation = gr.Radio(ALLOCATIONS, value="uniform", label="In each block", elem_id="zeros-allocation")
-        sparsity = gr.Slider(
-            0,
-            1 - 1 / LEVELS,
-            0.5,
-            step=0.005,
-            label="Average share of zeros",
-            info="Of the weights in blocks.",
-            interactive=False,
-            elem_id="zeros-sparsity",
-        )
+            found = {"criterion": control(criterion, "zeros", kind=gr.Dropdown, choices=masking, value=FIRST)}
+            common: dict[str, Any] = {"kind": gr.Dropdown, "choices": list(COMMON), "allow_custom_value": True}
+            found["pattern"] = control(pattern, "zeros", **common)
+        found["allocation"] = control(allocation, "zeros", kind=gr.Radio, choices=ALLOCATIONS, info=None)
+        most: dict[str, Any] = {"minimum": 0, "maximum": 1 - 1 / LEVELS, "step": 0.005, "interactive": False}
+        found["sparsity"] = control(sparsity, "zeros", kind=gr.Slider, **most)
         button = gr.Button("Put zeros", elem_id="sparsify")
-    found = {"criterion": criterion, "pattern": pattern, "allocation": allocation, "sparsity": sparsity}
     return found, button
 
 
@@ -67,26 +55,9 @@ def usable(allocation: str) -> list[Any]:
     return [gr.Dropdown(interactive=uniform), gr.Slider(interactive=not uniform)]
 
 
-def begin_sparsify(
-    store: Store,
-    run_id: str,
-    criterion: str,
-    pattern: str,
-    allocation: str,
-    sparsity: float,
-    evaluate_text: str,
-    evaluate_tokens: float,
-    evaluate_length: float,
-) -> int:
+@takes((SparsifyRequest, (*ASKED, "evaluate_text", "evaluate_tokens", "evaluate_length")))
+def begin_sparsify(store: Store, run_id: str, **given: Any) -> int:
     """Put zeros into a run's model in an N:M pattern and measure perplexity before and after; returns the job's
     number."""
-    asked = {
-        "criterion": criterion,
-        "pattern": pattern or "",
-        "allocation": allocation,
-        "sparsity": sparsity,
-        "evaluate_text": evaluate_text or "",
-        "evaluate_tokens": evaluate_tokens or None,
-        "evaluate_length": evaluate_length,
-    }
+    asked = given | measuring(given) | {"pattern": given["pattern"] or ""}
     return jobs.submit(store, run_id, SparsifyRequest.from_json(asked))

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from minillm import jobs
-from minillm.budget import METHODS
 from minillm.errors import MiniLLMError
+from minillm.methods import METHODS
 from minillm.recipe import AllocateRequest
 from minillm.run_allocations import sensitivities
 from minillm.sensitivity import MEASURES
@@ -16,6 +16,7 @@ from minillm.store import Store
 
 from . import _allocating, _jobs, _pruning
 from ._address import link
+from ._controls import controls, takes
 from ._drawers import drawer
 from ._frame import Context, Shell, frame
 from ._host import PlotlyHost
@@ -27,13 +28,8 @@ from ._variants import groups_of
 
 TITLE = "Allocate"
 DEFAULT = AllocateRequest(criterion="any")
-NUMBERS = {
-    "generations": ("Generations", "rounds of the search"),
-    "offspring": ("Offspring", "candidates in each"),
-    "few_rows": ("Few rows", "for every candidate"),
-    "rows": ("Rows", "for the best quarter"),
-    "seed": ("Seed", "of the search"),
-}
+SEARCH = ("method", "sensitivity", "fitness", "generations", "offspring", "few_rows", "rows", "seed")
+"""Fields of an `AllocateRequest` beside the cut, in the order in which handlers take them."""
 
 
 @dataclass(frozen=True)
@@ -88,34 +84,15 @@ def lay_out() -> Page:
 
 
 def _search_controls() -> dict[str, Any]:
-    method = gr.Radio(
-        list(reversed(METHODS)),
-        value=DEFAULT.method,
-        label="Method",
-        info="; ".join(f"{name}: {idea}" for name, idea in reversed(METHODS.items())),
-        elem_id="allocate-method",
-    )
+    method, measure, fitness, *numbers = SEARCH
+    ways = list(reversed(METHODS))
+    found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways)
     with gr.Accordion("Search settings", open=False, elem_id="allocate-settings"):
-        measure = gr.Radio(
-            [("Fisher trace", MEASURES[0]), ("masking", MEASURES[1])],
-            value=DEFAULT.sensitivity,
-            label="Sensitivity",
-            info="What the method “sensitivity” follows; a search starts from both.",
-            elem_id="allocate-sensitivity",
-        )
-        fitness = gr.Radio(
-            [("KL to the dense model", "kl"), ("perplexity", "perplexity")],
-            value=DEFAULT.fitness,
-            label="Fitness",
-            info="Lower is better; on the run's calibration text.",
-            elem_id="allocate-fitness",
-        )
-        numbers = {name: _number(name, *words) for name, words in NUMBERS.items()}
-    return {"method": method, "sensitivity": measure, "fitness": fitness, **numbers}
-
-
-def _number(name: str, label: str, info: str) -> gr.Number:
-    return gr.Number(getattr(DEFAULT, name), label=label, info=info, precision=0, elem_id=f"allocate-{name}")
+        measures = [("Fisher trace", MEASURES[0]), ("masking", MEASURES[1])]
+        found |= controls(AllocateRequest, [measure], "allocate", kind=gr.Radio, choices=measures)
+        judged = [("KL to the dense model", "kl"), ("perplexity", "perplexity")]
+        found |= controls(AllocateRequest, [fitness], "allocate", kind=gr.Radio, choices=judged)
+        return found | controls(AllocateRequest, numbers, "allocate")
 
 
 def _watched() -> list[Any]:
@@ -222,25 +199,11 @@ def watched(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
     return [*shown, f"<p>{escape(search.in_words())}</p>", curve, plan_bars(plan), panels]
 
 
+@takes((AllocateRequest, SEARCH))
 def begin(
-    store: Store,
-    run_id: str,
-    criterion: str,
-    channels_from: str,
-    ratio: float,
-    blocks: str,
-    method: str,
-    sensitivity: str,
-    fitness: str,
-    generations: float,
-    offspring: float,
-    few_rows: float,
-    rows: float,
-    seed: float,
+    store: Store, run_id: str, criterion: str, channels_from: str, ratio: float, blocks: str, **search: Any
 ) -> int:
     """Find how much each block gives up at a ratio; returns the job's number. Stopped, a search keeps the best so far,
     and goes on from there when it is started again with the same settings."""
     cut = Cut(criterion, channels_from, ratio, blocks)
-    how = {"method": method, "sensitivity": sensitivity, "fitness": fitness, "generations": generations}
-    size = {"offspring": offspring, "few_rows": few_rows, "rows": rows, "seed": seed}
-    return jobs.submit(store, run_id, _allocating.allocate_request(store, run_id, cut, **how, **size))
+    return jobs.submit(store, run_id, _allocating.allocate_request(store, run_id, cut, **search))

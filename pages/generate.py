@@ -13,8 +13,9 @@ from minillm.store import ORIGINAL, Store
 from . import _jobs
 from ._address import remembered, saved
 from ._blind import NONE, UNKNOWN, ballot, tally_html, vote
+from ._controls import takes
 from ._frame import ACT, QUIET, Context, Shell, frame, guarded
-from ._generate_form import Page, Poll, layout
+from ._generate_form import HOW, Page, Poll, layout
 from ._generation_views import as_csv, as_html, as_json, as_markdown
 from ._generations import Exhibit, exhibits
 from ._phrases import escape
@@ -148,19 +149,9 @@ def _balloted(store: Store, run_id: str, asked: str) -> list[Any]:
     ]
 
 
+@takes((GenerateRequest, (*HOW, "blind")))
 def begin(
-    store: Store,
-    run_id: str,
-    prompts: list[str],
-    own: str,
-    variants: list[str],
-    others: list[str],
-    max_new_tokens: float,
-    temperature: float,
-    top_p: float,
-    seed: float,
-    chat: bool,
-    blind: bool,
+    store: Store, run_id: str, prompts: list[str], own: str, variants: list[str], others: list[str], **how: Any
 ) -> int:
     """Let variants answer prompts side by side: of a run by name, others as RUN/NAME; returns the job's number."""
     asked = [*(prompts or []), *([own] if (own or "").strip() else [])]
@@ -171,11 +162,9 @@ def begin(
         raise BadInput("No variant is chosen; tick who is to answer.")
     if len(answering) > MOST_COLUMNS:
         raise BadInput(f"{len(answering)} variants are chosen; {MOST_COLUMNS} can be read beside each other.")
-    if blind and len(answering) < 2:
+    if how["blind"] and len(answering) < 2:
         raise BadInput("One answer cannot be read blind; tick another variant.")
-    drawing = {"temperature": temperature, "top_p": top_p, "seed": seed, "blind": blind}
-    request = {"prompts": asked, "variants": answering, "max_new_tokens": max_new_tokens, "chat": chat, **drawing}
-    return jobs.submit(store, run_id, GenerateRequest.from_json(request))
+    return jobs.submit(store, run_id, GenerateRequest.from_json({**how, "prompts": asked, "variants": answering}))
 
 
 def markdown_of(store: Store, run_id: str) -> str:

@@ -1,6 +1,5 @@
 """What does the gradient add? Estimates of it held against the exact one, against Wanda and against mere noise."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from minillm import jobs
+from minillm.checks import numbers_of
 from minillm.errors import BadInput
 from minillm.fidelity import SHARES
 from minillm.groups import CHANNELS, HEADS
@@ -18,6 +18,7 @@ from minillm.store import Job, Store
 
 from . import _jobs
 from ._address import choice
+from ._controls import control, controls, fields_of, takes, written
 from ._drawers import drawer
 from ._frame import Context, Shell, frame
 from ._gradient import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
@@ -26,6 +27,8 @@ from ._phrases import escape
 from ._plots import CAPTIONS
 
 TITLE = "Gradient"
+TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
+"""Fields of a `FidelityRequest`, in the order in which `begin` takes them."""
 EMPTY = (
     '<p class="notice">Nothing has been measured on this run yet. Press “Measure”: the model is loaded, its exact '
     "gradient taken, and each way to estimate it is tried with several seeds. Pictures come as each is through; a job "
@@ -79,33 +82,14 @@ def layout() -> Page:
 
 
 def _form() -> dict[str, Any]:
-    default = FidelityRequest()
-    narrow: dict[str, Any] = {"precision": 0, "minimum": 1, "min_width": 120}
-    draws = gr.CheckboxGroup(
-        [(words, name) for name, words in DRAW_WORDS.items()],
-        value=list(DRAWS),
-        label="z is drawn for",
-        elem_id="fidelity-draws",
-    )
+    draws, *directions = fields_of(FidelityRequest, TRIED[:3])
+    words = [(said, name) for name, said in DRAW_WORDS.items()]
+    found = {"draws": control(draws, "fidelity", kind=gr.CheckboxGroup, choices=words, value=list(DRAWS), info=None)}
     with gr.Row():
-        directions = gr.Textbox(
-            _written(default.directions), label="Directions over weights", elem_id="fidelity-directions", min_width=140
-        )
-        by_group = gr.Textbox(
-            _written(default.group_directions), label="Over groups", elem_id="fidelity-groups", min_width=120
-        )
+        for one in directions:
+            found[one.name] = control(one, "fidelity", info=None, value=written(one), min_width=120)
     with gr.Row():
-        seeds = gr.Number(default.seeds, label="Seeds of z", elem_id="fidelity-seeds", **narrow)
-        samples = gr.Number(default.samples, label="Rows for activations", elem_id="fidelity-samples", **narrow)
-        few = gr.Number(default.gradient_samples, label="Rows for gradients", elem_id="fidelity-rows", **narrow)
-    return {
-        "draws": draws,
-        "directions": directions,
-        "group_directions": by_group,
-        "seeds": seeds,
-        "samples": samples,
-        "gradient_samples": few,
-    }
+        return found | controls(FidelityRequest, TRIED[3:], "fidelity", info=None, precision=0)
 
 
 def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -181,41 +165,14 @@ def _share(given: Any) -> float:
         return STANDARD
 
 
-def begin(
-    store: Store,
-    run_id: str,
-    draws: list[str],
-    directions: str,
-    group_directions: str,
-    seeds: float,
-    samples: float,
-    gradient_samples: float,
-) -> int:
+@takes((FidelityRequest, TRIED))
+def begin(store: Store, run_id: str, **given: Any) -> int:
     """Measure how near estimated gradients come to the exact one; returns the job's number. What was measured before
     in the same way is not measured again."""
-    if not draws:
+    if not given["draws"]:
         raise BadInput("Nothing is ticked to draw z for; tick at least one.")
-    request = FidelityRequest(
-        draws=tuple(draws),
-        directions=_numbers("Directions over weights", directions),
-        group_directions=_numbers("Directions over groups", group_directions),
-        seeds=seeds,  # type: ignore[arg-type]
-        samples=samples,  # type: ignore[arg-type]
-        gradient_samples=gradient_samples,  # type: ignore[arg-type]
-    )
-    return jobs.submit(store, run_id, request)
-
-
-def _numbers(name: str, text: str) -> tuple[int, ...]:
-    """Whole numbers as people write them: "1, 2, 4". Raises BadInput."""
-    words = re.split(r"[\s,;]+", (text or "").strip())
-    if not all(word.isascii() and word.isdigit() for word in words):
-        raise BadInput(f"{name} are “{text[:40]}”; give whole numbers such as 1, 2, 4.")
-    return tuple(int(word) for word in words)
-
-
-def _written(numbers: tuple[int, ...]) -> str:
-    return ", ".join(map(str, numbers))
+    numbers = {name: numbers_of(name, given[name]) for name in ("directions", "group_directions")}
+    return jobs.submit(store, run_id, FidelityRequest.from_json(given | numbers))
 
 
 def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:

@@ -5,8 +5,8 @@ from dataclasses import Field, fields
 
 import gradio as gr
 
-from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
+from minillm.methods import METHODS
 from minillm.recipe import COMPENSATIONS
 from minillm.settings import Settings
 
@@ -142,6 +142,6 @@ def users(setting: Field) -> str:
 
 def cutting() -> str:
     """Allocations and compensations, by name."""
-    rows = [("allocation", name, words) for name, words in METHODS.items()]
+    rows = [("allocation", name, method.about) for name, method in METHODS.items()]
     rows += [("compensation", name or "none", words) for name, words in COMPENSATIONS.items()]
     return html_table(("step", "name", "what it means"), rows, name="cutting-records")

@@ -8,7 +8,7 @@ import gradio as gr
 from minillm import jobs
 from minillm.errors import BadInput, MiniLLMError
 from minillm.presets import find_cut, find_recovery
-from minillm.recipe import EvaluateRequest, RecoverRequest
+from minillm.recipe import EvaluateRequest, PruneRequest, RecoverRequest
 from minillm.run_allocations import allocations
 from minillm.store import Store
 
@@ -17,7 +17,7 @@ from ._address import link, number, remembered
 from ._controls import takes
 from ._frame import QUIET, Context, Shell, frame
 from ._phrases import escape
-from ._prune_form import MOST, STANDARD, TRAINED, Page, layout
+from ._prune_form import MEASURED, MOST, STANDARD, TRAINED, Page, layout
 from ._pruning import SAME, UNIFORM, Cut
 from ._variants import curve, curve_in_words, curve_points, groups_of, variants_table
 from ._zeros import begin_sparsify, usable
@@ -36,9 +36,9 @@ def build(ctx: Context) -> None:
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     store, cut = ctx.store, list(page.cut.values())
-    measured = [page.evaluate[name] for name in ("text", "tokens", "length")]
+    measured = [page.evaluate[name] for name in MEASURED]
     whole = [page.opened, page.empty, *cut, *page.preview, page.recover["variant"], page.evaluate["warning"]]
-    chosen = [*cut, page.recover["variant"], page.evaluate["text"]]
+    chosen = [*cut, page.recover["variant"], page.evaluate["evaluate_text"]]
 
     def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
         """Drawn anew only where there are new scores or variants: a live job must not disturb who is choosing."""
@@ -64,7 +64,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
 def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     """What follows from moving a control, without a job: the preview, a warning, the values of a preset."""
-    cut, text = list(page.cut.values()), page.evaluate["text"]
+    cut, text = list(page.cut.values()), page.evaluate["evaluate_text"]
     shell.follows(page.cut, partial(_previewed, store), page.preview)
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
     taken = page.way.input(way_of, page.way, chosen, **QUIET)
@@ -180,6 +180,7 @@ def _from_address(options: dict[str, str]) -> list[Any]:
     return [*asked, options.get("variant"), "python-docs"]
 
 
+@takes((PruneRequest, ("compensate", *MEASURED)))
 def begin_prune(
     store: Store,
     run_id: str,
@@ -188,28 +189,23 @@ def begin_prune(
     ratio: float,
     blocks: str,
     allocation: str,
-    compensate: str,
-    evaluate_text: str,
-    evaluate_tokens: float,
-    evaluate_length: float,
+    **how: Any,
 ) -> int:
     """Cut a run's model and measure perplexity before and after; returns the job's number. Scores that are missing are
     made first."""
     cut = Cut(criterion, channels_from, ratio, blocks, allocation)
-    asked = (compensate, evaluate_text, evaluate_tokens, evaluate_length)
-    return jobs.submit(store, run_id, _pruning.prune_request(store, run_id, cut, *asked))
+    return jobs.submit(store, run_id, _pruning.prune_request(store, run_id, cut, **how))
 
 
-def begin_evaluate(
-    store: Store, run_id: str, evaluate_text: str, evaluate_tokens: float, evaluate_length: float
-) -> int:
+@takes((PruneRequest, MEASURED))
+def begin_evaluate(store: Store, run_id: str, **given: Any) -> int:
     """Measure perplexity of every variant of a run that is at hand on one text, in one way; returns the job's
     number."""
     names = tuple(variant.name for variant in store.variants(run_id) if store.at_hand(run_id, variant.name))
-    if not evaluate_text:
+    if not given["evaluate_text"]:
         raise BadInput("No evaluation text is chosen; choose one under “Perplexity before and after”.")
-    asked = {"variants": names, "text": evaluate_text, "length": evaluate_length, "tokens": evaluate_tokens or None}
-    return jobs.submit(store, run_id, EvaluateRequest.from_json(asked))
+    how = {name.removeprefix("evaluate_"): value for name, value in {**given, **_pruning.measuring(given)}.items()}
+    return jobs.submit(store, run_id, EvaluateRequest.from_json({"variants": names, **how}))
 
 
 @takes((RecoverRequest, ("variant", *TRAINED)))

@@ -17,9 +17,9 @@ from typing import Any
 import minillm
 from minillm.allocation.search import SearchState
 from minillm.allocation.structured import allocate_events
-from minillm.budget import METHODS
 from minillm.criteria import find
 from minillm.events import RESULT
+from minillm.methods import METHODS
 from minillm.scores import Scores
 from minillm.sensitivity import MEASURES, Sensitivity
 

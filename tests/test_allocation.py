@@ -14,9 +14,10 @@ from minillm.allocation.measuring import SHARE, fisher_sensitivity, masking_even
 from minillm.allocation.search import SearchState
 from minillm.allocation.structured import allocate_events
 from minillm.allocation.widths import Widths
-from minillm.budget import METHODS, Allocation, budget, cut_counts, gone
+from minillm.budget import Allocation, budget, cut_counts, gone
 from minillm.errors import BadInput, TextTooShort, UnknownName, UnreachableRatio
 from minillm.events import RESULT, finish
+from minillm.methods import METHODS
 from minillm.models import wrap
 from minillm.plan import make_plan
 from minillm.sensitivity import Sensitivity

@@ -11,7 +11,6 @@ from made_scores import shape, smollm2
 from test_plan import ragged, removed
 
 from minillm.budget import (
-    METHODS,
     Allocation,
     budget,
     cut_counts,
@@ -22,15 +21,9 @@ from minillm.budget import (
     water_filled,
 )
 from minillm.errors import BadInput, UnreachableRatio
+from minillm.methods import FROM_SCORES, METHODS, fitting
 from minillm.plan import make_plan, plan_from_groups
-from minillm.ranking import (
-    RANKINGS,
-    al_am_allocation,
-    global_allocation,
-    possible,
-    sparing_allocation,
-    standardised,
-)
+from minillm.ranking import al_am_allocation, global_allocation, sparing_allocation, standardised
 from minillm.sensitivity import Sensitivity, sensitivity_allocation
 
 
@@ -81,7 +74,8 @@ def test_every_allocation_meets_the_budget_and_leaves_every_block_its_least():
         groups, layers, ratio = random_case(draw, seed)
         values = np.random.default_rng(seed)
         parts = [{i: float(np.exp(3 * values.normal())) for i in layers} for _ in range(2)]
-        from_scores = [ranked(made(groups, seed=seed, features=True), ratio, layers) for ranked in RANKINGS.values()]
+        given = made(groups, seed=seed, features=True)
+        from_scores = [one.decide(given, ratio, layers) for one in FROM_SCORES.values()]
         inverse = sensitivity_allocation(groups, Sensitivity("fisher", *parts), ratio, layers)
         for allocation in (*from_scores, inverse):
             counts = cut_counts(groups, ratio, layers, allocation)
@@ -154,7 +148,8 @@ def test_al_am_asks_for_the_spread_over_input_features_and_says_where_to_get_it(
         BadInput, match=r"^The allocation al-am ranks by input features.*fms-bp.*score by flap[^\n]*\.$"
     ):
         al_am_allocation(given, 0.2)
-    assert possible(given) == ["global", "sparing"] and possible(made(smollm2(), features=True)) == list(RANKINGS)
+    assert list(fitting(given)) == ["global", "sparing"]
+    assert fitting(made(smollm2(), features=True)) == FROM_SCORES
 
 
 def test_heads_count_with_what_they_take_along():
@@ -186,7 +181,7 @@ def test_an_allocation_of_which_nothing_is_left_after_rounding_cuts_nothing(rati
     given, even = made(groups, features=True), dict.fromkeys(range(4), 1.0)
     size = groups.blocks[0].channel_parameters
     ratio = min(ratio, 0.4 * size / groups.parameters)
-    found = [ranked(given, ratio, range(4)) for ranked in RANKINGS.values()]
+    found = [one.decide(given, ratio, range(4)) for one in FROM_SCORES.values()]
     found.append(sensitivity_allocation(groups, Sensitivity("fisher", even, even), ratio, range(4)))
     for allocation in found:
         assert not allocation.cut and not allocation.shares
@@ -228,4 +223,4 @@ def test_a_budget_no_allocation_can_meet_is_said_with_the_largest():
 
 def test_every_method_says_what_it_does():
     assert list(itertools.islice(METHODS, 1)) == ["uniform"]
-    assert all(len(idea.split()) > 3 for idea in METHODS.values())
+    assert all(len(method.about.split()) > 3 for method in METHODS.values())

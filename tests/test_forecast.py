@@ -5,8 +5,6 @@ import pytest
 import tiny
 import torch
 
-from minillm import forecast as told
-from minillm import group_masks, tail, walk
 from minillm.criteria import CRITERIA, find
 from minillm.errors import DoesNotFit
 from minillm.families import groups_from_config
@@ -77,15 +75,6 @@ def test_forecast_follows_rows_and_length(middling, criterion, rows, length, gra
 )
 def test_forecast_knows_the_families(build, criterion):
     assert LOW < ratio(wrap(build()), criterion, 32, 64, 8) < HIGH
-
-
-def test_the_sizes_of_pieces_are_those_of_the_walk():
-    assert (walk.BATCH_TOKENS, tail.TAIL_TOKENS, tail.LOSS_TOKENS, group_masks.AT_ONCE) == (
-        told.BATCH_TOKENS,
-        told.TAIL_TOKENS,
-        told.LOSS_TOKENS,
-        told.AT_ONCE,
-    )
 
 
 def test_parts_are_those_of_the_largest_phase_and_sum_to_the_peak():

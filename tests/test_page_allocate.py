@@ -13,7 +13,7 @@ from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
 from minillm.ranking import global_allocation
 from minillm.recipe import AllocateRequest, RunRecipe
-from minillm.run_allocations import allocations, kept
+from minillm.run_allocations import allocations, as_result
 from minillm.sensitivity import Sensitivity
 from minillm.store import Store
 from pages import _allocating, _pruning, allocate
@@ -40,7 +40,7 @@ def found(ratio: float = 0.3, **more) -> Allocation:
 
 
 def keep(store: Store, run_id: str, allocation: Allocation) -> str:
-    data = kept(allocation, store, run_id)
+    data = as_result(allocation, store, run_id)
     store.add_result(run_id, "allocation", data)
     return data["name"]
 
@@ -89,7 +89,8 @@ def test_what_a_link_hands_to_prune_is_the_plan_that_is_cut(store: Store, run_id
     plan = _pruning.plan_of(store, run_id, Cut("wanda", "", 0.3, "", name))
     assert plan.recipe["allocation"]["name"] == "evolutionary"
     assert ("evolutionary-1 (30%)", name) in _pruning.allocation_choices(store, run_id)
-    request = _pruning.prune_request(store, run_id, Cut("wanda", "", 0.3, "", name), "", "", None, 128)
+    how = {"compensate": "", "evaluate_text": "", "evaluate_tokens": None, "evaluate_length": 128}
+    request = _pruning.prune_request(store, run_id, Cut("wanda", "", 0.3, "", name), **how)
     assert request.allocation == name
     said = _pruning.preview(store, run_id, Cut("wanda", "", 0.3, "", "sensitivity"))[0]
     assert "found when the job runs" in said

@@ -155,8 +155,8 @@ def test_measuring_is_asked_for_in_full(store: Store, run_id: str) -> None:
     ("change", "words"),
     [
         ({"draws": []}, "tick at least one"),
-        ({"directions": "many"}, "Directions over weights are “many”"),
-        ({"group_directions": ""}, "Directions over groups are “”"),
+        ({"directions": "many"}, "Directions is “many”"),
+        ({"group_directions": ""}, "Group directions is “”"),
         ({"seeds": 0.0}, "Seeds is 0"),
         ({"samples": None}, "Samples is None"),
     ],

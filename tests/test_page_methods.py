@@ -8,8 +8,8 @@ from dataclasses import Field, fields
 
 import pytest
 
-from minillm.budget import METHODS
 from minillm.criteria import CRITERIA
+from minillm.methods import METHODS
 from minillm.recipe import COMPENSATIONS, PruneRequest
 from minillm.settings import Settings
 from pages._phrases import escape
@@ -42,7 +42,8 @@ def test_settings_name_the_criteria_that_read_them() -> None:
 
 
 def test_what_can_be_asked_of_a_cut_is_what_is_explained() -> None:
-    for name, words in {**METHODS, **COMPENSATIONS}.items():
+    about = {name: method.about for name, method in METHODS.items()}
+    for name, words in {**about, **COMPENSATIONS}.items():
         assert escape(words) in cutting()
         assert PruneRequest("wanda", **{"allocation" if name in METHODS else "compensate": name})
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..budget import METHODS, Allocation, budget, checked_layers, cut_counts
+from ..budget import Allocation, budget, checked_layers, cut_counts
 from ..errors import BadInput, TextTooShort, UnknownName
 from ..events import RESULT, Event, Events, finish, relay
 from ..group_masks import Mask
+from ..methods import METHODS, fitting
 from ..models import LoadedModel
 from ..plan import make_plan
-from ..ranking import RANKINGS, possible
 from ..scores import Scores
 from ..sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
 from ..text import load_text_events
@@ -53,7 +53,7 @@ def allocate(
     """How much each block gives up at a ratio, for `make_plan(…, allocation=…)` with the same scores.
 
     text: a text's name (its calibration part) or token ids [rows, length]: candidates are judged on the first rows of
-    it (`amounts` of the search), the Fisher trace is taken on the first ten; method: see `budget.METHODS`;
+    it (`amounts` of the search), the Fisher trace is taken on the first ten; method: see `methods.METHODS`;
     layers, channels_from: as for `make_plan`; fitness: "kl" (to the dense model) or "perplexity";
     sensitivity: "fisher" or "masking", what the method of that name follows; search: see `SearchSettings`.
     The result's recipe holds its fitness beside that of the uniform allocation. The weights are not changed.
@@ -143,9 +143,7 @@ class _Allocating:
         if method == "sensitivity":
             yield from self._measured(measure)
             return sensitivity_allocation(self.scores.groups, self.sensitivities[measure], self.ratio, self.layers)
-        if method in RANKINGS:
-            return RANKINGS[method](self.scores, self.ratio, self.layers, self.channels)
-        return self._uniform()
+        return self._decided(method)
 
     def evolved(self, state: SearchState | None, stop: Callable[[], bool]) -> Generator[Event, None, Allocation]:
         """The best allocation of a search that starts from all that can be had without one."""
@@ -168,6 +166,10 @@ class _Allocating:
         fitness = {"measure": self.fitness, "value": value, "uniform": uniform, "rows": rows, "length": length}
         return replace(allocation, recipe={**self.asked, **allocation.recipe, "fitness": fitness})
 
+    def _decided(self, method: str) -> Allocation:
+        decide = METHODS[method].decide
+        return decide(self.scores, self.ratio, self.layers, self.channels) if decide else self._uniform()
+
     def _uniform(self) -> Allocation:
         counts = cut_counts(self.scores.groups, self.ratio, self.layers)
         return Allocation.of_counts(self.scores.groups, counts, "uniform", {})
@@ -176,7 +178,7 @@ class _Allocating:
         groups, measured = self.scores.groups, self.sensitivities.values()
         return [
             self._uniform(),
-            *(RANKINGS[name](self.scores, self.ratio, self.layers, self.channels) for name in possible(self.scores)),
+            *map(self._decided, fitting(self.scores)),
             *(sensitivity_allocation(groups, s, self.ratio, self.layers, power=p) for s in measured for p in POWERS),
         ]
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..batches import BATCH_TOKENS
 from ..forward import hidden_states, token_losses
 from ..group_masks import Mask
 from ..models import LoadedModel
 from ..view import eval_view
-from ..walk import BATCH_TOKENS
 
 
 def forward(lm: LoadedModel, tokens: Tensor) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..batches import TAIL_TOKENS
 from ..groups import Groups
-from ..tail import TAIL_TOKENS
 
 BUDGETS = {
     "forward": 1.25,

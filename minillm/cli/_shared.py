@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..checks import Checked
+from ..checks import Checked, numbers_of
 from ..events import RESULT, Event, Events
 
 EMBEDDED = "smollm2-135m"
@@ -40,7 +40,7 @@ problems = Console(stderr=True)
 def options_of(record: type[Checked], leave_out: Sequence[str] = ()) -> Callable[[Callable], Callable]:
     """A verb that takes **settings, with one option for every field of a record; it gets those that were given.
 
-    The option's help is the field's; its type is that of the default.
+    The option's help is the field's; its type is that of the default, several values in one, separated by commas.
     """
     wanted = [one for one in dataclasses.fields(record) if one.name not in leave_out]  # type: ignore[arg-type]
 
@@ -48,7 +48,8 @@ def options_of(record: type[Checked], leave_out: Sequence[str] = ()) -> Callable
         @functools.wraps(verb)
         def called(**given: Any) -> None:
             absent = {one.name for one in wanted if given[one.name] is None}
-            verb(**{name: value for name, value in given.items() if name not in absent})
+            listed = {one.name: _listed(one, given[one.name]) for one in wanted if isinstance(one.default, tuple)}
+            verb(**{name: value for name, value in {**given, **listed}.items() if name not in absent})
 
         own = inspect.signature(verb, eval_str=True)
         named = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -62,13 +63,22 @@ def options_of(record: type[Checked], leave_out: Sequence[str] = ()) -> Callable
 
 def _option(one: dataclasses.Field) -> inspect.Parameter:
     told = typer.Option(help=_told(one), show_default=False)
-    kind: Any = Annotated[type(one.default) | None, told]
+    kind: Any = Annotated[(str if isinstance(one.default, tuple) else type(one.default)) | None, told]
     return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _told(one: dataclasses.Field) -> str:
     choices = ", ".join(one.metadata["check"].choices)
-    return f"{one.metadata['help']} {f'One of {choices}. ' if choices else ''}(default: {one.default})"
+    standard = ",".join(map(str, one.default)) if isinstance(one.default, tuple) else one.default
+    return f"{one.metadata['help']} {f'One of {choices}. ' if choices else ''}(default: {standard})"
+
+
+def _listed(one: dataclasses.Field, given: str | None) -> tuple[Any, ...] | None:
+    """What is given of an option that takes several, separated by commas."""
+    if given is None:
+        return None
+    words = any(isinstance(value, str) for value in one.default)  # type: ignore[union-attr]
+    return tuple(part.strip() for part in given.split(",")) if words else numbers_of(one.name, given)
 
 
 class Bars:

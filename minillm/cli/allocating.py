@@ -9,7 +9,9 @@ import typer
 from ..checks import blocks_of
 from ..errors import BadInput
 from ..events import Event
+from ..methods import FROM_SCORES, METHODS
 from ..paths import written_whole
+from ..recipe import AllocateRequest
 from ._shared import (
     EMBEDDED,
     Device,
@@ -21,6 +23,7 @@ from ._shared import (
     Text,
     follow,
     load,
+    options_of,
     show,
     stoppable,
 )
@@ -28,9 +31,8 @@ from ._shared import (
 if TYPE_CHECKING:
     from ..budget import Allocation
 
-Choice = Annotated[
-    str, typer.Option("--allocation", help="uniform, global, al-am, sparing, or a file that `allocate` wrote.")
-]
+WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
+Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,21 +40,13 @@ def add_to(app: typer.Typer) -> None:
     app.command()(allocate)
 
 
+@options_of(AllocateRequest, leave_out=("criterion", "channels_from", "ratio", "layers", "seed"))
 def allocate(
     scores: Annotated[Path, typer.Argument(help="Scores that decide what goes inside a block.")],
     model: Model = EMBEDDED,
     ratio: Ratio = 0.3,
-    method: Annotated[
-        str, typer.Option(help="evolutionary, sensitivity, global, al-am (FLAP's), sparing or uniform.")
-    ] = "evolutionary",
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
-    sensitivity: Annotated[str, typer.Option(help="What sensitivity follows: fisher or masking.")] = "fisher",
-    fitness: Annotated[str, typer.Option(help="Lower is better: kl (to the dense model) or perplexity.")] = "kl",
-    generations: Annotated[int, typer.Option(help="Of the search, after its start.")] = 20,
-    offspring: Annotated[int, typer.Option(help="Candidates a generation.")] = 32,
-    few_rows: Annotated[int, typer.Option(help="Rows of text on which every candidate is judged.")] = 2,
-    rows: Annotated[int, typer.Option(help="Rows on which the best quarter is judged again.")] = 8,
     text: Text = "python-docs",
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the search and of the choice of rows.")] = 0,
@@ -60,6 +54,7 @@ def allocate(
     device: Device = "auto",
     out: Annotated[Path, typer.Option(help="File for the allocation.")] = Path("allocation.json"),
     as_json: Json = False,
+    **search: Any,
 ) -> None:
     """Find how much each block gives up at a ratio. Ctrl-C stops a search and keeps the best so far; the same command
     goes on from there.
@@ -70,16 +65,15 @@ def allocate(
     from ..scores import Scores
     from ..text import load_text_events
 
-    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(rows, FISHER_ROWS)
+    asked = AllocateRequest.from_json({"criterion": scores.stem, "ratio": ratio, "seed": seed, **search})
+    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, FISHER_ROWS)
     other = Scores.load(channels_from) if channels_from else None
-    search: dict[str, Any] = {"generations": generations, "offspring": offspring, "seed": seed}
-    search["amounts"] = (few_rows, rows)
     lm = load(model, dtype, device)
     tokens = follow(load_text_events(text, lm, whole, length, seed), text)
     state = _read_state(out)
     with stoppable() as stop:
-        asked = (ratio, method, blocks, other, fitness, sensitivity, None, state, stop)
-        events = allocate_events(lm, chosen, tokens, *asked, **search)
+        how = (ratio, asked.method, blocks, other, asked.fitness, asked.sensitivity, None, state, stop)
+        events = allocate_events(lm, chosen, tokens, *how, **asked.search)
         found = follow(events, "allocate", lambda event: _keep_state(out, event))
     _write(out, found.to_json())
     _show(as_json, out, found)
@@ -90,13 +84,12 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
 
     Raises BadInput for a file that is none, and for a method that needs a model.
     """
-    from ..budget import METHODS, Allocation
-    from ..ranking import RANKINGS
+    from ..budget import Allocation
 
     if given == "uniform":
         return given
-    if given in RANKINGS and cut:
-        return RANKINGS[given](*cut)
+    if given in FROM_SCORES and cut:
+        return FROM_SCORES[given].decide(*cut)  # type: ignore[misc]
     if given in METHODS:
         raise BadInput(
             f"The allocation “{given}” is measured on a model; run `python -m minillm allocate --method {given}` and "
@@ -105,9 +98,7 @@ def read_allocation(given: str, *cut: Any) -> "str | Allocation":
     try:
         return Allocation.from_json(json.loads(Path(given).read_text(encoding="utf-8")))
     except (OSError, ValueError) as fault:
-        raise BadInput(
-            f"“{given}” is no allocation; give uniform, global, al-am, sparing, or a file that `allocate` wrote."
-        ) from fault
+        raise BadInput(f"“{given}” is no allocation; give {WITHOUT_MODEL}, or a file that `allocate` wrote.") from fault
 
 
 def _state_file(out: Path) -> Path:

@@ -63,7 +63,7 @@ def free(
     if bound is not None:
         storage.set_bound(store, bound)
     chosen = storage.offered(store)
-    rows = [(kept.run.id, kept.run.title, kept.variant.name, megabytes(kept.bytes)) for kept in chosen]
+    rows = [(one.run.id, one.run.title, one.variant.name, megabytes(one.bytes)) for one in chosen]
     if chosen and not yes:
         show(False, None, ("run", "title", "variant", "MB"), rows)
         if not typer.confirm("Drop these weights? They are made again where they are needed."):

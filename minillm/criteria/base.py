@@ -7,7 +7,7 @@ formulas use methods of tensors only, so that the app can list criteria without 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -43,10 +43,31 @@ def as_they_are(kind: str, sums: "Tensor", settings: "Settings") -> "Tensor":
 
 
 @dataclass(frozen=True)
+class Look:
+    """How one series is drawn: the same colour, dash and marker everywhere, so that no reader needs colour alone.
+
+    As Plotly names them. Colours are Okabe and Ito's; kin share a hue and differ in dash and marker.
+    """
+
+    colour: str
+    dash: str
+    marker: str
+
+    def line(self, width: float = 2) -> dict[str, Any]:
+        """Plotly's `line`."""
+        return {"color": self.colour, "dash": self.dash, "width": width}
+
+    def faint(self, opacity: float) -> str:
+        """The colour, half-transparent."""
+        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
+        return f"rgba({red},{green},{blue},{opacity})"
+
+
+@dataclass(frozen=True)
 class Criterion:
     """One criterion.
 
-    name: in code and on the command line; label: on a plot; paper, equation: where it comes from;
+    name: in code and on the command line; label: on a plot, drawn with this look; paper, equation: where it comes from;
     element: Evidence -> scores of the weights, [out, in]; units: (kind, sums over rows or columns, settings) -> what
     is summed over a group; structures: those that count (empty: all that are coupled);
     observes: None, "norm", "fluctuation", "moments" or "inverse" of the inputs;
@@ -61,6 +82,7 @@ class Criterion:
     element: Callable[[Evidence], "Tensor"]
     cost: str
     idea: str
+    look: Look
     units: Callable[[str, "Tensor", "Settings"], "Tensor"] = as_they_are
     structures: tuple[str, ...] = ()
     observes: str | None = None

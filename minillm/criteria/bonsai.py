@@ -4,12 +4,13 @@ Sub-models drop a share of the groups that a prior holds for unimportant; a ridg
 masks says what each group is worth. See `submodels.py` for the steps.
 """
 
-from .base import NORM, SUBMODELS, Criterion
+from .base import NORM, SUBMODELS, Criterion, Look
 from .wanda import mean_over_rows
 
 BONSAI = Criterion(
     name="bonsai",
     label="Bonsai",
+    look=Look("#CC79A7", "longdash", "pentagon"),
     paper="Dery et al. 2024 (Bonsai)",
     equation="ridge of log-perplexity on masks",
     element=mean_over_rows,

@@ -6,7 +6,7 @@ S(column j of o or down) = Var(x_j) · Σ_i W_ij²
 from typing import TYPE_CHECKING
 
 from ..groups import HEADS
-from .base import FLUCTUATION, Criterion, Evidence
+from .base import FLUCTUATION, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,7 @@ def squared_for_heads(kind: str, sums: "Tensor", settings: "Settings") -> "Tenso
 FLAP = Criterion(
     name="flap",
     label="FLAP",
+    look=Look("#56B4E9", "dashdot", "diamond-open"),
     paper="An et al. 2024 (FLAP), WIFV",
     equation="Var(x)·‖W‖² by column, o and down only",
     element=fluctuation,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .base import Criterion, Evidence
+from .base import Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,7 @@ def l2(evidence: Evidence) -> "Tensor":
 MAGNITUDE_L1 = Criterion(
     name="magnitude-l1",
     label="Magnitude L1",
+    look=Look("#E69F00", "solid", "circle"),
     paper="Han et al. 2015; baseline of MINI-LLM, Section 4.1",
     equation="|W|",
     element=l1,
@@ -30,6 +31,7 @@ MAGNITUDE_L1 = Criterion(
 MAGNITUDE_L2 = Criterion(
     name="magnitude-l2",
     label="Magnitude L2",
+    look=Look("#E69F00", "dash", "circle-open"),
     paper="Han et al. 2015; baseline of MINI-LLM, Section 4.1",
     equation="W²",
     element=l2,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .base import Criterion, Evidence
+from .base import Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +16,7 @@ def uniform(evidence: Evidence) -> "Tensor":
 RANDOM = Criterion(
     name="random",
     label="Random",
+    look=Look("#808080", "dot", "x"),
     paper="the chance control",
     equation="S ~ U(0, 1)",
     element=uniform,

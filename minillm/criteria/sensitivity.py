@@ -7,7 +7,7 @@ noise, so that the loss cancels in every ranking (see METHODS in the README).
 
 from typing import TYPE_CHECKING
 
-from .base import BACKPROP, NORM, ZEROTH_ORDER, Criterion, Evidence
+from .base import BACKPROP, NORM, ZEROTH_ORDER, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,7 @@ def fms(evidence: Evidence) -> "Tensor":
 LLM_PRUNER = Criterion(
     name="llm-pruner",
     label="LLM-Pruner",
+    look=Look("#D55E00", "solid", "triangle-up"),
     paper="Ma et al. 2023 (LLM-Pruner); MINI-LLM Eq. 3",
     equation="|W·g|",
     element=taylor,
@@ -60,6 +61,7 @@ LLM_PRUNER = Criterion(
 FMS_BP = Criterion(
     name="fms-bp",
     label="FMS (backprop)",
+    look=Look("#CC79A7", "solid", "star"),
     paper="MINI-LLM Eq. 6",
     equation="|W·g·X|",
     element=fms,
@@ -72,6 +74,7 @@ FMS_BP = Criterion(
 ZO = Criterion(
     name="zo",
     label="ZO",
+    look=Look("#009E73", "dash", "triangle-down-open"),
     paper="MINI-LLM Eq. 8 in Eq. 3 (Table 8)",
     equation="|W·ĝ|",
     element=taylor,
@@ -83,6 +86,7 @@ ZO = Criterion(
 FMS_ZO = Criterion(
     name="fms-zo",
     label="MINI-LLM (FMS, ZO)",
+    look=Look("#009E73", "solid", "triangle-down"),
     paper="MINI-LLM Eq. 9",
     equation="|W·ĝ·X|",
     element=fms,

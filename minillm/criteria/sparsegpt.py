@@ -5,7 +5,7 @@ S(W_ij) = W_ij² / [H⁻¹]_jj      H = Σ x xᵀ, damped by 1 % of its mean dia
 
 from typing import TYPE_CHECKING
 
-from .base import MOMENTS, Criterion, Evidence
+from .base import MOMENTS, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,7 @@ def obs(evidence: Evidence) -> "Tensor":
 SPARSEGPT = Criterion(
     name="sparsegpt",
     label="SparseGPT",
+    look=Look("#56B4E9", "solid", "diamond"),
     paper="Frantar & Alistarh 2023 (SparseGPT); baseline of MINI-LLM, Section 4.1",
     equation="W² / [H⁻¹]",
     element=obs,

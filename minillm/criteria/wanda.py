@@ -5,7 +5,7 @@ MINI-LLM sums |W|·X over *all* coupled weights of a group; Wanda-sp, from FLAP'
 
 from typing import TYPE_CHECKING
 
-from .base import NORM, Criterion, Evidence
+from .base import NORM, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,7 @@ def mean_over_rows(evidence: Evidence) -> "Tensor":
 WANDA = Criterion(
     name="wanda",
     label="Wanda",
+    look=Look("#0072B2", "solid", "square"),
     paper="Sun et al. 2024 (Wanda); MINI-LLM Eq. 5",
     equation="|W·X|",
     element=wanda,
@@ -36,6 +37,7 @@ WANDA = Criterion(
 WANDA_SP = Criterion(
     name="wanda-sp",
     label="Wanda-sp",
+    look=Look("#0072B2", "dash", "square-open"),
     paper="An et al. 2024 (FLAP's repository)",
     equation="mean over rows of |W·X|, o and down only",
     element=mean_over_rows,

@@ -9,7 +9,7 @@ all cannot know that. The order of removal is one order for every ratio, so it i
 
 from typing import TYPE_CHECKING
 
-from .base import INVERSE, Criterion, Evidence
+from .base import INVERSE, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,7 @@ def removal(evidence: Evidence) -> "Tensor":
 ZIPLM = Criterion(
     name="ziplm",
     label="ZipLM",
+    look=Look("#56B4E9", "longdashdot", "hexagon"),
     paper="Kurtic et al. 2023 (ZipLM)",
     equation="‖W_j‖² / [H⁻¹]_jj, one after the other, o and down only",
     element=removal,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..batches import BATCH_TOKENS
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, finish, relay
 from ..forward import hidden_states, token_losses
@@ -20,8 +21,6 @@ from ..text import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
 from ..texts import is_name
 from ..view import eval_view
-
-BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,21 @@ Mend = Callable[["nn.Module", Sequence[int]], None]
 
 
 @dataclass(frozen=True)
+class Tensors:
+    """What a block of a family holds for one token at its widest: multiples of the FFN's, heads' and model's width.
+
+    wide, residual: forward, of FFN and model width; kept, norms: for a backward pass, of FFN width, and of model width
+    in float32; scores: attention scores of all heads and keys, where attention computes them all at once.
+    """
+
+    wide: int
+    residual: int
+    kept: int
+    norms: int
+    scores: int = 0
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of architectures.
 
@@ -26,6 +41,7 @@ class Family:
     blocks: path of the list of blocks; tail: paths of what follows the last block, in order, the output head last
     (a path that is absent or None in a model is left out).
     linears: {name: path inside a block}; structures: the slices a group owns;
+    holds: what memory is forecast by;
     inputs: linears that read the same input, by the name of the one whose input is observed.
     mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None.
     """
@@ -37,6 +53,7 @@ class Family:
     tail: tuple[str, ...]
     linears: dict[str, str]
     structures: tuple[Structure, ...]
+    holds: Tensors
     inputs: dict[str, str] = field(default_factory=dict)
     mend: Mend | None = None
     tuple_output: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..groups import CHANNELS, HEADS, Structure
-from .base import Family
+from .base import Family, Tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +57,7 @@ BLOOM = Family(
         Structure("up", "up", "rows", CHANNELS),
         Structure("down", "down", "columns", CHANNELS),
     ),
+    holds=Tensors(wide=6, residual=1, kept=6, norms=4, scores=3),
     mend=mend,
     tuple_output=True,
     refuses=refuses,

@@ -6,7 +6,7 @@ Llama 1–3, SmolLM, TinyLlama, Mistral, Qwen2, Qwen3 and Gemma are built this w
 from typing import Any
 
 from ..groups import CHANNELS, HEADS, Structure
-from .base import Family
+from .base import Family, Tensors
 
 
 def refuses(config: Any) -> str | None:
@@ -42,6 +42,7 @@ LLAMA = Family(
         Structure("up", "up", "rows", CHANNELS),
         Structure("down", "down", "columns", CHANNELS),
     ),
+    holds=Tensors(wide=3, residual=2, kept=5, norms=3),
     inputs={"k": "q", "v": "q", "up": "gate"},
     refuses=refuses,
 )

@@ -4,7 +4,7 @@ The attention derives its head count from the weights, so nothing has to be mend
 """
 
 from ..groups import CHANNELS, HEADS, Structure
-from .base import Family
+from .base import Family, Tensors
 
 NEOX = Family(
     name="neox",
@@ -26,4 +26,5 @@ NEOX = Family(
         Structure("up", "up", "rows", CHANNELS),
         Structure("down", "down", "columns", CHANNELS),
     ),
+    holds=Tensors(wide=2, residual=2, kept=3, norms=0),
 )

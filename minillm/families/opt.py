@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..groups import CHANNELS, HEADS, Structure
-from .base import Family
+from .base import Family, Tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +38,7 @@ OPT = Family(
         Structure("up", "up", "rows", CHANNELS),
         Structure("down", "down", "columns", CHANNELS),
     ),
+    holds=Tensors(wide=2, residual=1, kept=3, norms=0),
     inputs={"k": "q", "v": "q"},
     mend=mend,
 )

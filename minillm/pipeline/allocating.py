@@ -10,7 +10,7 @@ from ..budget import budget, checked_layers
 from ..events import RESULT, Event, Events
 from ..models import LoadedModel
 from ..recipe import AllocateRequest
-from ..run_allocations import ALLOCATION, SENSITIVITY, kept, sensitivities
+from ..run_allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
 from ..steps import LOADING, Steps
 from ..workbench import Found, Workbench
 
@@ -47,8 +47,7 @@ def allocation_events(
     resume: go on with an earlier search of the same request, and end early, with the best so far, when asked to stop.
     """
     store, run_id = bench.store, bench.run_id
-    scores, names = store.scores(run_id), ("generations", "offspring", "seed")
-    search = {name: getattr(request, name) for name in names} | {"amounts": (request.few_rows, request.rows)}
+    scores = store.scores(run_id)
     events = allocate_events(
         lm,
         scores[request.criterion],
@@ -62,12 +61,12 @@ def allocation_events(
         sensitivities(store, run_id),
         _stored_state(bench, request) if resume else None,
         bench.stop if resume else lambda: False,
-        **search,
+        **request.search,
     )
     with closing(events):
         for event in events:
             if event.stage == RESULT:
-                yield Event(RESULT, 1, 1, bench.keep(ALLOCATION, kept(event.payload, store, run_id)))
+                yield Event(RESULT, 1, 1, bench.keep(ALLOCATION, as_result(event.payload, store, run_id)))
                 continue
             if event.payload and "sensitivity" in event.payload:
                 bench.keep(SENSITIVITY, event.payload["sensitivity"])

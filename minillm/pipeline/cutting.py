@@ -4,9 +4,10 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from ..budget import METHODS, Allocation, budget, checked_layers
+from ..budget import Allocation, budget, checked_layers
 from ..checkpoint import save_pruned
 from ..events import RESULT, Event, Events, relay
+from ..methods import MEASUREMENT, METHODS, SEARCH
 from ..models import LoadedModel
 from ..plan import make_plan
 from ..recipe import PruneRequest, RecoverRequest, SparsifyRequest
@@ -17,12 +18,13 @@ from ..steps import LOADING, Steps
 from ..surgery import prune_events
 from ..workbench import Found, Workbench
 from .allocating import allocating, allocation_events
+from .measuring import reading
 
 
 def prune(bench: Workbench, request: PruneRequest) -> Found:
     """Score what has not been, plan, cut, keep the variant, and measure perplexity before and after."""
-    missing, store, run_id = bench.unscored(request.criterion, request.channels_from), bench.store, bench.run_id
-    steps = Steps(_pruning_costs(bench, request, missing))
+    missing = bench.unscored(request.criterion, request.channels_from)
+    steps = Steps(pruning_costs(bench, request, missing))
     tokens: Any = None
     lm = yield from steps.take("load", bench.variant_events())
     # What cannot be is said before scoring.
@@ -32,7 +34,7 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     for label in missing:
         bench.check_memory(lm, label, {})
         yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
-    allocation = known_allocation(store, run_id, request)
+    allocation = known_allocation(bench.store, bench.run_id, request)
     if allocation is None:
         found = yield from steps.take("allocate", _allocated_events(bench, request, lm, tokens))
         allocation = Allocation.from_json(found["allocation"])
@@ -53,15 +55,16 @@ def measured(bench: Workbench, steps: Steps, variant: Variant, request: PruneReq
 
 def measuring_costs(request: PruneRequest | SparsifyRequest) -> dict[str, float]:
     """What `measured` costs, by step."""
-    each = 1.5 * (request.evaluate_tokens or 100_000) if request.evaluate_text else 0.0
+    each = reading(request.evaluate_tokens) if request.evaluate_text else 0.0
     return {"before": each, "after": each}
 
 
-def _pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) -> dict[str, float]:
+def pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) -> dict[str, float]:
+    """What each step of `prune` should cost, in tokens. missing: scores that are still to be made."""
     text = 0.02 * bench.calibration if missing or request.compensate else 0.0
     cutting = LOADING / 3 + (2.5 * bench.calibration if request.compensate else 0.0)
     scoring = {label: bench.scoring(label, {}) for label in missing}
-    if request.allocation in METHODS and known_allocation(bench.store, bench.run_id, request) is None:
+    if request.allocation in METHODS and METHODS[request.allocation].needs in (MEASUREMENT, SEARCH):
         scoring["allocate"] = allocating(bench, to_find(request, bench.recipe.samples))
     return {"load": LOADING, "text": text, **scoring, "cut": cutting, **measuring_costs(request)}
 
@@ -100,8 +103,7 @@ def _cut_events(
 
 def recover(bench: Workbench, request: RecoverRequest) -> Found:
     """Train LoRA on a pruned variant, merge it, and keep the recovered variant. Stopped early, it keeps the best."""
-    training = request.steps * request.batch * request.length * (4 if request.loss == "distill" else 3)
-    steps = Steps({"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3})
+    steps = Steps(recovery_costs(request))
     original = yield from steps.take("load", bench.variant_events())
     small = yield from steps.take("cut", bench.variant_events(request.variant))
     text = recovery_text_events(request.text, original, request.length, request.training, bench.pool.confined)
@@ -110,6 +112,12 @@ def recover(bench: Workbench, request: RecoverRequest) -> Found:
     events = recover_events(small, rows, teacher, request.length, bench.stop, **request.training.to_json())
     fixed: LoadedModel = yield from steps.take("recover", _announced("recover", events))
     return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
+
+
+def recovery_costs(request: RecoverRequest) -> dict[str, float]:
+    """What each step of `recover` should cost, in tokens: a backward counts as two passes, a teacher as one."""
+    training = request.steps * request.batch * request.length * (4 if request.loss == "distill" else 3)
+    return {"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3}
 
 
 def _announced(stage: str, events: Events) -> Events:

@@ -1,5 +1,6 @@
 """Jobs that change nothing: what a model is made of, scores, perplexity, accuracy, sizes and times."""
 
+from ..benchmarks import BENCHMARKS
 from ..errors import NumericalFault
 from ..machine import machine
 from ..measured import EFFICIENCY, efficiency_asked
@@ -8,15 +9,6 @@ from ..profiling import compared, latencies_events, size
 from ..recipe import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
 from ..steps import LOADING, Steps
 from ..workbench import Found, Workbench
-
-COSTS = {
-    "boolq": (3270, 180),
-    "piqa": (1838, 100),
-    "hellaswag": (10_042, 400),
-    "winogrande": (1267, 60),
-    "mmlu": (14_042, 700),
-}
-"""{task: (questions on the hub, tokens that one takes with all its answers)}, for the time that is left."""
 
 
 def inspect(bench: Workbench, request: InspectRequest) -> Found:
@@ -62,11 +54,7 @@ def score(bench: Workbench, request: ScoreRequest) -> Found:
 
 def evaluate(bench: Workbench, request: EvaluateRequest) -> Found:
     """Perplexity of each variant, and its accuracy on each task."""
-    costs = {}
-    for name in request.variants:
-        costs[name] = LOADING + 1.5 * (request.tokens or 100_000) if request.text else LOADING / 3
-        costs |= {f"{name} {task}": task_cost(task, request.limit) for task in request.tasks}
-    steps, found, accuracy = Steps(costs), {}, dict[str, dict[str, float]]()
+    steps, found, accuracy = Steps(evaluation_costs(request)), {}, dict[str, dict[str, float]]()
     for name in request.variants:
         if request.text:
             events = bench.perplexity_events(name, request.text, request.length, request.tokens)
@@ -77,18 +65,25 @@ def evaluate(bench: Workbench, request: EvaluateRequest) -> Found:
     return {"perplexity": {name: data["value"] for name, data in found.items()}, "accuracy": accuracy}
 
 
-def task_cost(task: str, limit: int | None) -> float:
-    """What a task should cost, in tokens pushed through the model."""
-    questions, tokens = COSTS[task]
-    subjects = 57 if task == "mmlu" else 1
-    return float(tokens * min(questions, (limit or questions) * subjects)) + LOADING
+def evaluation_costs(request: EvaluateRequest) -> dict[str, float]:
+    """What each step of `evaluate` should cost, in tokens."""
+    costs = {}
+    for name in request.variants:
+        if request.text:
+            costs[name] = LOADING + reading(request.tokens)
+        costs |= {f"{name} {task}": LOADING + BENCHMARKS[task].cost(request.limit) for task in request.tasks}
+    return costs
+
+
+def reading(tokens: int | None) -> float:
+    """What the perplexity of a text should cost: of its first so many tokens, or of all of it (WikiText-2's test part
+    has about 250,000), with the loss."""
+    return 1.5 * (tokens or 250_000)
 
 
 def profile(bench: Workbench, request: ProfileRequest) -> Found:
     """Sizes and times of some variants, taken in turns, each kept as a result of kind "efficiency"."""
-    rounds = request.repeats + request.warm_up
-    each = rounds * request.rows * (request.prompt_tokens + 20.0 * request.new_tokens)
-    steps = Steps({**dict.fromkeys(request.variants, LOADING), "latency": each * len(request.variants)})
+    steps = Steps(profile_costs(request))
     lms: dict[str, LoadedModel] = {}
     for name in request.variants:
         lms[name] = yield from steps.take(name, bench.variant_events(name))
@@ -99,3 +94,9 @@ def profile(bench: Workbench, request: ProfileRequest) -> Found:
         about = {**sizes[name].to_json(), **latency.to_json(), **compared(sizes, timed, name, first)}
         bench.keep(EFFICIENCY, {**about, **efficiency_asked(name, first, asked), "machine": machine(lms[name])})
     return {"variants": list(timed)}
+
+
+def profile_costs(request: ProfileRequest) -> dict[str, float]:
+    """What each step of `profile` should cost, in tokens; one that is written takes as long as twenty read."""
+    each = (request.repeats + request.warm_up) * request.rows * (request.prompt_tokens + 20.0 * request.new_tokens)
+    return {**dict.fromkeys(request.variants, LOADING), "latency": each * len(request.variants)}

@@ -9,7 +9,7 @@ need what it could not make.
 import os
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,19 +20,24 @@ from ..catalogue import MODELS
 from ..errors import BadInput, MiniLLMError
 from ..events import RESULT, Event, Events, relay
 from ..faults import out_of_memory, sentence
-from ..measured import Kept
-from ..recipe import EvaluateRequest, GenerateRequest, ProfileRequest, RecoverRequest, ScoreRequest, SweepRequest
-from ..steps import JOB, LOADING, Steps
+from ..measured import RunContents
+from ..recipe import EvaluateRequest, GenerateRequest, ProfileRequest, ScoreRequest, SweepRequest
+from ..steps import JOB, Steps
 from ..store import Store
 from ..sweeps.cells import Cell, cells, in_groups, prune_request, recover_request, score_requests
 from ..sweeps.found import BEGUN, CELL, DONE, FAILED, RUN, STOPPED, cut_off, finished, missing, runs_of, variant_of
 from ..sweeps.recipe import JOINT, Sweep, measurement
 from ..workbench import Found, Workbench
-from .cutting import prune, recover
-from .measuring import evaluate, profile, score, task_cost
-from .writing import generate
+from .cutting import prune, pruning_costs, recover, recovery_costs
+from .measuring import evaluate, evaluation_costs, profile, profile_costs, score
+from .writing import generate, writing_costs
 
-MEASURING: dict[type, Any] = {EvaluateRequest: evaluate, ProfileRequest: profile, GenerateRequest: generate}
+MEASURING: dict[type, tuple[Callable[..., Found], Callable[..., dict[str, float]]]] = {
+    EvaluateRequest: (evaluate, evaluation_costs),
+    ProfileRequest: (profile, profile_costs),
+    GenerateRequest: (generate, writing_costs),
+}
+"""{request that measures: (what does it, what its steps cost)}."""
 
 ALL = "all on one walk"
 SHARING = 0.6
@@ -88,11 +93,11 @@ def sweep(bench: Workbench, request: SweepRequest) -> Found:
 def _group(bench: Workbench, asked: Sweep, model: str, seed: int, members: list[Cell]) -> Group:
     """The run that the cells of a model and a seed share, and what it still lacks."""
     work = _workbench(bench, asked, model, seed)
-    kept = Kept(work.store, work.run_id)
-    todo = [cell for cell in members if not finished(kept, asked, cell)]
+    contents = RunContents(work.store, work.run_id)
+    todo = [cell for cell in members if not finished(contents, asked, cell)]
     needed = {name for cell in todo if not cell.dense for name in cell.criterion.split(JOINT)}
     every = score_requests(asked).items()
-    scorings = {label: one for label, one in every if one.criteria[0] in needed and label not in kept.labels}
+    scorings = {label: one for label, one in every if one.criteria[0] in needed and label not in contents.labels}
     return Group(work, todo, scorings, len(members) - len(todo), apart=not asked.evaluations)
 
 
@@ -190,12 +195,12 @@ def _caught(work: Workbench, events: Events) -> Generator[Event, None, str]:
 
 def _make(work: Workbench, asked: Sweep, cell: Cell) -> Found:
     """What a cell still lacks: its cut, its recovery, its numbers."""
-    kept = Kept(work.store, work.run_id)
-    pruned, final = variant_of(kept, asked, cell)
-    lacking = missing(kept, asked, final) if final else list(asked.evaluations)
+    contents = RunContents(work.store, work.run_id)
+    pruned, final = variant_of(contents, asked, cell)
+    lacking = missing(contents, asked, final) if final else list(asked.evaluations)
     if not asked.evaluations:
         return {}
-    steps = Steps(_parts(asked, cell, lacking))
+    steps = Steps(_parts(work, asked, cell, lacking))
     if not pruned:
         found = yield from steps.take("cut", one_step("cut", prune(work, prune_request(asked, cell))))
         pruned = found["variant"]
@@ -207,7 +212,7 @@ def _make(work: Workbench, asked: Sweep, cell: Cell) -> Found:
         final = found["variant"]
     for place, entry in enumerate(lacking):
         request = measurement(entry, _compared(entry, final))
-        yield from steps.take(str(place), one_step(str(place), MEASURING[type(request)](work, request)))
+        yield from steps.take(str(place), one_step(str(place), MEASURING[type(request)][0](work, request)))
     return {"variant": final}
 
 
@@ -242,36 +247,21 @@ def _costs(asked: Sweep, groups: list[Group]) -> dict[str, float]:
             found[_scoring(group.work, ALL)] = SHARING * sum(found[_scoring(group.work, s)] for s in group.scorings)
             found |= {_scoring(group.work, label): 0.0 for label in group.scorings}
         for cell in group.todo:
-            found[_stage(asked, cell)] = weight * sum(_parts(asked, cell, list(asked.evaluations)).values())
+            found[_stage(asked, cell)] = weight * sum(_parts(group.work, asked, cell, list(asked.evaluations)).values())
     return found
 
 
-def _parts(asked: Sweep, cell: Cell, lacking: list[dict[str, Any]]) -> dict[str, float]:
-    """What each part of a cell should cost, in tokens."""
-    recovery = None if cell.dense else recover_request(asked, cell, "any")
-    training = _training(recovery) if recovery else 0.0
-    parts = {"cut": 0.0 if cell.dense else LOADING / 2, "recover": training}
-    return parts | {str(place): measuring_cost(measurement(entry)) for place, entry in enumerate(lacking)}
-
-
-def _training(asked: RecoverRequest) -> float:
-    return LOADING + asked.steps * asked.batch * asked.length * (4 if asked.loss == "distill" else 3)
-
-
-def measuring_cost(request: Any) -> float:
-    """What a measurement should cost, in tokens pushed through the model."""
-    if isinstance(request, ProfileRequest):
-        once = request.rows * (request.prompt_tokens + 20 * request.new_tokens)
-        return 2.0 * (request.repeats + request.warm_up) * once
-    if isinstance(request, GenerateRequest):
-        return 20.0 * len(request.prompts) * request.max_new_tokens
-    return evaluating(request)
-
-
-def evaluating(request: EvaluateRequest) -> float:
-    """What perplexity and tasks should cost, in tokens."""
-    reading = 1.5 * (request.tokens or 250_000) if request.text else 0.0
-    return LOADING / 3 + reading + sum(task_cost(name, request.limit) for name in request.tasks)
+def _parts(work: Workbench, asked: Sweep, cell: Cell, lacking: list[dict[str, Any]]) -> dict[str, float]:
+    """What each part of a cell should cost, in tokens, the model being at hand."""
+    jobs: dict[str, dict[str, float]] = {"cut": {}, "recover": {}}
+    if not cell.dense:
+        jobs["cut"] = pruning_costs(work, prune_request(asked, cell), [])
+        recovery = recover_request(asked, cell, "any")
+        jobs["recover"] = recovery_costs(recovery) if recovery else {}
+    for place, entry in enumerate(lacking):
+        request = measurement(entry)
+        jobs[str(place)] = MEASURING[type(request)][1](request)
+    return {part: sum(cost for step, cost in costs.items() if step != "load") for part, costs in jobs.items()}
 
 
 def _size(model: str) -> float:

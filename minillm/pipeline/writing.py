@@ -1,6 +1,6 @@
 """Jobs that write: variants continue prompts side by side, and the original says how each word surprises it."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -26,8 +26,7 @@ def generate(bench: Workbench, request: GenerateRequest) -> Found:
     """Let each variant continue each prompt, side by side where all of them fit into the pool, else in turn; the
     original then reads the texts, each prompt's at once where it is in memory with the others."""
     parties = yield from _parties(bench, request.variants)
-    costs = {f"{party} {i}": 1.0 * len(party) for party in parties for i in range(len(request.prompts))}
-    steps, count, unread = Steps(costs), 0, list[Written]()
+    steps, count, unread = Steps(writing_costs(request, parties)), 0, list[Written]()
     for party in parties:
         lms = {}
         for name in party:
@@ -40,6 +39,13 @@ def generate(bench: Workbench, request: GenerateRequest) -> Found:
         del lms
     yield from _read(bench, unread)
     return {"generations": count}
+
+
+def writing_costs(request: GenerateRequest, parties: Sequence[tuple[str, ...]] = ()) -> dict[str, float]:
+    """What each step of `generate` should cost, in tokens; one that is written takes as long as twenty read."""
+    each = 20.0 * request.max_new_tokens
+    asked = range(len(request.prompts))
+    return {f"{party} {i}": each * len(party) for party in parties or [request.variants] for i in asked}
 
 
 def _parties(bench: Workbench, names: tuple[str, ...]) -> Generator[Event, None, list[tuple[str, ...]]]:

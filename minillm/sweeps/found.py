@@ -7,8 +7,9 @@ leaves nothing to repair.
 from dataclasses import dataclass
 from typing import Any
 
-from ..measured import Kept, wanted
-from ..records import ORIGINAL
+from ..measured import RunContents, wanted
+from ..recipe import PruneRequest, RecoverRequest
+from ..records import ORIGINAL, PRUNED, RECOVERED, Variant
 from ..store import Store
 from .cells import Cell, cells, labels, prune_request, recover_request
 from .recipe import Sweep, measurement
@@ -32,46 +33,49 @@ def runs_of(store: Store, run_id: str) -> dict[tuple[str, int], str]:
     return {(one["model"], one["seed"]): one["run"] for one in found if one["run"] in there}
 
 
-def variant_of(kept: Kept, sweep: Sweep, cell: Cell) -> tuple[str, str]:
+def variant_of(contents: RunContents, sweep: Sweep, cell: Cell) -> tuple[str, str]:
     """(pruned variant, final variant) of a cell by name; empty where they are not there yet."""
     if cell.dense:
         return ORIGINAL, ORIGINAL
-    asked = prune_request(sweep, cell).to_json()
-    pruned = next((v.name for v in kept.variants if v.request == asked), "")
+    asked = prune_request(sweep, cell)
+    pruned = next((v.name for v in _of(contents, PRUNED) if PruneRequest.from_json(v.request) == asked), "")
     recovery = recover_request(sweep, cell, pruned) if pruned else None
     if recovery is None:
         return pruned, pruned
-    same = recovery.to_json()
-    final = next((v.name for v in kept.variants if v.request == same and not v.details.get("stopped")), "")
-    return pruned, final
+    same = (v for v in _of(contents, RECOVERED) if RecoverRequest.from_json(v.request) == recovery)
+    return pruned, next((v.name for v in same if not v.details.get("stopped")), "")
 
 
-def numbers(kept: Kept, sweep: Sweep, variant: str) -> list[tuple[int, str, dict[str, Any]]]:
+def _of(contents: RunContents, kind: str) -> list[Variant]:
+    return [variant for variant in contents.variants if variant.kind == kind]
+
+
+def numbers(contents: RunContents, sweep: Sweep, variant: str) -> list[tuple[int, str, dict[str, Any]]]:
     """(place in the sweep's evaluations, kind of result, its data) of everything measured of a variant."""
     found = []
     for place, entry in enumerate(sweep.evaluations):
         for kind, asked in wanted(measurement(entry), variant):
-            data = kept.known(kind, asked)
+            data = contents.known(kind, asked)
             if data is not None:
                 found.append((place, kind, data))
     return found
 
 
-def missing(kept: Kept, sweep: Sweep, variant: str) -> list[dict[str, Any]]:
+def missing(contents: RunContents, sweep: Sweep, variant: str) -> list[dict[str, Any]]:
     """The evaluations of which something is still to be measured."""
     return [
         entry
         for entry in sweep.evaluations
-        if any(kept.known(*one) is None for one in wanted(measurement(entry), variant))
+        if any(contents.known(*one) is None for one in wanted(measurement(entry), variant))
     ]
 
 
-def finished(kept: Kept, sweep: Sweep, cell: Cell) -> bool:
+def finished(contents: RunContents, sweep: Sweep, cell: Cell) -> bool:
     """Whether all numbers of a cell are there."""
     if not sweep.evaluations:
-        return set(labels(sweep, cell.criterion)) <= kept.labels
-    variant = variant_of(kept, sweep, cell)[1]
-    return bool(variant) and not missing(kept, sweep, variant)
+        return set(labels(sweep, cell.criterion)) <= contents.labels
+    variant = variant_of(contents, sweep, cell)[1]
+    return bool(variant) and not missing(contents, sweep, variant)
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,17 @@ class Standing:
 def standings(store: Store, run_id: str, sweep: Sweep) -> list[Standing]:
     """Where every cell of a sweep stands, in order."""
     runs = runs_of(store, run_id)
-    kept = {run: Kept(store, run) for run in runs.values()}
+    contents = {run: RunContents(store, run) for run in runs.values()}
     told = {result.data["cell"]: result.data for result in store.results(run_id, CELL)}
-    return [_standing(sweep, cell, runs, kept, told.get(cell.name(sweep), {})) for cell in cells(sweep)]
+    return [_standing(sweep, cell, runs, contents, told.get(cell.name(sweep), {})) for cell in cells(sweep)]
 
 
 def _standing(
-    sweep: Sweep, cell: Cell, runs: dict[tuple[str, int], str], kept: dict[str, Kept], last: dict[str, Any]
+    sweep: Sweep, cell: Cell, runs: dict[tuple[str, int], str], contents: dict[str, RunContents], last: dict[str, Any]
 ) -> Standing:
     run = runs.get((cell.model, cell.seed), "")
-    variant = variant_of(kept[run], sweep, cell)[1] if run else ""
-    done = bool(run) and finished(kept[run], sweep, cell)
+    variant = variant_of(contents[run], sweep, cell)[1] if run else ""
+    done = bool(run) and finished(contents[run], sweep, cell)
     said = last.get("state", WAITING)
     state = DONE if done else WAITING if said == DONE else said
     return Standing(cell, state, run, variant, "" if done else last.get("error", ""), last.get("seconds"))

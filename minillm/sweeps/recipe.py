@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..benchmarks import HUB
-from ..budget import METHODS
 from ..checks import Checked, Take, blocks_of, device, field, line, number, one_of, optional, several, whole
 from ..criteria import find
 from ..errors import BadInput, UnknownName
+from ..methods import METHODS
 from ..presets import preset_and
 from ..prompts import paper_prompts
 from ..recipe import (

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..benchmarks import BENCHMARKS
-from ..measured import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, Kept
+from ..measured import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, RunContents
 from ..store import Store
 from ..texts import same_text, text_label
 from .cells import DENSE, Cell, recovery_label, without_seed
@@ -100,14 +100,14 @@ class Table:
 def table(store: Store, run_id: str, asked: Sweep) -> Table:
     """What the store holds of a sweep."""
     found = standings(store, run_id, asked)
-    kept = {run: Kept(store, run) for run in {one.run for one in found if one.run}}
+    contents = {run: RunContents(store, run) for run in {one.run for one in found if one.run}}
     measures: dict[str, Measure] = {}
     rows: dict[Cell, list[tuple[Standing, dict[str, float]]]] = {}
     texts: list[Written] = []
     for one in found:
         values: dict[str, float] = {}
         if one.variant and one.state == DONE:
-            for place, kind, data in numbers(kept[one.run], asked, one.variant):
+            for place, kind, data in numbers(contents[one.run], asked, one.variant):
                 for measure, value in read(kind, data, asked.evaluations[place]):
                     measures.setdefault(measure.name, measure)
                     values[measure.name] = value

@@ -6,21 +6,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from minillm.methods import METHODS
 from minillm.plan import Plan
 from minillm.sensitivity import FISHER, MASKING, Sensitivity
 
-from .style import GREY, KIND_COLOURS, VARIANTS, axis, block_axis, figure, remark, share_axis
+from .style import KIND_COLOURS, VARIANTS, axis, block_axis, figure, remark, share_axis
 
 UNITS = {FISHER: "Fisher trace", MASKING: "cost of masking"}
 FITNESS = {"kl": "KL to dense, nats a token", "perplexity": "perplexity"}
-COLOURS = {
-    "uniform": GREY,
-    "global": "#E69F00",
-    "al-am": "#0072B2",
-    "sparing": "#CC79A7",
-    "sensitivity": "#56B4E9",
-    "evolutionary": "#009E73",
-}
 PATTERNS = ("", "/", "x", ".", "-", "+")
 """Allocations of one method share its colour and differ in pattern."""
 
@@ -117,7 +110,10 @@ def allocation_bars(plans: Mapping[str, Plan]) -> go.Figure:
             x=table["layer"].to_numpy(np.int16),
             y=(100 * table["share"]).to_numpy(np.float32),
             name=name,
-            marker={"color": COLOURS.get(method, VARIANTS["pruned"]), "pattern": {"shape": pattern}},
+            marker={
+                "color": _colour(method),
+                "pattern": {"shape": pattern},
+            },
             customdata=cut,
             hovertemplate=f"{name}, block %{{x}}<br>%{{y:.1f}} % goes: %{{customdata[0]:,}} head groups, "
             "%{customdata[1]:,} channels<extra></extra>",
@@ -129,3 +125,7 @@ def allocation_bars(plans: Mapping[str, Plan]) -> go.Figure:
         barmode="group",
         bargap=0.2,
     )
+
+
+def _colour(method: str) -> str:
+    return METHODS[method].colour if method in METHODS else VARIANTS["pruned"]

@@ -5,11 +5,13 @@ grey, and the colour of letters is left open: the host (`pages/_host.py`) sets i
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+
+from minillm.criteria import CRITERIA
+from minillm.criteria.base import Look
 
 GREY = "#808080"
 GRID = "rgba(128,128,128,0.22)"
@@ -20,40 +22,9 @@ CHIP = {"bgcolor": "rgba(255,255,255,0.85)", "font": {"color": "#1f2430", "size"
 SEQUENTIAL = "Cividis"
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one series is drawn: the same colour, dash and marker everywhere, so that no reader needs colour alone."""
+LOOKS: dict[str, Look] = {name: criterion.look for name, criterion in CRITERIA.items()}
+"""How criteria are drawn; zo and fms-zo, the paper's own, are green."""
 
-    colour: str
-    dash: str
-    marker: str
-
-    def line(self, width: float = 2) -> dict[str, Any]:
-        """Plotly's `line`."""
-        return {"color": self.colour, "dash": self.dash, "width": width}
-
-    def faint(self, opacity: float) -> str:
-        """The colour, half-transparent."""
-        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
-        return f"rgba({red},{green},{blue},{opacity})"
-
-
-# Okabe and Ito's colours. Kin share a hue and differ in dash and marker; zo and fms-zo are the paper's own.
-LOOKS: dict[str, Look] = {
-    "random": Look(GREY, "dot", "x"),
-    "magnitude-l1": Look("#E69F00", "solid", "circle"),
-    "magnitude-l2": Look("#E69F00", "dash", "circle-open"),
-    "wanda": Look("#0072B2", "solid", "square"),
-    "wanda-sp": Look("#0072B2", "dash", "square-open"),
-    "sparsegpt": Look("#56B4E9", "solid", "diamond"),
-    "llm-pruner": Look("#D55E00", "solid", "triangle-up"),
-    "fms-bp": Look("#CC79A7", "solid", "star"),
-    "zo": Look("#009E73", "dash", "triangle-down-open"),
-    "fms-zo": Look("#009E73", "solid", "triangle-down"),
-    "bonsai": Look("#CC79A7", "longdash", "pentagon"),
-    "ziplm": Look("#56B4E9", "longdashdot", "hexagon"),
-    "flap": Look("#56B4E9", "dashdot", "diamond-open"),
-}
 VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "sparse": "#CC79A7", "recovered": "#009E73"}
 KIND_COLOURS = {"heads": "#7B6FB0", "channels": "#B0A36F"}
 

@@ -1,0 +1,87 @@
+"""The table of allocations: ways of dividing a cut among the blocks. It feeds requests, verbs, forms, plots and docs.
+
+Adding one that scores decide: its function in `ranking`, and a line here. One that a model must be asked for is found
+in `allocation.structured`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .budget import Allocation
+from .ranking import al_am_allocation, global_allocation, sparing_allocation
+from .scores import Scores
+
+NOTHING, SCORES, MEASUREMENT, SEARCH = "nothing", "scores", "a measurement", "a search"
+FEATURE_SCORES = "scores by input features"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of dividing a cut.
+
+    name, label, about: in code, in a list of choices, in a sentence; needs: what it takes beside the size of the
+    blocks; colour: in plots; decide: (scores, ratio, layers, scores for the channels) -> Allocation, where scores are
+    all it needs.
+    """
+
+    name: str
+    label: str
+    about: str
+    needs: str
+    colour: str
+    decide: Callable[..., Allocation] | None = None
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("uniform", "uniform", "every block gives up the same share", NOTHING, "#808080"),
+        Method(
+            "global",
+            "global (one ranking)",
+            "one ranking of all blocks' groups, a block's heads and its channels standardised among themselves",
+            SCORES,
+            "#E69F00",
+            global_allocation,
+        ),
+        Method(
+            "al-am",
+            "al-am (one ranking, FLAP's)",
+            "one ranking of all blocks' groups, standardised over input features (FLAP's; with flap, wanda-sp, ziplm)",
+            FEATURE_SCORES,
+            "#0072B2",
+            al_am_allocation,
+        ),
+        Method(
+            "sparing",
+            "sparing (few heads)",
+            "heads give half the share that channels do, from the blocks where their scores are lowest",
+            SCORES,
+            "#CC79A7",
+            sparing_allocation,
+        ),
+        Method(
+            "sensitivity",
+            "by sensitivity",
+            "a share in inverse proportion to how much the block matters, no search",
+            MEASUREMENT,
+            "#56B4E9",
+        ),
+        Method(
+            "evolutionary",
+            "by search",
+            "many divisions tried on the text, the best ones varied (MSP, EvoPress)",
+            SEARCH,
+            "#009E73",
+        ),
+    )
+}
+"""Every allocation, in display order."""
+
+WITHOUT_SEARCH = {name: method for name, method in METHODS.items() if method.needs != SEARCH}
+FROM_SCORES = {name: method for name, method in METHODS.items() if method.decide is not None}
+
+
+def fitting(scores: Scores) -> dict[str, Method]:
+    """Those of `FROM_SCORES` that these scores of heads are enough for."""
+    return {name: one for name, one in FROM_SCORES.items() if one.needs != FEATURE_SCORES or scores.spreads}
