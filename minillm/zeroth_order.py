@@ -5,7 +5,7 @@
 
 z is never stored: a generator seeded by (seed, direction, minibatch, layer, linear) makes it again for any linear.
 Weights are never changed: W ± εz exists for one block at a time. Only the blocks' linears are perturbed (the paper
-perturbs every parameter; embeddings and norms would add variance only).
+perturbs every parameter; embeddings and norms would add variance only), and no |z| is below 1e-6.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

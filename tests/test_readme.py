@@ -14,7 +14,9 @@ def test_the_table_of_criteria_is_the_codes():
     section = README.split("## Criteria")[1].split("###")[0]
     for c in CRITERIA.values():
         assert f"| `{c.name}` | {c.equation} | {c.needs} | {c.paper} |" in section.replace("\\|", "|"), c.name
+        assert not c.differs or f"- `{c.name}`: {c.differs}\n" in section, c.name
     assert len(re.findall(r"^\| `[a-z0-9-]+` \|", section, re.M)) == len(CRITERIA)
+    assert len(re.findall(r"^- `[a-z0-9-]+`: ", section, re.M)) == sum(bool(c.differs) for c in CRITERIA.values())
 
 
 def test_every_verb_it_names_exists():

@@ -42,6 +42,11 @@ def fms(evidence: Evidence) -> "Tensor":
     return taylor(evidence).mul_(evidence.inputs)
 
 
+PERTURBED = (
+    "Only the weights of the blocks' linears are perturbed, where the paper perturbs every parameter (with one "
+    "direction and minibatch this changes no ranking), and no |z| is below 1e-6, for it is divided by."
+)
+
 LLM_PRUNER = Criterion(
     name="llm-pruner",
     label="LLM-Pruner",
@@ -52,8 +57,8 @@ LLM_PRUNER = Criterion(
     cost="forward and backward over the gradient rows",
     idea="First-order change of the loss if the weight went, by backprop.",
     differs=(
-        "Groups reduce as MINI-LLM's do (reduction llm-pruner is the original's order); the query rows of a key/value "
-        "head are summed contiguously."
+        "Groups reduce as MINI-LLM's do, by the largest structure; the original's default is reduction sum, and its "
+        "maximum is reduction llm-pruner. The query rows of a key/value head are summed contiguously."
     ),
     units=size_of_sums,
     gradient=BACKPROP,
@@ -80,6 +85,7 @@ ZO = Criterion(
     element=taylor,
     cost="2 forwards over the gradient rows for each direction",
     idea="LLM-Pruner's score with the gradient estimated by forward passes.",
+    differs=PERTURBED,
     units=size_of_sums,
     gradient=ZEROTH_ORDER,
 )
@@ -92,6 +98,7 @@ FMS_ZO = Criterion(
     element=fms,
     cost="1 forward over the activation rows, 2 over the gradient rows for each direction",
     idea="MINI-LLM: weight, estimated gradient and input norm.",
+    differs=PERTURBED,
     observes=NORM,
     units=size_of_sums,
     gradient=ZEROTH_ORDER,
