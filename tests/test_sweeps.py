@@ -125,7 +125,7 @@ def test_killed_half_way_a_sweep_goes_on_with_no_cell_twice_none_lost_and_the_sa
 
 @pytest.mark.parametrize(("name", "said"), [("t1", True), ("t2", True), ("t4", True), ("t3", False)])
 def test_a_table_of_the_paper_says_at_what_length_its_tasks_are_asked(name: str, said: bool) -> None:
-    told = any("full context, where the paper names 128" in note for note in notes(read_sweep(name), []))
+    told = any("full context, where the paper names 128" in note for note in notes(read_sweep(name, "paper"), []))
     assert told == said
 
 
