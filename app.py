@@ -1,7 +1,7 @@
 """The app: builds the pages from their table and serves them. `python app.py --help` says what can be set.
 
 This process shows what the store holds and loads no model; a worker process beside it does the work (see
-`minillm.supervisor`). It listens on this machine only, unless told otherwise.
+`minillm.jobs.supervisor`). It listens on this machine only, unless told otherwise.
 """
 
 import argparse
@@ -14,9 +14,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 
 import pages
-from minillm.jobs import Supervisor
-from minillm.store import Store
-from pages import _api, _frame, _host, _theme
+from minillm.jobs.supervisor import Supervisor
+from minillm.store.store import Store
+from pages import api
+from pages.shell import frame, plotly_host, theme
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
@@ -38,9 +39,9 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     table = pages.modules()
     titles = tuple((page.TITLE, path) for path, page in table.items())
     with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False, delete_cache=A_DAY) as app:
-        context = _frame.Context(store, supervisor, app, titles, confined)
+        context = frame.Context(store, supervisor, app, titles, confined)
         table.pop("").build(context)
-        _api.offer(context)
+        api.offer(context)
     for path, page in table.items():
         with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
             page.build(context)
@@ -52,13 +53,13 @@ def main() -> None:
     given = arguments()
     store, confined = Store(), given.host not in LOCAL
     supervisor = Supervisor(store, confined=confined).start()
-    gr.set_static_paths(_host.static_paths())
+    gr.set_static_paths(plotly_host.static_paths())
     try:
         app = build(store, supervisor, confined)
         styles: Any = {
-            "theme": _theme.theme(),
-            "css_paths": [_host.STYLE, _frame.STYLE],
-            "head": _host.head_html() + _frame.SKIP,
+            "theme": theme.theme(),
+            "css_paths": [plotly_host.STYLE, frame.STYLE],
+            "head": plotly_host.head_html() + frame.SKIP,
         }
         app.launch(server_name=given.host, server_port=given.port, footer_links=FOOTER, **styles, **QUIET)
     except OSError as fault:

@@ -1,4 +1,5 @@
-/* Draws figures inside PlotlyHost (pages/_host.py). Served from here, like plotly itself: nothing comes from outside.
+/* Draws figures inside PlotlyHost (pages/shell/plotly_host.py). Served from here, like plotly itself: nothing comes
+   from outside.
 
    MiniHost(element, props, trigger, watch) takes over one host. props.value: a figure as JSON, or null; the words around
    it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as

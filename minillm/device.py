@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from .errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -101,7 +103,6 @@ def _container_room(cgroup: Path) -> float:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch, numpy and random for the body, and give them back their states afterwards."""
-    import numpy as np
     import torch
 
     python, numpy = random.getstate(), np.random.get_state()

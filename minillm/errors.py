@@ -1,4 +1,5 @@
-"""What can go wrong, as a small tree. The engine raises; the edge (a page, the command line) translates.
+"""What can go wrong, as a small tree; and what nobody foresaw, as one sentence. The engine raises; the edge (a page,
+the command line, the worker) translates.
 
 MiniLLMError                one sentence: what was given, what was expected, what to try
 ├── BadInput                the caller can mend it
@@ -55,3 +56,21 @@ class DoesNotFit(MiniLLMError):
 
 class OutOfReach(MiniLLMError):
     """The hub cannot be reached; the text names what works without it."""
+
+
+ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
+    said = str(fault).lower()
+    return isinstance(fault, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+def sentence(fault: Exception, log: str) -> str:
+    """The fault in a sentence. log: where the details are."""
+    if out_of_memory(fault):
+        return ENOUGH
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return f"The system refused a file: {fault.strerror} ({fault.filename or 'no name given'})."
+    return f"Something went wrong that is no fault of yours ({type(fault).__name__}); {log} has the details."

@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 RESULT = "result"
 
@@ -40,6 +41,22 @@ def finish(events: Events) -> Any:
     return result
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def awaited(events: Callable[P, Events], returns: type[R]) -> Callable[P, R]:
+    """The plain twin of a call that tells its steps: `f = awaited(f_events, what it returns)`, documented as one."""
+
+    @wraps(events)
+    def called(*given: P.args, **named: P.kwargs) -> R:
+        return finish(events(*given, **named))
+
+    called.__name__ = called.__qualname__ = events.__name__.removesuffix("_events")
+    called.__signature__ = signature(events).replace(return_annotation=returns)  # type: ignore[attr-defined]
+    return called
+
+
 def relay(events: Events, rename: str | None = None) -> Generator[Event, None, Any]:
     """Pass on all events of an inner call but the last; return its result (`result = yield from relay(...)`)."""
     result = None
@@ -59,12 +76,12 @@ def counted(stage: str, items: list, total: int | None = None) -> Iterator[tuple
         yield Event(stage, done, total), item
 
 
-def outside_inference(make: Callable[..., Events]) -> Callable[..., Events]:
+def outside_inference(make: Callable[P, Events]) -> Callable[P, Events]:
     """A long call whose steps are taken outside `torch.inference_mode`, whoever asks for them inside it: tensors made
     under it can never be part of a gradient, nor be changed in another thread."""
 
     @wraps(make)
-    def events(*given: Any, **named: Any) -> Events:
+    def events(*given: P.args, **named: P.kwargs) -> Events:
         import torch
 
         with closing(make(*given, **named)) as steps:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,6 @@ def home() -> Path:
 @contextmanager
 def full_disk_told(folder: Path) -> Iterator[None]:
     """Tell by DoesNotFit that a folder's disk or quota is full, whoever met it: Python, or a library's own code."""
-    import shutil
-
     try:
         yield
     except Exception as fault:
@@ -46,8 +45,6 @@ def written_whole(target: Path) -> Iterator[Path]:
 
     Works for files and folders. A crash or a full disk leaves nothing under the final name. Raises DoesNotFit.
     """
-    import shutil
-
     target.parent.mkdir(parents=True, exist_ok=True)
     with full_disk_told(target.parent):
         scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))

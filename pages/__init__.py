@@ -1,8 +1,8 @@
 """The table of pages, in the order of a reader's way through the app; the first one is at the root.
 
 A page is a module with TITLE (what the navigation calls it) and build(ctx), which lays the page out first and wires it
-last, inside `_frame.frame`. A page never imports a page; what pages share begins with an underscore. Adding one: its
-file, and its name here.
+last, inside `shell.frame.frame`. It is one file, or a folder with its parts beside it. A page never imports a page;
+what pages share stands below them: plots → shell → views → report. Adding one: its file, and its name here.
 """
 
 from importlib import import_module

@@ -1,30 +1,30 @@
 """What does the gradient add? Estimates of it held against the exact one, against Wanda and against mere noise."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from minillm import jobs
 from minillm.checks import numbers_of
 from minillm.errors import BadInput
-from minillm.fidelity import SHARES
-from minillm.groups import CHANNELS, HEADS
-from minillm.recipe import DRAWS, FidelityRequest
-from minillm.store import Job, Store
+from minillm.families.groups import CHANNELS, HEADS
+from minillm.jobs.submit import submit
+from minillm.plan.fidelity import SHARES
+from minillm.recipes.recipe import DRAWS, FidelityRequest
+from minillm.store.records import Job
+from minillm.store.store import Store
 
-from . import _jobs
-from ._address import choice
-from ._controls import control, controls, fields_of, takes, written
-from ._drawers import drawer
-from ._frame import Context, Shell, frame
-from ._gradient import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
-from ._host import PlotlyHost
-from ._phrases import escape
-from ._plots import CAPTIONS
+from .plots import CAPTIONS
+from .shell import job_panel
+from .shell.address import choice
+from .shell.controls import control, controls, fields_of, takes, written
+from .shell.drawers import drawer
+from .shell.frame import Answer, Context, Shell, frame
+from .shell.phrases import escape
+from .shell.plotly_host import PlotlyHost
+from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
 
 TITLE = "Gradient"
 TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
@@ -38,13 +38,11 @@ EMPTY = (
 
 @dataclass(frozen=True)
 class Page:
-    """What is on the page. state: hidden, what was drawn last; form, controls, shown: by name, in the order in which
-    handlers take and give values."""
+    """What is on the page. form, controls, shown: by name, in the order in which handlers take values."""
 
-    state: gr.Textbox
     form: dict[str, Any]
     button: gr.Button
-    panel: _jobs.Panel
+    panel: job_panel.Panel
     body: gr.Column
     empty: gr.HTML
     controls: dict[str, Any]
@@ -52,8 +50,8 @@ class Page:
 
     @property
     def whole(self) -> list[Any]:
-        """What `draw` gives values for: no control, which someone may have moved on while it was drawn."""
-        return [self.state, self.empty, self.body, *self.shown.values()]
+        """What `draw` may change: no control, which someone may have moved on while it was drawn."""
+        return [self.empty, self.body, *self.shown.values()]
 
 
 def build(ctx: Context) -> None:
@@ -66,7 +64,6 @@ def build(ctx: Context) -> None:
 
 def layout() -> Page:
     """Lay the page out here."""
-    state = gr.Textbox(visible=False, elem_id="gradient-state")
     gr.Markdown("# What does the gradient add?")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -74,11 +71,11 @@ def layout() -> Page:
                 form = _form()
             button = gr.Button("Measure", variant="primary", elem_id="measure-fidelity")
         with gr.Column(scale=3, min_width=320):
-            panel = _jobs.panel(KIND)
+            panel = job_panel.panel(KIND)
     empty = gr.HTML(elem_id="gradient-empty")
     with gr.Column(visible=False, elem_id="gradient-body") as body:
         controls, shown = _pictures()
-    return Page(state, form, button, panel, body, empty, controls, shown)
+    return Page(form, button, panel, body, empty, controls, shown)
 
 
 def _form() -> dict[str, Any]:
@@ -116,35 +113,28 @@ def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What happens when the page opens, when a draw is through, when the reader chooses."""
-    store, controls = ctx.store, list(page.controls.values())
-
-    def looked(run_id: str, state: str, *values: Any) -> list[Any]:
-        """Drawn anew only where something was measured: a live job must not disturb who is choosing."""
-        if state == _state(store, run_id):
-            return [gr.skip() for _ in page.whole]
-        return draw(store, run_id, *values)
-
-    shell.opens(lambda _, options: from_address(options), controls)
-    shell.live(looked, page.whole, [page.state, *controls])
+    store, controls, drawn = ctx.store, list(page.controls.values()), partial(draw, ctx.store, page)
+    shell.redraws_when(partial(_state, store), drawn, page.whole, controls, partial(from_address, page))
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
     shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
     shell.runs_again(page.panel)
-    shell.follows(page.controls, partial(draw, store), page.whole)
+    shell.follows(page.controls, drawn, page.whole)
 
 
-def draw(store: Store, run_id: str, kind: str, share: float) -> list[Any]:
-    """Values for `Page.whole`."""
+def draw(store: Store, page: Page, run_id: str, kind: str, share: float) -> Answer:
+    """What was found, or what to do about it."""
     found, share = findings(store, run_id), _share(share)
-    makers: list[Callable[[Findings, str, float], Any]] = [_read, lines, dots, trial_table]
     if found is None:
-        hidden = gr.Column(visible=False)
-        return [_state(store, run_id), EMPTY if run_id else "", hidden, *[gr.skip() for _ in makers]]
-    return [_state(store, run_id), "", gr.Column(visible=True), *[make(found, kind, share) for make in makers]]
+        return {page.empty: EMPTY if run_id else "", page.body: gr.Column(visible=False)}
+    makers = {"said": _read, "lines": lines, "dots": dots, "table": trial_table}
+    shown = {page.shown[name]: make(found, kind, share) for name, make in makers.items()}
+    return {page.empty: "", page.body: gr.Column(visible=True), **shown}
 
 
-def from_address(options: dict[str, str]) -> list[Any]:
-    """Values for the controls; what cannot be read is left at its default."""
-    return [choice(options, "kind", (CHANNELS, HEADS), CHANNELS), _share(options.get("share"))]
+def from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
+    """The controls; what cannot be read is left at its default."""
+    kind = choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
+    return {page.controls["kind"]: kind, page.controls["share"]: _share(options.get("share"))}
 
 
 def _read(found: Findings, kind: str, share: float) -> str:
@@ -154,7 +144,7 @@ def _read(found: Findings, kind: str, share: float) -> str:
 
 def _state(store: Store, run_id: str) -> str:
     """Changes whenever something has been measured."""
-    return f"open {len(store.results(run_id, KIND))}" if run_id else "open"
+    return f"{len(store.results(run_id, KIND))} measured" if run_id else "no run"
 
 
 def _share(given: Any) -> float:
@@ -172,16 +162,16 @@ def begin(store: Store, run_id: str, **given: Any) -> int:
     if not given["draws"]:
         raise BadInput("Nothing is ticked to draw z for; tick at least one.")
     numbers = {name: numbers_of(name, given[name]) for name in ("directions", "group_directions")}
-    return jobs.submit(store, run_id, FidelityRequest.from_json(given | numbers))
+    return submit(store, run_id, FidelityRequest.from_json(given | numbers))
 
 
-def progress(store: Store, panel: _jobs.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
     """The job panel: a row for the exact gradient and for each draw and seed that this job measures."""
-    job = _jobs.current(store, run_id, KIND)
+    job = job_panel.current(store, run_id, KIND)
     if job is None:
         return panel.show(None)
-    rows = _jobs.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
-    return panel.show(job, _jobs.table(rows, "what is measured"))
+    rows = job_panel.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
+    return panel.show(job, job_panel.table(rows, "what is measured"))
 
 
 def _names(store: Store, job: Job) -> dict[str, str]:

@@ -6,14 +6,13 @@ from dataclasses import Field, fields
 import gradio as gr
 
 from minillm.criteria import CRITERIA
-from minillm.methods import METHODS
-from minillm.recipe import COMPENSATIONS
-from minillm.settings import Settings
+from minillm.criteria.settings import Settings
+from minillm.plan.methods import METHODS
+from minillm.recipes.recipe import COMPENSATIONS
 
-from ._drawers import drawer
-from ._frame import Context, frame
-from ._phrases import escape
-from ._plans import html_table
+from .shell.drawers import drawer
+from .shell.frame import Context, frame
+from .shell.phrases import escape, html_table
 
 TITLE = "Methods"
 

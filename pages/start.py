@@ -4,18 +4,18 @@ from functools import partial
 
 import gradio as gr
 
-from minillm.catalogue import EMBEDDED, MODELS
-from minillm.recipe import RunRecipe
-from minillm.sample import BUNDLED
-from minillm.store import Store
+from minillm.recipes.models import EMBEDDED, MODELS
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.as_folder import BUNDLED
+from minillm.store.store import Store
 
-from ._drawers import drawer
-from ._frame import ACT, QUIET, Context, address, frame, guarded
-from ._host import PlotlyHost
-from ._phrases import escape
-from ._plots import CAPTIONS
-from ._runs import latest_table
-from ._sample import OPEN, RATIO, open_sample, overlap_at_once
+from .plots import CAPTIONS
+from .shell.drawers import drawer
+from .shell.frame import ACT, QUIET, Context, address, frame, guarded
+from .shell.phrases import escape
+from .shell.plotly_host import PlotlyHost
+from .views.runs import latest_table
+from .views.sample_run import OPEN, RATIO, open_sample, overlap_at_once
 
 TITLE = "Start"
 LATEST = 8
@@ -58,7 +58,8 @@ def build(ctx: Context) -> None:
 
         if bundled:
             ctx.app.load(at_once, None, [sample_plot, sample_said], **QUIET)
-        shell.live(lambda run_id: [stepper(run_id), latest_table(ctx.store, LATEST)], [steps, latest], without_run=True)
+        shell.live(stepper, [steps], without_run=True)
+        shell.live(lambda run_id: latest_table(ctx.store, LATEST), [latest], without_run=True)
         opened = sample.click(guarded(partial(open_sample, ctx.store)), None, made, api_name="open_sample", **ACT)
         opened.success(None, [made, to_compare], None, js=OPEN, **QUIET)
         begun = embedded.click(guarded(partial(begin_embedded, ctx.store)), None, made, api_name="begin", **ACT)

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import minillm
-from minillm.allocation.search import SearchState
+from minillm.allocation.evolution import SearchState
 from minillm.allocation.structured import allocate_events
 from minillm.criteria import find
 from minillm.events import RESULT
-from minillm.methods import METHODS
-from minillm.scores import Scores
-from minillm.sensitivity import MEASURES, Sensitivity
+from minillm.plan.methods import METHODS
+from minillm.plan.scores import Scores
+from minillm.plan.sensitivity import MEASURES, Sensitivity
 
 
 def arguments() -> argparse.Namespace:

@@ -17,7 +17,7 @@ import torch
 
 import minillm
 from minillm.criteria import CRITERIA
-from minillm.models import LoadedModel
+from minillm.models.loaded import LoadedModel
 
 
 def arguments() -> argparse.Namespace:

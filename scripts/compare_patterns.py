@@ -16,10 +16,9 @@ from torch import Tensor
 
 import minillm
 from minillm.allocation.mixed import SEARCH, mixed_patterns
-from minillm.models import LoadedModel
-from minillm.patterns import MASKING, MIXING, in_words
-
-from .compare_criteria import evaluated, report
+from minillm.models.loaded import LoadedModel
+from minillm.plan.patterns import MASKING, MIXING, in_words
+from scripts.compare_criteria import evaluated, report
 
 CRITERIA = ("magnitude-l1", "wanda", "sparsegpt", "fms-bp")
 

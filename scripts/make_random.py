@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
+from minillm.models.weights import INDEX
 from minillm.paths import written_whole
-from minillm.weights import INDEX
 
 SPREAD = 0.02
 

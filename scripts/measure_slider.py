@@ -19,12 +19,12 @@ from statistics import median
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from minillm.groups import BlockGroups, Groups
-from minillm.overlap import overlap
-from minillm.plan import make_plan
-from minillm.recipe import RunRecipe
-from minillm.scores import Scores
-from minillm.store import Store
+from minillm.families.groups import BlockGroups, Groups
+from minillm.plan.overlap import overlap
+from minillm.plan.plan import make_plan
+from minillm.plan.scores import Scores
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.store import Store
 
 BLOCKS, HEADS, CHANNELS, WIDTH = 32, 32, 11_008, 4096
 CRITERIA = ("random", "magnitude-l1", "wanda", "sparsegpt", "llm-pruner", "fms-bp", "zo", "fms-zo")

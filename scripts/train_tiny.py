@@ -21,10 +21,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 import minillm
-from minillm.catalogue import EMBEDDED
-from minillm.checkpoint import versions
-from minillm.models import LoadedModel
+from minillm.models.checkpoint import versions
+from minillm.models.loaded import LoadedModel
 from minillm.paths import ASSETS, home, written_whole
+from minillm.recipes.models import EMBEDDED
 from minillm.text.documents import JOINT, python_docs
 from minillm.text.tokens import in_order, tokenised
 

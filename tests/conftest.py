@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
@@ -36,12 +35,13 @@ def own_home(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="session")
 def embedded(shared_home: Path):
     """The embedded model in float32, loaded once; skipped where its package can be neither found nor fetched."""
-    from minillm import errors, models
+    from minillm import errors
+    from minillm.models.load import load_model
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINILLM_HOME", str(shared_home))
         try:
-            return models.load_model("smollm2-135m", dtype="float32", device="cpu")
+            return load_model("smollm2-135m", dtype="float32", device="cpu")
         except errors.OutOfReach as fault:
             pytest.skip(f"no embedded model: {fault}")
 
@@ -49,7 +49,7 @@ def embedded(shared_home: Path):
 @pytest.fixture
 def store(own_home: Path):
     """The store of this test's MINILLM_HOME."""
-    from minillm.store import Store
+    from minillm.store.store import Store
 
     return Store()
 
@@ -65,7 +65,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def run_id(store, model: str) -> str:
     """A run of the tiny model, nothing done yet."""
-    from minillm.recipe import RunRecipe
+    from minillm.recipes.recipe import RunRecipe
 
     return store.create_run(RunRecipe(model, "float32", "cpu", samples=6, length=16, gradient_samples=2, seed=3))
 
@@ -73,7 +73,7 @@ def run_id(store, model: str) -> str:
 @pytest.fixture
 def pool():
     """Loaded models, with room for all of them."""
-    from minillm.pool import Pool
+    from minillm.worker.pool import Pool
 
     return Pool(10**9)
 
@@ -103,7 +103,7 @@ def folder(tmp_path) -> Path:
     """A tiny Llama with a tokenizer on disk, and a text beside it."""
     import tiny
 
-    from minillm.weights import quiet
+    from minillm.models.weights import quiet
 
     (tmp_path / "text.txt").write_text(" ".join(tiny.SENTENCES) * 60)
     with quiet():

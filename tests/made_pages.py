@@ -1,20 +1,29 @@
 """What tests of pages without a browser share."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from minillm import jobs
-from minillm.recipe import ScoreRequest
-from minillm.store import Store
-from pages._frame import Context
+import gradio as gr
+
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import ScoreRequest
+from minillm.store.store import Store
+from pages.shell.frame import Context
 
 
 def context(store: Store, confined: bool = False) -> Context:
     return Context(store, SimpleNamespace(problem=""), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
 
 
+def laid_out(lay_out: Callable[..., Any], *given: Any) -> Any:
+    """What a page's layout gives, outside any app: components that answers can be read by."""
+    with gr.Blocks():
+        return lay_out(*given)
+
+
 def score_job(store: Store, run_id: str, *criteria: str, together: bool = False) -> int:
-    return jobs.submit(store, run_id, ScoreRequest(criteria or ("wanda",), together=together))
+    return submit(store, run_id, ScoreRequest(criteria or ("wanda",), together=together))
 
 
 def block(layer: int) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from minillm.groups import BlockGroups, Groups
-from minillm.scores import Scores
+from minillm.families.groups import BlockGroups, Groups
+from minillm.plan.scores import Scores
 
 EIGHT = ("random", "magnitude-l1", "wanda", "sparsegpt", "llm-pruner", "fms-bp", "zo", "fms-zo")
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import yaml
 
-from minillm.measured import perplexity_asked
-from minillm.records import ORIGINAL, PRUNED, Variant
-from minillm.store import Store
+from minillm.store.measured_before import perplexity_asked
+from minillm.store.records import ORIGINAL, PRUNED, Variant
+from minillm.store.store import Store
 from minillm.sweeps import Sweep, cells
 from minillm.sweeps.cells import prune_request
-from minillm.sweeps.found import CELL, DONE, FAILED, RUN
-from minillm.sweeps.started import begin
+from minillm.sweeps.standing import CELL, DONE, FAILED, RUN, begin
 
 READ = {"perplexity": {"text": "python-docs", "length": 128, "tokens": 4096}}
 GAP = {"wanda": 0.0, "fms-zo": 4.0, "random": 80.0}

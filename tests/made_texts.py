@@ -3,9 +3,10 @@
 from made_scores import scores, shape
 
 from minillm.events import Event
-from minillm.plan import make_plan
-from minillm.recipe import GenerateRequest, RunRecipe
-from minillm.store import Store, Variant
+from minillm.plan.plan import make_plan
+from minillm.recipes.recipe import GenerateRequest, RunRecipe
+from minillm.store.records import Variant
+from minillm.store.store import Store
 
 FACTS = {"tokens": 12, "prompt_tokens": 9, "stopped": "eos", "seconds": 1.0, "first_token_seconds": 0.1}
 MEASURED = {**FACTS, "tokens_per_second": 11.0, "prompt_perplexity": 33.25}

@@ -11,11 +11,12 @@ import gradio as gr
 import made_scores
 import pytest
 
-from minillm.recipe import RunRecipe
-from minillm.records import ORIGINAL, Variant
-from minillm.store import Store
-from pages import _score_form, compare, experiments, generate, model, prune, runs
-from pages._frame import Context, Shell, guarded
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.records import ORIGINAL, Variant
+from minillm.store.store import Store
+from pages import compare, experiments, generate, model, prune, runs
+from pages.score import form
+from pages.shell.frame import Context, Shell, guarded
 
 LONGEST = 400
 """Characters: more is not read."""
@@ -175,7 +176,7 @@ def actions(store: Store, run_id: str) -> dict[str, tuple[Callable, dict[str, An
     compared = {"reference": "wanda", "others": ["llm-pruner"], "of": "pruned", "ratio": 0.2, "blocks": ""}
     return {
         "model": (partial(model.begin, ctx, run_id), MODEL),
-        "score": (partial(_score_form.begin, ctx, run_id), SCORE),
+        "score": (partial(form.begin, ctx, run_id), SCORE),
         "prune": (partial(prune.begin_prune, store, run_id), PRUNE),
         "measure": (partial(prune.begin_evaluate, store, run_id), MEASURE),
         "recover": (partial(prune.begin_recover, store, run_id), RECOVER),
@@ -185,7 +186,7 @@ def actions(store: Store, run_id: str) -> dict[str, tuple[Callable, dict[str, An
         "sweep": (partial(experiments.begin, store, False, run_id), {"text": SWEEP, "form": "", "folder": ""}),
         "save-sweep": (partial(experiments.save_sweep, store, run_id), {"kind": "csv"}),
         "bound": (partial(runs.set_bound, store), {"gigabytes": 5}),
-        "upload": (partial(_score_form.kept_upload, store), {"file": __file__.replace(".py", ".txt")}),
+        "upload": (partial(form.kept_upload, store), {"file": __file__.replace(".py", ".txt")}),
     }
 
 

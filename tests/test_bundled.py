@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import minillm
-from minillm.catalogue import MODELS
-from minillm.models import LoadedModel
+from minillm.models.loaded import LoadedModel
 from minillm.paths import ASSETS
+from minillm.recipes.models import MODELS
 from minillm.text.documents import JOINT, python_docs
 from minillm.text.tokens import in_order, tokenised
 from scripts.train_tiny import bigram_perplexity

@@ -9,15 +9,15 @@ import pytest
 import tiny
 import torch
 
-from minillm.checkpoint import load_pruned, save_pruned
 from minillm.criteria import CRITERIA
 from minillm.evaluation.perplexity import perplexity
-from minillm.groups import CHANNELS, HEADS, KINDS
-from minillm.models import LoadedModel, wrap
-from minillm.plan import Plan
-from minillm.recovery import recover_events
-from minillm.scoring import score, score_events
-from minillm.surgery import masked, prune
+from minillm.families.groups import CHANNELS, HEADS, KINDS
+from minillm.models.checkpoint import load_pruned, save_pruned
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.plan.plan import Plan
+from minillm.scoring.score import score, score_events
+from minillm.surgery.cut import masked, prune
+from minillm.surgery.recovery import recover_events
 
 TOKENS, GRADIENT_ROWS, FEW = tiny.tokens(4, 12), 2, {"submodels": 8}
 SCORED = {**published.EVERY, "llama_bfloat16": partial(tiny.llama, dtype=torch.bfloat16)}

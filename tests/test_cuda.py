@@ -8,11 +8,12 @@ import tiny
 import torch
 
 from minillm.criteria import CRITERIA
-from minillm.memory import MemoryMeter
-from minillm.models import load_model, wrap
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.surgery import prune
+from minillm.models.load import load_model
+from minillm.models.loaded import wrap
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
+from minillm.walk.memory import MemoryMeter
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 

@@ -10,14 +10,14 @@ import pytest
 import tiny
 import torch
 
-from minillm.checkpoint import load_pruned, save_pruned
 from minillm.errors import BadInput, DoesNotFit
-from minillm.models import load_model
+from minillm.models.checkpoint import load_pruned, save_pruned
+from minillm.models.load import load_model
+from minillm.models.spill import spilled
 from minillm.paths import written_whole
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.spill import spilled
-from minillm.surgery import prune
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
 
 PLACES = pytest.mark.parametrize("offload", [None, "disk"])
 
@@ -79,7 +79,7 @@ def test_spilled_numbers_come_back_from_a_file_without_a_name(own_home):
 
 def sharded(folder: Path, monkeypatch: pytest.MonkeyPatch, pruned: bool) -> list[Path]:
     if pruned:
-        monkeypatch.setattr("minillm.checkpoint.SHARD", "40KB")
+        monkeypatch.setattr("minillm.models.checkpoint.SHARD", "40KB")
         save_pruned(cut(folder.with_name("whole"), "disk"), folder)
     else:
         tiny.llama().save_pretrained(folder, max_shard_size="40KB")

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from minillm.evaluation.generation import generate
 from minillm.evaluation.perplexity import perplexity
-from minillm.generation import generate
-from minillm.overlap import overlap
-from minillm.plan import make_plan
-from minillm.scoring import score
-from minillm.surgery import prune
-from minillm.text import load_text
+from minillm.plan.overlap import overlap
+from minillm.plan.plan import make_plan
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
+from minillm.text.load import load_text
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ..errors import BadInput, UnknownName
 from ..events import RESULT, Event, Events, relay
-from ..group_masks import Mask, masked_losses_events, masked_stream
-from ..groups import KINDS
-from ..models import LoadedModel
-from ..plan import Plan
-from ..tail import tail_divergences
-from ..walk import Stream, forward_events
+from ..families.groups import KINDS
+from ..models.loaded import LoadedModel
+from ..plan.plan import Plan
+from ..scoring.group_masks import Mask, masked_losses_events, masked_stream
+from ..walk.forward import Stream, forward_events
+from ..walk.tail import tail_divergences
 
 KL, PERPLEXITY = "kl", "perplexity"
 FITNESSES = (KL, PERPLEXITY)

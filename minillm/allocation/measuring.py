@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from ..events import RESULT, Event, Events, finish, relay
-from ..group_masks import Mask
-from ..groups import CHANNELS, HEADS, KINDS
-from ..models import LoadedModel
-from ..reverse import Reduced, Slope, reverse_events
-from ..scores import Scores
-from ..sensitivity import FISHER, MASKING, Sensitivity
-from ..walk import Stream, forward_events
+from ..families.groups import CHANNELS, HEADS, KINDS
+from ..models.loaded import LoadedModel
+from ..plan.scores import Scores
+from ..plan.sensitivity import FISHER, MASKING, Sensitivity
+from ..scoring.group_masks import Mask
+from ..walk.forward import Stream, forward_events
+from ..walk.reverse import Reduced, Slope, reverse_events
 from .candidates import Candidates
 
 SHARE = 0.3

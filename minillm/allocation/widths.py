@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..budget import Counts, channels_cut, counts_of, gone, spare
-from ..groups import CHANNELS, HEADS, Groups
-from .search import Candidate, Levels
+from ..families.groups import CHANNELS, HEADS, Groups
+from ..plan.budget import Counts, channels_cut, counts_of, gone, spare
+from .evolution import Candidate, Levels
 
 STEPS = 16
 """About how many levels the channels of a block have, where a head group is worth that little."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..batches import BATCH_TOKENS
-from ..forward import hidden_states, token_losses
-from ..group_masks import Mask
-from ..models import LoadedModel
-from ..view import eval_view
+from ..models.loaded import LoadedModel
+from ..scoring.group_masks import Mask
+from ..walk.view import eval_view
+from ..walk.whole import hidden_states, token_losses
 
 
 def forward(lm: LoadedModel, tokens: Tensor) -> None:

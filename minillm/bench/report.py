@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..batches import TAIL_TOKENS
-from ..groups import Groups
+from ..families.groups import Groups
 
 BUDGETS = {
     "forward": 1.25,

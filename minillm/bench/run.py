@@ -11,25 +11,15 @@ import torch
 from torch import Tensor
 
 from ..errors import UnknownName
+from ..evaluation.machine import machine
 from ..events import RESULT, Event, Events, finish
-from ..group_masks import Mask, masked_losses_events
-from ..groups import KINDS
-from ..machine import machine
-from ..memory import MemoryMeter
-from ..models import LoadedModel
-from ..scoring import score, score_together
+from ..families.groups import KINDS
+from ..models.loaded import LoadedModel
+from ..scoring.group_masks import Mask, masked_losses_events
+from ..scoring.score import score, score_together
+from ..walk.memory import MemoryMeter
 from . import plain, scaling
-from .report import (
-    FORWARD_ONLY,
-    MOMENTS,
-    OF_GRADIENTS,
-    SUBMODELS,
-    TOGETHER,
-    Measured,
-    Report,
-    reference_bytes,
-    rows_of,
-)
+from .report import FORWARD_ONLY, MOMENTS, OF_GRADIENTS, SUBMODELS, TOGETHER, Measured, Report, reference_bytes, rows_of
 
 STAGE = "bench"
 DROPPED = 0.2

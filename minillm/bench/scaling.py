@@ -19,15 +19,16 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from ..criteria import CRITERIA
 from ..events import finish
 from ..families import groups_from_config
-from ..group_masks import Mask, masked_losses_events
-from ..groups import CHANNELS, HEADS
-from ..memory import MemoryMeter
-from ..models import LoadedModel, load_model, wrap
-from ..overlap import overlap
-from ..plan import make_plan
-from ..scores import Scores
-from ..scoring import score
-from ..weights import quiet
+from ..families.groups import CHANNELS, HEADS
+from ..models.load import load_model
+from ..models.loaded import LoadedModel, wrap
+from ..models.weights import quiet
+from ..plan.overlap import overlap
+from ..plan.plan import make_plan
+from ..plan.scores import Scores
+from ..scoring.group_masks import Mask, masked_losses_events
+from ..scoring.score import score
+from ..walk.memory import MemoryMeter
 from .report import BUDGETS, Measured, Row
 
 CRITERION, GRADIENT_ROWS = "fms-zo", 8

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ..errors import MiniLLMError
-from . import about, allocating, cutting, gradient, kept, measuring, scores, sweeping
+from . import about, allocating, cutting, gradient, measuring, runs, scores, sweeping
 
 app = typer.Typer(
     name="minillm",
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for verbs in (about, scores, gradient, allocating, cutting, measuring, sweeping, kept):
+for verbs in (about, scores, gradient, allocating, cutting, measuring, sweeping, runs):
     verbs.add_to(app)
 
 

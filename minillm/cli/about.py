@@ -2,7 +2,10 @@
 
 import typer
 
-from ._shared import Json, show
+from ..criteria import CRITERIA
+from ..families import FAMILIES
+from ..recipes.models import MODELS
+from .progress import Json, show
 
 
 def add_to(app: typer.Typer) -> None:
@@ -13,9 +16,6 @@ def add_to(app: typer.Typer) -> None:
 
 def models(as_json: Json = False) -> None:
     """List the built-in models and the families that any other model must belong to."""
-    from ..catalogue import MODELS
-    from ..families import FAMILIES
-
     rows = [(name, entry.label, entry.licence, entry.note) for name, entry in MODELS.items()]
     data = {
         "models": {name: {"label": e.label, "licence": e.licence, "note": e.note} for name, e in MODELS.items()},
@@ -29,8 +29,6 @@ def models(as_json: Json = False) -> None:
 
 def criteria(as_json: Json = False) -> None:
     """List the criteria: what each one computes, reads and costs."""
-    from ..criteria import CRITERIA
-
     names = ("name", "label", "equation", "needs", "cost", "paper", "idea", "differs")
     data = [{name: getattr(c, name) for name in names} for c in CRITERIA.values()]
     rows = [(c.name, c.equation, c.needs, c.cost, c.idea) for c in CRITERIA.values()]

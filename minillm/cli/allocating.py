@@ -2,17 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from .. import heavy
 from ..checks import blocks_of
 from ..errors import BadInput
 from ..events import Event
-from ..methods import FROM_SCORES, METHODS
 from ..paths import written_whole
-from ..recipe import AllocateRequest
-from ._shared import (
+from ..plan.budget import Allocation
+from ..plan.methods import FROM_SCORES, METHODS
+from ..plan.scores import Scores
+from ..recipes.recipe import AllocateRequest
+from .progress import (
     EMBEDDED,
     Device,
     Dtype,
@@ -27,9 +30,6 @@ from ._shared import (
     show,
     stoppable,
 )
-
-if TYPE_CHECKING:
-    from ..budget import Allocation
 
 WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
 Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
@@ -61,31 +61,25 @@ def allocate(
 
     Example: python -m minillm allocate scores/fms-bp --ratio 0.3 --out allocation.json
     """
-    from ..allocation.structured import FISHER_ROWS, allocate_events
-    from ..scores import Scores
-    from ..text import load_text_events
-
     asked = AllocateRequest.from_json({"criterion": scores.stem, "ratio": ratio, "seed": seed, **search})
-    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, FISHER_ROWS)
+    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, heavy.FISHER_ROWS)
     other = Scores.load(channels_from) if channels_from else None
     lm = load(model, dtype, device)
-    tokens = follow(load_text_events(text, lm, whole, length, seed), text)
+    tokens = follow(heavy.load_text_events(text, lm, whole, length, seed), text)
     state = _read_state(out)
     with stoppable() as stop:
         how = (ratio, asked.method, blocks, other, asked.fitness, asked.sensitivity, None, state, stop)
-        events = allocate_events(lm, chosen, tokens, *how, **asked.search)
+        events = heavy.allocate_events(lm, chosen, tokens, *how, **asked.search)
         found = follow(events, "allocate", lambda event: _keep_state(out, event))
     _write(out, found.to_json())
     _show(as_json, out, found)
 
 
-def read_allocation(given: str, *cut: Any) -> "str | Allocation":
+def read_allocation(given: str, *cut: Any) -> str | Allocation:
     """An allocation named on the command line, for `make_plan`. cut: scores, ratio, layers and scores for the channels.
 
     Raises BadInput for a file that is none, and for a method that needs a model.
     """
-    from ..budget import Allocation
-
     if given == "uniform":
         return given
     if given in FROM_SCORES and cut:
@@ -107,13 +101,11 @@ def _state_file(out: Path) -> Path:
 
 def _read_state(out: Path) -> Any:
     """Where a search that writes to this file stands, or None."""
-    from ..allocation.search import SearchState
-
     file = _state_file(out)
     if not file.is_file():
         return None
     try:
-        return SearchState.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return heavy.SearchState.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError) as fault:
         raise BadInput(f"{file} is no state of a search; delete it, or give another --out.") from fault
 
@@ -128,7 +120,7 @@ def _write(file: Path, data: dict[str, Any]) -> None:
         scratch.write_text(json.dumps(data), encoding="utf-8")
 
 
-def _show(as_json: bool, out: Path, found: "Allocation") -> None:
+def _show(as_json: bool, out: Path, found: Allocation) -> None:
     told = found.recipe["fitness"]
     rows = [(i, *pair, round(found.shares[i], 4)) for i, pair in sorted(found.cut.items())]
     title = (

@@ -1,14 +1,18 @@
 """Verbs that make other models: prune, sparsify, recover."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from .. import heavy
 from ..checks import blocks_of
 from ..errors import BadInput
-from ..presets import RECOVERIES, RecoverySettings, find_cut, preset_and
-from ._shared import (
+from ..plan.patterns import Pattern, in_words, masking
+from ..recipes.presets import RECOVERIES, RecoverySettings, find_cut, preset_and
+from .allocating import Choice
+from .progress import (
     EMBEDDED,
     Device,
     Dtype,
@@ -25,7 +29,6 @@ from ._shared import (
     show,
     stoppable,
 )
-from .allocating import Choice
 from .scores import _plan, _read
 
 Out = Annotated[Path, typer.Option(help="Folder for the model (safetensors, tokenizer, pruning.json).")]
@@ -62,10 +65,6 @@ def prune(
     Example: python -m minillm prune scores/fms-bp --ratio 0.2 --compensate least-squares --out pruned
     Example: python -m minillm prune --preset best --ratio 0.2 --out pruned
     """
-    from ..checkpoint import save_pruned
-    from ..surgery import prune_events
-    from ..text import load_text_events
-
     if (scores is None) == (not preset):
         raise BadInput("Give scores that decide what goes, or --preset, which makes its own; one of the two.")
     if preset and (channels_from or compensate or allocation != "uniform"):
@@ -76,12 +75,12 @@ def prune(
     plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation) if scores else None
     lm, tokens = load(model, dtype, device, offload), None
     if way or compensate:
-        tokens = follow(load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
+        tokens = follow(heavy.load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
     if way:
         heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
         plan, compensate = _plan(heads, ratio, layers, channels, way.allocation), way.compensate
-    small = follow(prune_events(lm, plan, compensate or None, tokens), "prune")
-    folder = save_pruned(small, out)
+    small = follow(heavy.prune_events(lm, plan, compensate or None, tokens), "prune")
+    folder = heavy.save_pruned(small, out)
     size = sum(p.numel() * p.element_size() for p in small.model.parameters())
     data = {"folder": str(folder), "parameters": small.parameters, "ratio": plan.ratio, "bytes": size}
     rows = [(str(folder), small.parameters, f"{plan.ratio:.4%}", megabytes(size), compensate or "none")]
@@ -93,10 +92,8 @@ def _one(scores: Path | None) -> Any:
 
 
 def _scored(lm: Any, criterion: str, tokens: Any, seed: int) -> Any:
-    from ..scoring import score_events
-
     few = min(10, len(tokens))
-    return follow(score_events(lm, criterion, tokens, few, seed=seed), criterion)
+    return follow(heavy.score_events(lm, criterion, tokens, few, seed=seed), criterion)
 
 
 def sparsify(
@@ -123,28 +120,20 @@ def sparsify(
 
     Example: python -m minillm sparsify sparsegpt --pattern 2:4 --out sparse
     """
-    from dataclasses import replace
-
-    from ..allocation.mixed import SEARCH, mixed_patterns_events
-    from ..checkpoint import save_pruned
-    from ..masks import zeros
-    from ..patterns import Pattern, in_words, masking
-    from ..sparsification import sparsify_events
-    from ..text import load_text_events
 
     record, chosen = masking(criterion), blocks_of(layers)
     Pattern.parse(pattern)
     lm = load(model, dtype, device)
     reads = record.activations or record.gradient or allocation != "uniform"
-    tokens = follow(load_text_events(text, lm, samples, length, seed), text) if reads else None
+    tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text) if reads else None
     asked: Any = pattern if chosen is None else dict.fromkeys(chosen, pattern)
     if allocation != "uniform":
-        search = replace(SEARCH, generations=generations, seed=seed)
+        search = replace(heavy.SEARCH, generations=generations, seed=seed)
         mixed = (criterion, sparsity, allocation, tokens, gradient_samples, search)
         with stoppable() as stop:
-            asked = follow(mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), allocation)
-    sparse = follow(sparsify_events(lm, criterion, asked, tokens, gradient_samples, seed=seed), "sparsify")
-    folder, (gone, whole) = save_pruned(sparse, out), zeros(sparse)
+            asked = follow(heavy.mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), allocation)
+    sparse = follow(heavy.sparsify_events(lm, criterion, asked, tokens, gradient_samples, seed=seed), "sparsify")
+    folder, (gone, whole) = heavy.save_pruned(sparse, out), heavy.zeros(sparse)
     left = sparse.parameters - gone
     data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}
     data |= {"patterns": [str(p) for p in sparse.patterns]}
@@ -171,17 +160,14 @@ def recover(
 
     Example: python -m minillm recover pruned --steps 120 --out recovered
     """
-    from ..checkpoint import save_pruned
-    from ..recovery import recover_events, recovery_text_events
-
     given = {"loss": "distill" if teacher else "language-model", **preset_and({"preset": preset, **settings})}
     chosen = RecoverySettings.from_json(given)
     small = load(str(folder), dtype, device)
     original = load(teacher, dtype, device) if teacher and chosen.loss == "distill" else None
-    tokens = follow(recovery_text_events(text, original or small, length, chosen), text)
+    tokens = follow(heavy.recovery_text_events(text, original or small, length, chosen), text)
     with stoppable() as stop:
-        fixed = follow(recover_events(small, tokens, original, length, stop, **chosen.to_json()), "recover")
-    target, note = save_pruned(fixed, out), fixed.history[-1]
+        fixed = follow(heavy.recover_events(small, tokens, original, length, stop, **chosen.to_json()), "recover")
+    target, note = heavy.save_pruned(fixed, out), fixed.history[-1]
     measured = [(p["step"], p.get("loss"), p["perplexity"]) for p in note["curve"] if "perplexity" in p]
     data = {"folder": str(target), "best_step": note["best_step"], "curve": note["curve"]}
     title = f"{target}: best at step {note['best_step']}, held-out perplexity {note['held_out_perplexity']:.2f}"

@@ -1,15 +1,15 @@
 """The verb on estimated gradients: fidelity."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
+from .. import heavy
 from ..errors import BadInput
-from ..recipe import FidelityRequest
-from ._shared import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, options_of, show
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ..plan.fidelity import SHARES, over_seeds, table
+from ..recipes.recipe import FidelityRequest
+from .progress import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, options_of, show
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,16 +33,12 @@ def fidelity(
 
     Example: python -m minillm fidelity --directions 1,4,16 --seeds 2
     """
-    from ..fidelity import SHARES, over_seeds, table
-    from ..probing import Study
-    from ..text import load_text_events
-
     if share not in SHARES:
         raise BadInput(f"Share is {share:g}; give one of {', '.join(f'{s:g}' for s in SHARES)}.")
     asked = FidelityRequest.from_json(asked_for)
     lm = load(model, dtype, device)
-    tokens = follow(load_text_events(text, lm, asked.samples, length, seed), text)
-    study = Study(lm, tokens, asked.gradient_samples)
+    tokens = follow(heavy.load_text_events(text, lm, asked.samples, length, seed), text)
+    study = heavy.Study(lm, tokens, asked.gradient_samples)
     found = [follow(study.exact_events())]
     for one in range(seed, seed + asked.seeds):
         found += [follow(study.trial_events(draw, one, asked.directions_of(draw))) for draw in asked.draws]
@@ -51,7 +47,7 @@ def fidelity(
     show(as_json, found, columns, _rows(over_seeds(table(found), share)), title)
 
 
-def _rows(summary: "pd.DataFrame") -> list[tuple[Any, ...]]:
+def _rows(summary: pd.DataFrame) -> list[tuple[Any, ...]]:
     names = ["label", "directions", "kind", "against"]
     names += [f"{measure}{end}" for measure in ("spearman", "overlap") for end in ("", "_low", "_high")]
     return [tuple(row) for row in summary[names].itertuples(index=False)]

@@ -11,13 +11,14 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text as Words
 
+from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT, Events
-from ..recipe import EvaluateRequest
-from ._shared import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, show
+from ..recipes.recipe import EvaluateRequest
+from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, show
 
 if TYPE_CHECKING:
-    from ..generation import Generation
+    from ..evaluation.generation import Generation
 
 Models = Annotated[list[str] | None, typer.Option("--model", help="A model, pruned folder or hub name; repeat it.")]
 
@@ -48,8 +49,6 @@ def evaluate(
     Example: python -m minillm evaluate --model smollm2-135m --model pruned --text file:wiki.txt --tokens 16000
     Example: python -m minillm evaluate --model pruned --task piqa --task boolq --limit 200
     """
-    from ..evaluation.perplexity import perplexity_events
-
     if task:
         if text:
             raise BadInput("Texts and tasks are measured apart; give --text or --task.")
@@ -59,7 +58,7 @@ def evaluate(
     for name in model or [EMBEDDED]:
         lm = load(name, dtype, device, offload)
         for one in text or ["python-docs"]:
-            found = follow(perplexity_events(lm, one, length, tokens), name)
+            found = follow(heavy.perplexity_events(lm, one, length, tokens), name)
             data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
             rows.append((name, lm.parameters, one, round(found.value, 2), found.length, found.tokens, found.dtype))
     columns = ("model", "parameters", "text", "perplexity", "window", "tokens", "dtype")
@@ -69,8 +68,6 @@ def evaluate(
 def _accuracies(
     models: list[str], tasks: list[str], limit: int | None, data_from: str, how: tuple[str, str, str], as_json: bool
 ) -> None:
-    from ..evaluation.tasks import accuracy_events
-
     request = EvaluateRequest(
         text="", tasks=tuple(tasks), limit=limit, data=data_from
     )  # checked before a model is read
@@ -78,7 +75,7 @@ def _accuracies(
     for name in models:
         lm = load(name, *how)
         for one in request.tasks:
-            found = follow(accuracy_events(lm, one, request.limit, request.data), name)
+            found = follow(heavy.accuracy_events(lm, one, request.limit, request.data), name)
             data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
             norm = None if found.acc_norm is None else round(found.acc_norm, 4)
             rows.append((name, one, round(found.acc, 4), round(found.acc_stderr, 4), norm, found.chance, found.items))
@@ -102,14 +99,12 @@ def generate(
 
     Example: python -m minillm generate "Name three fruits." --model smollm2-135m --model pruned --model recovered
     """
-    from ..generation import compare_events
-
     settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
     settings |= {"seed": seed, "chat": not raw}
     lms = {name: load(name, dtype, device) for name in model or [EMBEDDED]}
     data: list[dict[str, Any]] = []
     for one in prompt:
-        events = compare_events(lms, one, **settings)
+        events = heavy.compare_events(lms, one, **settings)
         found = follow(events, "generate") if as_json else _streamed(events, one, list(lms))
         data += [{"prompt": one, "model": name, **written.to_json()} for name, written in found.items()]
     if as_json:
@@ -162,17 +157,14 @@ def bench(
 
     Example: python -m minillm bench --quick
     """
-    from ..bench import bench_events
-    from ..text import load_text_events
-
     if quick:
         gradient_samples = max(gradient_samples // 2, 1)
         samples, repeats = max(samples // 4, gradient_samples), 1
     if repeats < 1:
         raise BadInput(f"repeats is {repeats}; give a whole number from 1 up.")
     lm = load(model, dtype, device)
-    tokens = follow(load_text_events(text, lm, samples, length), text)
-    found = follow(bench_events(lm, tokens, gradient_samples, repeats, not quick, clock))
+    tokens = follow(heavy.load_text_events(text, lm, samples, length), text)
+    found = follow(heavy.bench_events(lm, tokens, gradient_samples, repeats, not quick, clock))
     rows = [(r.what, r.ratio, r.budget, r.verdict, f"{r.measured:.4g} / {r.against:.4g} {r.unit}") for r in found.rows]
     about = ", ".join(f"{name} {value}" for name, value in found.machine.items())
     show(as_json, found.to_json(), ("what", "ratio", "budget", "", "measured / against"), rows, about)

@@ -1,14 +1,23 @@
 """Verbs on scores: score, overlap, plan."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from .. import heavy
 from ..checks import blocks_of
+from ..criteria import find_all
+from ..criteria.forecast import check_fits, forecast
+from ..criteria.settings import Settings
+from ..device import free_memory
 from ..errors import BadInput
-from ..settings import Settings
-from ._shared import (
+from ..plan.overlap import overlap as compare
+from ..plan.plan import Plan, make_plan
+from ..plan.scores import Scores
+from .allocating import Choice, read_allocation
+from .progress import (
     EMBEDDED,
     Device,
     Dtype,
@@ -24,13 +33,6 @@ from ._shared import (
     options_of,
     show,
 )
-from .allocating import Choice, read_allocation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..plan import Plan
-    from ..scores import Scores
 
 Files = Annotated[list[Path], typer.Argument(help="Files that `score` wrote.")]
 
@@ -67,25 +69,19 @@ def score(
 
     Example: python -m minillm score wanda llm-pruner fms-bp fms-zo --out scores
     """
-    from ..criteria import find_all
-    from ..device import free_memory
-    from ..forecast import check_fits, forecast
-    from ..scoring import score_events, score_together_events
-    from ..text import load_text_events
-
     wanted = find_all(criterion)
     settings["seed"] = seed if noise_seed is None else noise_seed
     lm = load(model, dtype, device, offload)
     for record in wanted:
         sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
         check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
-    tokens = follow(load_text_events(text, lm, samples, length, seed), text)
+    tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text)
     chosen, rows, data = [record.name for record in wanted], [], []
     if together:
-        made = score_together_events(lm, chosen, tokens, gradient_samples, **settings)
+        made = heavy.score_together_events(lm, chosen, tokens, gradient_samples, **settings)
         scored: Iterable[Scores] = follow(made, "together").values()
     else:
-        scored = (follow(score_events(lm, name, tokens, gradient_samples, **settings), name) for name in chosen)
+        scored = (follow(heavy.score_events(lm, name, tokens, gradient_samples, **settings), name) for name in chosen)
     for found in scored:
         path = found.save(out / found.criterion)
         c = list(found.coefficients)
@@ -116,8 +112,6 @@ def overlap(
 
     Example: python -m minillm overlap scores/llm-pruner scores/wanda scores/fms-zo --ratio 0.3
     """
-    from ..overlap import overlap as compare
-
     if len(files) < 2:
         raise BadInput("Overlap needs at least two files of scores: a reference, and what to compare with it.")
     plans = {name: _plan(s, ratio, layers) for name, s in _read(files).items()}
@@ -152,9 +146,7 @@ def plan(
     python -m minillm plan --config smollm2-135m --ratio 0.5
     """
     if config:
-        from ..models import plan_from_config
-
-        found = plan_from_config(config, ratio, blocks_of(layers), allocation=read_allocation(allocation))
+        found = heavy.plan_from_config(config, ratio, blocks_of(layers), allocation=read_allocation(allocation))
     else:
         if not files or len(files) != 1:
             raise BadInput("Give one file of scores, or --config and a model's name.")
@@ -174,16 +166,12 @@ def plan(
         show(False, None, list(table.columns), [tuple(r) for r in table.itertuples(index=False)], "Block by block")
 
 
-def _read(files: list[Path]) -> dict[str, "Scores"]:
+def _read(files: list[Path]) -> dict[str, Scores]:
     """Scores by the name of their file."""
-    from ..scores import Scores
-
     return {path.stem: Scores.load(path) for path in files}
 
 
-def _plan(scores: Any, ratio: float, layers: str, other: "Scores | None" = None, allocation: str = "uniform") -> "Plan":
-    from ..plan import make_plan
-
+def _plan(scores: Any, ratio: float, layers: str, other: Scores | None = None, allocation: str = "uniform") -> Plan:
     blocks = blocks_of(layers)
     chosen = read_allocation(allocation, scores, ratio, blocks, other)
     return make_plan(scores, ratio, blocks, chosen, channels_from=other)

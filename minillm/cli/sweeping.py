@@ -4,18 +4,24 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT
-from ..steps import JOB, WHOLE
-from ._shared import PLAIN_EVERY, Json, show
-
-if TYPE_CHECKING:
-    from ..store import Store
-    from ..sweeps import Sweep
+from ..recipes.recipe import SweepRequest
+from ..store.store import Store
+from ..sweeps import Sweep, read_sweep, shipped
+from ..sweeps.export import write_all
+from ..sweeps.file import forms_of
+from ..sweeps.possible import check_possible
+from ..sweeps.record import record
+from ..sweeps.standing import begin, begun
+from ..sweeps.table import shown, table
+from ..worker.progress import JOB, WHOLE
+from .progress import PLAIN_EVERY, Json, show
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,14 +43,10 @@ def sweep(
 
     Example: python -m minillm sweep t1 --form local --data DATA --out t1
     """
-    from ..sweeps import read_sweep
-    from ..sweeps.possible import check_possible
-
     if listed or not file:
         _list(as_json)
         return
     asked = check_possible(read_sweep(file, form, data, model))
-    from ..store import Store
 
     store = Store()
     run_id = _run_of(store, asked, again)
@@ -53,32 +55,23 @@ def sweep(
 
 
 def _list(as_json: bool) -> None:
-    from ..sweeps import shipped
-    from ..sweeps.file import forms_of
-
     rows = [(name, title, ", ".join(forms_of(name))) for name, title in shipped().items()]
     data = [{"name": name, "title": title, "forms": forms.split(", ")} for name, title, forms in rows]
     show(as_json, data, ("sweep", "what it repeats", "forms"), rows)
 
 
-def _run_of(store: "Store", asked: "Sweep", again: bool) -> str:
+def _run_of(store: Store, asked: Sweep, again: bool) -> str:
     """The run of this sweep: the one that was begun, else a new one."""
-    from ..sweeps.started import begin, begun
-
     run_id = "" if again else begun(store, asked)
     if run_id:
         print(f"Run {run_id} goes on.", file=sys.stderr)
     return run_id or begin(store, asked)
 
 
-def _run(store: "Store", run_id: str, asked: "Sweep") -> dict[str, Any]:
+def _run(store: Store, run_id: str, asked: Sweep) -> dict[str, Any]:
     """Run it here, telling each cell as it ends, and every few seconds how far the whole is."""
-    from ..pipeline import execute_events
-    from ..pool import Pool
-    from ..recipe import SweepRequest
-
     began, told, found = time.monotonic(), time.monotonic(), dict[str, Any]()
-    events = execute_events(store, run_id, SweepRequest(asked.to_json()), Pool())
+    events = heavy.execute_events(store, run_id, SweepRequest(asked.to_json()), heavy.Pool())
     with closing(events):
         share = 0.0
         for event in events:
@@ -108,12 +101,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _report(
-    store: "Store", run_id: str, asked: "Sweep", found: dict[str, Any], out: Path | None, as_json: bool
-) -> None:
-    from ..sweeps.record import record
-    from ..sweeps.table import shown, table
-
+def _report(store: Store, run_id: str, asked: Sweep, found: dict[str, Any], out: Path | None, as_json: bool) -> None:
     whole = table(store, run_id, asked)
     title = f"{asked.title} (run {run_id}: {found['done']} of {found['cells']} cells done, {found['failed']} failed)"
     columns, rows = shown(whole)
@@ -121,8 +109,6 @@ def _report(
     for line in whole.notes:
         print(line, file=sys.stderr)
     if out is not None:
-        from ..sweeps.export import write_all
-
         for written in write_all(store, run_id, out):
             print(written, file=sys.stderr)
     if found["failed"] == found["cells"]:

@@ -9,9 +9,10 @@ from ..errors import UnknownName
 from .base import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence
 from .bonsai import BONSAI
 from .flap import FLAP
+from .fms import FMS_BP, FMS_ZO, ZO
+from .llm_pruner import LLM_PRUNER
 from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
 from .noise import RANDOM
-from .sensitivity import FMS_BP, FMS_ZO, LLM_PRUNER, ZO
 from .sparsegpt import SPARSEGPT
 from .wanda import WANDA, WANDA_SP
 from .ziplm import ZIPLM

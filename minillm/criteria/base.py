@@ -1,7 +1,7 @@
 """The contract of a criterion: what it is called, where it comes from, what it needs, and its element score.
 
 Most criteria give every weight a score from what is known about its linear (`Evidence`); the sums over the slices of
-a group and the reduction over its structures are the same for all (`scoring.py`). The records are plain data and the
+a group and the reduction over its structures are the same for all (`scoring`). The records are plain data and the
 formulas use methods of tensors only, so that the app can list criteria without loading a tensor library.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from ..settings import Settings
+    from .settings import Settings
 
 BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
 NORM, FLUCTUATION, MOMENTS, INVERSE = "norm", "fluctuation", "moments", "inverse"

@@ -5,13 +5,13 @@ S(column j of o or down) = Var(x_j) · Σ_i W_ij²
 
 from typing import TYPE_CHECKING
 
-from ..groups import HEADS
+from ..families.groups import HEADS
 from .base import FLUCTUATION, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..settings import Settings
+    from .settings import Settings
 
 
 def fluctuation(evidence: Evidence) -> "Tensor":

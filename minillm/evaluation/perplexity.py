@@ -15,12 +15,12 @@ from torch import Tensor
 from ..batches import BATCH_TOKENS
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, finish, relay
-from ..forward import hidden_states, token_losses
-from ..models import LoadedModel
-from ..text import evaluation_tokens_events
+from ..models.loaded import LoadedModel
+from ..recipes.texts import is_name
+from ..text.load import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
-from ..texts import is_name
-from ..view import eval_view
+from ..walk.view import eval_view
+from ..walk.whole import hidden_states, token_losses
 
 
 @dataclass(frozen=True)

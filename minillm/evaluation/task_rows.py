@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks import BENCHMARKS
-from ..catalogue import allowed_path
 from ..errors import BadInput
+from ..recipes.models import allowed_path
+from ..recipes.tasks import BENCHMARKS
 
 Row = dict[str, Any]
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from ..benchmarks import BENCHMARKS, HUB, Benchmark
 from ..errors import BadInput, NumericalFault, UnknownName
 from ..events import RESULT, Event, Events, finish
-from ..models import LoadedModel
+from ..models.loaded import LoadedModel
+from ..recipes.tasks import BENCHMARKS, HUB, Benchmark
 from ..text.hub import asking
-from ..view import eval_view
+from ..walk.view import eval_view
 from .task_rows import local_rows
 
 BATCH = 8
@@ -75,7 +75,7 @@ class Accuracy:
 def accuracy(lm: LoadedModel, task: str, limit: int | None = None, data: str = HUB, confined: bool = False) -> Accuracy:
     """Accuracy of a model on a task.
 
-    task: a name in `benchmarks.BENCHMARKS`; limit: the first so many questions (of each subject of MMLU; None: all);
+    task: a name in `tasks.BENCHMARKS`; limit: the first so many questions (of each subject of MMLU; None: all);
     data: "hub", or a folder of data sets. Raises UnknownName, BadInput, OutOfReach, and NumericalFault where an answer
     is not a number.
     """

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedModel
-from ..groups import Groups
 from .base import Family
 from .bloom import BLOOM
+from .groups import Groups
 from .llama import LLAMA
 from .neox import NEOX
 from .opt import OPT

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..groups import CHANNELS, HEADS, BlockGroups, Structure
+from .groups import CHANNELS, HEADS, BlockGroups, Structure
 
 if TYPE_CHECKING:
     from torch import nn

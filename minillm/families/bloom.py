@@ -7,8 +7,8 @@ them from the smaller count would change outputs by about 40 %.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..groups import CHANNELS, HEADS, Structure
 from .base import Family, Tensors
+from .groups import CHANNELS, HEADS, Structure
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,8 +5,8 @@ Llama 1–3, SmolLM, TinyLlama, Mistral, Qwen2, Qwen3 and Gemma are built this w
 
 from typing import Any
 
-from ..groups import CHANNELS, HEADS, Structure
 from .base import Family, Tensors
+from .groups import CHANNELS, HEADS, Structure
 
 
 def refuses(config: Any) -> str | None:

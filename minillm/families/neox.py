@@ -3,8 +3,8 @@
 The attention derives its head count from the weights, so nothing has to be mended after a cut.
 """
 
-from ..groups import CHANNELS, HEADS, Structure
 from .base import Family, Tensors
+from .groups import CHANNELS, HEADS, Structure
 
 NEOX = Family(
     name="neox",

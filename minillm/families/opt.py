@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..groups import CHANNELS, HEADS, Structure
 from .base import Family, Tensors
+from .groups import CHANNELS, HEADS, Structure
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from ..paths import written_whole
-from ..store import Store
+from ..store.store import Store
 from .compare import as_frame
 from .printed import Printed, printed
 from .record import record, sweep_in

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from ..benchmarks import HUB
 from ..errors import BadInput, UnknownName
+from ..recipes.tasks import HUB
 from .recipe import Sweep
 
 FILES = Path(__file__).parent / "files"

@@ -3,12 +3,12 @@ model lacks, files that are not there. What only shows later fails its cells, an
 
 from pathlib import Path
 
-from ..benchmarks import BENCHMARKS, HUB
-from ..budget import checked_layers
-from ..catalogue import MODELS, allowed_path, kind_of
 from ..checks import blocks_of
 from ..errors import BadInput
-from ..texts import parse
+from ..plan.budget import checked_layers
+from ..recipes.models import MODELS, allowed_path, kind_of
+from ..recipes.tasks import BENCHMARKS, HUB
+from ..recipes.texts import parse
 from .recipe import Sweep
 
 

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..benchmarks import HUB
 from ..checks import Checked, Take, blocks_of, device, field, line, number, one_of, optional, several, whole
 from ..criteria import find
 from ..errors import BadInput, UnknownName
-from ..methods import METHODS
-from ..presets import preset_and
-from ..prompts import paper_prompts
-from ..recipe import (
+from ..plan.methods import METHODS
+from ..recipes.presets import preset_and
+from ..recipes.prompts import paper_prompts
+from ..recipes.recipe import (
     COMPENSATIONS,
     DTYPES,
     EvaluateRequest,
@@ -27,6 +26,7 @@ from ..recipe import (
     RunRecipe,
     settings,
 )
+from ..recipes.tasks import HUB
 
 CALIBRATION = ("text", "samples", "length", "gradient_samples")
 PAPER = "paper"

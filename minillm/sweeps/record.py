@@ -5,10 +5,10 @@ import platform
 from typing import Any
 
 from ..errors import BadInput
-from ..store import Store
+from ..store.store import Store
 from ..versions import versions
-from .found import Standing, runs_of, standings, sweep_of
 from .recipe import Sweep
+from .standing import Standing, runs_of, standings, sweep_of
 from .table import Table, table
 
 MISSING = "This run is no sweep; open one from the Experiments page, or run a sweep file."

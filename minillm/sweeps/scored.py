@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from ..checks import blocks_of
 from ..errors import MiniLLMError
-from ..overlap import overlap
-from ..plan import make_plan
-from ..store import Store
+from ..plan.overlap import overlap
+from ..plan.plan import make_plan
+from ..store.store import Store
 from .cells import labels
-from .found import DONE, Standing
 from .recipe import Sweep
+from .standing import DONE, Standing
 
 REFERENCE = "llm-pruner"
 """Whom the paper's Figure 2 compares with; the first criterion of the sweep where it has not that one."""

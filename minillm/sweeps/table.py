@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from ..benchmarks import BENCHMARKS
-from ..measured import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, RunContents
-from ..store import Store
-from ..texts import same_text, text_label
+from ..recipes.tasks import BENCHMARKS
+from ..recipes.texts import same_text, text_label
+from ..store.measured_before import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, RunContents
+from ..store.store import Store
 from .cells import DENSE, Cell, recovery_label, without_seed
-from .found import DONE, FAILED, Standing, numbers, standings
 from .recipe import Sweep
 from .scored import scored_numbers
+from .standing import DONE, FAILED, Standing, numbers, standings
 
 LOW, HIGH = "lower", "higher"
 

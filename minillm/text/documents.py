@@ -9,11 +9,15 @@ import os
 import re
 from collections.abc import Iterable
 from functools import cache
+from io import StringIO
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
+import pandas as pd
+
 from ..errors import BadInput
-from ..texts import PARTS, SUFFIXES, Source
+from ..recipes.texts import PARTS, SUFFIXES, Source
 
 MOST_BYTES = 16 * 2**20
 """About 4 million tokens; tokenising a text as a whole takes some 140 bytes of memory for each of its own."""
@@ -37,8 +41,6 @@ def python_docs(part: str) -> str:
 def _split_docs() -> dict[str, str]:
     """{part: text}. Topics quote each other at length, so a paragraph belongs to the first topic that has it; whole
     topics then go, largest first, to the part that is furthest from its share."""
-    from pydoc_data.topics import topics
-
     seen: set[str] = set()
     unique = {name: JOINT.join(_new_paragraphs(topics[name], seen)) for name in sorted(topics)}
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
@@ -113,14 +115,11 @@ def _decoded(path: Path) -> str:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    import pandas as pd
-
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path).to_dict("records")
         if path.suffix.lower() == ".jsonl":
             return _json_lines(path)
-        from io import StringIO
 
         return pd.read_csv(StringIO(_decoded(path)), dtype=str, keep_default_na=False).to_dict("records")
     except (ValueError, OSError) as fault:

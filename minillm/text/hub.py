@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import BadInput, OutOfReach
-from ..texts import HubSet, Source
+from ..recipes.texts import HubSet, Source
 from .documents import JOINT, row_texts
 
 STREAM_RUN = 1000

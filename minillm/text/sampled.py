@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..errors import BadInput
 from ..events import RESULT, Event, Events
-from ..forward import end_tokens, hidden_states, logits, next_tokens
-from ..models import LoadedModel
+from ..models.loaded import LoadedModel
 from ..paths import home, written_whole
-from ..prompts import instructions
-from ..view import eval_view
+from ..recipes.prompts import instructions
+from ..walk.view import eval_view
+from ..walk.whole import end_tokens, hidden_states, logits, next_tokens
 from .documents import instruction_text
 from .tokens import longest
 

@@ -11,14 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE, until
 
-from minillm.store import Store
+from minillm.store.store import Store
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -36,8 +36,6 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 HERE = re.compile(r"(https?://127\.0\.0\.1[:/]|data:|blob:)")
-PATIENCE = 60_000
-"""Milliseconds a page may take: the machine may be busy, and a test that waits longer only fails later."""
 
 sync_api.expect.set_options(timeout=PATIENCE)
 
@@ -95,14 +93,6 @@ class App:
             self.process.send_signal(how)
             self.process.wait(30)
             self.process = None
-
-
-def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE / 1000) -> None:
-    """Wait for something; fail with its name."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"waited in vain until {what}"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from minillm import jobs
-from minillm.recipe import RunRecipe, ScoreRequest
-from minillm.sample import BUNDLED, import_run
+from minillm.jobs.submit import cancel, submit
+from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.store.as_folder import BUNDLED, import_run
 from pages import NAMES
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -90,7 +90,7 @@ def test_what_has_the_focus_is_seen(visit, run_id):
 
 def test_a_bar_says_what_it_measures_and_nothing_moves_for_those_who_want_that(visit, app):
     run_id = app.store.create_run(RunRecipe(app.models["slow"], "float32", samples=64, length=64), "Bars")
-    jobs.submit(app.store, run_id, ScoreRequest(("fms-bp", "wanda")))
+    submit(app.store, run_id, ScoreRequest(("fms-bp", "wanda")))
     page = visit(f"score?run={run_id}")
     page.emulate_media(reduced_motion="reduce")
     expect(page.locator("#score-parts progress")).to_have_count(1)
@@ -101,7 +101,7 @@ def test_a_bar_says_what_it_measures_and_nothing_moves_for_those_who_want_that(v
       return `${style.transitionDuration},${style.animationDuration}`.split(',').some(time => parseFloat(time) > 1e-4);
     }).length"""
     assert page.evaluate(moving) == 0
-    jobs.cancel(app.store, app.store.jobs(run_id)[-1].id)
+    cancel(app.store, app.store.jobs(run_id)[-1].id)
 
 
 def test_reload_back_and_forward_keep_the_view(visit, run_id):

@@ -2,8 +2,8 @@
 
 from playwright.sync_api import expect
 
-from minillm.recipe import RunRecipe
-from minillm.run_allocations import allocations
+from minillm.recipes.recipe import RunRecipe
+from minillm.store.allocations import allocations
 
 SETTLED = 1000
 """Milliseconds until an opening accordion has put its fields in place, with their first values."""

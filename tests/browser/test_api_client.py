@@ -8,8 +8,8 @@ import pytest
 from gradio_client import Client
 
 import minillm
-from minillm import surprise
-from minillm.groups import CHANNELS, HEADS
+from minillm.evaluation import surprise
+from minillm.families.groups import CHANNELS, HEADS
 
 SIZES = {"samples": 4, "length": 16, "gradient_samples": 2}
 PROMPT = "The walk reads"
@@ -30,7 +30,7 @@ def scored(client: Client, app) -> dict:
 
 
 @pytest.fixture(scope="module")
-def lm(app) -> "minillm.models.LoadedModel":
+def lm(app) -> "minillm.models.loaded.LoadedModel":
     return minillm.load_model(app.models["quick"], device="cpu")
 
 

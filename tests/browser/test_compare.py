@@ -6,8 +6,8 @@ import made_scores
 import pytest
 from playwright.sync_api import expect
 
-from minillm.plan import make_plan
-from minillm.recipe import RunRecipe
+from minillm.plan.plan import make_plan
+from minillm.recipes.recipe import RunRecipe
 
 NAMES = ("random", "wanda", "llm-pruner", "fms-zo")
 

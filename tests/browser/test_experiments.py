@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from minillm.sweeps.found import DONE, standings, sweep_of
+from minillm.sweeps.standing import DONE, standings, sweep_of
 
 TEXT = """title: In the browser
 models: ["{model}"]

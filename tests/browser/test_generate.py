@@ -3,11 +3,11 @@
 import csv
 import json
 
+from patience import until
 from playwright.sync_api import expect
 
-from conftest import until
-from minillm import jobs
-from minillm.recipe import GenerateRequest, PruneRequest, RunRecipe
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import GenerateRequest, PruneRequest, RunRecipe
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 
@@ -15,7 +15,7 @@ SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 def pruned(app, model: str = "quick") -> str:
     """A run with a pruned variant, cut by the worker."""
     run_id = app.store.create_run(RunRecipe(model=app.models[model], dtype="float32", **SHORT), f"To ask, {model}")
-    jobs.submit(app.store, run_id, PruneRequest("magnitude-l1", ratio=0.3, evaluate_text=""))
+    submit(app.store, run_id, PruneRequest("magnitude-l1", ratio=0.3, evaluate_text=""))
     until(lambda: len(app.store.variants(run_id)) == 2, "the worker has cut")
     return run_id
 
@@ -82,7 +82,7 @@ def test_a_text_grows_while_it_is_written_and_a_stop_keeps_what_there_is(visit, 
 
 def test_every_token_tells_its_surprise_to_the_mouse_and_to_the_keyboard(visit, app):
     run_id = pruned(app)
-    jobs.submit(app.store, run_id, GenerateRequest(("Why?",), ("original", "pruned-1"), max_new_tokens=6))
+    submit(app.store, run_id, GenerateRequest(("Why?",), ("original", "pruned-1"), max_new_tokens=6))
     page = visit(f"generate?run={run_id}")
     column = page.locator('#written article[data-variant="pruned-1"]')
     expect(column.locator(".token")).not_to_have_count(0)
@@ -143,7 +143,7 @@ def test_blind_answers_are_named_after_the_vote(visit, app):
 def test_everything_written_can_be_saved(visit, app):
     run_id = pruned(app)
     request = GenerateRequest(("One?", "Two?"), ("original", "pruned-1"), max_new_tokens=4)
-    jobs.submit(app.store, run_id, request)
+    submit(app.store, run_id, request)
     page = visit(f"generate?run={run_id}")
     expect(page.locator(".job-chip")).to_contain_text("done")
     with page.expect_download() as saved:

@@ -3,10 +3,10 @@ cannot be measured is refused. Methods beside it."""
 
 from playwright.sync_api import expect
 
-from minillm import jobs
 from minillm.events import finish
-from minillm.pipeline import execute_events
-from minillm.recipe import FidelityRequest, RunRecipe
+from minillm.jobs.submit import cancel
+from minillm.recipes.recipe import FidelityRequest, RunRecipe
+from minillm.worker.kinds import execute_events
 
 SMALL = FidelityRequest(seeds=2, directions=(1, 2), group_directions=(4,))
 
@@ -55,4 +55,4 @@ def test_a_measurement_is_asked_for_in_full_or_refused_in_one_sentence(visit, ap
     expect(page.locator("#fidelity-parts")).to_contain_text("every group's mask, z = ±1, seed 1")
     job = app.store.jobs(run_id)[0]
     assert job.request == FidelityRequest(seeds=2, directions=(1, 2))
-    jobs.cancel(app.store, job.id)
+    cancel(app.store, job.id)

@@ -4,7 +4,7 @@ import csv
 
 from playwright.sync_api import expect
 
-from pages._learn_lesson import AGAIN, question
+from pages.learn.lesson import AGAIN, question
 
 
 def press(page, slider: str, key: str, times: int = 1) -> None:

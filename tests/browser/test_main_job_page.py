@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from minillm.recipe import RunRecipe
+from minillm.recipes.recipe import RunRecipe
 
 CRITERIA = ("Magnitude L1", "Wanda", "LLM-Pruner", "MINI-LLM (FMS, ZO)")
 LABELS = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")

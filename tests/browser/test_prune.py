@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from minillm.recipe import RunRecipe
+from minillm.recipes.recipe import RunRecipe
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 SETTLED = 1000

@@ -8,13 +8,13 @@ from pathlib import Path
 import made_scores
 from playwright.sync_api import expect
 
-from minillm import jobs
-from minillm.plan import make_plan
-from minillm.recipe import PruneRequest, RunRecipe, ScoreRequest
-from minillm.records import Variant
-from minillm.repeat import as_commands, as_python, course
-from minillm.sample import BUNDLED
-from minillm.scores import Scores
+from minillm.jobs.submit import cancel, submit
+from minillm.plan.plan import make_plan
+from minillm.plan.scores import Scores
+from minillm.recipes.recipe import PruneRequest, RunRecipe, ScoreRequest
+from minillm.store.as_code import as_commands, as_python, course
+from minillm.store.as_folder import BUNDLED
+from minillm.store.records import Variant
 
 
 def finished_run(app, title: str, perplexity: float, **recipe) -> str:
@@ -85,14 +85,14 @@ def test_ticks_stay_with_their_runs_when_the_table_changes(visit, app):
 def test_a_run_with_a_live_job_is_not_deleted(visit, app):
     recipe = RunRecipe(model=app.models["slow"], dtype="float32", samples=1500, length=64)
     run_id = app.store.create_run(recipe, "busy")
-    job = jobs.submit(app.store, run_id, ScoreRequest(criteria=("wanda",)))
+    job = submit(app.store, run_id, ScoreRequest(criteria=("wanda",)))
     page = visit("runs")
     find(page, "busy")
     tick(page, run_id)
     page.locator("#delete-run").click()
     page.locator("#delete-yes").click()
     expect(page.locator(".toast-body")).to_contain_text("is live; stop it before deleting")
-    jobs.cancel(app.store, job)
+    cancel(app.store, job)
 
 
 # What a run leaves: words about it, code, files

@@ -6,8 +6,8 @@ import signal
 
 from playwright.sync_api import expect
 
-from minillm import jobs
-from minillm.recipe import RunRecipe, ScoreRequest
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import RunRecipe, ScoreRequest
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 LONG = {"samples": 1500, "length": 64, "gradient_samples": 300}
@@ -23,7 +23,7 @@ def run_of(app, model: str, title: str, **recipe) -> str:
 def long_job(app, title: str) -> tuple[str, int]:
     """A run with a job that outlasts its test: (run id, job)."""
     run_id = run_of(app, "slow", title, **LONG)
-    return run_id, jobs.submit(app.store, run_id, ScoreRequest(criteria=("wanda", "llm-pruner")))
+    return run_id, submit(app.store, run_id, ScoreRequest(criteria=("wanda", "llm-pruner")))
 
 
 def stop(page) -> None:
@@ -90,7 +90,7 @@ def test_scoring_draws_every_block_and_every_view(visit, app):
 
 def test_other_samples_make_a_run_of_their_own(visit, app):
     first = run_of(app, "quick", "Mine", **SHORT)
-    jobs.submit(app.store, first, ScoreRequest(criteria=("wanda",)))
+    submit(app.store, first, ScoreRequest(criteria=("wanda",)))
     page = visit(f"score?run={first}")
     expect(page.locator('tr[data-part="wanda"]')).to_contain_text("done")
     page.get_by_role("button", name="Calibration text, samples, seed").click()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from minillm.recipe import RunRecipe
+from minillm.recipes.recipe import RunRecipe
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,57 @@
+"""The heavy half by name, each imported when it is first used: for the edges, whose start must not wait for torch.
+
+The package's public names come from here, and so does what the command line and the worker need besides.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .allocation.evolution import SearchState
+    from .allocation.mixed import SEARCH, mixed_patterns, mixed_patterns_events
+    from .allocation.structured import FISHER_ROWS, allocate, allocate_events
+    from .bench import bench_events
+    from .evaluation.generation import compare_events, generate, generate_events
+    from .evaluation.perplexity import perplexity, perplexity_events
+    from .evaluation.tasks import accuracy_events
+    from .models.checkpoint import load_pruned, save_pruned
+    from .models.load import load_model, load_model_events, plan_from_config
+    from .models.loaded import wrap
+    from .models.zeros import zeros
+    from .scoring.probing import Study
+    from .scoring.score import score, score_events, score_together, score_together_events
+    from .surgery.cut import prune, prune_events
+    from .surgery.recovery import recover, recover_events, recovery_text_events
+    from .surgery.sparsify import sparsify, sparsify_events
+    from .text.load import load_text, load_text_events
+    from .worker.kinds import execute_events
+    from .worker.pool import Pool
+
+_HOMES = {
+    "allocation.evolution": "SearchState",
+    "allocation.mixed": "SEARCH mixed_patterns mixed_patterns_events",
+    "allocation.structured": "FISHER_ROWS allocate allocate_events",
+    "bench": "bench_events",
+    "evaluation.generation": "compare_events generate generate_events",
+    "evaluation.perplexity": "perplexity perplexity_events",
+    "evaluation.tasks": "accuracy_events",
+    "models.checkpoint": "load_pruned save_pruned",
+    "models.load": "load_model load_model_events plan_from_config",
+    "models.loaded": "wrap",
+    "models.zeros": "zeros",
+    "scoring.probing": "Study",
+    "scoring.score": "score score_events score_together score_together_events",
+    "surgery.cut": "prune prune_events",
+    "surgery.recovery": "recover recover_events recovery_text_events",
+    "surgery.sparsify": "sparsify sparsify_events",
+    "text.load": "load_text load_text_events",
+    "worker.kinds": "execute_events",
+    "worker.pool": "Pool",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __package__), name)

@@ -1,0 +1,87 @@
+"""What a run must have for a request to be carried out: said when it is put in line, not when its turn has come.
+
+One function a kind of request, chosen by its type; a kind that needs nothing of the run has none.
+"""
+
+from functools import singledispatch
+
+from ..criteria import CRITERIA
+from ..errors import BadInput, UnknownName
+from ..plan.plan import make_plan
+from ..recipes.recipe import (
+    AllocateRequest,
+    EvaluateRequest,
+    GenerateRequest,
+    ProfileRequest,
+    PruneRequest,
+    RecoverRequest,
+    Request,
+    SweepRequest,
+)
+from ..store.allocations import known_allocation
+from ..store.records import ORIGINAL, SPARSE
+from ..store.store import Store
+from ..sweeps import Sweep
+
+NOT_RECOVERED = {
+    ORIGINAL: "The original has nothing to recover from",
+    SPARSE: "Recovery would fill the zeros of a sparse variant",
+}
+
+
+@singledispatch
+def check(request: Request, store: Store, run_id: str) -> None:
+    """Raise BadInput or its kin where a request asks for what the run does not have."""
+
+
+@check.register(EvaluateRequest)
+@check.register(ProfileRequest)
+def _(request: EvaluateRequest | ProfileRequest, store: Store, run_id: str) -> None:
+    for name in request.variants:
+        store.check_at_hand(run_id, name)
+
+
+@check.register
+def _(request: GenerateRequest, store: Store, run_id: str) -> None:
+    for name in request.variants:
+        store.check_at_hand(*store.located(run_id, name))
+
+
+@check.register
+def _(request: RecoverRequest, store: Store, run_id: str) -> None:
+    kind = store.variant(run_id, request.variant).kind
+    if kind in NOT_RECOVERED:
+        raise BadInput(f"{NOT_RECOVERED[kind]}; choose a pruned variant.")
+
+
+@check.register
+def _(request: SweepRequest, store: Store, run_id: str) -> None:
+    Sweep.from_json(request.sweep)
+
+
+@check.register
+def _(request: PruneRequest, store: Store, run_id: str) -> None:
+    _check_plan(request, store, run_id)
+
+
+@check.register
+def _(request: AllocateRequest, store: Store, run_id: str) -> None:
+    there = store.run(run_id).recipe.samples
+    if request.rows > there:
+        raise BadInput(
+            f"Candidates are to be judged on {request.rows:,} rows, but this run's calibration text has {there:,}; "
+            "give fewer rows."
+        )
+    _check_plan(request, store, run_id)
+
+
+def _check_plan(request: PruneRequest | AllocateRequest, store: Store, run_id: str) -> None:
+    """A plan costs milliseconds where its scores are there: make it, so that what cannot be is said at once."""
+    scored, labels = store.scores(run_id), [request.criterion, request.channels_from or request.criterion]
+    for label in labels:
+        if label not in scored and label not in CRITERIA:
+            raise UnknownName("scores", label, {*scored, *CRITERIA})
+    allocation = known_allocation(store, run_id, request) if isinstance(request, PruneRequest) else None
+    if all(label in scored for label in labels):
+        heads, channels = (scored[label] for label in labels)
+        make_plan(heads, request.ratio, request.layers, allocation or "uniform", channels_from=channels)

@@ -1,0 +1,1 @@
+"""A model's weights: found by name, read from any format, placed, kept, and written again."""

@@ -1,0 +1,121 @@
+"""Scores as data: one vector a block for heads and one for channels, with everything needed to repeat or re-cut them.
+
+Nothing here knows a model or a tensor library: a plan at any ratio, an overlap or a plot is a pure function of this.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..errors import BadInput
+from ..families.groups import CHANNELS, HEADS, KINDS, Groups
+from ..paths import written_whole
+
+Vectors = Mapping[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of every group of every block under one criterion.
+
+    heads: {layer: float32 [head groups]}; channels: {layer: float32 [channels]}; higher means more important.
+    groups: what the model is made of (see `groups.Groups`); config: the model's config as a dictionary.
+    recipe: criterion, model, samples, seed, settings: enough to repeat it.
+    seconds: wall time; peak_bytes: the allocator's peak above the weights.
+    coefficients: c of Eq. 7 for each direction and minibatch of a zeroth-order criterion, else empty.
+    spreads: {layer: standard deviation of the scores of o's input features, before heads add them up}, of a criterion
+    that scores by features, else empty.
+    timeline: the phases of the memory profile, [{"phase", "start", "seconds", "peak_bytes"}]; samples: the profile
+    itself, [[seconds, bytes]].
+    """
+
+    heads: Vectors
+    channels: Vectors
+    groups: Groups
+    recipe: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    coefficients: tuple[float, ...] = ()
+    spreads: Mapping[int, float] = field(default_factory=dict)
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[list[float]] = field(default_factory=list)
+
+    @property
+    def criterion(self) -> str:
+        """The name of the criterion."""
+        return str(self.recipe["criterion"])
+
+    def of(self, kind: str) -> Vectors:
+        """`heads` or `channels`."""
+        return self.heads if kind == HEADS else self.channels
+
+    def ranks(self, kind: str) -> dict[int, np.ndarray | None]:
+        """{layer: rank of each group in its block, 0 the lowest}; None where a score is not finite. Ties: lower index
+        first. Computed once, so that a plan at any ratio costs no sorting."""
+        return self._ranks[kind]
+
+    @cached_property
+    def _ranks(self) -> dict[str, dict[int, np.ndarray | None]]:
+        return {kind: {i: _ranked(v) for i, v in self.of(kind).items()} for kind in KINDS}
+
+    def save(self, path: str | Path) -> Path:
+        """Write one safetensors file: the vectors as arrays, the rest as JSON in its metadata. Returns the path."""
+        path = Path(path).with_suffix(".safetensors")
+        arrays = {f"{kind}.{layer}": np.asarray(v, np.float32) for kind in KINDS for layer, v in self.of(kind).items()}
+        rest = {
+            "groups": self.groups.to_json(),
+            "recipe": self.recipe,
+            "config": self.config,
+            "seconds": self.seconds,
+            "peak_bytes": self.peak_bytes,
+            "coefficients": list(self.coefficients),
+            "spreads": dict(self.spreads),
+            "timeline": self.timeline,
+            "samples": self.samples,
+        }
+        with written_whole(path) as scratch:
+            save_file(arrays, scratch, metadata={"minillm": json.dumps(rest)})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Scores":
+        """Read what `save` wrote. Raises BadInput where the file is missing or no scores."""
+        path = Path(path)
+        path = path if path.suffix == ".safetensors" else path.with_suffix(".safetensors")
+        if not path.is_file():
+            raise BadInput(f"No scores at {path}. Make some with `python -m minillm score`.")
+        try:
+            with safe_open(path, framework="numpy") as stored:
+                rest = json.loads((stored.metadata() or {})["minillm"])
+                arrays = {name: stored.get_tensor(name) for name in stored.offset_keys()}
+        except (SafetensorError, KeyError, ValueError) as fault:
+            raise BadInput(f"{path} holds no scores of ours ({fault or 'no metadata'}).") from fault
+        vectors: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KINDS}
+        for name, array in arrays.items():
+            kind, layer = name.split(".")
+            vectors[kind][int(layer)] = array
+        rest["groups"] = Groups.from_json(rest["groups"])
+        rest["coefficients"] = tuple(rest["coefficients"])
+        rest["spreads"] = {int(layer): spread for layer, spread in rest.get("spreads", {}).items()}
+        ordered = {kind: dict(sorted(vectors[kind].items())) for kind in KINDS}
+        return cls(heads=ordered[HEADS], channels=ordered[CHANNELS], **rest)
+
+    def renamed(self, criterion: str) -> "Scores":
+        """The same scores under another name (for comparing settings of one criterion)."""
+        return replace(self, recipe={**self.recipe, "label": criterion})
+
+
+def _ranked(scores: np.ndarray) -> np.ndarray | None:
+    if not np.isfinite(scores).all():
+        return None
+    ranks = np.empty(len(scores), np.int32)
+    ranks[np.argsort(scores, kind="stable")] = np.arange(len(scores), dtype=np.int32)
+    return ranks

@@ -1,0 +1,129 @@
+"""Ways to cut and to recover that are known by name. A way to cut says who chooses the head groups, who the channels,
+how much each block gives up, and what makes up for the cut; a way to recover says how adapters are trained.
+
+Heads and channels are two questions. Which head goes decides what information is lost, and there the loss itself, by
+its gradient, is the best judge; a channel's work can mostly be taken over by the others, and there the one who knows
+what they can take over chooses best.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..checks import Checked, field, number, one_of, whole
+from ..errors import UnknownName
+
+
+@dataclass(frozen=True)
+class CutPreset:
+    """One way to cut.
+
+    label, about: for people; heads, channels: criteria; allocation: a method that needs no model; compensate: as
+    `cut.prune` takes it, empty for none; samples: rows of text that scores and compensation are measured on.
+    """
+
+    label: str
+    heads: str
+    channels: str
+    allocation: str
+    compensate: str
+    samples: int
+    about: str
+
+
+CUTS: dict[str, CutPreset] = {
+    "paper": CutPreset(
+        "the paper",
+        "fms-zo",
+        "fms-zo",
+        "uniform",
+        "",
+        128,
+        "MINI-LLM's own: one estimated gradient chooses everything, and nothing makes up for the cut.",
+    ),
+    "best": CutPreset(
+        "best measured here",
+        "fms-bp",
+        "ziplm",
+        "sparing",
+        "least-squares",
+        1024,
+        "Heads by FMS with the exact gradient, few heads and more channels, these in ZipLM's order of "
+        "removal; the columns of o and down that stay take over by least squares.",
+    ),
+}
+
+
+def find_cut(name: str) -> CutPreset:
+    """The way to cut of that name. Raises UnknownName."""
+    if name not in CUTS:
+        raise UnknownName("preset", name, CUTS)
+    return CUTS[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoverySettings(Checked):
+    """How to recover. The defaults suit the embedded model on two cores; `RECOVERIES["paper"]` is Section 4.1."""
+
+    loss: str = field(
+        one_of("distill", "language-model"),
+        label="Loss",
+        help="distill: KL from the original's next-word distribution; language-model: the paper's plain loss.",
+        default="distill",
+    )
+    steps: int = field(whole(1, 1_000_000), label="Steps", help="Updates.", default=120)
+    batch: int = field(whole(1, 4096), label="Batch", help="Rows an update.", default=8)
+    accumulate: int = field(
+        whole(1, 4096), label="Pieces", help="In how many pieces the rows of an update are pushed.", default=1
+    )
+    rank: int = field(whole(1, 1024), label="Rank r", help="LoRA's r.", default=8)
+    alpha: int = field(whole(1, 10_000), label="Alpha α", help="LoRA's α.", default=16)
+    learning_rate: float = field(number(1e-8, 1), label="Learning rate", help="Peak of a cosine.", default=1e-3)
+    warmup: int = field(whole(0, 1_000_000), label="Warm-up", help="Updates until that peak.", default=5)
+    evaluate_every: int = field(
+        whole(1, 1_000_000), label="Evaluate every", help="Updates between measurements on held-out rows.", default=25
+    )
+    held_out: int = field(whole(1, 100_000), label="Held out", help="Rows kept for these measurements.", default=16)
+    seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of adapters and the order of rows.", default=0)
+
+
+@dataclass(frozen=True)
+class RecoveryPreset:
+    """One way to recover. label: for people; training: how; text: what the app trains on."""
+
+    label: str
+    training: RecoverySettings
+    text: str
+
+
+RECOVERIES: dict[str, RecoveryPreset] = {
+    "embedded": RecoveryPreset("embedded model: 10 minutes on two cores", RecoverySettings(), "python-docs"),
+    "paper": RecoveryPreset(
+        "the paper's: hours on a GPU",
+        RecoverySettings(
+            loss="language-model",
+            steps=1560,
+            batch=64,
+            accumulate=8,
+            learning_rate=1e-4,
+            warmup=100,
+            evaluate_every=100,
+        ),
+        "alpaca-cleaned",
+    ),
+}
+"""paper: 2 epochs of about 50,000 rows at batch 64, r 8, α 16, lr 1e-4, cosine (Section 4.1, which names no warm-up;
+100 updates of it are LLM-Pruner's)."""
+
+
+def find_recovery(name: str) -> RecoveryPreset:
+    """The way to recover of that name. Raises UnknownName."""
+    if name not in RECOVERIES:
+        raise UnknownName("preset", name, RECOVERIES)
+    return RECOVERIES[name]
+
+
+def preset_and(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a recovery in which `preset` may name a way: its own where it differs from the defaults, with what is
+    given beside it in their place. Raises UnknownName for a name that is none."""
+    others = {name: value for name, value in given.items() if name != "preset"}
+    return (find_recovery(given["preset"]).training.changed() if "preset" in given else {}) | others

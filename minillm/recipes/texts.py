@@ -1,0 +1,250 @@
+"""Text names: what each means, where it comes from, and when two of them are the same. Nothing is read here.
+
+A name is one of the table `TEXTS`, or `file:PATH[#column]`, or `hub:NAME[:config[:split[:column]]]`. Every text has
+three parts that never overlap: calibration (what scores are measured on), recovery (what LoRA trains on) and
+evaluation. `parse` turns a name into a `Source`; the modules of `text` read it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from platform import python_version
+
+from ..errors import BadInput, UnknownName
+from .models import allowed_path
+
+PARTS = ("calibration", "recovery", "evaluation")
+DEAL = ("calibration", "calibration", "recovery", "evaluation")
+SUFFIXES = (".txt", ".jsonl", ".csv", ".parquet")
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_PIECE = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """A data set on the hub.
+
+    repository, config, revision: what `datasets.load_dataset` is given; splits: of calibration, recovery and
+    evaluation; deal: how the rows of a split that several parts share are dealt to them; column: where the text is
+    (None: text, content or Alpaca's three); stream: read as far as needed instead of fetched whole;
+    characters: a part is read up to here; licence; about: one line for people.
+    """
+
+    repository: str
+    config: str | None = None
+    splits: tuple[str, str, str] = ("train", "train", "train")
+    column: str | None = None
+    revision: str | None = None
+    stream: bool = False
+    deal: tuple[str, ...] = DEAL
+    characters: int = 8_000_000
+    licence: str = ""
+    about: str = ""
+
+    def split(self, part: str) -> str:
+        """The split a part is read from."""
+        return self.splits[PARTS.index(part)]
+
+    def turns(self, part: str) -> tuple[str, ...]:
+        """Whose turn it is in the split of this part: `deal` without the parts that read another split."""
+        return tuple(p for p in self.deal if self.split(p) == self.split(part))
+
+
+_OWN_SPLITS = ("train", "validation", "test")
+
+HUB_SETS: dict[str, HubSet] = {
+    "wikitext2": HubSet(
+        "Salesforce/wikitext",
+        "wikitext-2-raw-v1",
+        _OWN_SPLITS,
+        "text",
+        licence="CC BY-SA 3.0",
+        about="WikiText-2, raw (the paper's tables)",
+    ),
+    "ptb": HubSet(
+        "ptb-text-only/ptb_text_only",
+        splits=_OWN_SPLITS,
+        column="sentence",
+        revision="refs/convert/parquet",
+        licence="LDC's, not free to redistribute",
+        about="Penn Treebank, Mikolov's form (the paper's tables)",
+    ),
+    "bookcorpus": HubSet(
+        "rojagtap/bookcorpus",
+        column="text",
+        stream=True,
+        licence="not stated",
+        about="BookCorpus, novels (the paper's calibration text)",
+    ),
+    "c4": HubSet(
+        "allenai/c4",
+        "en",
+        ("train", "train", "validation"),
+        "text",
+        stream=True,
+        licence="ODC-BY",
+        about="C4, English web pages",
+    ),
+    "alpaca-cleaned": HubSet(
+        "yahma/alpaca-cleaned",
+        deal=("calibration", *["recovery"] * 8, "evaluation"),
+        characters=16_000_000,
+        licence="CC BY-NC 4.0",
+        about="Alpaca-cleaned, instructions with answers (the paper's recovery text)",
+    ),
+}
+"""Short names of the paper's data sets. Two hub originals are loading scripts, which are never executed here: `ptb` is
+read from the hub's own parquet conversion of it, `bookcorpus` from a parquet copy."""
+
+BUILT_IN = {
+    "python-docs": "Python's own documentation, on every machine",
+    "self": "sampled from the model itself",
+    "instructions": "bundled instructions answered by the model itself",
+}
+
+TEXTS: dict[str, str] = {**BUILT_IN, **{name: hub.about for name, hub in HUB_SETS.items()}}
+"""Every built-in name with one line about it, in display order."""
+
+FROM_MODEL = ("self", "instructions")
+"""Texts the model writes: they need a model, and cannot evaluate one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a text name means: one of `BUILT_IN`, or a file with an optional column, or a hub set.
+
+    explicit: a hub name that says its split, which is then read whole for evaluation, as a file is.
+    """
+
+    name: str
+    path: Path | None = None
+    column: str | None = None
+    hub: HubSet | None = None
+    explicit: bool = False
+
+
+def parse(name: str) -> Source:
+    """Read a text name. Raises UnknownName (near names) or BadInput (a malformed file or hub name)."""
+    if not isinstance(name, str):
+        raise UnknownName("text", name, TEXTS)
+    if name in BUILT_IN:
+        return Source(name)
+    if name in HUB_SETS:
+        return Source(name, hub=HUB_SETS[name])
+    kind, colon, rest = name.partition(":")
+    if colon and kind == "file":
+        return _file(name, rest)
+    if colon and kind == "hub":
+        return Source(name, hub=HUB_SETS[rest]) if rest in HUB_SETS else _hub(name, rest)
+    raise UnknownName("text", name, TEXTS, f"Also file:PATH ({', '.join(SUFFIXES)}) and hub:NAME.")
+
+
+def is_name(text: str) -> bool:
+    """Whether a string given where text is expected names a text instead of being one.
+
+    It does where it has a known form, or is a single word of up to 40 characters (a misspelt name, not a text).
+    """
+    return text in TEXTS or text.startswith(("file:", "hub:")) or (len(text) <= 40 and len(text.split()) == 1)
+
+
+def _file(name: str, rest: str) -> Source:
+    if not rest:
+        raise BadInput(f"“{name}” names no file; write file:PATH with a path to a {', '.join(SUFFIXES)} file.")
+    path, _, column = rest.rpartition("#")
+    if path.lower().endswith(SUFFIXES):
+        return Source(name, path=Path(path), column=column)
+    if not rest.lower().endswith(SUFFIXES):
+        raise BadInput(f"The file {Path(rest).name} is no text that is read here; give one of {', '.join(SUFFIXES)}.")
+    return Source(name, path=Path(rest))
+
+
+def _hub(name: str, rest: str) -> Source:
+    repository, *more = rest.split(":")
+    if len(more) > 3 or not _REPOSITORY.fullmatch(repository) or ".." in rest:
+        raise BadInput(f"“{name}” is no data set name; write hub:NAME[:config[:split[:column]]], NAME like owner/set.")
+    for piece in more:
+        if piece and not _PIECE.fullmatch(piece):
+            raise BadInput(f"“{piece}” in “{name}” has characters that no config, split or column has.")
+    config, split, column = (piece or None for piece in (more + [""] * 3)[:3])
+    chosen = split or "train"
+    hub = HubSet(repository, config, (chosen, chosen, chosen), column, about=repository)
+    return Source(name, hub=hub, explicit=split is not None)
+
+
+def describe(name: str) -> str:
+    """Where a text comes from and how its parts are told apart, in a sentence."""
+    source = parse(name)
+    if source.path is not None:
+        column = f", column {source.column}" if source.column else ""
+        return (
+            f"The file {source.path.name}{column}: its first half calibrates, the third quarter recovers, the last "
+            "evaluates; perplexity reads it whole."
+        )
+    if source.hub is not None:
+        return _describe_hub(source.hub)
+    return {"python-docs": _describe_docs(), **_DESCRIBED}[name]
+
+
+_DESCRIBED = {
+    "self": "Sampled from the model itself at temperature 1; each part has random numbers of its own.",
+    "instructions": "The instructions bundled in assets/prompts.json, chat-formatted, answered greedily by the model.",
+}
+
+
+def _describe_docs() -> str:
+    return (
+        f"The documentation in Python {python_version()}'s standard library (pydoc_data.topics, PSF licence), split by "
+        "topic: about half calibrates, a quarter recovers, a quarter evaluates; no paragraph is in two parts."
+    )
+
+
+def _describe_hub(hub: HubSet) -> str:
+    config = f", {hub.config}" if hub.config else ""
+    splits = ", ".join(f"{part} from {hub.split(part)}" for part in PARTS)
+    shared = "" if len(set(hub.splits)) == len(PARTS) else "; parts of one split get different rows"
+    licence = f" (licence: {hub.licence})" if hub.licence else ""
+    return f"The data set {hub.repository}{config} from the hub{licence}: {splits}{shared}."
+
+
+def same_text(calibration: str, evaluation: str) -> str:
+    """A warning where what calibrates and what evaluates are one text; empty where they are not."""
+    a, b = parse(calibration), parse(evaluation)
+    if a.path is not None and b.path is not None:
+        same = allowed_path(a.path, False) == allowed_path(b.path, False)
+        return (
+            f"{a.path.name} both calibrates and evaluates: perplexity reads it whole, so it has seen the answers."
+            if same
+            else ""
+        )
+    if a.hub is not None and b.hub is not None:
+        same = (a.hub.repository, a.hub.config) == (b.hub.repository, b.hub.config)
+    else:
+        same = a.name == b.name
+    return (
+        f"{b.name} both calibrates and evaluates: no sample is shared, but the style is, which flatters the number."
+        if same
+        else ""
+    )
+
+
+def text_label(name: str) -> str:
+    """A text's name in a column: of a file the last folder and the stem."""
+    path = parse(name).path
+    return name if path is None else "/".join([*path.parts[-2:-1], path.stem]).lstrip("/")
+
+
+def check_path(path: str | Path, confined: bool = False) -> Path:
+    """The path of a text file, if it may be read; see `models.allowed_path`."""
+    return allowed_path(path, confined)
+
+
+def checked_text(name: str, confined: bool) -> str:
+    """A text name, if it can mean something here; whether it is long enough is known once it is read.
+
+    Raises UnknownName, and BadInput for a file that is not there or may not be read.
+    """
+    source = parse(name or "")
+    if source.path is not None and not check_path(source.path, confined).is_file():
+        raise BadInput(f"There is no file {source.path}; upload it, or give the path of one on the app's machine.")
+    return source.name

@@ -1,0 +1,1 @@
+"""Scores of every group under a criterion: what it reads is gathered on a walk over the blocks."""

@@ -1,0 +1,71 @@
+"""What weights are judged by: checked calibration rows, what is noted of a linear's inputs, and one record of it all.
+
+Shared by those that score groups and those that mask single weights, so that both judge by the same evidence.
+"""
+
+from torch import Tensor
+
+from ..criteria import Evidence
+from ..criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM
+from ..criteria.settings import Settings
+from ..errors import BadInput, NumericalFault, TextTooShort
+from ..models.loaded import LoadedModel
+from ..walk.forward import Observed
+from ..walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm
+from .zeroth_order import generator
+
+OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments, INVERSE: InputInverse}
+
+
+def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
+    """The calibration tokens as given. Raises BadInput or TextTooShort where they cannot be scored with."""
+    if tokens.dim() != 2 or tokens.shape[1] < 2 or tokens.is_floating_point():
+        raise BadInput(
+            f"Calibration tokens have shape {list(tokens.shape)} and type {tokens.dtype}; "
+            "give token ids as [samples, length] with length from 2 up, as load_text does."
+        )
+    if not 1 <= gradient_samples <= len(tokens):
+        raise TextTooShort(
+            f"{gradient_samples} gradient samples were asked of {len(tokens)} calibration rows; "
+            "give a number from 1 to that, or more text."
+        )
+    if int(tokens.max()) >= lm.groups.vocabulary or int(tokens.min()) < 0:
+        raise BadInput(
+            f"Calibration tokens reach {int(tokens.max())}, but this model has {lm.groups.vocabulary} words; "
+            "tokenise the text with the model's own tokenizer."
+        )
+    return tokens
+
+
+def _finite(seen: Tensor) -> Tensor:
+    if not seen.isfinite().all():
+        raise NumericalFault(
+            "The inputs are not finite numbers on this text; load the model in float32, or give another text."
+        )
+    return seen
+
+
+def results_of(layer: int, observed: Observed) -> dict[str, Tensor]:
+    """What the observers of a block have to say, {linear: [in]}; one that several linears share is asked once."""
+    known: dict[int, Tensor] = {}
+    for name, observer in observed.items():
+        if id(observer) not in known:
+            try:
+                known[id(observer)] = _finite(observer.result())
+            except NumericalFault as fault:
+                raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
+    return {name: known[id(observer)] for name, observer in observed.items()}
+
+
+def evidence_of(
+    weight: Tensor,
+    settings: Settings,
+    layer: int,
+    name: str,
+    inputs: Tensor | None = None,
+    gradient: Tensor | None = None,
+    squares: Tensor | None = None,
+) -> Evidence:
+    """What is known about one linear of a block, with its own generator."""
+    seeded = generator(weight.device, "score", settings.seed, layer, name)
+    return Evidence(weight, seeded, settings, inputs, gradient, squares)

@@ -1,0 +1,163 @@
+"""Sub-models as masks: the loss of a model some of whose groups are scaled, many at once on streams of one walk.
+
+A mask multiplies what a group writes back to the residual stream: its columns of o or down. At 0 the group is gone
+(exactly as surgery would have it), at 1 untouched, at 1 ± εz perturbed. Masks are data: {layer: {kind: [groups]}},
+layers and kinds not named are untouched.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..batches import COPIES_AT_ONCE
+from ..criteria.settings import Settings
+from ..errors import NumericalFault
+from ..events import RESULT, Event, Events, relay
+from ..families import Family
+from ..families.groups import CHANNELS, KINDS, BlockGroups
+from ..models.loaded import LoadedModel
+from ..walk.forward import Stream, Weights, forward_events
+from ..walk.tail import tail_losses
+from .zeroth_order import noise
+
+Mask = Mapping[int, Mapping[str, Tensor]]
+Place = tuple[int, str]
+"""(layer, kind)."""
+
+
+def masked_weights(
+    family: Family, groups: BlockGroups, block: nn.Module, mask: Mapping[str, Tensor], float32: bool = False
+) -> Weights:
+    """What a block meets under a mask: {parameter name: weight}.
+
+    The linears that write back, with the columns of each group scaled. Channels at 0 among channels at 1 are left out
+    instead, rows and columns, which comes to the same and costs less. float32: not rounded to the model's dtype, in
+    which a scale of 1 ± 1e-3 may be none at all (bfloat16 has 3 digits).
+    """
+    weights: Weights = {}
+    for kind, values in mask.items():
+        if kind == CHANNELS and ((values == 0) | (values == 1)).all():
+            weights |= _without_channels(family, block, values)
+            continue
+        for structure in family.of_kind(kind):
+            if structure.axis == "columns":
+                name = f"{family.linears[structure.linear]}.weight"
+                weight = block.get_parameter(name)
+                size = weight.shape[1] // groups.count(kind)
+                scale = values.to(weight.device, torch.float32).repeat_interleave(size)
+                weights[name] = weight.float() * scale
+    return {
+        name: weight.float() if float32 else weight.to(block.get_parameter(name).dtype)
+        for name, weight in weights.items()
+    }
+
+
+def _without_channels(family: Family, block: nn.Module, mask: Tensor) -> Weights:
+    """The FFN's weights and biases without the channels at 0. Attention keeps its size: families count heads."""
+    weights: Weights = {}
+    for structure in family.of_kind(CHANNELS):
+        linear, path = family.block_linears(block)[structure.linear], family.linears[structure.linear]
+        kept = mask.nonzero().flatten().to(linear.weight.device)
+        rows = structure.axis == "rows"
+        weights[f"{path}.weight"] = linear.weight.index_select(0 if rows else 1, kept)
+        if rows and linear.bias is not None:
+            weights[f"{path}.bias"] = linear.bias.index_select(0, kept)
+    return weights
+
+
+def masked_stream(lm: LoadedModel, rows: Tensor, masks: Sequence[Mask], float32: bool = False) -> Stream:
+    """A stream of one copy for each mask. rows: [samples, length]."""
+
+    def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
+        for mask in masks:
+            yield masked_weights(lm.family, lm.groups.blocks[layer], block, mask.get(layer, {}), float32)
+
+    return Stream(rows, copies=len(masks), versions=versions, float32=float32)
+
+
+def masked_losses_events(
+    lm: LoadedModel,
+    rows: Tensor,
+    masks: Sequence[Mask],
+    float32: bool = False,
+    at_once: int = COPIES_AT_ONCE,
+    measure: Callable[[LoadedModel, Stream], list[Tensor]] = tail_losses,
+    made: Callable[..., Stream] = masked_stream,
+) -> Events:
+    """Mean loss of every masked model on every sample: the result is float64 [masks, samples].
+
+    at_once: how many walk together; measure: what is taken at the end of the walk instead of the loss;
+    made: how masks become a stream, where they are of another kind.
+    Yields Event("sub-models", block visits done, block visits).
+    """
+    found: list[Tensor] = []
+    chunks = [masks[i : i + at_once] for i in range(0, len(masks), at_once)]
+    total = len(chunks) * len(lm.groups)
+    for number, chunk in enumerate(chunks):
+        stream = made(lm, rows, chunk, float32)
+        for event in forward_events(lm, [stream]):
+            yield Event("sub-models", number * len(lm.groups) + event.done, total)
+        found += measure(lm, stream)
+    yield Event(RESULT, 1, 1, torch.stack(found))
+
+
+@dataclass(frozen=True)
+class GroupProbes:
+    """Directions that were tried on the masks of all groups.
+
+    drawn: z of each, {(layer, kind): float32 [groups]}; coefficients: c of each (Eq. 7, on masks).
+    """
+
+    drawn: list[dict[Place, Tensor]]
+    coefficients: tuple[float, ...]
+
+    def gradient(self, coefficients: Sequence[float]) -> dict[Place, np.ndarray]:
+        """∂L/∂m estimated from the first directions, as many as coefficients are given: float64 [groups] each."""
+        pairs = list(zip(coefficients, self.drawn, strict=False))
+        return {place: np.mean([c * z[place].double().numpy() for c, z in pairs], axis=0) for place in self.drawn[0]}
+
+
+def group_probe_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Events:
+    """Try `directions` on the masks of all groups; the result is their `GroupProbes`.
+
+    Raises NumericalFault where all c are zero.
+    """
+    places = [(layer, kind) for layer in range(len(lm.groups)) for kind in KINDS]
+    drawn = [
+        {place: _group_noise(lm, settings, direction, place) for place in places}
+        for direction in range(settings.directions)
+    ]
+    masks = [_perturbed(z, sign * settings.epsilon) for z in drawn for sign in (1, -1)]
+    losses = yield from relay(masked_losses_events(lm, rows, masks, float32=True))
+    pairs = losses.mean(1).view(-1, 2)
+    coefficients = ((pairs[:, 0] - pairs[:, 1]) / (2 * settings.epsilon)).tolist()
+    if not any(coefficients):
+        raise NumericalFault("No direction changed the loss; try a larger epsilon.")
+    yield Event(RESULT, 1, 1, GroupProbes(drawn, tuple(coefficients)))
+
+
+def group_gradient_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Events:
+    """∂L/∂m of every group's mask by the zeroth-order estimate, averaged over `directions`.
+
+    One unknown a group instead of one a weight, so that it converges for heads and blocks at an affordable number of
+    directions. The result is ({(layer, kind): float64 [groups]}, c of each direction). Multiplies by z whatever the
+    estimator ("divide" is the same for ±1 and has no mean for a Gaussian). Raises what `group_probe_events` raises.
+    """
+    probes: GroupProbes = yield from relay(group_probe_events(lm, rows, settings))
+    yield Event(RESULT, 1, 1, (probes.gradient(probes.coefficients), probes.coefficients))
+
+
+def _group_noise(lm: LoadedModel, settings: Settings, direction: int, place: Place) -> Tensor:
+    layer, kind = place
+    shape = torch.empty(lm.groups.blocks[layer].count(kind))
+    return noise(shape, settings.noise, settings.seed, "groups", direction, layer, kind)
+
+
+def _perturbed(z: dict[Place, Tensor], scale: float) -> Mask:
+    mask: dict[int, dict[str, Tensor]] = {}
+    for (layer, kind), values in z.items():
+        mask.setdefault(layer, {})[kind] = 1 + scale * values
+    return mask

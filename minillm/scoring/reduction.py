@@ -1,0 +1,71 @@
+"""From the scores of weights to the score of a group: S(G) = max over structures of Σ over their elements.
+
+Tensors in, tensors out: sums over rows or columns first (no per-weight score outlives its linear), then over the slices
+of each group, then over its structures.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ..criteria import Criterion
+from ..criteria.settings import Settings
+from ..families import Family
+from ..families.groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
+
+Sums = dict[str, Tensor]
+"""{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them."""
+
+
+def unit_sums(family: Family, linear: str, elements: Tensor) -> Sums:
+    """Sums of [out, in] element scores over what each row or column holds."""
+    axes = {s.axis for s in family.structures if s.linear == linear}
+    sums = {}
+    if "rows" in axes:
+        sums["rows"] = elements.sum(1, dtype=torch.float32)
+    if "columns" in axes:
+        sums["columns"] = elements.sum(0, dtype=torch.float32)
+    return sums
+
+
+def group_scores(
+    family: Family, block: BlockGroups, sums: dict[str, Sums], criterion: Criterion, settings: Settings
+) -> dict[str, Tensor]:
+    """Scores of the groups of a block: {"heads": float32 [head groups], "channels": float32 [channels]}.
+
+    sums: {linear: unit_sums}; the criterion says which structures count and what is summed, the settings how.
+    """
+    result = {}
+    reduction = settings.reduction
+    for kind in KINDS:
+        counted = [s for s in family.of_kind(kind) if not criterion.structures or s.name in criterion.structures]
+        parts = [_slices(s, block, criterion.units(kind, sums[s.linear][s.axis], settings)) for s in counted]
+        if reduction == "llm-pruner" and kind == HEADS:
+            aligned = [p.view(block.heads, -1, block.head_dim).sum(1) for p in parts]
+            result[kind] = torch.stack(aligned).amax(0).sum(1)
+            continue
+        stacked = torch.stack([p.sum(1) for p in parts])
+        result[kind] = {"sum": stacked.sum, "mean": stacked.mean}.get(reduction, stacked.amax)(0)
+    return result
+
+
+def feature_spread(family: Family, sums: dict[str, Sums], criterion: Criterion, settings: Settings) -> float | None:
+    """Standard deviation of what a criterion scores the input features of o with, before heads add them up; None where
+    it does not score by features."""
+    if not criterion.by_features:
+        return None
+    writing = next(s for s in family.of_kind(HEADS) if s.axis == "columns")
+    return float(criterion.units(HEADS, sums[writing.linear]["columns"], settings).std())
+
+
+def _slices(structure: Structure, block: BlockGroups, units: Tensor) -> Tensor:
+    """The unit sums of each group: [groups, size]."""
+    if structure.kind == CHANNELS:
+        return units[:, None]
+    return units[_index(structure, block).to(units.device)]
+
+
+@cache
+def _index(structure: Structure, block: BlockGroups) -> Tensor:
+    return torch.from_numpy(structure.indices(block))

@@ -1,0 +1,316 @@
+"""Score every group of a model under one criterion: choose the walk it needs, reduce inside each visit.
+
+weights only            visit the blocks, no forward pass
+activations             forward walk; a block is scored as soon as its inputs have been seen
+zeroth-order, one z     the same walk carries W + εz and W − εz; c scales all scores alike, so it is applied last
+zeroth-order, many z    forward walk for norms and losses, then the weights once more
+backprop                forward walk keeping block inputs, then the reverse walk scores from the last block back
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..batches import COPIES_AT_ONCE
+from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from ..criteria.base import NORM
+from ..criteria.settings import Settings
+from ..errors import NumericalFault
+from ..events import RESULT, Event, Events, awaited, relay
+from ..families.groups import CHANNELS, HEADS, KINDS
+from ..models.loaded import LoadedModel
+from ..models.residence import in_turn
+from ..plan.scores import Scores
+from ..walk.forward import Observed, Stream
+from ..walk.memory import MemoryMeter
+from ..walk.reverse import Slope
+from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
+from .group_masks import Place, group_gradient_events
+from .reduction import Sums, feature_spread, group_scores, unit_sums
+from .submodels import submodel_scores_events
+from .together import Backward, Forward, Together, Work
+from .zeroth_order import Estimate
+
+STAGE = "score"
+Gradient = Callable[[str, Tensor], Tensor]
+"""(linear, its weight) -> ∂L/∂W or an estimate of it, float32 [out, in]."""
+
+
+def score_events(
+    lm: LoadedModel, criterion: str, tokens: Tensor, gradient_samples: int = 10, **settings: Any
+) -> Events:
+    """Score all head groups and channels of all blocks.
+
+    tokens: LongTensor [samples, length]; activations use every row, gradients the first `gradient_samples` rows;
+    settings: see `settings.Settings`; those a criterion does not use are accepted. The weights are not changed.
+    Raises UnknownName, BadInput, TextTooShort, NumericalFault.
+
+    As events: Event("score", visits done, visits, {"layer", "heads", "channels"} once a block is scored).
+    """
+    steps = score_together_events(lm, [criterion], tokens, gradient_samples, **settings)
+    found = yield from relay(steps, rename=STAGE)
+    yield Event(RESULT, 1, 1, found[criterion])
+
+
+score = awaited(score_events, Scores)
+
+
+def score_together_events(
+    lm: LoadedModel, criteria: Sequence[str], tokens: Tensor, gradient_samples: int = 10, **settings: Any
+) -> Events:
+    """Score under several criteria, as `score` does, but read each block once for all that need it at the same time.
+
+    {criterion: scores}. Each has the seconds and the peak of all of them together: take `score` to tell them apart.
+
+    As events: Event("score:CRITERION", its visits done, its visits, what a block scored).
+    """
+    tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
+    jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
+    done, started = dict.fromkeys(jobs, 0), time.perf_counter()
+    with MemoryMeter(lm.device) as meter:
+        works = Together(lm, {name: job.run(meter) for name, job in jobs.items()}, meter)
+        with closing(works.visits()) as visits:
+            for name, payload in visits:
+                done[name] += 1
+                yield Event(f"{STAGE}:{name}", done[name], jobs[name].visits, payload)
+                meter.lap()
+    seconds = time.perf_counter() - started
+    yield Event(RESULT, 1, 1, {name: job.scores(seconds, meter) for name, job in jobs.items()})
+
+
+score_together = awaited(score_together_events, dict[str, Scores])
+
+
+def _scoring(
+    lm: LoadedModel, criterion: Criterion, tokens: Tensor, gradient_samples: int, asked: Settings
+) -> "_Scoring":
+    return _Scoring(lm, criterion, tokens, gradient_samples, asked.used_by(criterion.gradient))
+
+
+def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
+    """Steps that find nothing for a block by themselves; returns what they come to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield None
+
+
+@dataclass
+class _Scoring:
+    """One criterion on its way through a model."""
+
+    lm: LoadedModel
+    criterion: Criterion
+    tokens: Tensor
+    gradient_samples: int
+    settings: Settings
+    found: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+    coefficients: tuple[float, ...] = ()
+    spreads: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def visits(self) -> int:
+        """How many block visits this takes."""
+        s, blocks = self.settings, len(self.lm.groups)
+        walk = blocks * self.criterion.activations
+        if self.criterion.gradient == SUBMODELS:
+            return 2 * blocks + s.rounds * blocks * math.ceil(s.submodels // 2 * 2 / COPIES_AT_ONCE)
+        if self.criterion.gradient == ZEROTH_ORDER and s.scope == "groups":
+            return walk + blocks + blocks * math.ceil(2 * s.directions / COPIES_AT_ONCE)
+        if self.criterion.gradient == ZEROTH_ORDER:
+            single = s.directions == 1 and (s.minibatch == 0 or s.minibatch >= self.gradient_samples)
+            return blocks if single else 2 * blocks
+        return 2 * blocks if self.criterion.gradient else blocks
+
+    def run(self, meter: MemoryMeter) -> Work:
+        """Visit what the criterion needs; yields what a visit found, or None."""
+        gradient, by_groups = self.criterion.gradient, self.settings.scope == "groups"
+        if gradient == ZEROTH_ORDER:
+            yield from self._group_probes(meter) if by_groups else self._zeroth_order(meter)
+        elif gradient == BACKPROP:
+            yield from self._backprop()
+        elif gradient == SUBMODELS:
+            yield from self._submodels(meter)
+        elif self.criterion.activations:
+            yield Forward([self._activations()], self._score_block)
+        else:
+            meter.phase("weights")
+            yield from self._weights()
+
+    def _activations(self) -> Stream:
+        family, observer = self.lm.family, OBSERVERS[self.criterion.observes or NORM]
+        read = {family.observed(n) for n in family.linears if family.counts(n, self.criterion.structures)}
+        return Stream(self.tokens, observe=lambda name: observer() if name in read else None)
+
+    def _streams(self) -> list[Stream]:
+        return [self._activations()] if self.criterion.activations else []
+
+    def _gradient_rows(self) -> Tensor:
+        return self.tokens[: self.gradient_samples]
+
+    def _weights(self, inputs: Any = None, estimate: Estimate | None = None) -> Work:
+        with in_turn(list(self.lm.family.block_list(self.lm.model))) as next_block:
+            for layer in range(len(self.lm.groups)):
+                with next_block() as block, torch.no_grad():
+                    payload = self._score_block(layer, block, inputs[layer] if inputs else {}, estimate)
+                del block
+                yield payload
+
+    def _backprop(self) -> Work:
+        inputs: dict[int, Any] = {}
+        second = self.settings.taylor in ("param_second", "param_mix")
+        rows = Stream(self._gradient_rows(), batch=int(second), keep_inputs=True, squares=second)
+
+        def remember(layer: int, block: nn.Module, observed: Observed) -> None:
+            inputs[layer] = results_of(layer, observed)
+
+        def reduce(layer: int, name: str, weight: Tensor, slope: Slope) -> Sums:
+            return self._unit_sums(layer, name, weight, inputs[layer], slope.gradient.float(), slope.squares)
+
+        yield Forward([*self._streams(), rows], remember)
+        yield Backward(rows, self._grouped, reduce)
+
+    def _zeroth_order(self, meter: MemoryMeter) -> Work:
+        observed: dict[int, Observed] = {}
+        estimate = Estimate(self.lm, self._gradient_rows(), self.settings)
+        streams = self._streams() + estimate.streams
+        if estimate.single:
+            self.coefficients = (1.0,)
+            yield Forward(streams, partial(self._score_block, estimate=estimate))
+            meter.phase("losses")
+            self.coefficients = estimate.coefficients(self.lm)
+            scale = abs(self.coefficients[0])
+            self.found = {i: {k: v * scale for k, v in kinds.items()} for i, kinds in self.found.items()}
+            return
+
+        def remember(layer: int, block: nn.Module, seen: Observed) -> None:
+            observed[layer] = seen
+
+        yield Forward(streams, remember)
+        meter.phase("losses")
+        self.coefficients = estimate.coefficients(self.lm)
+        meter.phase("weights")
+        yield from self._weights(observed, estimate)
+
+    def _group_probes(self, meter: MemoryMeter) -> Work:
+        norms: dict[Place, np.ndarray] = {}
+        if self.criterion.activations:
+            yield Forward(self._streams(), partial(self._group_norms, norms))
+        meter.phase("group masks")
+        probes = group_gradient_events(self.lm, self._gradient_rows(), self.settings)
+        gradient, self.coefficients = yield from _counted(relay(probes))
+        yield from self._keep({place: np.abs(g) * norms.get(place, 1.0) for place, g in gradient.items()})
+
+    def _group_norms(self, norms: dict[Place, np.ndarray], layer: int, block: nn.Module, observed: Observed) -> None:
+        """‖X‖ of each group: the norm over the features it writes through o or down."""
+        groups = self.lm.groups.blocks[layer]
+        for s in self.lm.family.structures:
+            if s.axis == "columns":
+                features = observed[s.linear].result().square().view(groups.count(s.kind), -1)
+                norms[layer, s.kind] = features.sum(1).sqrt().cpu().numpy()
+
+    def _submodels(self, meter: MemoryMeter) -> Work:
+        yield Forward(self._streams(), self._score_quietly, "prior")
+        prior = {(layer, kind): v for layer, kinds in self.found.items() for kind, v in kinds.items()}
+        meter.phase("sub-models")
+        steps = submodel_scores_events(self.lm, self._gradient_rows(), prior, self.settings)
+        scores = yield from _counted(steps)
+        yield from self._keep(scores)
+
+    def _keep(self, scores: dict[Place, np.ndarray]) -> Work:
+        """Take scores that were found for all groups at once, and announce them block by block."""
+        for layer in range(len(self.lm.groups)):
+            self.found[layer] = {kind: scores[layer, kind].astype(np.float32) for kind in KINDS}
+            yield {"layer": layer, **self.found[layer]}
+
+    def _score_block(
+        self, layer: int, block: nn.Module, observed: Observed, estimate: Estimate | None = None
+    ) -> dict[str, Any]:
+        inputs = results_of(layer, observed)
+        if estimate is None:
+            return self._reduce(layer, block, inputs)
+        made = partial(estimate.gradient, layer, coefficients=self.coefficients)
+        return self._reduce(layer, block, inputs, made)
+
+    def _score_quietly(self, layer: int, block: nn.Module, observed: Observed) -> None:
+        """Score a block for those scores to be improved on; nobody is to see them."""
+        self._score_block(layer, block, observed)
+
+    def _reduce(
+        self, layer: int, block: nn.Module, inputs: dict[str, Tensor], gradient: Gradient | None = None
+    ) -> dict[str, Any]:
+        """Element scores of each linear, reduced at once to the groups of the block."""
+        sums = {}
+        for name, linear in self.lm.family.block_linears(block).items():
+            if self.lm.family.counts(name, self.criterion.structures):
+                slope = gradient(name, linear.weight) if gradient else None
+                sums[name] = self._unit_sums(layer, name, linear.weight, inputs, slope)
+        return self._grouped(layer, block, sums)
+
+    def _unit_sums(
+        self,
+        layer: int,
+        name: str,
+        weight: Tensor,
+        inputs: dict[str, Tensor],
+        gradient: Tensor | None = None,
+        squares: Tensor | None = None,
+    ) -> Sums:
+        """Element scores of one linear, summed over what each row or column holds."""
+        evidence = evidence_of(weight, self.settings, layer, name, inputs.get(name), gradient, squares)
+        return unit_sums(self.lm.family, name, self.criterion.element(evidence))
+
+    def _grouped(self, layer: int, block: nn.Module, sums: dict[str, Sums]) -> dict[str, Any]:
+        """Scores of the groups of a block, from the sums of its linears."""
+        groups = self.lm.groups.blocks[layer]
+        scores = group_scores(self.lm.family, groups, sums, self.criterion, self.settings)
+        spread = feature_spread(self.lm.family, sums, self.criterion, self.settings)
+        if spread is not None:
+            self.spreads[layer] = spread
+        self.found[layer] = {kind: scores[kind].float().cpu().numpy() for kind in KINDS}
+        for kind, values in self.found[layer].items():
+            if not np.isfinite(values).all():
+                raise NumericalFault(
+                    f"The {kind} scores of block {layer} under {self.criterion.name} are not finite; "
+                    "load the model in float32, give another text, or a smaller epsilon."
+                )
+        return {"layer": layer, **self.found[layer]}
+
+    def scores(self, seconds: float, meter: MemoryMeter) -> Scores:
+        """What was found, with everything needed to repeat it."""
+        recipe = {
+            "criterion": self.criterion.name,
+            "model": self.lm.source,
+            "dtype": str(self.lm.dtype).removeprefix("torch."),
+            "device": str(self.lm.device),
+            "samples": self.tokens.shape[0],
+            "length": self.tokens.shape[1],
+            "gradient_samples": self.gradient_samples,
+            "tokens": blake2b(self.tokens.cpu().numpy().tobytes(), digest_size=8).hexdigest(),
+            "settings": self.settings.to_json(),
+        }
+        ordered = {kind: {i: self.found[i][kind] for i in sorted(self.found)} for kind in KINDS}
+        return Scores(
+            heads=ordered[HEADS],
+            channels=ordered[CHANNELS],
+            groups=self.lm.groups,
+            recipe=recipe,
+            config=self.lm.model.config.to_diff_dict(),
+            seconds=seconds,
+            peak_bytes=meter.peak_bytes,
+            coefficients=self.coefficients,
+            spreads=dict(sorted(self.spreads.items())),
+            timeline=meter.timeline,
+            samples=meter.samples,
+        )

@@ -1,0 +1,237 @@
+"""A run as code: what was scored, cut, recovered and measured in it, as Python of the public API and as commands.
+
+The one idea: a `Course` is read from what the store holds (scores carry their own settings, variants the request they
+were made by), so that a run that was imported, and has no jobs, can be written down as well. Both ways of writing give
+the same numbers to the last bit on the same machine. Texts that models wrote are left out: Generate saves them.
+"""
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from ..criteria.settings import Settings
+from ..errors import BadInput
+from ..recipes.recipe import PruneRequest, RecoverRequest
+from ..recipes.texts import FROM_MODEL
+from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
+from .store import Store
+
+WIDE = 100
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Criteria that were scored with the same settings.
+
+    folder: where the commands put the scores; settings: those that are not the defaults, and the seed of the noise;
+    labels: {label in the run: criterion}.
+    """
+
+    folder: str
+    settings: dict[str, Any]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What was done in a run, in an order in which it can be done again.
+
+    dtype, device: as it was scored, else as asked for; measured: {(text, window, tokens): variants}.
+    """
+
+    run: Run
+    dtype: str
+    device: str
+    scorings: tuple[Scoring, ...]
+    variants: tuple[Variant, ...]
+    measured: dict[tuple[str, int, int | None], list[str]]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """{label: the file the commands put its scores in}."""
+        return {label: f"{s.folder}/{criterion}" for s in self.scorings for label, criterion in s.labels.items()}
+
+    @property
+    def title(self) -> str:
+        """The run in a line of comment."""
+        title = "".join(c for c in self.run.title if c.isprintable())
+        return f"# Run {self.run.id}{': ' if title else ''}{title}"
+
+
+def course(store: Store, run_id: str) -> Course:
+    """What was done in a run. Raises BadInput where nothing was that could be done again, or there is no such run."""
+    run, scores = store.run(run_id), store.scores(run_id)
+    if not scores:
+        raise BadInput(f"Nothing was scored in run “{run.title or run.id}” yet, so there is nothing to repeat.")
+    by_settings: dict[str, Scoring] = {}
+    default = Settings().to_json() | {"seed": None}
+    for label, found in scores.items():
+        asked = {"seed": run.recipe.seed, **found.recipe.get("settings", {})}
+        settings = {name: value for name, value in asked.items() if value != default.get(name)}
+        key = json.dumps(settings, sort_keys=True)
+        folder = "scores" + (f"-{len(by_settings) + 1}" if by_settings else "")
+        by_settings.setdefault(key, Scoring(folder, settings, {})).labels[label] = found.criterion
+    first = next(iter(scores.values())).recipe
+    dtype, device = (str(first.get(name) or getattr(run.recipe, name)) for name in ("dtype", "device"))
+    made = tuple(v for v in store.variants(run_id) if v.kind != ORIGINAL)
+    return Course(run, dtype, device, tuple(by_settings.values()), made, _measured(store, run_id))
+
+
+def _measured(store: Store, run_id: str) -> dict[tuple[str, int, int | None], list[str]]:
+    found: dict[tuple[str, int, int | None], list[str]] = {}
+    for result in store.results(run_id, "perplexity"):
+        way = (result.data["text"], result.data["length"], result.data.get("asked_tokens"))
+        found.setdefault(way, []).append(result.data["variant"])
+    return found
+
+
+def as_python(course: Course) -> str:
+    """The run as Python that leaves `scores` {label: Scores}, `models` {variant: LoadedModel} and `perplexities`
+    {(variant, text): value}."""
+    r = course.run.recipe
+    rows = {"samples": r.samples, "length": r.length, "seed": r.seed}
+    lines = [
+        course.title,
+        "import minillm",
+        "",
+        f"lm = minillm.load_model({_call(r.model, dtype=course.dtype, device=course.device)})",
+        f"calibration = minillm.load_text({_call(r.text, _Name('lm'), **rows)})",
+        "",
+        "scores = {}",
+    ]
+    for scoring in course.scorings:
+        for label, criterion in scoring.labels.items():
+            given = _call(criterion, _Name("calibration"), gradient_samples=r.gradient_samples, **scoring.settings)
+            lines.append(f"scores[{_literal(label)}] = minillm.score(lm, {given})")
+    lines += ["", 'models = {"original": lm}']
+    for variant in course.variants:
+        lines += _MADE_IN_PYTHON.get(variant.kind, _not_repeated)(course, variant)
+    lines += ["", "perplexities = {}"] if course.measured else []
+    for (text, length, tokens), names in course.measured.items():
+        given = _call(text, length=length, tokens=tokens)
+        lines.append(f"for name in {_literal(names)}:")
+        lines.append(f"    perplexities[name, {_literal(text)}] = minillm.perplexity(models[name], {given})")
+    return "\n".join(lines) + "\n"
+
+
+class _Name(str):
+    """A name in the code, where a plain string is a value."""
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, _Name):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _call(*values: Any, **named: Any) -> str:
+    """Arguments as they stand between the brackets of a call."""
+    return ", ".join([*map(_literal, values), *(f"{name}={_literal(value)}" for name, value in named.items())])
+
+
+def _pruned_in_python(course: Course, variant: Variant) -> list[str]:
+    asked = PruneRequest.from_json(variant.request)
+    given: dict[str, Any] = {"ratio": asked.ratio}
+    given |= {"layers": asked.layers} if asked.layers is not None else {}
+    given |= {"allocation": asked.allocation} if asked.allocation != "uniform" else {}
+    if asked.channels_from:
+        given["channels_from"] = _Name(f"scores[{_literal(asked.channels_from)}]")
+    text = f", {_call(compensate=asked.compensate, text=_Name('calibration'))}" if asked.compensate else ""
+    return [
+        f"plan = minillm.make_plan(scores[{_literal(asked.criterion)}], {_call(**given)})",
+        f"models[{_literal(variant.name)}] = minillm.prune(lm, plan{text})",
+    ]
+
+
+def _recovered_in_python(course: Course, variant: Variant) -> list[str]:
+    asked = RecoverRequest.from_json(variant.request)
+    given: dict[str, Any] = {"length": asked.length, **asked.training.to_json()}
+    given |= {"teacher": _Name("lm")} if asked.loss == "distill" else {}
+    small = f"models[{_literal(asked.variant)}]"
+    made = f"models[{_literal(variant.name)}] = minillm.recover({small}, {_call(asked.text, **given)})"
+    return [*_caveats(variant), made]
+
+
+def _not_repeated(course: Course, variant: Variant) -> list[str]:
+    return [f"# {variant.name} ({variant.kind}) is not written down here."]
+
+
+def _caveats(variant: Variant) -> list[str]:
+    """Where a recovery comes out otherwise when it is done again."""
+    asked, found = variant.request, variant.details
+    said = []
+    if found.get("stopped"):
+        said.append(f"was stopped at step {found.get('steps')} of {asked['steps']}; to its end it comes out otherwise.")
+    if asked["text"] in FROM_MODEL and asked["loss"] != "distill":
+        said.append("had its text from the original; without a teacher the pruned model writes it.")
+    return [f"# {variant.name} {one}" for one in said]
+
+
+_MADE_IN_PYTHON = {PRUNED: _pruned_in_python, RECOVERED: _recovered_in_python}
+
+
+def as_commands(course: Course) -> str:
+    """The run as commands that leave folders of scores and a folder for each variant."""
+    r = course.run.recipe
+    where = {"--dtype": course.dtype, "--device": course.device}
+    text = {"--text": r.text, "--samples": r.samples, "--length": r.length, "--seed": r.seed}
+    lines = [course.title]
+    for scoring in course.scorings:
+        names = list(dict.fromkeys(scoring.labels.values()))
+        own = {_option(name): value for name, value in scoring.settings.items() if name != "seed"}
+        if scoring.settings.get("seed", r.seed) != r.seed:
+            own["--noise-seed"] = scoring.settings["seed"]
+        rows = {**text, "--gradient-samples": r.gradient_samples}
+        lines.append(_command("score", *names, **{"--model": r.model, **rows, **own, **where, "--out": scoring.folder}))
+    for variant in course.variants:
+        lines += _MADE_BY_COMMAND.get(variant.kind, _not_repeated)(course, variant)
+    for (name, length, tokens), variants in course.measured.items():
+        models = [word for v in variants for word in ("--model", r.model if v == ORIGINAL else v)]
+        how = {"--text": name, "--length": length, **({"--tokens": tokens} if tokens else {}), **where}
+        lines.append(_command("evaluate", *models, **how))
+    return "\n".join(lines) + "\n"
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _command(verb: str, *words: Any, **options: Any) -> str:
+    """A command, broken before its options where it is long."""
+    parts = [shlex.join(["python", "-m", "minillm", verb, *map(str, words)])]
+    parts += [f"{name} {shlex.quote(str(value))}" for name, value in options.items()]
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) > WIDE:
+            lines.append(f"    {part}")
+        else:
+            lines[-1] += f" {part}"
+    return " \\\n".join(lines)
+
+
+def _pruned_by_command(course: Course, variant: Variant) -> list[str]:
+    r, asked = course.run.recipe, PruneRequest.from_json(variant.request)
+    options: dict[str, Any] = {"--model": r.model, "--ratio": asked.ratio}
+    options |= {"--layers": ",".join(map(str, asked.layers))} if asked.layers is not None else {}
+    options |= {"--allocation": asked.allocation} if asked.allocation != "uniform" else {}
+    options |= {"--channels-from": course.files[asked.channels_from]} if asked.channels_from else {}
+    if asked.compensate:
+        options |= {"--compensate": asked.compensate, "--text": r.text}
+        options |= {"--samples": r.samples, "--length": r.length, "--seed": r.seed}
+    options |= {"--dtype": course.dtype, "--device": course.device, "--out": variant.name}
+    return [_command("prune", course.files[asked.criterion], **options)]
+
+
+def _recovered_by_command(course: Course, variant: Variant) -> list[str]:
+    asked = RecoverRequest.from_json(variant.request)
+    teacher = course.run.recipe.model if asked.loss == "distill" else ""
+    options = {"--teacher": teacher, "--text": asked.text, "--length": asked.length}
+    options |= {_option(name): value for name, value in asked.training.to_json().items()}
+    options |= {"--dtype": course.dtype, "--device": course.device, "--out": variant.name}
+    return [*_caveats(variant), _command("recover", asked.variant, **options)]
+
+
+_MADE_BY_COMMAND = {PRUNED: _pruned_by_command, RECOVERED: _recovered_by_command}

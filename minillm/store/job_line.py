@@ -1,0 +1,157 @@
+"""Jobs and their events in the database: a line that workers take from, first come first served.
+
+    queued ──claim──► running ──► done | failed | cancelled | interrupted        queued ──cancel──► cancelled
+
+A run has at most one live job of a kind (a unique index holds that, whoever asks at the same moment), and the first to
+say how a job ended is right.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import BadInput
+from ..events import Event
+from ..recipes.recipe import Request, request_from_json
+from .database import Database
+from .records import CANCELLED, DONE, LIVE, QUEUED, RUNNING, Job, StoredEvent
+
+IS_LIVE = f"state IN {LIVE}"
+
+CLAIM = f"""
+UPDATE jobs SET state = '{RUNNING}', worker = :worker, started = :now, updated = :now WHERE id = (
+    SELECT jobs.id FROM jobs JOIN runs ON runs.id = run_id
+    WHERE state = '{QUEUED}' AND (:device = 'auto' OR json_extract(recipe, '$.device') IN ('auto', :device))
+    ORDER BY jobs.id LIMIT 1)
+RETURNING *
+"""
+
+USUAL = f"""
+SELECT AVG(seconds) FROM (
+    SELECT finished - started AS seconds FROM jobs WHERE kind = ? AND state = '{DONE}' ORDER BY id DESC LIMIT 10)
+"""
+
+
+class JobTable(Database):
+    """The part of the store that jobs need."""
+
+    def add_job(self, run_id: str, request: Request) -> int:
+        """Put a job in line; returns its number. Raises BadInput where the run has a live job of that kind."""
+        row = (run_id, request.kind, json.dumps(request.to_json()), QUEUED, time.time())
+        try:
+            with self.writing() as db:
+                found = db.execute(
+                    "INSERT INTO jobs (run_id, kind, request, state, created) VALUES (?, ?, ?, ?, ?) RETURNING id", row
+                )
+                return int(found.fetchone()["id"])
+        except sqlite3.IntegrityError as fault:
+            if "FOREIGN KEY" in str(fault):
+                raise BadInput(f"There is no run “{run_id}”; it may have been deleted.") from fault
+            raise BadInput(
+                f"This run already has a {request.kind} job under way; wait for it, or stop it first."
+            ) from fault
+
+    def job(self, job_id: int) -> Job:
+        """A job by number. Raises BadInput where there is none."""
+        row = self.reading().execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise BadInput(f"There is no job “{str(job_id)[:40]}”; its run may have been deleted.")
+        return _job(row)
+
+    def jobs(self, run_id: str | None = None, states: Iterable[str] | None = None) -> list[Job]:
+        """Jobs in the order they were given: of one run or all, in some states or any."""
+        wanted = json.dumps(None if states is None else list(states))
+        found = self.reading().execute(
+            """SELECT * FROM jobs WHERE (:run IS NULL OR run_id = :run)
+            AND (:wanted = 'null' OR state IN (SELECT value FROM json_each(:wanted))) ORDER BY id""",
+            {"run": run_id, "wanted": wanted},
+        )
+        return [_job(row) for row in found]
+
+    def claim_next(self, worker: str) -> Job | None:
+        """Take the first job in line, or None. Two workers never get the same job.
+
+        worker: "device/process id"; one on a named device takes jobs of runs on that device or "auto", one on "auto"
+        takes any.
+        """
+        given = {"worker": worker, "device": worker.partition("/")[0], "now": time.time()}
+        if self.reading().execute(f"SELECT 1 FROM jobs WHERE state = '{QUEUED}' LIMIT 1").fetchone() is None:
+            return None
+        with self.writing() as db:
+            row = db.execute(CLAIM, given).fetchone()
+        return _job(row) if row else None
+
+    def finish_job(self, job_id: int, state: str, error: str = "") -> bool:
+        """End a live job. False where it had ended already."""
+        with self.writing() as db:
+            ended = db.execute(
+                f"UPDATE jobs SET state = ?, error = ?, finished = ? WHERE id = ? AND {IS_LIVE}",
+                (state, error, time.time(), job_id),
+            )
+        return ended.rowcount > 0
+
+    def request_cancel(self, job_id: int) -> None:
+        """Ask a job to stop: one in line ends at once, a running one at its worker's next event."""
+        with self.writing() as db:
+            db.execute(f"UPDATE jobs SET cancel = 1 WHERE id = ? AND {IS_LIVE}", (job_id,))
+            db.execute(
+                f"UPDATE jobs SET state = '{CANCELLED}', finished = ? WHERE id = ? AND state = '{QUEUED}'",
+                (time.time(), job_id),
+            )
+
+    def cancel_requested(self, job_id: int) -> bool:
+        """Whether someone asked a job to stop."""
+        return self.job(job_id).cancel
+
+    def usual_seconds(self, kind: str) -> float | None:
+        """What the latest ten finished jobs of a kind took on average; None where there are none."""
+        return self.reading().execute(USUAL, (kind,)).fetchone()[0]
+
+    def append_event(self, job_id: int, event: Event, fraction: float | None = None) -> int:
+        """Keep an event as the job's latest step; returns its place in the job, from 1.
+
+        The event's payload is what JSON can hold; fraction: how far the whole job is, where the caller knows.
+        """
+        payload = None if event.payload is None else json.dumps(event.payload)
+        step = {"job": job_id, "now": time.time(), "stage": event.stage, "done": event.done, "total": event.total}
+        with self.writing() as db:
+            found = db.execute(
+                """INSERT INTO events SELECT :job, COALESCE(MAX(seq), 0) + 1, :now, :stage, :done, :total, :payload
+                FROM events WHERE job_id = :job RETURNING seq""",
+                {**step, "payload": payload},
+            )
+            seq = int(found.fetchone()["seq"])
+            db.execute(
+                """UPDATE jobs SET stage = :stage, done = :done, total = :total, updated = :now,
+                fraction = COALESCE(:fraction, fraction) WHERE id = :job""",
+                {**step, "fraction": fraction},
+            )
+        return seq
+
+    def events(self, job_id: int, after: int = 0, stages: Iterable[str] | None = None) -> list[StoredEvent]:
+        """Events of a job that come after place `after`, in order; of some stages, or all.
+
+        A stage that ends in ":" stands for all that begin with it: "score:" for every criterion.
+        """
+        wanted = json.dumps(None if stages is None else list(stages))
+        found = self.reading().execute(
+            """SELECT * FROM events WHERE job_id = :job AND seq > :after AND (:wanted = 'null' OR EXISTS (
+                SELECT 1 FROM json_each(:wanted) AS w
+                WHERE stage = w.value OR (w.value LIKE '%:' AND substr(stage, 1, length(w.value)) = w.value)
+            )) ORDER BY seq""",
+            {"job": job_id, "after": after, "wanted": wanted},
+        )
+        return [_event(row) for row in found]
+
+
+def _job(row: sqlite3.Row) -> Job:
+    given: dict[str, Any] = dict(row)
+    given["request"] = request_from_json(given["kind"], json.loads(given["request"]))
+    return Job(**{**given, "cancel": bool(given["cancel"])})
+
+
+def _event(row: sqlite3.Row) -> StoredEvent:
+    payload = None if row["payload"] is None else json.loads(row["payload"])
+    return StoredEvent(row["seq"], row["time"], row["stage"], row["done"], row["total"], payload)

@@ -1,0 +1,188 @@
+"""Cutting: plan + model → a smaller model. The only module that changes a shape.
+
+The cut model is made as a copy whose cut weights are replaced while copying, so that the original is never touched and
+its large tensors are never doubled. Its outputs equal those of the original with the removed groups masked.
+
+Of an offloaded model nothing is cut yet: the copy's weights are made of the original's whenever they are read, so that
+saving it goes through memory piece by piece.
+"""
+
+import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from ..events import RESULT, Event, Events, awaited, outside_inference, relay
+from ..families import Family
+from ..families.groups import BlockGroups
+from ..models.loaded import LoadedModel
+from ..models.residence import Made, Weights, hooks_of, remake
+from ..models.shape import heads_of, resize
+from ..plan.plan import Plan
+from ..text.load import load_text
+from .compensation import Patch, Patches, compensation_events
+
+Slices = dict[str, dict[str, Tensor]]
+"""{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
+
+
+@outside_inference
+def prune_events(
+    lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None
+) -> Events:
+    """The model without the groups the plan drops; `lm` is untouched.
+
+    compensate: None, "bias" or "least-squares" (see `compensation`), which need `text`: a text name or token ids
+    [samples, length]. Raises BadInput (a plan for another model, no text), UnknownName, NumericalFault.
+
+    As events: "compensate" block by block, then "cut".
+    """
+    if lm.patterns:
+        raise BadInput(f"This model ({lm.source}) has N:M zeros, which a cut would shift; prune first, then sparsify.")
+    if plan.groups.blocks != lm.groups.blocks or plan.groups.model_type != lm.groups.model_type:
+        raise BadInput(
+            f"The plan is for a {plan.groups.model_type} model with {plan.groups.parameters:,} parameters in "
+            f"{len(plan.groups)} blocks; this one ({lm.source}) is a {lm.groups.model_type} model with "
+            f"{lm.groups.parameters:,} in {len(lm.groups)}. Score this model and plan anew."
+        )
+    slices = [kept_slices(lm.family, b, plan, i) for i, b in enumerate(lm.groups.blocks)]
+    patches: Patches = {}
+    if compensate:
+        tokens = _tokens(lm, text)
+        patches = yield from relay(compensation_events(lm, plan, _columns(lm, slices), compensate, tokens))
+    yield Event("cut", 0, 1)
+    model = cut(lm, slices, patches, plan)
+    small = LoadedModel(model, lm.tokenizer, lm.family, lm.source)
+    small.plan = plan
+    small.history = [*lm.history, {"step": "prune", "compensate": compensate or "", "plan": plan.recipe}]
+    yield Event(RESULT, 1, 1, small)
+
+
+prune = awaited(prune_events, LoadedModel)
+
+
+def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> Slices:
+    """Which rows and columns of each linear of a block stay."""
+    gathered: dict[tuple[str, str], list[np.ndarray]] = {}
+    for s in family.structures:
+        kept = plan.kept(s.kind)[layer]
+        if len(kept) < block.count(s.kind):
+            gathered.setdefault((s.linear, s.axis), []).append(s.indices(block)[kept].ravel())
+    slices: Slices = {}
+    for (linear, axis), parts in gathered.items():
+        slices.setdefault(linear, {})[axis] = torch.from_numpy(np.sort(np.concatenate(parts)))
+    return slices
+
+
+def _columns(lm: LoadedModel, slices: list[Slices]) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
+    """{(layer, linear): (kept columns, cut columns)} of every linear that loses columns."""
+    found = {}
+    for layer, block in enumerate(lm.family.block_list(lm.model)):
+        for name, linear in lm.family.block_linears(block).items():
+            kept = slices[layer].get(name, {}).get("columns")
+            if kept is not None:
+                gone = torch.ones(linear.in_features, dtype=torch.bool).index_fill_(0, kept, False).nonzero().flatten()
+                found[layer, name] = (kept.to(lm.device), gone.to(lm.device))
+    return found
+
+
+def _tokens(lm: LoadedModel, text: str | Tensor | None) -> Tensor:
+    if text is None:
+        raise BadInput("Compensation needs text: give a text name such as python-docs, or token ids [samples, length].")
+    if isinstance(text, Tensor):
+        return text
+
+    return load_text(text, lm)
+
+
+def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> nn.Module:
+    """A copy of the model in which every cut linear is smaller."""
+    memo: dict[int, Any] = hooks_of(lm.model)
+    gained: list[tuple[int, str, Tensor]] = []
+    remade: dict[tuple[int, str], Made] = {}
+    for layer, block in enumerate(lm.family.block_list(lm.model)):
+        for name, linear in lm.family.block_linears(block).items():
+            patch, kept = patches.get((layer, name), Patch()), slices[layer].get(name)
+            if kept is not None:
+                remade[layer, name] = _replace(memo, linear, kept, patch)
+            if patch.bias is not None and linear.bias is None:
+                gained.append((layer, name, patch.bias.to(linear.weight.dtype)))
+    model = copy.deepcopy(lm.model, memo)
+    blocks = lm.family.block_list(model)
+    for layer, name, bias in gained:
+        linear = lm.family.block_linears(blocks[layer])[name]
+        linear.bias = nn.Parameter(bias.to(linear.weight.device), requires_grad=False)
+        remade[layer, name]["bias"] = partial(_given, bias)
+    for (layer, name), made in remade.items():
+        linear = lm.family.block_linears(blocks[layer])[name]
+        if linear.weight.is_meta:
+            remake(linear, made)
+    for layer, block in enumerate(blocks):
+        before = heads_of(block, lm.groups.blocks[layer])
+        resize(lm.family, block, [before[i] for i in plan.kept_heads[layer]])
+    return model
+
+
+def _replace(memo: dict[int, Any], linear: nn.Linear, kept: dict[str, Tensor], patch: Patch) -> Made:
+    """Put the smaller weight (and bias) where a deep copy will look for the copy of the old one; returns how they are
+    made of those that are there."""
+
+    def weight(old: Weights) -> Tensor:
+        return _smaller_weight(old["weight"], kept, patch)
+
+    def bias(old: Weights) -> Tensor:
+        return _smaller_bias(old["bias"], kept, patch)
+
+    made: Made = {"weight": weight}
+    if linear.bias is not None:
+        made["bias"] = bias
+    here = dict(linear.named_parameters())
+    for name, old in here.items():
+        memo[id(old)] = nn.Parameter(made[name](here), requires_grad=False)
+    return made
+
+
+def _given(tensor: Tensor, old: Weights) -> Tensor:
+    return tensor
+
+
+def _smaller_weight(weight: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor:
+    """[out, in] without the rows and columns that go; a patch's columns instead of its own."""
+    weight, rows, columns = weight.detach(), kept.get("rows"), kept.get("columns")
+    if patch.columns is not None:
+        weight, columns = patch.columns.to(weight), None
+    if rows is not None:
+        weight = weight[rows.to(weight.device)]
+    if columns is not None:
+        weight = weight[:, columns.to(weight.device)]
+    return weight.contiguous()
+
+
+def _smaller_bias(bias: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor:
+    """[out] without the rows that go, with what a patch adds."""
+    rows, gain = kept.get("rows"), patch.bias
+    smaller = bias.detach().clone() if rows is None else bias.detach()[rows.to(bias.device)]
+    return smaller if gain is None else (smaller.float() + gain.to(bias.device)).to(bias.dtype)
+
+
+def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
+    """A copy of the same shape with the removed groups' weights at zero: what a cut model must agree with."""
+    model = copy.deepcopy(lm.model)
+    for layer, block in enumerate(lm.family.block_list(model)):
+        linears = lm.family.block_linears(block)
+        for s in lm.family.structures:
+            groups = lm.groups.blocks[layer]
+            gone = np.setdiff1d(np.arange(groups.count(s.kind)), plan.kept(s.kind)[layer])
+            index = torch.from_numpy(s.indices(groups)[gone].ravel())
+            weight, bias = linears[s.linear].weight.data, linears[s.linear].bias
+            if s.axis == "columns":
+                weight[:, index] = 0
+            else:
+                weight[index] = 0
+                if bias is not None:
+                    bias.data[index] = 0
+    return LoadedModel(model, lm.tokenizer, lm.family, lm.source)

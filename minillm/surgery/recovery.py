@@ -1,0 +1,209 @@
+"""Recovery: LoRA on what is left, merged at the end (Section 3.3 of the paper, Eq. 10; peft does the adapters).
+
+Two losses: `language-model`, the paper's; `distill`, KL from the original's next-word distribution, which needs no
+labels. The loss is taken in chunks of 128 tokens, so that the vocabulary never decides the memory. Perplexity on rows
+held out of the recovery text is measured as training goes; stopping keeps the best adapters so far.
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from threading import Lock
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
+
+from ..errors import BadInput, NumericalFault
+from ..events import RESULT, Event, Events, awaited, outside_inference, relay
+from ..models.loaded import LoadedModel
+from ..recipes.presets import RecoverySettings
+from ..text.load import load_text_events, rows_available
+from ..walk.view import eval_view
+from ..walk.whole import hidden_states, logits, token_losses
+
+CHUNK = 128
+_SEEDED = Lock()
+
+
+@outside_inference
+def recover_events(
+    small: LoadedModel,
+    text: str | Tensor,
+    teacher: LoadedModel | None = None,
+    length: int = 128,
+    stop: Callable[[], bool] = lambda: False,
+    **settings: Any,
+) -> Events:
+    """Train LoRA adapters on a pruned model and merge them; `small` is untouched.
+
+    text: a text name (its recovery part) or token ids [rows, length]; teacher: the original, for loss "distill"
+    (without one the loss is "language-model"); settings: see `presets.RecoverySettings`. Raises BadInput, UnknownName,
+    TextTooShort, NumericalFault (a loss that is not finite).
+
+    As events: Event("recover", step, steps, {"step", "loss", maybe "perplexity"}). stop: asked before every update;
+    once true, training ends and the best adapters so far are kept.
+    """
+    if small.patterns:
+        raise BadInput(
+            "Recovery adds dense adapters to the weights, which would fill the N:M zeros of this model; recover a "
+            "pruned one."
+        )
+    chosen = RecoverySettings.from_json({"loss": "distill" if teacher else "language-model", **settings})
+    if chosen.loss == "distill" and teacher is None:
+        raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
+    rows = text
+    if isinstance(rows, str):
+        rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
+    rows = _checked(rows, chosen)
+    training = _Training(small, teacher, rows.clone() if rows.is_inference() else rows, chosen)
+    yield from relay(training.events(stop))
+    yield Event(RESULT, 1, 1, training.merged())
+
+
+recover = awaited(recover_events, LoadedModel)
+
+
+def recovery_text_events(
+    text: str, lm: LoadedModel, length: int, chosen: RecoverySettings, confined: bool = False
+) -> Events:
+    """Token ids [rows, length] of a text's recovery part: as many as the updates need, or as the text has.
+
+    lm: writes the texts that a model writes; give the original. confined: read files only under MINILLM_HOME.
+    """
+    most = rows_available(text, lm, length, "recovery", confined)
+    wanted = max(1, min(most, chosen.steps * chosen.batch + chosen.held_out))
+    yield from load_text_events(text, lm, wanted, length, chosen.seed, "recovery", confined)
+
+
+def _checked(rows: Tensor, chosen: RecoverySettings) -> Tensor:
+    if rows.dim() != 2 or len(rows) < chosen.held_out + chosen.batch:
+        raise BadInput(
+            f"Recovery text has shape {list(rows.shape)}; give at least {chosen.held_out + chosen.batch} rows "
+            "of token ids: those held out and one batch."
+        )
+    return rows
+
+
+def _predicting(lm: LoadedModel, tokens: Tensor) -> Tensor:
+    """Final hidden states that predict the next token: [rows, length − 1, width]."""
+    return hidden_states(lm, tokens).last_hidden_state[:, :-1]
+
+
+class _Training:
+    """One recovery on its way."""
+
+    def __init__(self, small: LoadedModel, teacher: LoadedModel | None, rows: Tensor, chosen: RecoverySettings) -> None:
+        self.small, self.teacher, self.chosen = small, teacher and eval_view(teacher), chosen
+        self.held_out, self.rows = rows[: chosen.held_out], rows[chosen.held_out :]
+        # Eval mode, as everywhere: under dropout the best step would be chosen by chance.
+        self.inner = copy.deepcopy(small.model).eval()
+        targets = list(small.family.linears.values())
+        config = LoraConfig(
+            r=chosen.rank, lora_alpha=chosen.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
+        )
+        # peft draws from the generator that all threads share.
+        with _SEEDED, warnings.catch_warnings():
+            # peft reads an attribute that transformers has renamed; nothing here can change that.
+            warnings.simplefilter("ignore", FutureWarning)
+            torch.manual_seed(chosen.seed)
+            self.adapted = get_peft_model(self.inner, config)
+        self.lm = LoadedModel(self.inner, small.tokenizer, small.family, small.source)
+        self.best: tuple[float, int, dict[str, Tensor]] = (math.inf, 0, {})
+        self.curve: list[dict[str, float]] = []
+
+    def events(self, stop: Callable[[], bool]) -> Events:
+        chosen = self.chosen
+        parameters = [p for p in self.adapted.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=chosen.learning_rate)
+        schedule = get_cosine_schedule_with_warmup(optimizer, chosen.warmup, chosen.steps)
+        order = self._order()
+        yield self._note(0, {"perplexity": self._measure(0)})
+        for step in range(1, chosen.steps + 1):
+            if stop():
+                break
+            batch = self.rows[order[(step - 1) * chosen.batch : step * chosen.batch]]
+            loss = self._update(batch, optimizer, parameters)
+            schedule.step()
+            found = {"loss": loss}
+            if step % chosen.evaluate_every == 0 or step == chosen.steps:
+                found["perplexity"] = self._measure(step)
+            yield self._note(step, found)
+        yield Event(RESULT, 1, 1, None)
+
+    def _note(self, step: int, found: dict[str, float]) -> Event:
+        self.curve.append({"step": step, **found})
+        return Event("recover", step, self.chosen.steps, self.curve[-1])
+
+    def _order(self) -> Tensor:
+        """Row numbers for every update: epoch after epoch, shuffled."""
+        source = torch.Generator().manual_seed(self.chosen.seed)
+        needed = self.chosen.steps * self.chosen.batch
+        epochs = math.ceil(needed / len(self.rows))
+        return torch.cat([torch.randperm(len(self.rows), generator=source) for _ in range(epochs)])[:needed]
+
+    def _update(self, batch: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> float:
+        total = 0.0
+        for piece in batch.chunk(min(self.chosen.accumulate, len(batch))):
+            with torch.enable_grad():
+                hidden = _predicting(self.lm, piece)
+                loss, gradient = self._loss(hidden.detach(), piece.to(self.lm.device))
+                share = len(piece) / len(batch)
+                hidden.backward(gradient * share)
+            total += loss * share
+        if not math.isfinite(total):
+            raise NumericalFault("The recovery loss is not a finite number; try a smaller learning rate, or float32.")
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return total
+
+    def _loss(self, hidden: Tensor, tokens: Tensor) -> tuple[float, Tensor]:
+        """Mean loss over the predicted tokens, and its gradient at the hidden states, chunk by chunk."""
+        flat, targets = hidden.flatten(0, 1), tokens[:, 1:].flatten()
+        taught = None
+        if self.chosen.loss == "distill" and self.teacher is not None:
+            with torch.no_grad():
+                taught = _predicting(self.teacher, tokens).flatten(0, 1)
+        total, pieces = 0.0, []
+        for start in range(0, len(flat), CHUNK):
+            where = slice(start, start + CHUNK)
+            states = flat[where].detach().requires_grad_()
+            found = logits(self.lm, states)
+            if taught is None or self.teacher is None:
+                loss = nn.functional.cross_entropy(found, targets[where], reduction="sum")
+            else:
+                with torch.no_grad():
+                    wanted = logits(self.teacher, taught[where]).log_softmax(-1).to(found.device)
+                loss = nn.functional.kl_div(found.log_softmax(-1), wanted, reduction="sum", log_target=True)
+            pieces.append(torch.autograd.grad(loss / len(flat), states)[0])
+            total += loss.item() / len(flat)
+        return total, torch.cat(pieces).view_as(hidden)
+
+    def _measure(self, step: int) -> float:
+        """Perplexity on the held-out rows; remembers the adapters if it is the lowest so far."""
+        with torch.no_grad():
+            pieces = [ids.to(self.lm.device) for ids in self.held_out.split(self.chosen.batch)]
+            losses = [token_losses(self.lm, hidden_states(self.lm, ids).last_hidden_state, ids) for ids in pieces]
+        value = float(torch.cat(losses).mean().exp())
+        if value < self.best[0]:
+            state = {k: v.detach().clone() for k, v in get_peft_model_state_dict(self.adapted).items()}
+            self.best = (value, step, state)
+        return value
+
+    def merged(self) -> LoadedModel:
+        """The model with the best adapters merged into its weights."""
+        value, step, state = self.best
+        if state:
+            set_peft_model_state_dict(self.adapted, state)
+        model = self.adapted.merge_and_unload()
+        model.requires_grad_(False).eval()
+        fixed = LoadedModel(model, self.small.tokenizer, self.small.family, self.small.source)
+        fixed.plan = self.small.plan
+        note = {"step": "recover", "settings": asdict(self.chosen), "best_step": step, "held_out_perplexity": value}
+        fixed.history = [*self.small.history, {**note, "curve": self.curve}]
+        return fixed

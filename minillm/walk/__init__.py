@@ -1,0 +1,1 @@
+"""Block by block through a model, forward and in reverse, with little in memory at once."""

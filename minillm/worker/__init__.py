@@ -1,0 +1,1 @@
+"""The process that runs jobs, `python -m minillm.worker`; one kind of job a file."""

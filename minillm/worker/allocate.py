@@ -1,0 +1,87 @@
+"""Jobs that find how much each block gives up."""
+
+from contextlib import closing
+
+from torch import Tensor
+
+from ..allocation.evolution import STAGE, SearchState
+from ..allocation.structured import allocate_events
+from ..events import RESULT, Event, Events
+from ..models.loaded import LoadedModel
+from ..plan.budget import budget, checked_layers
+from ..recipes.recipe import AllocateRequest
+from ..store.allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
+from .progress import LOADING, Steps
+from .workbench import Found, Workbench
+
+
+def allocate(bench: Workbench, request: AllocateRequest) -> Found:
+    """Score what has not been, find an allocation, and keep it with the sensitivities that were measured."""
+    missing = bench.unscored(request.criterion, request.channels_from)
+    costs = {label: bench.scoring(label, {}) for label in missing}
+    text = 0.02 * bench.calibration
+    steps = Steps({"load": LOADING, "text": text, **costs, "allocate": allocating(bench, request)})
+    lm = yield from steps.take("load", bench.variant_events())
+    # What cannot be is said before scoring.
+    budget(lm.groups, request.ratio, checked_layers(lm.groups, request.layers))
+    tokens = yield from steps.take("text", bench.text_events(lm))
+    for label in missing:
+        bench.check_memory(lm, label, {})
+        yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
+    return (yield from steps.take("allocate", allocation_events(bench, request, lm, tokens, resume=True)))
+
+
+def allocating(bench: Workbench, request: AllocateRequest) -> float:
+    """The cost of an allocation: tokens it pushes through the model."""
+    length = bench.recipe.length
+    each = request.offspring * request.few_rows + request.offspring / 4 * request.rows
+    generations = request.generations if request.method == "evolutionary" else 0
+    return length * (generations * each + 100 * request.few_rows)
+
+
+def allocation_events(
+    bench: Workbench, request: AllocateRequest, lm: LoadedModel, tokens: Tensor, resume: bool = False
+) -> Events:
+    """Find an allocation and keep it; the result is what was kept, {"name", "allocation": as JSON}.
+
+    resume: go on with an earlier search of the same request, and end early, with the best so far, when asked to stop.
+    """
+    store, run_id = bench.store, bench.run_id
+    scores = store.scores(run_id)
+    events = allocate_events(
+        lm,
+        scores[request.criterion],
+        tokens,
+        request.ratio,
+        request.method,
+        request.layers,
+        scores[request.channels_from or request.criterion],
+        request.fitness,
+        request.sensitivity,
+        sensitivities(store, run_id),
+        _stored_state(bench, request) if resume else None,
+        bench.stop if resume else lambda: False,
+        **request.search,
+    )
+    with closing(events):
+        for event in events:
+            if event.stage == RESULT:
+                yield Event(RESULT, 1, 1, bench.keep(ALLOCATION, as_result(event.payload, store, run_id)))
+                continue
+            if event.payload and "sensitivity" in event.payload:
+                bench.keep(SENSITIVITY, event.payload["sensitivity"])
+            yield event
+
+
+def _stored_state(bench: Workbench, request: AllocateRequest) -> SearchState | None:
+    """Where an earlier search of the same request got to, however it ended and however long it was to be."""
+
+    def alike(other: AllocateRequest) -> bool:
+        return {**other.to_json(), "generations": 0} == {**request.to_json(), "generations": 0}
+
+    found = []
+    for job in bench.store.jobs(bench.run_id):
+        if isinstance(job.request, AllocateRequest) and alike(job.request):
+            found += [event.payload["state"] for event in bench.store.events(job.id, stages=[STAGE]) if event.payload]
+    furthest = max(found, key=lambda state: state["generation"], default=None)
+    return SearchState.from_json(furthest) if furthest else None

@@ -1,0 +1,102 @@
+"""Jobs that change nothing: what a model is made of, scores, perplexity, accuracy, sizes and times."""
+
+from ..errors import NumericalFault
+from ..evaluation.machine import machine
+from ..evaluation.profiling import compared, latencies_events, size
+from ..models.loaded import LoadedModel
+from ..recipes.recipe import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
+from ..recipes.tasks import BENCHMARKS
+from ..store.measured_before import EFFICIENCY, efficiency_asked
+from .progress import LOADING, Steps
+from .workbench import Found, Workbench
+
+
+def inspect(bench: Workbench, request: InspectRequest) -> Found:
+    """Load the model and say what it is made of."""
+    lm: LoadedModel = yield from Steps({"load": LOADING}).take("load", bench.variant_events())
+    return bench.keep(
+        "inspect",
+        {
+            "groups": lm.groups.to_json(),
+            "config": lm.model.config.to_diff_dict(),
+            "provenance": lm.provenance,
+            "parameters": lm.parameters,
+            "bytes": sum(p.numel() * p.element_size() for p in lm.model.parameters()),
+            "dtype": str(lm.dtype).removeprefix("torch."),
+            "device": str(lm.device),
+            "chat": bool(getattr(lm.tokenizer, "chat_template", None)),
+        },
+    )
+
+
+def score(bench: Workbench, request: ScoreRequest) -> Found:
+    """Score under each criterion in turn, where one that fails does not keep the others from theirs; or under all on
+    one walk, which fails as a whole."""
+    labels = {request.label(criterion): criterion for criterion in request.criteria}
+    walks = [labels] if request.together else [{label: criterion} for label, criterion in labels.items()]
+    costs = {", ".join(walk): sum(bench.scoring(name, request.settings) for name in walk.values()) for walk in walks}
+    steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, **costs}), []
+    lm = yield from steps.take("load", bench.variant_events())
+    for walk in walks:
+        beside = 0
+        for criterion in walk.values():
+            beside += bench.check_memory(lm, criterion, request.settings, beside)
+    tokens = yield from steps.take("text", bench.text_events(lm))
+    for name, walk in zip(costs, walks, strict=True):
+        try:
+            yield from steps.take(name, bench.score_events(lm, tokens, walk, request.settings), at_once=len(walk))
+        except NumericalFault as fault:
+            faults.append(f"{name}: {fault}")
+    if faults:
+        raise NumericalFault(" ".join(faults))
+    return {"scored": list(labels)}
+
+
+def evaluate(bench: Workbench, request: EvaluateRequest) -> Found:
+    """Perplexity of each variant, and its accuracy on each task."""
+    steps, found, accuracy = Steps(evaluation_costs(request)), {}, dict[str, dict[str, float]]()
+    for name in request.variants:
+        if request.text:
+            events = bench.perplexity_events(name, request.text, request.length, request.tokens)
+            found[name] = yield from steps.take(name, events)
+        for task in request.tasks:
+            told = yield from steps.take(f"{name} {task}", bench.accuracy_events(name, task, request))
+            accuracy.setdefault(name, {})[task] = told["acc"]
+    return {"perplexity": {name: data["value"] for name, data in found.items()}, "accuracy": accuracy}
+
+
+def evaluation_costs(request: EvaluateRequest) -> dict[str, float]:
+    """What each step of `evaluate` should cost, in tokens."""
+    costs = {}
+    for name in request.variants:
+        if request.text:
+            costs[name] = LOADING + reading(request.tokens)
+        costs |= {f"{name} {task}": LOADING + BENCHMARKS[task].cost(request.limit) for task in request.tasks}
+    return costs
+
+
+def reading(tokens: int | None) -> float:
+    """What the perplexity of a text should cost: of its first so many tokens, or of all of it (WikiText-2's test part
+    has about 250,000), with the loss."""
+    return 1.5 * (tokens or 250_000)
+
+
+def profile(bench: Workbench, request: ProfileRequest) -> Found:
+    """Sizes and times of some variants, taken in turns, each kept as a result of kind "efficiency"."""
+    steps = Steps(profile_costs(request))
+    lms: dict[str, LoadedModel] = {}
+    for name in request.variants:
+        lms[name] = yield from steps.take(name, bench.variant_events(name))
+    timed = yield from steps.take("latency", latencies_events(lms, **request.settings))
+    first, asked = request.variants[0], {**request.settings, "length": request.length}
+    sizes = {name: size(lm, request.length) for name, lm in lms.items()}
+    for name, latency in timed.items():
+        about = {**sizes[name].to_json(), **latency.to_json(), **compared(sizes, timed, name, first)}
+        bench.keep(EFFICIENCY, {**about, **efficiency_asked(name, first, asked), "machine": machine(lms[name])})
+    return {"variants": list(timed)}
+
+
+def profile_costs(request: ProfileRequest) -> dict[str, float]:
+    """What each step of `profile` should cost, in tokens; one that is written takes as long as twenty read."""
+    each = (request.repeats + request.warm_up) * request.rows * (request.prompt_tokens + 20.0 * request.new_tokens)
+    return {**dict.fromkeys(request.variants, LOADING), "latency": each * len(request.variants)}

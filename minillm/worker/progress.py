@@ -1,0 +1,59 @@
+"""How far a whole job is: its steps with what each is expected to cost, and one fraction over all of them.
+
+Costs are in tokens pushed once through the whole model, the one unit that loading, scoring, cutting and training can
+all be guessed in. They are guesses; what is exact is that the fraction never goes back.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+from ..events import RESULT, Event, Events
+
+JOB = "job"
+"""Stage of the events that tell how far the whole job is: done of total, in thousandths."""
+
+WHOLE = 1000
+LOADING = 300.0
+"""What bringing a model into memory costs, in tokens: about a second's worth of the embedded model on two cores."""
+
+
+class Steps:
+    """The steps of one job, in the order in which they will be taken: {name: cost in tokens}."""
+
+    def __init__(self, costs: dict[str, float]) -> None:
+        self._costs = costs
+        self._passed = 0.0
+        self._shown = -1
+
+    def take(self, name: str, events: Events, at_once: int = 1) -> Generator[Event, None, Any]:
+        """Pass on the events of a step, each after how far the job then is, where that has moved; return its result.
+
+        at_once: how many stages of it go on side by side; the step is as far as they are on average.
+
+        A step without events had nothing to do (its model was at hand): it leaves the sum, lest the pace look better
+        than it is.
+        """
+        result, idle, shares = None, True, dict[str, float]()
+        with closing(events):
+            for event in events:
+                if event.stage == RESULT:
+                    result = event.payload
+                    continue
+                if event.total:
+                    shares[event.stage] = min(event.done / event.total, 1.0)
+                within = sum(sorted(shares.values())[-at_once:]) / at_once
+                yield from self._moved(self._passed + within * self._costs[name])
+                yield event
+                idle = False
+        if idle:
+            self._costs[name] = 0.0
+        self._passed += self._costs[name]
+        yield from self._moved(self._passed)
+        return result
+
+    def _moved(self, cost: float) -> Events:
+        done = int(WHOLE * cost / (sum(self._costs.values()) or 1.0))
+        if done > self._shown:
+            self._shown = done
+            yield Event(JOB, done, WHOLE)

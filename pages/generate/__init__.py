@@ -1,0 +1,185 @@
+"""Generate: the same prompt for two to four variants, side by side as they write; marked, shaded, or read blind."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm.errors import BadInput
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import GenerateRequest
+from minillm.store.records import ORIGINAL
+from minillm.store.store import Store
+
+from ..shell import job_panel
+from ..shell.address import remembered, saved
+from ..shell.controls import takes
+from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
+from ..shell.phrases import escape
+from ..views.generations import Exhibit, exhibits
+from ..views.generations_html import as_csv, as_html, as_json, as_markdown
+from .blind import NONE, UNKNOWN, ballot, tally_html, vote
+from .form import HOW, Page, Poll, layout
+
+TITLE = "Generate"
+MOST_SHOWN = 20
+MOST_COLUMNS = 4
+MOST_RUNS = 30
+"""How many of the latest other runs offer their variants."""
+
+COPY = "(text) => { navigator.clipboard.writeText(text); }"
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx) as shell:
+        page = layout()
+        _wire(ctx, shell, page)
+
+
+def _wire(ctx: Context, shell: Shell, page: Page) -> None:
+    store, controls = ctx.store, page.controls
+    choices = [controls["variants"], controls["others"]]
+    texts = [*page.panel.outputs, page.now, page.tally, page.earlier]
+    drawn = partial(_shown, store, page)
+
+    def asked(run_id: str, options: dict[str, str]) -> Answer:
+        return dict.fromkeys(choices, options.get("variants", "").split("|"))
+
+    shell.redraws_when(partial(_state, store), partial(_choices, store, page), [], choices, asked)
+    shell.live(drawn, texts, [page.shaded])
+    shell.opens(lambda run_id, options: {page.shaded: options.get("shaded") != "false"}, [page.shaded])
+    page.shaded.input(answering(drawn), [shell.run, page.shaded], texts, **QUIET)
+    remembered(page.shaded.input, {"shaded": page.shaded})
+    _wire_poll(store, shell, page.poll)
+    shell.starts(page.button.click, partial(begin, store), list(controls.values()), "generate")
+    shell.runs_again(page.panel)
+    _wire_exports(store, shell, page)
+
+
+def _wire_poll(store: Store, shell: Shell, poll: Poll) -> None:
+    shell.live(partial(_balloted, store, poll), poll.outputs, [poll.name])
+    answers = [shell.run, poll.name, poll.best, poll.pruned]
+    voted = poll.button.click(guarded(partial(vote, store)), answers, None, api_name="vote", **ACT)
+    shell.looks_again(voted)
+
+
+def _wire_exports(store: Store, shell: Shell, page: Page) -> None:
+    writers = {"markdown": (markdown_of, "text/markdown", "md"), "csv": (csv_of, "text/csv", "csv")}
+    writers["json"] = (json_of, "application/json", "json")
+    for kind, (write, mime, suffix) in writers.items():
+        name = "generations" if kind == "json" else f"generations_{kind}"
+        event = page.exports[kind].click(guarded(partial(write, store)), shell.run, page.text, api_name=name, **ACT)
+        saved(event, page.text, f"minillm-generations.{suffix}", mime)
+    markdown = guarded(partial(markdown_of, store))
+    copied = page.exports["copy"].click(markdown, shell.run, page.text, api_visibility="private", **ACT)
+    copied.success(None, page.text, None, js=COPY, api_visibility="private")
+
+
+def _state(store: Store, run_id: str) -> str:
+    return ";".join(_names(store, run_id)) if run_id else "no run"
+
+
+def _names(store: Store, run_id: str) -> dict[str, str]:
+    """{name: kind} of the variants of a run that can be brought back."""
+    return {v.name: v.kind for v in store.variants(run_id) if store.at_hand(run_id, v.name)}
+
+
+def _choices(store: Store, page: Page, run_id: str, variants: list[str], others: list[str]) -> Answer:
+    """The variants to choose from; at first the original and the latest of each other kind."""
+    if not run_id:
+        return {}
+    chosen = [*(variants or []), *(others or [])]
+    made, elsewhere = _names(store, run_id), _elsewhere(store, run_id)
+    here = [name for name in chosen if name in made and name != ORIGINAL]
+    there = [name for name in dict(elsewhere).values() if name in chosen]
+    latest = {kind: name for name, kind in made.items()}
+    ticked = [ORIGINAL, *here] if here or there else list(latest.values())
+    return {
+        page.controls["variants"]: gr.CheckboxGroup(choices=list(made), value=ticked),
+        page.controls["others"]: gr.Dropdown(choices=elsewhere, value=there, multiselect=True),
+    }
+
+
+def _elsewhere(store: Store, run_id: str) -> list[tuple[str, str]]:
+    """[(what to call it, RUN/NAME)] of what the latest other runs can bring back; an original only where it is another
+    model than this run's."""
+    here, found = store.run(run_id).recipe, []
+    for run in store.runs(limit=MOST_RUNS + 1):
+        same = (run.recipe.model, run.recipe.dtype) == (here.model, here.dtype)
+        if run.id != run_id:
+            names = [name for name, kind in _names(store, run.id).items() if not (same and kind == ORIGINAL)]
+            found += [(f"{name} of {run.title or run.id}", f"{run.id}/{name}") for name in names]
+    return found
+
+
+def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> Answer:
+    """The panel, the latest job's texts, the tally, and the texts before."""
+    if not run_id:
+        return {}
+    found = exhibits(store, run_id)
+    newest = [one for one in found if one.job == found[0].job] if found else []
+    before = found[len(newest) :][:MOST_SHOWN]
+    return {
+        **page.panel.show(job_panel.current(store, run_id, "generate")),
+        page.now: as_html(newest, shaded),
+        page.tally: tally_html(store, run_id),
+        page.earlier: as_html(before, shaded) or "<p>Nothing yet.</p>",
+    }
+
+
+def _balloted(store: Store, poll: Poll, run_id: str, asked: str) -> Answer:
+    """The ballot; left alone while it is the same, lest an answer be lost."""
+    found = ballot(exhibits(store, run_id))
+    if found is None:
+        return {poll.box: gr.Column(visible=False), poll.name: ""}
+    if found.name == asked:
+        return {}
+    return {
+        poll.box: gr.Column(visible=True),
+        poll.name: found.name,
+        poll.question: f"## Your vote\n\n{escape(' '.join(found.prompt.split()))}",
+        poll.best: gr.Radio(choices=[*found.letters, NONE], value=NONE),
+        poll.pruned: gr.Radio(choices=[*found.letters, UNKNOWN], value=UNKNOWN),
+    }
+
+
+@takes((GenerateRequest, (*HOW, "blind")))
+def begin(
+    store: Store, run_id: str, prompts: list[str], own: str, variants: list[str], others: list[str], **how: Any
+) -> int:
+    """Let variants answer prompts side by side: of a run by name, others as RUN/NAME; returns the job's number."""
+    asked = [*(prompts or []), *([own] if (own or "").strip() else [])]
+    if not asked:
+        raise BadInput("No instruction is chosen; tick one of the paper's, or write your own.")
+    answering = [*(variants or []), *(others or [])]
+    if not answering:
+        raise BadInput("No variant is chosen; tick who is to answer.")
+    if len(answering) > MOST_COLUMNS:
+        raise BadInput(f"{len(answering)} variants are chosen; {MOST_COLUMNS} can be read beside each other.")
+    if how["blind"] and len(answering) < 2:
+        raise BadInput("One answer cannot be read blind; tick another variant.")
+    return submit(store, run_id, GenerateRequest.from_json({**how, "prompts": asked, "variants": answering}))
+
+
+def markdown_of(store: Store, run_id: str) -> str:
+    """Everything that variants of a run wrote, as Markdown."""
+    run = store.run(run_id)
+    return as_markdown(_any(store, run_id), f"Generations of {run.title or run.id} ({run.recipe.model})")
+
+
+def csv_of(store: Store, run_id: str) -> str:
+    """Everything that variants of a run wrote, as CSV: one row a text, with measurements."""
+    return as_csv(_any(store, run_id), run_id)
+
+
+def json_of(store: Store, run_id: str) -> str:
+    """Everything that variants of a run wrote, as JSON: one entry a prompt, with settings, measurements and tokens."""
+    return as_json(_any(store, run_id), run_id)
+
+
+def _any(store: Store, run_id: str) -> list[Exhibit]:
+    found = exhibits(store, run_id) if run_id else []
+    if not found:
+        raise BadInput("Nothing has been generated in this run yet; press Generate first.")
+    return found

@@ -1,0 +1,229 @@
+"""Prune and recover: see what a cut costs before it is made, cut, measure, and train what is left."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm.errors import BadInput, MiniLLMError
+from minillm.jobs.submit import submit
+from minillm.recipes.presets import find_cut, find_recovery
+from minillm.recipes.recipe import EvaluateRequest, PruneRequest, RecoverRequest
+from minillm.store.allocations import allocations
+from minillm.store.store import Store
+
+from ..shell import job_panel
+from ..shell.address import number, remembered
+from ..shell.controls import takes
+from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
+from ..shell.frame import QUIET, Answer, Context, Shell, answering, frame
+from ..shell.phrases import escape, notice
+from ..views import cut as cut_view
+from ..views.cut import Cut
+from ..views.variants import curve, curve_in_words, curve_points, groups_of, variants_table
+from .form import MEASURED, TRAINED, Page, layout
+from .zeros import begin_sparsify, usable
+
+TITLE = "Prune & recover"
+CHOSEN = ("variant", "preset")
+"""Controls of a recovery that no preset sets."""
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx) as shell:
+        page = layout()
+        _wire(ctx, shell, page)
+
+
+def _wire(ctx: Context, shell: Shell, page: Page) -> None:
+    store, cut = ctx.store, list(page.cut.values())
+    measured = [page.evaluate[name] for name in MEASURED]
+    chosen = [*cut, page.recover["variant"], page.evaluate["evaluate_text"]]
+
+    def anew(run_id: str, *values: Any) -> Answer:
+        """What has just been cut is what one would recover next."""
+        criterion, channels, ratio, blocks, allocation, variant, text = values
+        newest = store.variants(run_id)[-1] if run_id else None
+        fresh = newest is not None and newest.kind == "pruned"
+        asked = (criterion, channels, ratio, blocks, allocation, None if fresh else variant, text)
+        return _whole(store, page, run_id, *asked)
+
+    whole = [page.empty, *page.preview, page.evaluate["warning"]]
+    draw, asked = partial(_whole, store, page), partial(_from_address, page)
+    shell.redraws_when(partial(_state, store), draw, whole, chosen, asked, anew)
+    shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
+    _wire_controls(store, shell, page)
+    settings = _settings(page)
+    shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
+    shell.starts(page.sparsify.click, partial(begin_sparsify, store), [*page.zeros.values(), *measured], "sparsify")
+    shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
+    shell.starts(page.start.click, partial(begin_recover, store), [page.recover["variant"], *settings], "recover")
+    for panel in _panels(page):
+        shell.runs_again(panel)
+
+
+def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
+    """What follows from moving a control, without a job: the preview, a warning, the values of a preset."""
+    cut, text, previewed = list(page.cut.values()), page.evaluate["evaluate_text"], partial(_previewed, store, page)
+    shell.follows(page.cut, previewed, page.preview)
+    chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
+    taken = page.way.input(way_of, page.way, chosen, **QUIET)
+    remembered(taken.then(answering(previewed), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
+    text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
+    zeros, preset = page.zeros, page.recover["preset"]
+    zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
+    preset.input(recovery_of, preset, _settings(page), **QUIET)
+
+
+def way_of(name: str) -> list[str]:
+    """Criterion, channels, allocation and compensation of a way to cut that is known by name."""
+    way = find_cut(name)
+    return [way.heads, SAME if way.channels == way.heads else way.channels, way.allocation, way.compensate]
+
+
+def recovery_of(name: str) -> list[Any]:
+    """Values of a recovery's controls, in a way that is known by name."""
+    way = find_recovery(name)
+    asked = RecoverRequest(variant="any", text=way.text, **way.training.to_json())
+    return [getattr(asked, name) for name in TRAINED]
+
+
+def _settings(page: Page) -> list[Any]:
+    """The controls of a recovery that a preset sets."""
+    return [control for name, control in page.recover.items() if name not in CHOSEN]
+
+
+def _panels(page: Page) -> list[job_panel.Panel]:
+    return [page.pruning, page.sparsifying, page.measuring, page.recovering]
+
+
+def _live_outputs(page: Page) -> list[Any]:
+    panels = [output for panel in _panels(page) for output in panel.outputs]
+    return [*panels, page.variants, page.measure, *page.curve]
+
+
+def _jobs_shown(store: Store, page: Page, run_id: str) -> Answer:
+    """The panels, the table of variants, the learning curve."""
+    found: Answer = {}
+    for panel in _panels(page):
+        job: Any = job_panel.current(store, run_id, panel.kind)
+        found |= panel.show(job, cut_view.rows(job, store.events(job.id)) if job else "")
+    recovery = job_panel.current(store, run_id, "recover")
+    points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
+    said, host = page.curve
+    return {
+        **found,
+        page.variants: variants_table(store, run_id),
+        page.measure: gr.Button(interactive=len(store.variants(run_id)) > 1),
+        said: f"<p>{escape(curve_in_words(points, live))}</p>",
+        host: curve(points, recovery),
+    }
+
+
+def _state(store: Store, run_id: str) -> str:
+    """Changes whenever there are other scores or variants to choose from."""
+    if not run_id:
+        return "no run"
+    made = [*store.score_labels(run_id), *(v.name for v in store.variants(run_id)), *allocations(store, run_id)]
+    return ";".join([*made, _known(store, run_id)])
+
+
+def _newest_pruned(store: Store, run_id: str) -> str | None:
+    return next((v.name for v in reversed(store.variants(run_id)) if v.kind == "pruned"), None)
+
+
+def _known(store: Store, run_id: str) -> str:
+    return "known" if groups_of(store, run_id) else "unknown"
+
+
+def _whole(
+    store: Store,
+    page: Page,
+    run_id: str,
+    criterion: str | None,
+    channels: str,
+    ratio: float,
+    blocks: str,
+    allocation: str,
+    variant: str | None,
+    text: str | None,
+) -> Answer:
+    """Whether the model is known, the choices of the cut, its preview, variants to recover, a warning."""
+    if not run_id or groups_of(store, run_id) is None:
+        return {page.empty: cut_view.needs_model(run_id)}
+    choices = cut_view.criteria_choices(store, run_id)
+    criterion = cut_view.first_choice(store, run_id, criterion)
+    channels = channels if channels in [label for _, label in choices] else SAME
+    ways = cut_view.allocation_choices(store, run_id)
+    allocation = allocation if allocation in [name for _, name in ways] else UNIFORM
+    made = [v.name for v in store.variants(run_id) if v.parent and v.kind != "sparse"]
+    variant = variant if variant in made else _newest_pruned(store, run_id)
+    return {
+        page.empty: "",
+        page.cut["criterion"]: gr.Dropdown(choices=choices, value=criterion),
+        page.cut["channels"]: gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
+        page.cut["allocation"]: gr.Dropdown(choices=ways, value=allocation),
+        **_previewed(store, page, run_id, criterion, channels, ratio, blocks, allocation),
+        page.recover["variant"]: gr.Dropdown(choices=made, value=variant),
+        page.evaluate["warning"]: cut_view.warning(store, run_id, text),
+    }
+
+
+def _previewed(
+    store: Store, page: Page, run_id: str, criterion: str, channels: str, ratio: float, blocks: str, allocation: str
+) -> Answer:
+    """The preview; where there can be no such plan, why, and the last picture stays."""
+    if not run_id:
+        return {}
+    try:
+        shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
+    except MiniLLMError as fault:
+        return {page.preview[0]: notice(str(fault))}
+    return dict(zip(page.preview, shown, strict=True))
+
+
+def _from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
+    """The cut, the variant and the evaluation text, as far as the address gives any."""
+    cut: dict[str, Any] = {"criterion": options.get("criterion"), "channels": options.get("channels", SAME)}
+    cut |= {"ratio": number(options, "ratio", STANDARD, 0, MOST), "blocks": options.get("blocks", "")}
+    cut |= {"allocation": options.get("allocation", UNIFORM)}
+    given = {page.cut[name]: value for name, value in cut.items()}
+    return {**given, page.recover["variant"]: options.get("variant"), page.evaluate["evaluate_text"]: "python-docs"}
+
+
+@takes((PruneRequest, ("compensate", *MEASURED)))
+def begin_prune(
+    store: Store,
+    run_id: str,
+    criterion: str,
+    channels_from: str,
+    ratio: float,
+    blocks: str,
+    allocation: str,
+    **how: Any,
+) -> int:
+    """Cut a run's model and measure perplexity before and after; returns the job's number. Scores that are missing are
+    made first."""
+    cut = Cut(criterion, channels_from, ratio, blocks, allocation)
+    return submit(store, run_id, cut_view.prune_request(store, run_id, cut, **how))
+
+
+@takes((PruneRequest, MEASURED))
+def begin_evaluate(store: Store, run_id: str, **given: Any) -> int:
+    """Measure perplexity of every variant of a run that is at hand on one text, in one way; returns the job's
+    number."""
+    names = tuple(variant.name for variant in store.variants(run_id) if store.at_hand(run_id, variant.name))
+    if not given["evaluate_text"]:
+        raise BadInput("No evaluation text is chosen; choose one under “Perplexity before and after”.")
+    how = {name.removeprefix("evaluate_"): value for name, value in {**given, **cut_view.measuring(given)}.items()}
+    return submit(store, run_id, EvaluateRequest.from_json({"variants": names, **how}))
+
+
+@takes((RecoverRequest, ("variant", *TRAINED)))
+def begin_recover(store: Store, run_id: str, **given: Any) -> int:
+    """Train LoRA on a pruned variant of a run and merge it; returns the job's number. Stopped, it keeps the best so
+    far."""
+    if not given["variant"]:
+        raise BadInput("No variant is chosen; prune the model first, then choose what is to be recovered.")
+    return submit(store, run_id, RecoverRequest.from_json(given))

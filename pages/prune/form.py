@@ -1,0 +1,190 @@
+"""The Prune page's layout: the cut with its preview, the variants, the recovery. No event is wired here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from minillm.recipes.presets import CUTS, RECOVERIES
+from minillm.recipes.recipe import PruneRequest, RecoverRequest
+from minillm.recipes.texts import TEXTS
+
+from ..plots import CAPTIONS
+from ..shell import job_panel
+from ..shell.controls import control, controls, fields_of, in_rows
+from ..shell.cut_controls import UNIFORM, cut_controls
+from ..shell.plotly_host import PlotlyHost
+from .zeros import lay_out_zeros
+
+TRAINED = (
+    *("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed"),
+    *("accumulate", "warmup", "held_out"),
+)
+"""Fields of a `RecoverRequest` that the page shows, in the order in which handlers take them."""
+
+MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
+"""Texts that can evaluate a model: not those it writes itself."""
+MEASURED = ("evaluate_text", "evaluate_tokens", "evaluate_length")
+"""Fields of a measurement before and after, in the order in which handlers take them."""
+
+ABOUT = """
+A **plan** says which groups stay in every block, and so exactly what the model will cost, before a weight is touched
+(Algorithm 1 of the paper, line 8; the ratio is the share of *all* parameters that goes). An **allocation** says how
+much each block of the range gives up: all the same share, or what Allocate found. Heads go in whole groups, and
+channels make up the difference. Blocks at both ends matter most and are left alone by default, as in the paper.
+
+**Compensation** is free: the columns that stay take over, on average (*bias*) or by least squares, what the cut ones
+contributed. The paper does without it; here it is worth more than the choice of criterion. **Recovery** (Section 3.3,
+Eq. 10) trains low-rank adapters on what is left and merges them. *Distillation* asks the original for its whole
+next-word distribution, *language model* is the paper's plain loss.
+
+**Try:** prune twice at 0.2, without compensation and with least squares, and compare the two rows below.
+"""
+
+
+TABLES = """
+.facts :is(thead th, tbody th) { white-space: normal; }
+.variants thead th { max-width: 13rem; }
+.variants thead th:nth-child(n + 6) { min-width: 8rem; }
+.variants :is(th, td):nth-child(3) { min-width: 12rem; text-align: left; white-space: normal; }
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is on the page.
+
+    cut, evaluate, zeros, recover: controls by name, in the order in which handlers take values; preview, curve: what
+    shows a plan and a recovery.
+    """
+
+    empty: gr.HTML
+    way: gr.Radio
+    cut: dict[str, Any]
+    evaluate: dict[str, Any]
+    prune: gr.Button
+    preview: list[Any]
+    pruning: job_panel.Panel
+    zeros: dict[str, Any]
+    sparsify: gr.Button
+    sparsifying: job_panel.Panel
+    variants: gr.HTML
+    measure: gr.Button
+    measuring: job_panel.Panel
+    recover: dict[str, Any]
+    start: gr.Button
+    recovering: job_panel.Panel
+    curve: list[Any]
+
+
+def layout() -> Page:
+    """Lay the page out here."""
+    gr.Markdown("# Prune and recover")
+    empty = gr.HTML(elem_id="prune-empty")
+    parts = _cut_part() | _zeros_part()
+    gr.Markdown("## Variants")
+    parts |= _variants_part()
+    gr.Markdown("## Recover")
+    parts |= _recover_part()
+    with gr.Accordion("What am I looking at?", open=False, elem_id="about-prune"):
+        gr.Markdown(ABOUT)
+    return Page(empty, **parts)
+
+
+def _cut_part() -> dict[str, Any]:
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            way = _way_control()
+            uniform = {"kind": gr.Dropdown, "choices": [UNIFORM]}
+            cut = cut_controls("prune") | controls(PruneRequest, ["allocation"], "prune", **uniform)
+            evaluate = _evaluate_controls()
+            prune = gr.Button("Prune", variant="primary", elem_id="prune")
+        with gr.Column(scale=3, min_width=320):
+            preview = _preview()
+            pruning = job_panel.panel("prune")
+    return {"way": way, "cut": cut, "evaluate": evaluate, "prune": prune, "preview": preview, "pruning": pruning}
+
+
+def _way_control() -> gr.Radio:
+    """Ways known by name, which set the controls below; what was chosen stays free to be changed."""
+    return gr.Radio(
+        [(way.label, name) for name, way in CUTS.items()], label="In the way of", value=None, elem_id="prune-way"
+    )
+
+
+def _zeros_part() -> dict[str, Any]:
+    zeros, button = lay_out_zeros()
+    return {"zeros": zeros, "sparsify": button, "sparsifying": job_panel.panel("sparsify")}
+
+
+def _variants_part() -> dict[str, Any]:
+    variants = gr.HTML(elem_id="variants", css_template=TABLES)
+    with gr.Row():
+        measure = gr.Button("Measure perplexity of every variant", elem_id="measure", size="sm", scale=0, min_width=300)
+    return {"variants": variants, "measure": measure, "measuring": job_panel.panel("evaluate")}
+
+
+def _recover_part() -> dict[str, Any]:
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            recover = _recover_controls()
+            start = gr.Button("Recover", variant="primary", elem_id="recover")
+        with gr.Column(scale=3, min_width=320):
+            shown, recovering = _recover_pictures(), job_panel.panel("recover")
+    return {"recover": recover, "start": start, "recovering": recovering, "curve": shown}
+
+
+def _evaluate_controls() -> dict[str, Any]:
+    ways = [("none (the paper)", ""), ("bias", "bias"), ("least squares", "least-squares")]
+    compensate = controls(PruneRequest, ["compensate"], "prune", kind=gr.Radio, choices=ways)
+    with gr.Accordion("Perplexity before and after", open=False, elem_id="prune-evaluate"):
+        text, tokens, length = fields_of(PruneRequest, MEASURED)
+        texts = [("do not measure", ""), *MEASURING]
+        asked: dict[str, Any] = {"kind": gr.Dropdown, "choices": texts, "allow_custom_value": True}
+        found = {text.name: control(text, "prune", elem_id="evaluate-text", **asked)}
+        with gr.Row():
+            found[tokens.name] = control(tokens, "prune", elem_id="evaluate-tokens", precision=0)
+            found[length.name] = control(length, "prune", elem_id="evaluate-length", precision=0)
+        warning = gr.HTML(elem_id="evaluate-warning")
+    return compensate | found | {"warning": warning}
+
+
+def _preview() -> list[Any]:
+    sentence = gr.HTML(elem_id="plan-sentence", elem_classes="reading")
+    table = gr.HTML(elem_id="plan-costs", css_template=TABLES)
+    bars = PlotlyHost("What will be cut of each block", CAPTIONS["plan_bars"], elem_id="plan-bars", height=260)
+    with gr.Accordion("The same as a table", open=False, elem_id="plan-table"):
+        blocks = gr.HTML(elem_id="plan-rows")
+    return [sentence, table, bars, blocks]
+
+
+def _recover_controls() -> dict[str, Any]:
+    variant = gr.Dropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
+    preset = gr.Radio(
+        [(way.label, name) for name, way in RECOVERIES.items()],
+        value="embedded",
+        label="Settings",
+        elem_id="recover-preset",
+    )
+    with gr.Accordion("All settings", open=False, elem_id="recover-settings"):
+        settings = _recover_words() | in_rows(RecoverRequest, TRAINED[2:], "recover", info=None)
+    return {"variant": variant, "preset": preset, **settings}
+
+
+def _recover_words() -> dict[str, Any]:
+    loss, text = TRAINED[:2]
+    ways = [("distillation from the original", "distill"), ("language model (the paper)", "language-model")]
+    found = controls(RecoverRequest, [loss], "recover", kind=gr.Radio, choices=ways, info=None)
+    named = {"kind": gr.Dropdown, "choices": list(TEXTS), "allow_custom_value": True}
+    return found | controls(RecoverRequest, [text], "recover", **named)
+
+
+def _recover_pictures() -> list[Any]:
+    said = gr.HTML(elem_id="recover-reading", elem_classes="reading")
+    host = PlotlyHost(
+        "Learning curve",
+        f"{CAPTIONS['recovery_curve']} Stop ends the training and keeps the best so far as a variant.",
+        empty="Drawn from the first step on.",
+        elem_id="recover-curve",
+    )
+    return [said, host]

@@ -1,0 +1,135 @@
+"""What a report shows: each section a heading with pictures and tables, as the app's pages draw them from the store."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from minillm.errors import BadInput, MiniLLMError
+from minillm.families.groups import KINDS
+from minillm.store.as_code import as_commands, as_python, course
+from minillm.store.as_tables import RATIO
+from minillm.store.records import Run
+from minillm.store.store import Store
+
+from ..plots import CAPTIONS, kept_map, memory_timeline, plan_bars, recovery_curve
+from ..shell.phrases import escape, html_table, seconds, size
+from ..views import scores as scores_view
+from ..views.comparison import REFERENCE, compare, in_order, lines, pairs, reading
+from ..views.generations import exhibits
+from ..views.generations_html import as_html
+from ..views.picture import Picture
+from ..views.plans import in_a_sentence, really_cut
+from ..views.variants import variants_table
+from .searches import allocation_found, gradient_added
+
+Section = tuple[str, list["Picture | str"]]
+"""A heading, and what stands below it: pictures, or HTML."""
+
+
+def settings(store: Store, run: Run) -> list[tuple[str, str]]:
+    """The recipe, and what each group of criteria was scored with beside the defaults."""
+    rows = [(name.replace("_", " "), str(value)) for name, value in run.recipe.to_json().items()]
+    with suppress(BadInput):
+        for scoring in course(store, run.id).scorings:
+            told = ", ".join(f"{name} {value}" for name, value in scoring.settings.items())
+            rows.append((", ".join(scoring.labels), told or "the defaults"))
+    return rows
+
+
+def sections(store: Store, run: Run) -> Iterator[Section]:
+    """All there is to show, in the order of the app's pages."""
+    look = scores_view.board(store, run.id)
+    labels = in_order(look.scores)
+    yield "Numbers", _numbers(store, run, look)
+    yield "Scores by block", _bands(look, labels)
+    yield "Where criteria agree", _overlaps(store, run, look, labels)
+    yield "What the gradient adds", gradient_added(store, run)
+    yield "Memory", _memory(look, labels)
+    yield "How much each block gives up", allocation_found(store, run)
+    yield "What was cut", _cuts(store, run)
+    yield "Recovery", _curves(store, run)
+    texts = as_html(exhibits(store, run.id))
+    yield "What the models write", [texts] if texts else []
+    if labels:
+        code = course(store, run.id)
+        shown = (("as Python", as_python(code)), ("as commands", as_commands(code)))
+        yield "The same run again", [f"<h3>{name}</h3><pre>{escape(text)}</pre>" for name, text in shown]
+
+
+def _numbers(store: Store, run: Run, look: scores_view.Board) -> list[Picture | str]:
+    if not look.scores and not store.results(run.id):
+        return []
+    parts: list[Picture | str] = [variants_table(store, run.id)]
+    if look.scores:
+        rows = [
+            (label, seconds(look.scores[label].seconds), size(look.scores[label].peak_bytes)) for label in look.scores
+        ]
+        parts.append(html_table(("criterion", "took", "peak above the weights"), rows, "What scoring took"))
+    return parts
+
+
+def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
+    found: list[Picture | str] = []
+    for label in labels:
+        for kind, name in scores_view.KINDS:
+            figure = scores_view.bands(look, label, kind)
+            if figure is not None:
+                found.append(
+                    Picture(f"{scores_view.shown_name(label)}: {name.lower()}", CAPTIONS["score_bands"], figure)
+                )
+    return found
+
+
+def _overlaps(store: Store, run: Run, look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
+    """Overlap at the ratio the run was first cut at, else at the usual one."""
+    if len(labels) < 2:
+        return []
+    cuts = [v.request for v in store.variants(run.id) if v.kind == "pruned" and "ratio" in v.request]
+    asked: dict[str, Any] = cuts[0] if cuts else {"ratio": RATIO}
+    reference = REFERENCE if REFERENCE in labels else labels[0]
+    try:
+        found = compare(look.scores, reference, labels, asked["ratio"], asked.get("layers"))
+    except MiniLLMError as fault:
+        return [f'<p class="notice">{escape(str(fault))}</p>']
+    parts: list[Picture | str] = [f"<p>At a ratio of {asked['ratio']:g}; the reference is {escape(reference)}.</p>"]
+    every = CAPTIONS["overlap_matrix"].partition(" Click")[0]
+    for kind in reversed(KINDS):
+        parts.append(Picture(f"Overlap with {reference}: {kind}", CAPTIONS["overlap_lines"], lines(found, kind)))
+        parts.append(Picture(f"Every pair: {kind}", every, pairs(found, kind)))
+    said = [reading(found, other, kind) for other in labels if other != reference for kind in KINDS[1:]]
+    return [*parts, "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in said if one) + "</ul>"]
+
+
+def _memory(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
+    peaks = scores_view.peaks(look)
+    if peaks is None:
+        return []
+    found: list[Picture | str] = [Picture("Peak memory by criterion (Figure 1)", CAPTIONS["peak_bars"], peaks)]
+    for label in labels:
+        scores = look.scores[label]
+        if scores.timeline:
+            figure = memory_timeline(scores.timeline, [(t, b) for t, b in scores.samples], None, label)
+            name = f"Memory while scoring: {scores_view.shown_name(label)}"
+            found.append(Picture(name, CAPTIONS["memory_timeline"], figure))
+    return found
+
+
+def _cuts(store: Store, run: Run) -> list[Picture | str]:
+    parts: list[Picture | str] = []
+    for variant in store.variants(run.id):
+        with suppress(BadInput):
+            plan = store.plan(run.id, variant.name)
+            parts.append(f"<h3>{escape(variant.name)}</h3><p>{escape(in_a_sentence(plan))}</p>")
+            parts.append(Picture(f"{variant.name}: what is really cut", CAPTIONS["plan_bars"], plan_bars(plan)))
+            parts.append(Picture(f"{variant.name}: what stays", CAPTIONS["kept_map"], kept_map(plan)))
+            head = ("block", "head groups", "channels", "of the block")
+            rows = html_table(head, really_cut(plan), name=f"{variant.name}, block by block")
+            parts.append(f"<details><summary>Block by block</summary>{rows}</details>")
+    return parts
+
+
+def _curves(store: Store, run: Run) -> list[Picture | str]:
+    return [
+        Picture(result.data["variant"], CAPTIONS["recovery_curve"], recovery_curve(result.data["points"]))
+        for result in store.results(run.id, "curve")
+    ]

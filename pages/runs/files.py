@@ -1,0 +1,102 @@
+"""A run as files to take away: the report, and everything in one zip.
+
+The one idea: pictures are drawn where plotly is, in the reader's browser. So the zip is made in two steps: the app says
+which figures there are, the page draws each as a PNG (assets/plots.js) and hands them back to be packed.
+"""
+
+import base64
+import binascii
+import json
+import re
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import gradio as gr
+
+from minillm.errors import BadInput
+from minillm.store.as_tables import write_zip
+from minillm.store.store import Store
+
+from ..plots import as_json
+from ..report.report import pictures, report, write_report
+from ..shell.address import fetched
+from ..shell.frame import ACT, guarded
+from .form import One
+
+DRAW = """
+async (run, figures) => {
+  const drawn = {};
+  for (const one of JSON.parse(figures || "[]")) drawn[one.name] = await window.MiniPicture(one.heading, one.figure);
+  return [run, JSON.stringify(drawn)];
+}
+"""
+PNG = "data:image/png;base64,"
+SLOW = {**ACT, "show_progress": "minimal"}
+
+
+def wire_files(store: Store, one: One, chosen: gr.Textbox) -> None:
+    """The two buttons that save a run. chosen: the component that holds its id."""
+    event = one.report.click(
+        guarded(partial(save_report, store)), chosen, one.file, api_name=save_report.__name__, **SLOW
+    )
+    fetched(event, "run-file")
+    told = one.whole.click(guarded(partial(figures, store)), chosen, one.figures, api_visibility="private", **SLOW)
+    packed = told.success(
+        guarded(partial(save_all, store)),
+        [chosen, one.figures],
+        one.file,
+        js=DRAW,
+        api_name=save_all.__name__,
+        **SLOW,
+    )
+    fetched(packed, "run-file")
+
+
+def save_report(store: Store, run_id: str) -> str:
+    """One HTML file with all of a run that can be shown; it needs no network."""
+    return str(write_report(store, run_id, _file(store, run_id, "html")))
+
+
+def figures(store: Store, run_id: str) -> str:
+    """Every picture of a run as JSON: [{"name": of its file, "heading", "figure": JSON of its own}]."""
+    shown = pictures(store, run_id)
+    return json.dumps(
+        [
+            {"name": _named(i, p.heading), "heading": p.heading, "figure": as_json(p.figure)}
+            for i, p in enumerate(shown, 1)
+        ]
+    )
+
+
+def _named(number: int, heading: str) -> str:
+    return f"{number:02d}-{re.sub(r'[^a-z0-9]+', '-', heading.lower()).strip('-')}"
+
+
+def save_all(store: Store, run_id: str, drawn: str = "") -> str:
+    """A run in one zip file: its numbers as CSV and JSON, the report, and the pictures. drawn: the pictures as the page
+    draws them, JSON {name: data address of a PNG}; empty for none."""
+    packed = {f"pictures/{name}.png": png for name, png in _decoded(drawn).items()}
+    return str(write_zip(store, run_id, _file(store, run_id, "zip"), {"report.html": report(store, run_id), **packed}))
+
+
+def _decoded(drawn: str) -> dict[str, bytes]:
+    try:
+        given = json.loads(drawn or "{}")
+        if not all(re.fullmatch(r"[a-z0-9-]+", name) and text.startswith(PNG) for name, text in given.items()):
+            raise ValueError(drawn)
+        return {name: base64.b64decode(text.removeprefix(PNG), validate=True) for name, text in given.items()}
+    except (ValueError, AttributeError, binascii.Error) as fault:
+        raise BadInput(
+            f'The pictures cannot be read: “{drawn[:40]}”; give JSON such as {{"01-overlap": "{PNG}…"}}, or nothing.'
+        ) from fault
+
+
+@cache
+def _scratch() -> TemporaryDirectory:
+    """Where files are made; removed when the app ends."""
+    return TemporaryDirectory(prefix="minillm-")
+
+
+def _file(store: Store, run_id: str, kind: str) -> Path:
+    return Path(_scratch().name) / f"minillm-{store.run(run_id).id}.{kind}"

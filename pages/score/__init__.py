@@ -1,0 +1,213 @@
+"""Score: tick criteria, start, and watch every block get its scores; then look at them from all sides."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm.store.store import Store
+
+from ..plots import CAPTIONS
+from ..shell import job_panel
+from ..shell.address import choice, number, remembered
+from ..shell.drawers import drawer
+from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
+from ..shell.plotly_host import PlotlyHost
+from ..views import scores as scores_view
+from . import form as form_part
+
+TITLE = "Score"
+MOST, STANDARD = 0.6, 0.2
+VIEWS = {"bands": "Bands", "sorted": "Sorted", "kept": "Kept", "block": "One block", "memory": "Memory"}
+CUTTING = ("sorted", "kept", "block")
+"""Views that show a cut, and so need a ratio."""
+
+SCORED_FIRST = "Shown as soon as a criterion has been scored."
+
+PLOTS = {
+    "bands": {"bands": ("Scores by block", "score_bands", "The first picture comes with the first scored block.")},
+    "sorted": {"sorted": ("Every block in the order of its scores", "sorted_map", SCORED_FIRST)},
+    "kept": {"kept": ("What stays at this ratio", "kept_map", SCORED_FIRST)},
+    "block": {"block": ("Every group of one block", "drill_down", SCORED_FIRST)},
+    "memory": {
+        "peaks": ("Peak memory by criterion (Figure 1)", "peak_bars", SCORED_FIRST),
+        "timeline": ("Memory while scoring", "memory_timeline", SCORED_FIRST),
+    },
+}
+"""{view: {figure: (heading, caption, what stands there before it)}}, in the order of `Pictures.hosts`."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures and what they are shown of.
+
+    picked, view: what the reader chose, both hidden.
+    """
+
+    picked: gr.Textbox
+    view: gr.Textbox
+    criterion: gr.Radio
+    kind: gr.Radio
+    tabs: gr.Tabs
+    tab: dict[str, gr.Tab]
+    ratio: gr.Slider
+    block: gr.Slider
+    note: gr.Markdown
+    hosts: dict[str, PlotlyHost]
+    group: gr.HTML
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Values for `draw`, after the run id."""
+        return [self.picked, self.view, self.kind, self.ratio, self.block]
+
+    @property
+    def addressed(self) -> dict[str, Any]:
+        """{option of the address: what holds it}."""
+        return dict(zip(("criterion", "view", "kind", "ratio", "block"), self.inputs, strict=True))
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `draw` may change."""
+        return [self.criterion, self.ratio, self.block, self.note, *self.hosts.values()]
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx) as shell:
+        gr.Markdown("# Score", elem_id="score-title")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                form = form_part.lay_out_form()
+            with gr.Column(scale=5, min_width=320):
+                panel = job_panel.panel("score")
+                pictures = lay_out_pictures()
+        drawer("score")
+
+        asked = [form.criteria, form.together, *form.recipe.values()]
+        shell.opens(partial(form_part.arrive, ctx.store, form), asked, form.button)
+        shell.live(partial(progress, ctx.store, panel), panel.outputs)
+        shell.live(partial(draw, ctx.store, pictures), pictures.outputs, pictures.inputs)
+        shell.opens(partial(view_in_address, pictures), [*pictures.inputs, pictures.tabs])
+        shell.starts(form.button.click, partial(form_part.begin, ctx), form.inputs, api_name="score")
+        shell.runs_again(panel)
+        wire_pictures(shell, pictures)
+        keep = guarded(partial(form_part.kept_upload, ctx.store))
+        form.upload.upload(keep, form.upload, form.recipe["text"], api_name="upload_text", **ACT)
+
+
+def lay_out_pictures() -> Pictures:
+    """The right column, below the job."""
+    picked, view = (gr.Textbox(text, visible=False) for text in ("", "bands"))
+    with gr.Row(elem_id="shown-of"):
+        criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
+        kinds = [(label, name) for name, label in scores_view.KINDS]
+        kind = gr.Radio(kinds, value=kinds[0][1], label="Groups", elem_id="shown-kind", scale=1, min_width=240)
+    with gr.Row():
+        label = "Ratio at which they would be cut"
+        ratio = gr.Slider(0.01, MOST, STANDARD, step=0.01, label=label, elem_id="shown-ratio", visible=False)
+        block = gr.Slider(0, 31, 0, step=1, label="Block", elem_id="shown-block", buttons=[], visible=False)
+    note = gr.Markdown(elem_id="shown-note")
+    tab: dict[str, gr.Tab] = {}
+    hosts: dict[str, PlotlyHost] = {}
+    with gr.Tabs(elem_id="views") as tabs:
+        for name, title in VIEWS.items():
+            with gr.Tab(title, id=name, elem_id=f"view-{name}") as tab[name]:
+                hosts |= lay_out_hosts(name)
+                if name == "block":
+                    group = gr.HTML(elem_id="one-group")
+    return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, note, hosts, group)
+
+
+def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
+    """The figures of a view, by name, beside each other where there is room."""
+    hosts = {}
+    with gr.Row(equal_height=False):
+        for name, (label, caption, empty) in PLOTS[view].items():
+            with gr.Column(min_width=340):
+                hosts[name] = PlotlyHost(label, CAPTIONS[caption], empty=empty, elem_id=f"plot-{name}")
+    return hosts
+
+
+def wire_pictures(shell: Shell, on: Pictures) -> None:
+    """What the reader chooses to see; each choice redraws only the view that is open."""
+    inputs, fn = [shell.run, *on.inputs], answering(partial(draw, shell.ctx.store, on))
+    redraw: dict[str, Any] = {"fn": fn, "inputs": inputs, "outputs": on.outputs, **QUIET}
+    drawn = [
+        on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw),
+        # One event for the three, lest the answer to an earlier move come last.
+        gr.on([on.kind.input, on.ratio.input, on.block.input], trigger_mode="always_last", **redraw),
+    ]
+    for name, tab in on.tab.items():
+        drawn.append(tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw))
+    block_view = [on.block, on.view, on.tabs]
+    for name, axis in (("bands", "x"), ("sorted", "y"), ("kept", "y")):
+        drawn.append(on.hosts[name].select(block_at(on, axis), None, block_view, **QUIET).success(**redraw))
+    for event in drawn:
+        remembered(event.then, on.addressed)
+
+    def facts(run_id: str, kind: str, block: float, event: gr.EventData) -> str:
+        group = event.customdata[0] if isinstance(event.customdata, list) else event.customdata
+        return scores_view.group_facts(shell.ctx.store.scores(run_id), int(block), kind, int(group))
+
+    on.hosts["block"].select(guarded(facts), [shell.run, on.kind, on.block], on.group, api_visibility="private", **ACT)
+
+
+def block_at(on: Pictures, axis: str) -> Callable[[gr.EventData], Answer]:
+    """A handler of clicks on a picture whose blocks stand along an axis: that block, in the view that shows it."""
+
+    def clicked(event: gr.EventData) -> Answer:
+        block = round(float(getattr(event, axis)))
+        return {on.block: block, on.view: "block", on.tabs: gr.Tabs(selected="block")}
+
+    return clicked
+
+
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
+    """The job panel: a row for each criterion."""
+    look = scores_view.board(store, run_id)
+    rows = job_panel.table(look.rows, "criterion") if look.rows else ""
+    return panel.show(look.job, rows)
+
+
+def view_in_address(on: Pictures, run_id: str, options: dict[str, str]) -> Answer:
+    """What the address says is to be shown, as far as it can be read."""
+    view = choice(options, "view", VIEWS, "bands")
+    return {
+        on.picked: options.get("criterion", ""),
+        on.view: view,
+        on.tabs: gr.Tabs(selected=view),
+        on.kind: choice(options, "kind", [name for name, _ in scores_view.KINDS], scores_view.KINDS[0][0]),
+        on.ratio: number(options, "ratio", STANDARD, 0.01, MOST),
+        on.block: number(options, "block", 8, 0, 10_000),
+    }
+
+
+def draw(
+    store: Store, on: Pictures, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float
+) -> Answer:
+    """The open view, and the choices above it."""
+    if not run_id:
+        return {}
+    look = scores_view.board(store, run_id)
+    label, blocks = look.shown(picked) or "", look.known_blocks or 32
+    layer, scores = min(int(block or 0), blocks - 1), look.scores.get(label)
+    plan, note = scores_view.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
+    makers: dict[str, Callable[[], Any]] = {
+        "bands": lambda: scores_view.bands(look, label, kind),
+        "sorted": lambda: scores_view.in_order(look, label, kind, plan),
+        "kept": lambda: scores_view.kept(look, label, kind, plan),
+        "block": lambda: scores_view.one_block(look, label, kind, plan, layer),
+        "peaks": lambda: scores_view.peaks(look),
+        "timeline": lambda: scores_view.timeline(look, label),
+    }
+    choices = [(scores_view.shown_name(one), one) for one in look.labels]
+    return {
+        on.criterion: gr.Radio(choices=choices, value=label or None),
+        on.ratio: gr.Slider(visible=view in CUTTING),
+        on.block: gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
+        on.note: scores_view.shared_walks(look) if view == "memory" else note,
+        **{on.hosts[name]: makers[name]() for name in PLOTS[view]},
+    }

@@ -1,0 +1,153 @@
+"""What the Compare page shows, as pure functions of stored scores: plans of several criteria and how far they agree.
+
+A comparison is one reference criterion and some others, all cut at the same ratio from the same blocks. Moving the
+ratio makes new plans from the stored ranks; no model is asked.
+"""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from minillm.criteria import CRITERIA
+from minillm.errors import BadInput
+from minillm.plan.overlap import matrix, overlap, rank_correlation
+from minillm.plan.plan import Plan, make_plan
+from minillm.plan.scores import Scores
+
+from ..plots import overlap_lines, overlap_matrix, rank_density, sentence
+
+PRUNED, KEPT = "pruned", "kept"
+REFERENCE = "llm-pruner"
+"""The paper's Figure 2 measures every criterion against this one."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Plans of several criteria at one ratio.
+
+    scores, plans: {label: …}, the reference first; of: whether the pruned or the kept groups are compared.
+    """
+
+    scores: Mapping[str, Scores]
+    plans: Mapping[str, Plan]
+    of: str = PRUNED
+
+    @property
+    def reference(self) -> str:
+        """The label all others are compared with."""
+        return next(iter(self.plans))
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """{other label: overlap of the reference with it}; blocks that give nothing are undefined, also for "kept"."""
+        first, *others = self.plans.values()
+        names = list(self.plans)[1:]
+        return {name: self._touched(overlap(first, plan, self.of)) for name, plan in zip(names, others, strict=True)}
+
+    def _touched(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Where no plan cuts, everything is kept by all: true, and worth nothing."""
+        if self.of == PRUNED:
+            return table
+        idle = table["size"] == self._groups(table)
+        return table.assign(
+            **{name: table[name].mask(idle) for name in ("share", "chance")},
+            **{name: table[name].mask(idle, 0) for name in ("count", "size")},
+        )
+
+    def _groups(self, table: pd.DataFrame) -> list[int]:
+        blocks = self.plans[self.reference].groups.blocks
+        return [blocks[row.layer].count(row.kind) for row in table.itertuples()]
+
+    def touched(self, kind: str) -> list[int]:
+        """The blocks that give up groups of a kind: the same under every criterion."""
+        return [i for i, cut in enumerate(self.plans[self.reference].cut_masks[kind]) if cut.any()]
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels in the order of the table of criteria; settings of one criterion stay together."""
+    places = list(CRITERIA)
+    return sorted(
+        labels, key=lambda label: (places.index(c) if (c := label.partition(" (")[0]) in places else 99, label)
+    )
+
+
+def compare(
+    scores: Mapping[str, Scores],
+    reference: str,
+    others: Sequence[str],
+    ratio: float,
+    layers: Sequence[int] | None = None,
+    of: str = PRUNED,
+) -> Comparison:
+    """Cut by every criterion at a ratio. Raises BadInput where there is nothing to compare, and what plans raise."""
+    names = [reference, *(name for name in others if name != reference)]
+    missing = [name for name in names if name not in scores]
+    if missing:
+        raise BadInput(f"There are no scores under {', '.join(map(str, missing))} in this run; choose from the list.")
+    if len(names) < 2:
+        raise BadInput(f"Only {reference} is chosen; tick at least one other criterion to compare it with.")
+    chosen = {name: scores[name] for name in names}
+    return Comparison(chosen, {name: make_plan(s, ratio, layers) for name, s in chosen.items()}, of)
+
+
+def lines(found: Comparison, kind: str) -> go.Figure:
+    """Overlap with the reference, block by block."""
+    return overlap_lines(found.tables, kind, found.reference, found.of)
+
+
+def pairs(found: Comparison, kind: str) -> go.Figure:
+    """Every criterion with every other, mean over the blocks that give something."""
+    table, touched = matrix(found.plans, kind, found.of), len(found.touched(kind))
+    if found.of == KEPT:
+        idle = len(found.plans[found.reference].groups) - touched
+        table = (table * (idle + touched) - idle) / touched if touched else table * float("nan")
+    return overlap_matrix(table, kind, _chance(found, kind), found.of)
+
+
+def _chance(found: Comparison, kind: str) -> float | None:
+    table = next(iter(found.tables.values()))
+    mean = table[table["kind"] == kind]["chance"].mean()
+    return None if pd.isna(mean) else float(mean)
+
+
+def reading(found: Comparison, other: str, kind: str) -> str:
+    """A sentence that reads the overlap of the reference with one other criterion, chance beside every number."""
+    if other not in found.tables:
+        return ""
+    return sentence(found.tables[other], found.reference, other, kind, found.of)
+
+
+def density(found: Comparison, other: str, kind: str) -> go.Figure | None:
+    """Rank against rank of the reference and one other criterion, with both cuts. None where `other` is not in it."""
+    if other not in found.tables:
+        return None
+    a, b = found.reference, other
+    fig = rank_density(found.scores[a], found.scores[b], kind, None, found.plans[a], found.plans[b])
+    fig.update_xaxes(title_text=f"rank under {a}, % from the lowest")
+    fig.update_yaxes(title_text=f"rank under {b}, %")
+    return fig
+
+
+def correlation(a: Scores, b: Scores, kind: str) -> str:
+    """Spearman's rank correlation of two criteria in words: its mean over the blocks, and its range."""
+    values = rank_correlation(a, b, kind).dropna()
+    if values.empty:
+        return ""
+    return (
+        f"Rank correlation (Spearman), mean over all blocks: {values.mean():.2f}, from {values.min():.2f} in block "
+        f"{values.idxmin()} to {values.max():.2f} in block {values.idxmax()}."
+    )
+
+
+def csv_text(found: Comparison, ratio: float) -> str:
+    """All overlaps with the reference as CSV, one row a criterion, kind and block; what is undefined stays empty."""
+    frames = [table.assign(criterion=name) for name, table in found.tables.items()]
+    table = pd.concat(frames).assign(reference=found.reference, of=found.of, ratio=ratio)
+    columns = ["reference", "criterion", "of", "ratio", "kind", "layer", "share", "chance", "count", "size"]
+    out = io.StringIO()
+    table[columns].to_csv(out, index=False)
+    return out.getvalue()

@@ -1,0 +1,178 @@
+"""What the Prune page makes of its controls: a plan to look at before anything is cut, and the requests that jobs take.
+
+A plan at an equal ratio costs the same under every criterion, so its size is shown for criteria without scores as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minillm.criteria import CRITERIA
+from minillm.errors import BadInput
+from minillm.plan.budget import largest_ratio
+from minillm.plan.methods import WITHOUT_SEARCH
+from minillm.plan.plan import Plan, make_plan, plan_from_groups
+from minillm.recipes.recipe import PruneRequest
+from minillm.recipes.texts import same_text
+from minillm.store.allocations import allocations, known_allocation
+from minillm.store.records import Job, StoredEvent
+from minillm.store.store import Store
+
+from ..plots import plan_bars
+from ..shell import job_panel
+from ..shell.address import link
+from ..shell.cut_controls import SAME, UNIFORM
+from ..shell.phrases import escape, html_table
+from .comparison import in_order
+from .plans import costs, in_a_sentence, read_blocks, really_cut
+from .variants import dtype_of, groups_of
+
+FIRST = "fms-zo"
+"""The paper's own criterion."""
+
+NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
+
+
+def needs_model(run_id: str) -> str:
+    """What stands above a cut where the run's model is not known yet, with the way there; nothing without a run."""
+    there = escape(link("model", run=run_id))
+    return f'<p class="notice">{NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>' if run_id else ""
+
+
+LABELS = {
+    "load": "load the model",
+    "reading text": "read the text",
+    "tokenising text": "tokenise the text",
+    "compensate": "least squares or bias",
+    "cut": "cut",
+    "mask": "put zeros",
+    "recover": "train",
+    "search": "search, by generation",
+    "candidates": "judge candidates",
+    "dense": "the dense model",
+}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What the controls of a plan say: blocks as people write them, such as 3-27."""
+
+    criterion: str
+    channels_from: str
+    ratio: float
+    blocks: str
+    allocation: str = UNIFORM
+
+
+def criteria_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
+    """(shown, label) of what can choose the groups: stored scores, then criteria that would be scored first."""
+    scored = in_order(store.score_labels(run_id))
+    return [(label, label) for label in scored] + [
+        (f"{name} (scored first)", name) for name in CRITERIA if name not in scored
+    ]
+
+
+def first_choice(store: Store, run_id: str, asked: str | None = None) -> str:
+    """Which criterion is chosen at first: the one asked for, the paper's, else the first that has scores."""
+    known = [label for _, label in criteria_choices(store, run_id)]
+    scored = in_order(store.score_labels(run_id))
+    if asked in known:
+        return str(asked)
+    return FIRST if FIRST in scored or not scored else scored[0]
+
+
+def layers_of(store: Store, run_id: str, blocks: str) -> list[int] | None:
+    """The blocks a text names. Raises BadInput, also where the model is not known yet."""
+    groups = groups_of(store, run_id)
+    if groups is None:
+        raise BadInput(NEEDS_MODEL)
+    return read_blocks(blocks, len(groups))
+
+
+def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
+    """The plan as it would be cut; where scores are still missing, one of the same size. Raises what plans raise."""
+    groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
+    scores = store.scores(run_id)
+    heads, channels = scores.get(cut.criterion), scores.get(cut.channels_from or cut.criterion)
+    allocation = known_allocation(store, run_id, asked(store, run_id, cut)) or UNIFORM
+    if heads is None or channels is None:
+        assert groups is not None
+        return plan_from_groups(groups, cut.ratio, layers, allocation)
+    return make_plan(heads, cut.ratio, layers, allocation, channels_from=channels)
+
+
+def allocation_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
+    """(shown, name) of ways to divide the cut among the blocks: methods, and what searches of this run have found."""
+    stored = allocations(store, run_id)
+    ways = [(method.label, name) for name, method in WITHOUT_SEARCH.items()]
+    return ways + [(f"{name} ({found.recipe['ratio']:.0%})", name) for name, found in stored.items()]
+
+
+def found_first(store: Store, run_id: str, cut: Cut) -> str:
+    """A sentence where the allocation of a plan has to be found first, and the plan shown is another one."""
+    if known_allocation(store, run_id, asked(store, run_id, cut)) is not None:
+        return ""
+    return (
+        f" How much each block gives up ({cut.allocation}) is found when the job runs; shown is the uniform plan of "
+        "the same size."
+    )
+
+
+def asked(store: Store, run_id: str, cut: Cut) -> PruneRequest:
+    """The request of a cut, as far as its plan goes."""
+    return PruneRequest.from_json(
+        {
+            "criterion": cut.criterion or FIRST,
+            "channels_from": cut.channels_from or SAME,
+            "ratio": cut.ratio,
+            "layers": layers_of(store, run_id, cut.blocks),
+            "allocation": cut.allocation or UNIFORM,
+        }
+    )
+
+
+def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
+    """What a plan would do, before it does: a sentence, costs before and after, the figure and the table by block."""
+    plan = plan_of(store, run_id, cut)
+    largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
+    head = ("block", "head groups", "channels", "of the block")
+    return [
+        f"<p>{escape(in_a_sentence(plan, largest) + found_first(store, run_id, cut))}</p>",
+        html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
+        plan_bars(plan),
+        html_table(head, really_cut(plan), "What is really cut of each block"),
+    ]
+
+
+def prune_request(store: Store, run_id: str, cut: Cut, **how: Any) -> PruneRequest:
+    """The request that a job takes. how: the fields of a `PruneRequest` beside the cut, as controls hold them. Raises
+    BadInput and its kin, one sentence for the first field that is wrong."""
+    wanted = asked(store, run_id, cut).to_json() | {"criterion": cut.criterion or ""}
+    return PruneRequest.from_json(wanted | how | measuring(how))
+
+
+def measuring(given: dict[str, Any]) -> dict[str, Any]:
+    """Text and tokens of a measurement, where a control is empty, as requests have them."""
+    return {"evaluate_text": given["evaluate_text"] or "", "evaluate_tokens": given["evaluate_tokens"] or None}
+
+
+def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
+    """A notice where what calibrates also evaluates; empty where all is well, or where the name means nothing."""
+    try:
+        said = same_text(store.run(run_id).recipe.text, evaluate_text) if evaluate_text else ""
+    except BadInput:
+        return ""
+    return f'<p class="notice">{escape(said)}</p>' if said else ""
+
+
+def rows(job: Job, events: Sequence[StoredEvent]) -> str:
+    """The steps of a job as rows of its panel."""
+    seen = [event for event in events if event.stage != "result"]
+    labels = LABELS | {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
+    return job_panel.table(job_panel.steps(job, seen, labels), "step") if seen else ""
+
+
+def _shown(stage: str) -> str:
+    what, _, name = stage.partition(":")
+    words = {"score": "score under ", "perplexity": "perplexity of ", "sensitivity": "sensitivity by ", "allocate": ""}
+    return words.get(what, f"{what} ") + name

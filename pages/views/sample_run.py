@@ -1,0 +1,57 @@
+"""The bundled sample run, read straight from its folder: pictures and questions that need no run to be open.
+
+Opening it adds it to the store, under the id it always has.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+from minillm.families.groups import CHANNELS
+from minillm.plan.scores import Scores
+from minillm.store.as_folder import BUNDLED, import_run
+from minillm.store.store import Store
+
+from ..plots import as_json
+from .comparison import REFERENCE, compare, in_order, lines, reading
+
+SHOWN, READ = ("random", "wanda", "fms-bp", "fms-zo"), ("fms-bp", "fms-zo")
+"""Criteria drawn beside the reference, and those whose agreement with it is put in words."""
+RATIO = 0.2
+
+OPEN = """(run, path) => {
+  if (!run) return;
+  const there = new URL(path, window.location);
+  there.searchParams.set('run', run);
+  window.location.href = there;
+}"""
+"""Goes to a page of a run; the page may bring options of its own."""
+
+
+@cache
+def sample_scores() -> dict[str, Scores]:
+    """{label: scores} of the sample run, in the order of the table of criteria; {} where none is bundled."""
+    files = {path.stem: path for path in (BUNDLED / "scores").glob("*.safetensors")}
+    return {label: Scores.load(files[label]) for label in in_order(files)}
+
+
+@cache
+def sample_record() -> dict[str, Any]:
+    """The sample run's own record: title, recipe, variants, results."""
+    return dict(json.loads((BUNDLED / "run.json").read_text(encoding="utf-8")))
+
+
+@cache
+def overlap_at_once() -> tuple[str, str]:
+    """The overlap of the sample run's criteria as a figure's JSON, and sentences that read it; "" without one."""
+    scores = sample_scores()
+    if REFERENCE not in scores:
+        return "", ""
+    found = compare(scores, REFERENCE, [name for name in SHOWN if name in scores], RATIO)
+    said = [reading(found, name, CHANNELS) for name in READ if name in found.tables]
+    return as_json(lines(found, CHANNELS)), " ".join(said)
+
+
+def open_sample(store: Store) -> str:
+    """The bundled sample run's id; it is added to the store the first time."""
+    return import_run(store, BUNDLED)

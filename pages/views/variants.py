@@ -1,0 +1,149 @@
+"""The variants of a run as a table, and learning curves: read from the store, the same for everyone who looks.
+
+Perplexities are comparable only where text, window, token count and dtype are the same; so each such way of measuring
+is a column of its own, with all four in its heading.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from minillm.families.groups import Groups
+from minillm.plan.patterns import Pattern, in_words
+from minillm.recipes.texts import text_label
+from minillm.store.records import Job, Result, Variant
+from minillm.store.store import Store
+
+from ..plots import recovery_curve
+from ..shell.phrases import count, html_table, size
+from .plans import BYTES
+
+MOST_WAYS = 3
+MOST_POINTS = 2000
+HOW = {"": "", "bias": "bias compensation", "least-squares": "least squares"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of measuring perplexity; only numbers of one way may be compared."""
+
+    text: str
+    length: int
+    tokens: int
+    dtype: str
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> "Way":
+        """The way a stored perplexity was measured."""
+        return cls(str(data["text"]), int(data["length"]), int(data["tokens"]), str(data["dtype"]))
+
+    def __str__(self) -> str:
+        return f"perplexity, {text_label(self.text)}, window {self.length}, {self.tokens:,} tokens, {self.dtype}"
+
+
+def groups_of(store: Store, run_id: str) -> Groups | None:
+    """What the run's model is made of, from its scores or from when it was looked at; None where neither is there."""
+    for scores in store.scores(run_id).values():
+        return scores.groups
+    inspected = store.results(run_id, "inspect")
+    return Groups.from_json(inspected[-1].data["groups"]) if inspected else None
+
+
+def dtype_of(store: Store, run_id: str) -> str:
+    """The number format of the run's weights: as inspected, as scored, else as asked for."""
+    inspected = store.results(run_id, "inspect")
+    if inspected:
+        return str(inspected[-1].data["dtype"])
+    scored = [str(scores.recipe.get("dtype", "")) for scores in store.scores(run_id).values()]
+    asked = store.run(run_id).recipe.dtype
+    return next((dtype for dtype in [*scored, asked] if dtype in BYTES), "float32")
+
+
+def measured(results: list[Result]) -> dict[Way, dict[str, float]]:
+    """{way: {variant: perplexity}}, the latest way last; a variant measured twice in one way counts once."""
+    found: dict[Way, dict[str, float]] = {}
+    for result in results:
+        way = Way.of(result.data)
+        values = found.pop(way, {})
+        found[way] = {**values, str(result.data["variant"]): float(result.data["value"])}
+    return found
+
+
+def variants_table(store: Store, run_id: str) -> str:
+    """Every variant with what was done to it, its parameters, its size and its perplexities."""
+    groups, dtype = groups_of(store, run_id), dtype_of(store, run_id)
+    ways = dict(list(measured(store.results(run_id, "perplexity")).items())[-MOST_WAYS:])
+    whole = groups.parameters if groups else None
+    rows = []
+    for variant in store.variants(run_id):
+        parameters = variant.details.get("parameters", whole)
+        sizes = (count(parameters), size(parameters * BYTES[dtype])) if parameters else ("–", "–")
+        numbers = (_number(values.get(variant.name)) for values in ways.values())
+        rows.append((variant.name, variant.parent or "–", what_was_done(variant), *sizes, *numbers))
+    head = ("variant", "made from", "how", "parameters", f"weights ({dtype})", *(str(way) for way in ways))
+    return html_table(head, rows, "The models of this run", "variants")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
+
+
+def what_was_done(variant: Variant) -> str:
+    """How a variant was made, in a few words."""
+    asked, found = variant.request, variant.details
+    if variant.kind == "pruned":
+        channels = asked.get("channels_from")
+        whose = f"heads by {asked['criterion']}, channels by {channels}" if channels else str(asked["criterion"])
+        parts = [whose, f"ratio {found.get('ratio', asked['ratio']):.3f}", HOW.get(asked.get("compensate", ""), "")]
+        return ", ".join(part for part in parts if part)
+    if variant.kind == "sparse":
+        patterns = in_words(tuple(map(Pattern.parse, found["patterns"])))
+        mixed = "" if asked["allocation"] == "uniform" else f", mixed ({asked['allocation']})"
+        zeros = f"{found['sparsity']:.1%} of the weights in blocks are zeros, none is gone"
+        return f"{patterns} by {asked['criterion']}{mixed}; {zeros}"
+    if variant.kind == "recovered":
+        stopped = ", stopped early" if found.get("stopped") else ""
+        return (
+            f"LoRA ({asked['loss']}), best at step {found.get('best_step')} of {asked['steps']}{stopped}; "
+            f"held out {_number(found.get('held_out_perplexity'))}"
+        )
+    return "as it came"
+
+
+def curve_points(store: Store, run_id: str, job: Job | None) -> list[dict[str, Any]]:
+    """[{"step", "loss" and/or "perplexity"}] of the live recovery, else of the latest one that ended."""
+    if job is not None and job.live:
+        return _thinned([event.payload for event in store.events(job.id, stages=["recover"]) if event.payload])
+    kept = store.results(run_id, "curve")
+    return _thinned(kept[-1].data["points"]) if kept else []
+
+
+def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most about `MOST_POINTS` losses; every perplexity stays."""
+    step = -(-len(points) // MOST_POINTS) or 1
+    return [p for i, p in enumerate(points) if i % step == 0 or p.get("perplexity") is not None]
+
+
+def curve(points: list[dict[str, Any]], job: Job | None) -> go.Figure | None:
+    """The learning curve; None before the first point."""
+    steps = getattr(job.request, "steps", None) if job is not None and job.live else None
+    return recovery_curve(points, steps=steps) if points else None
+
+
+def curve_in_words(points: list[dict[str, Any]], live: bool) -> str:
+    """What a recovery has brought, so far or at last, in a sentence."""
+    seen = [(point["perplexity"], point["step"]) for point in points if point.get("perplexity") is not None]
+    if not seen:
+        return ""
+    best, step = min(seen)
+    said = f"Perplexity on rows held out of the recovery text: {seen[0][0]:.2f} before training"
+    if len(seen) == 1:
+        return f"{said}."
+    if step == 0:
+        return f"{said}; no step has been better{' so far' if live else ', so nothing was changed'}."
+    return (
+        f"{said}, best so far {best:.2f} at step {step}."
+        if live
+        else f"{said}, {best:.2f} at step {step}, which is kept."
+    )

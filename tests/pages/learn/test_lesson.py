@@ -1,0 +1,135 @@
+"""The guided lesson: its answers worked out a second time from the raw scores, and anew where the scores are others."""
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import json
+import re
+
+import numpy as np
+import pytest
+from made_pages import laid_out
+from made_scores import scores, shape
+
+from minillm.plan.plan import make_plan
+from minillm.plan.scores import Scores
+from minillm.store.as_folder import BUNDLED
+from minillm.store.store import Store
+from pages import NAMES
+from pages.learn import facts, lesson, questions
+from pages.learn.questions import QUESTIONS
+from pages.views import sample_run
+
+
+def raw(name: str) -> Scores:
+    return Scores.load(BUNDLED / "scores" / name)
+
+
+def cut(name: str, ratio: float) -> dict[int, set[int]]:
+    """The channels a criterion cuts, found by sorting: {layer: indices}."""
+    plan = make_plan(raw(name), ratio)
+    return {
+        layer: set(np.argsort(vector, kind="stable")[: len(vector) - len(plan.kept_channels[layer])].tolist())
+        for layer, vector in raw(name).channels.items()
+    }
+
+
+def shared(a: str, b: str, ratio: float = 0.2) -> float:
+    mine, theirs = cut(a, ratio), cut(b, ratio)
+    return float(np.mean([len(mine[i] & theirs[i]) / len(mine[i]) for i in mine if mine[i]]))
+
+
+def test_there_are_ten_questions_each_with_one_right_answer_and_a_page():
+    assert len(QUESTIONS) == 10
+    asked = [make() for make in QUESTIONS]
+    for question in asked:
+        assert question.choices.count(question.answer) == 1
+        assert len(set(question.choices)) == len(question.choices) >= 2
+        assert question.place in NAMES
+        assert question.asked.endswith("?") and question.because.endswith(".")
+    places = [question.choices.index(question.answer) for question in asked]
+    assert len(set(places)) > 1, "the right answer always stands at the same place"
+
+
+def test_the_answers_follow_from_the_bundled_scores():
+    medians = [float(np.median(raw("wanda").channels[i])) for i in range(30)]
+    assert questions.lowest_block().answer == f"block {int(np.argmin(medians))}"
+    others = ("magnitude-l2", "wanda", "fms-bp", "fms-zo")
+    closest = max(others, key=lambda name: shared("llm-pruner", name))
+    found = questions.closest_to_the_reference()
+    assert found.answer == closest and f"{closest} {100 * shared('llm-pruner', closest):.0f} %" in found.because
+    near = max(("wanda", "llm-pruner", "fms-bp", "zo"), key=lambda name: shared("fms-zo", name))
+    assert questions.nearest_of_the_noisy().answer == near
+    assert f"{100 * shared('llm-pruner', 'random'):.0f} %" in questions.chance().answer
+
+
+def test_the_channel_asked_about_has_the_ranks_that_are_told():
+    found = questions.one_channel()
+    channel, layer, place = (int(n.replace(",", "")) for n in re.findall(r"[\d,]+\d|\d", found.text)[:3])
+    orders = {name: np.argsort(raw(name).channels[layer], kind="stable") for name in ("wanda", "magnitude-l2")}
+    ranks = {name: 1 + order.tolist().index(channel) for name, order in orders.items()}
+    assert ranks["wanda"] == place and f"rank {ranks['magnitude-l2']:,} of" in found.because
+    assert questions.THIRDS.index(found.answer) == (ranks["magnitude-l2"] - 1) * 3 // 1536
+
+
+def test_the_first_head_goes_where_the_plan_says():
+    found = questions.first_head()
+    first = float(found.answer)
+    heads = [make_plan(raw("wanda"), ratio).table()["heads_cut"].sum() for ratio in (first - 0.01, first)]
+    assert heads[0] == 0 < heads[1]
+
+
+def test_memory_and_perplexity_come_from_the_record():
+    weights = 2 * raw("fms-bp").groups.parameters
+    factor = (weights + raw("fms-bp").peak_bytes) / (weights + raw("fms-zo").peak_bytes)
+    assert questions.memory().answer == f"{factor:.2f} times"
+    record = json.loads((BUNDLED / "run.json").read_text())
+    values = {r["data"]["variant"]: r["data"]["value"] for r in record["results"] if r["kind"] == "perplexity"}
+    best = min((name for name in values if name.startswith("pruned")), key=values.__getitem__)
+    assert questions.best_variant().answer.startswith(f"{best}: ")
+
+
+def test_other_scores_give_other_answers(monkeypatch: pytest.MonkeyPatch):
+    made = {name: scores(shape(blocks=8), name, seed) for seed, name in enumerate(("wanda", "llm-pruner", "zo"), 3)}
+    falling = {i: vector / 10**i for i, vector in made["wanda"].channels.items()}
+    known = {
+        "wanda": Scores(made["wanda"].heads, falling, made["wanda"].groups, {"criterion": "wanda"}),
+        **dict.fromkeys(("llm-pruner", "magnitude-l2", "fms-zo", "random"), made["llm-pruner"]),
+        "fms-bp": made["zo"],
+    }
+    for module in (facts, questions):
+        monkeypatch.setattr(module, "sample_scores", lambda: known)
+    assert questions.lowest_block().answer == "block 7"
+    assert questions.groups_of_a_block().answer == "4 head groups and 96 channels"
+    assert "magnitude-l2 100 %" in questions.closest_to_the_reference().because
+    assert questions.chance().answer == "about 100 %"
+    assert questions.higher_ratio().answer == questions.CHANGES[1]
+
+
+def test_a_wrong_choice_is_said_and_the_right_one_explained():
+    question = lesson.question(3)
+    wrong = next(choice for choice in question.choices if choice != question.answer)
+    assert lesson.AGAIN in lesson.judged(3, wrong)
+    assert question.answer.capitalize() in lesson.judged(3, question.answer)
+    assert question.because.split(".")[0] in lesson.answered(3)
+    assert lesson.judged(3, None) == ""
+
+
+def test_a_step_that_is_none_is_the_nearest_and_the_ends_have_no_way_on():
+    assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 9, 0]
+    page = laid_out(lesson.section, Store())
+    answer = lesson.show(page, "99")
+    step, told, path, opens, choices, verdict, back, onward = (answer[one] for one in page.shown)
+    assert step == 9 and "Step 10 of 10" in told and "Generate page" in opens and path == "generate"
+    assert choices.value is None and verdict == "" and back.interactive and not onward.interactive
+
+
+def test_the_sample_run_is_drawn_and_read_with_no_run_open(own_home):
+    figure, said = sample_run.overlap_at_once()
+    drawn = {trace["name"] for trace in json.loads(figure)["data"]}
+    assert drawn == {*sample_run.SHOWN, "chance"} and "by chance" in said
+    assert not own_home.exists(), "nothing is stored for it"
+    store = Store()
+    run_id = sample_run.open_sample(store)
+    assert run_id == sample_run.sample_record()["id"] and store.run(run_id).title == sample_run.sample_record()["title"]

@@ -1,0 +1,93 @@
+"""The allocate job: what it leaves in a run, how it is stopped and goes on, and how a cut finds its allocation."""
+
+import itertools
+import json
+
+import pytest
+
+import minillm
+from minillm.errors import BadInput, UnknownName, UnreachableRatio
+from minillm.events import RESULT
+from minillm.jobs.submit import submit
+from minillm.recipes.recipe import AllocateRequest, PruneRequest, ScoreRequest
+from minillm.store.allocations import allocations, known_allocation, sensitivities
+from minillm.store.records import DONE
+from minillm.worker.__main__ import execute_in, work
+from minillm.worker.kinds import execute_events
+from minillm.worker.progress import JOB
+
+SMALL = {"ratio": 0.25, "layers": (0, 1, 2, 3), "generations": 3, "offspring": 6, "few_rows": 2, "rows": 4}
+
+
+def do(store, run_id, request, pool, stop=lambda: False):
+    """A job taken by a worker, as it would be; returns its generations."""
+    number = submit(store, run_id, request)
+    job = store.claim_next("cpu/1")
+    execute = execute_in(pool)
+    work(store, job, lambda s, j, _: execute(s, j, stop))
+    assert store.job(number).error == ""
+    assert store.job(number).state == DONE
+    return [e.payload for e in store.events(number, stages=["search"])]
+
+
+def test_a_search_leaves_its_allocation_its_sensitivities_and_every_generation(store, run_id, pool):
+    seen = do(store, run_id, AllocateRequest("fms-bp", **SMALL), pool)
+    assert [p["generation"] for p in seen] == [0, 1, 2, 3]
+    (name, found), *_ = allocations(store, run_id).items()
+    assert name == "evolutionary-1" and found.cut == minillm.Allocation.from_json(seen[-1]["allocation"]).cut
+    assert found.recipe["fitness"]["value"] == pytest.approx(seen[-1]["best"])
+    assert set(sensitivities(store, run_id)) == {"fisher", "masking"}
+    lm = minillm.load_model(store.run(run_id).recipe.model, "float32", "cpu")
+    tokens = minillm.load_text("python-docs", lm, samples=6, length=16, seed=3)
+    search = {"generations": 3, "offspring": 6, "amounts": (2, 4)}
+    same = minillm.allocate(lm, store.scores(run_id)["fms-bp"], tokens, 0.25, "evolutionary", range(4), **search)
+    assert same.cut == found.cut
+
+
+def test_a_stopped_search_keeps_its_best_and_goes_on_where_it_stopped(store, run_id, pool):
+    request = AllocateRequest("wanda", **{**SMALL, "generations": 4})
+    asked = itertools.count()
+    part = do(store, run_id, request, pool, stop=lambda: next(asked) > 20)
+    assert 0 < len(part) < 5
+    assert list(allocations(store, run_id)) == ["evolutionary-1"]
+    rest = do(store, run_id, request, pool)
+    assert [p["generation"] for p in part + rest] == [0, 1, 2, 3, 4]
+    other = store.create_run(store.run(run_id).recipe)
+    assert do(store, other, request, pool) == part + rest
+    assert do(store, run_id, request, pool) == []  # nothing was left to do
+    assert [a.cut for a in allocations(store, run_id).values()][1:] == [
+        allocations(store, other)["evolutionary-1"].cut
+    ] * 2
+
+
+@pytest.mark.parametrize("method", ["global", "sensitivity", "evolutionary", "evolutionary-1"])
+def test_a_cut_follows_a_stored_allocation_or_finds_the_one_of_a_method(store, run_id, pool, method):
+    cut = {"ratio": 0.25, "layers": (0, 1, 2, 3), "evaluate_text": ""}
+    if method.startswith("evolutionary"):
+        do(store, run_id, AllocateRequest("wanda", **SMALL), pool)
+    events = list(execute_events(store, run_id, PruneRequest("wanda", allocation=method, **cut), pool))
+    shares = [e.done for e in events if e.stage == JOB]
+    assert shares == sorted(set(shares)) and events[-1].stage == RESULT
+    assert all(json.dumps(e.payload, allow_nan=False) for e in events)
+    assert not any(e.stage == "search" for e in events)  # such a job is cut off when stopped
+    stored = allocations(store, run_id)
+    expected = known_allocation(store, run_id, PruneRequest("wanda", allocation=method, **cut))
+    assert expected is not None and bool(stored) == (method != "global")
+    table = store.plan(run_id, "pruned-1").table()
+    pairs = dict(enumerate(zip(table["heads_cut"], table["channels_cut"], strict=True)))
+    assert {i: pair for i, pair in pairs.items() if any(pair)} == dict(expected.cut)
+
+
+def test_what_cannot_be_is_said_before_a_job_begins(store, run_id, pool):
+    list(execute_events(store, run_id, ScoreRequest(("wanda",)), pool))
+    for request, error, said in (
+        (PruneRequest("wanda", allocation="evolutionary-7"), UnknownName, "allocation “evolutionary-7”"),
+        (PruneRequest("wanda", allocation="global", ratio=0.9), UnreachableRatio, "the largest ratio"),
+        (AllocateRequest("wanda", ratio=0.9, rows=4), UnreachableRatio, "the largest ratio"),
+        (AllocateRequest("wande", rows=4), UnknownName, "Did you mean wanda"),
+        (AllocateRequest("wanda", rows=7), BadInput, "7 rows.* has 6; give fewer"),
+    ):
+        with pytest.raises(error, match=said) as fault:
+            submit(store, run_id, request)
+        assert "\n" not in str(fault.value)
+    assert len(store.jobs(run_id)) == 0
