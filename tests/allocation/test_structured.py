@@ -11,7 +11,7 @@ import torch
 import minillm
 from minillm.allocation.candidates import Candidates, plan_mask
 from minillm.allocation.evolution import SearchState
-from minillm.allocation.measuring import SHARE, fisher_sensitivity, masking_events
+from minillm.allocation.measuring import fisher_sensitivity, masking_events
 from minillm.allocation.structured import allocate_events
 from minillm.allocation.widths import Widths
 from minillm.errors import BadInput, TextTooShort, UnknownName, UnreachableRatio
@@ -78,7 +78,7 @@ def test_masking_finds_what_cutting_the_lowest_groups_of_one_block_costs(made):
     lm, tokens, scores = made
     found = finish(masking_events(Candidates(lm, tokens[:4]), scores))
     order = np.argsort(scores.channels[2], kind="stable")
-    cut = order[: int(SHARE * len(order) + 0.5)]
+    cut = order[: int(0.3 * len(order) + 0.5)]
     masked = wrap(tiny.llama())
     naive.linears(masked.model, 2)["down"].weight.data[:, torch.from_numpy(cut)] = 0
     assert found.ffn[2] == pytest.approx(divergence(lm.model, masked.model, tokens[:4]), rel=1e-3)
