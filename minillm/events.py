@@ -6,7 +6,7 @@ a progress bar, a row in the store, a picture. Closing the generator cancels the
 
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from inspect import signature
@@ -84,3 +84,23 @@ def counted(stage: str, items: list, total: int | None = None) -> Iterator[tuple
     total = len(items) if total is None else total
     for done, item in enumerate(items):
         yield Event(stage, done, total), item
+
+
+def outside_inference(make: Callable[P, Events]) -> Callable[P, Events]:
+    """A long call whose steps are taken outside `torch.inference_mode`, whoever asks for them inside it: tensors made
+    under it can never be part of a gradient, nor be changed in another thread."""
+
+    @wraps(make)
+    def events(*given: P.args, **named: P.kwargs) -> Events:
+        import torch
+
+        with closing(make(*given, **named)) as steps:
+            while True:
+                with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
+                    try:
+                        step = next(steps)
+                    except StopIteration:
+                        return
+                yield step
+
+    return events

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from . import scratch
-from .errors import BadInput, DoesNotFit, MiniLLMError
+from .errors import BadInput, DoesNotFit, MiniLLMError, StoreFault
 
 ASSETS = Path(__file__).parents[1] / "assets"
 """What comes with the project."""

@@ -24,7 +24,7 @@ from ..models.loaded import LoadedModel
 from ..recipes.recipe import GenerateRequest
 from ..text.chat import chat_text, has_chat
 from ..text.tokens import longest, text_of, token_ids, tokenizer_of
-from ..walk.forward import frozen
+from ..walk.view import eval_view
 from ..walk.whole import end_tokens, hidden_states, logits, next_tokens, token_losses
 
 STAGE = "generate"
@@ -80,11 +80,10 @@ def generate_events(
     asked = as_in(GenerateRequest, **given)
     temperature, top_p, max_new_tokens = asked["temperature"], asked["top_p"], asked["max_new_tokens"]
     ids = prompt_ids(lm, prompt, max_new_tokens, chat)
-    writing = _Writing(lm, ids)
+    writing = _Writing(eval_view(lm), ids)
     source = torch.Generator().manual_seed(seed)
     while len(writing.written) < max_new_tokens and not writing.ended:
-        with frozen(lm.model):
-            piece = writing.step(temperature, top_p, source)
+        piece = writing.step(temperature, top_p, source)
         if not writing.ended:
             yield Event(STAGE, len(writing.written), max_new_tokens, {"text": writing.text, "token": piece})
     yield Event(RESULT, 1, 1, writing.result())

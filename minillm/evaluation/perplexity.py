@@ -21,7 +21,7 @@ from ..recipes.recipe import EvaluateRequest
 from ..recipes.texts import is_name
 from ..text.load import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
-from ..walk.forward import frozen
+from ..walk.view import eval_view
 from ..walk.whole import check_ids, hidden_states, token_losses
 
 
@@ -85,9 +85,9 @@ def perplexity_events(
     rows = in_order(ids, length, tokens)
     check_ids(rows, lm.groups.vocabulary)
     losses: list[Tensor] = []
+    view = eval_view(lm)
     for piece in rows.split(batch or max(1, BATCH_TOKENS // length)):
-        with frozen(lm.model):
-            losses.append(_window_losses(lm, piece))
+        losses.append(_window_losses(view, piece))
         done = sum(map(len, losses))
         yield Event("perplexity", done, len(rows), {"perplexity": _exp(_mean(losses))})
     yield Event(RESULT, 1, 1, _measured(lm, text, rows, _mean(losses)))

@@ -9,7 +9,7 @@ import torch
 from ..errors import NumericalFault
 from ..models.loaded import LoadedModel
 from ..text.tokens import longest
-from ..walk.forward import frozen
+from ..walk.view import eval_view
 from ..walk.whole import hidden_states, token_losses
 from .generation import Generation
 
@@ -23,7 +23,8 @@ def log_probabilities(judge: LoadedModel, written: Generation) -> list[float] | 
     ids, before = torch.tensor([written.ids]), written.prompt_tokens - 1
     if ids.shape[1] > (longest(judge) or ids.shape[1]):
         return None
-    with frozen(judge.model), torch.inference_mode():
+    judge = eval_view(judge)
+    with torch.inference_mode():
         hidden = hidden_states(judge, ids).last_hidden_state
         losses = token_losses(judge, hidden[:, before:], ids[:, before:])[0]
     if not losses.isfinite().all():

@@ -28,7 +28,7 @@ from ..recipes.recipe import EvaluateRequest
 from ..recipes.tasks import BENCHMARKS, HUB, Benchmark
 from ..text.hub import asking
 from ..text.tokens import token_ids
-from ..walk.forward import frozen
+from ..walk.view import eval_view
 from .task_rows import local_rows
 
 BATCH = 8
@@ -249,7 +249,7 @@ def _answered(lm: LoadedModel, asked: list[tuple[str, str]]) -> Generator[dict[t
     for start in range(0, len(ordered), AT_ONCE):
         piece = ordered[start : start + AT_ONCE]
         requests = [Instance("loglikelihood", {}, one, 0) for one in piece]
-        with frozen(lm.model), torch.inference_mode(), _answers_checked():
+        with torch.inference_mode(), _answers_checked():
             found = reader.loglikelihood(requests, disable_tqdm=True)
         if any(math.isnan(value) for value, _ in found):
             raise NumericalFault("An answer's likelihood is not a number; load the model in float32.")
@@ -266,10 +266,9 @@ def _reader(lm: LoadedModel) -> Any:
             token_ids(string, lm)
             return super().tok_encode(string, *given, **named)
 
-    with _quiet(), frozen(lm.model):
-        return Reader(
-            pretrained=lm.model, tokenizer=copy.deepcopy(lm.tokenizer), batch_size=BATCH, device=str(lm.device)
-        )
+    model, words = eval_view(lm).model, copy.deepcopy(lm.tokenizer)
+    with _quiet():
+        return Reader(pretrained=model, tokenizer=words, batch_size=BATCH, device=str(lm.device))
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ class Scores:
     recipe: criterion, model, samples, seed, settings: enough to repeat it.
     seconds: wall time; peak_bytes: the allocator's peak above the weights.
     coefficients: c of Eq. 7 for each direction and minibatch of a zeroth-order criterion, else empty.
+    spreads: {layer: standard deviation of the scores of o's input features, before heads add them up}, of a criterion
+    that scores by features, else empty.
     timeline: the phases of the memory profile, [{"phase", "start", "seconds", "peak_bytes"}]; samples: the profile
     itself, [[seconds, bytes]].
     """
@@ -46,6 +48,7 @@ class Scores:
     seconds: float = 0.0
     peak_bytes: int = 0
     coefficients: tuple[float, ...] = ()
+    spreads: Mapping[int, float] = field(default_factory=dict)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     samples: list[list[float]] = field(default_factory=list)
 
@@ -78,6 +81,7 @@ class Scores:
             "seconds": self.seconds,
             "peak_bytes": self.peak_bytes,
             "coefficients": list(self.coefficients),
+            "spreads": dict(self.spreads),
             "timeline": self.timeline,
             "samples": self.samples,
         }
@@ -108,6 +112,7 @@ class Scores:
             vectors[kind][int(layer)] = array
         rest["groups"] = Groups.from_json(rest["groups"])
         rest["coefficients"] = tuple(rest["coefficients"])
+        rest["spreads"] = {int(layer): spread for layer, spread in rest.get("spreads", {}).items()}
         ordered = {kind: dict(sorted(vectors[kind].items())) for kind in KINDS}
         return cls(heads=ordered[HEADS], channels=ordered[CHANNELS], **rest)
 

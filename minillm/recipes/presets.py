@@ -38,7 +38,7 @@ CUTS: dict[str, CutPreset] = {
         "uniform",
         "",
         128,
-        "MINI-LLM as printed: one estimated gradient chooses everything, and nothing makes up for the cut.",
+        "MINI-LLM's own: one estimated gradient chooses everything, and nothing makes up for the cut.",
     ),
     "best": CutPreset(
         "best measured here",

@@ -37,7 +37,7 @@ from ..walk.memory import MemoryMeter
 from ..walk.reverse import Slope
 from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
 from .group_masks import Place, group_gradient_events
-from .reduction import Sums, group_scores, unit_sums
+from .reduction import Sums, feature_spread, group_scores, unit_sums
 from .submodels import submodel_scores_events
 from .together import Backward, Forward, Together, Work
 from .zeroth_order import Estimate
@@ -121,6 +121,7 @@ class _Scoring:
     settings: Settings
     found: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     coefficients: tuple[float, ...] = ()
+    spreads: dict[int, float] = field(default_factory=dict)
 
     @property
     def visits(self) -> int:
@@ -278,6 +279,9 @@ class _Scoring:
         """Scores of the groups of a block, from the sums of its linears."""
         groups = self.lm.groups.blocks[layer]
         scores = group_scores(self.lm.family, groups, sums, self.criterion, self.settings)
+        spread = feature_spread(self.lm.family, sums, self.criterion, self.settings)
+        if spread is not None:
+            self.spreads[layer] = spread
         self.found[layer] = {kind: scores[kind].float().cpu().numpy() for kind in KINDS}
         for kind, values in self.found[layer].items():
             if not np.isfinite(values).all():
@@ -310,6 +314,7 @@ class _Scoring:
             seconds=seconds,
             peak_bytes=meter.peak_bytes,
             coefficients=self.coefficients,
+            spreads=dict(sorted(self.spreads.items())),
             timeline=meter.timeline,
             samples=meter.samples,
         )

@@ -226,6 +226,8 @@ def notes(asked: Sweep, found: list[Standing]) -> Iterable[str]:
     calibration = str(asked.calibration.get("text", "python-docs"))
     texts = [e["perplexity"].get("text", "python-docs") for e in asked.evaluations if "perplexity" in e]
     yield from dict.fromkeys(filter(None, (same_text(calibration, text) for text in texts)))
+    if asked.paper and any("tasks" in entry for entry in asked.evaluations):
+        yield "Tasks are asked at the model's full context, where the paper names 128 tokens for all it evaluates."
     if asked.note:
         yield asked.note
     for one in found:

@@ -21,7 +21,7 @@ from ..events import RESULT, Event, Events
 from ..models.loaded import LoadedModel
 from ..paths import home, written_whole
 from ..recipes.prompts import instructions
-from ..walk.forward import frozen
+from ..walk.view import eval_view
 from ..walk.whole import end_tokens, hidden_states, logits, next_tokens
 from .chat import chat_text, has_chat
 from .documents import instruction_text
@@ -42,13 +42,13 @@ def sample_events(lm: LoadedModel, samples: int, length: int, seed: int, part: s
     batch). Yields Event("sampling text", tokens, tokens).
     """
     rows: list[Tensor] = []
+    view = eval_view(lm)
     for first in range(0, samples, ROWS):
         generator = torch.Generator().manual_seed(_number(seed, part, first // ROWS))
         ids = _first_tokens(lm, min(ROWS, samples - first), generator)
         cache: Any = None
         for _ in range(length - 1):
-            with frozen(lm.model):
-                step, cache = _step(lm, ids[:, -1:], cache, generator)
+            step, cache = _step(view, ids[:, -1:], cache, generator)
             ids = torch.cat([ids, step[:, None]], 1)
             yield Event("sampling text", first * length + ids.numel(), samples * length)
         rows.append(ids)
@@ -88,11 +88,10 @@ def answer_events(lm: LoadedModel, part: str) -> Events:
     if kept.is_file():
         answers = json.loads(kept.read_text(encoding="utf-8"))["answers"]
     else:
-        answers = []
+        answers, view = [], eval_view(lm)
         for first in range(0, len(asked), ANSWER_ROWS):
             yield Event("answering instructions", first, len(asked))
-            with frozen(lm.model):
-                answers += _answers(lm, asked[first : first + ANSWER_ROWS])
+            answers += _answers(view, asked[first : first + ANSWER_ROWS])
         with written_whole(kept) as scratch:
             scratch.write_text(json.dumps({"source": lm.source, "answers": answers}), encoding="utf-8")
     pairs = zip(asked, answers, strict=True)

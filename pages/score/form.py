@@ -63,7 +63,7 @@ def lay_out_form() -> Form:
     with gr.Accordion("Calibration text, samples, seed", open=False, elem_id="calibration"):
         text, upload = lay_out_text()
         recipe = {"text": text, **lay_out_recipe()}
-    with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
+    with gr.Accordion("Settings (the paper's)", open=False, elem_id="settings"):
         settings = lay_out_settings()
     button = gr.Button("Score", variant="primary", elem_id="score", interactive=False)
     return Form(criteria, together, recipe, settings, upload, button)
