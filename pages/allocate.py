@@ -21,8 +21,8 @@ from .shell.controls import controls, takes
 from .shell.cut_controls import MOST, SAME, cut_controls
 from .shell.drawers import drawer
 from .shell.frame import Context, Shell, frame
-from .shell.phrases import escape
 from .shell.plotly_host import PlotlyHost
+from .shell.templates import notice, paragraph
 from .views import allocations
 from .views import cut as cut_view
 from .views.cut import Cut
@@ -182,7 +182,7 @@ def compared(store: Store, run_id: str, criterion: str, channels: str, ratio: fl
     try:
         plans = allocations.compared(store, run_id, cut)
     except MiniLLMError as fault:
-        return [gr.skip(), f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>']
+        return [gr.skip(), notice(str(fault), "failed")]
     return [allocation_bars(plans), allocations.comparison(store, run_id, cut, plans)]
 
 
@@ -198,7 +198,7 @@ def watched(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
         return [*shown, "", None, None, panels]
     curve = search_curve(search.points, search.measure, search.generations)
     plan = allocations.plan_shown(groups, search.allocation)
-    return [*shown, f"<p>{escape(search.in_words())}</p>", curve, plan_bars(plan), panels]
+    return [*shown, paragraph(search.in_words()), curve, plan_bars(plan), panels]
 
 
 @takes((AllocateRequest, SEARCH))

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from markupsafe import escape
 
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
@@ -15,7 +16,6 @@ from ..shell import job_panel
 from ..shell.address import remembered, saved
 from ..shell.controls import takes
 from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
-from ..shell.phrases import escape
 from ..views.generations import Exhibit, exhibits
 from ..views.generations_html import as_csv, as_html, as_json, as_markdown
 from .blind import NONE, UNKNOWN, ballot, tally_html, vote

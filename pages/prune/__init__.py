@@ -17,7 +17,7 @@ from ..shell.address import link, number, remembered
 from ..shell.controls import takes
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
 from ..shell.frame import QUIET, Context, Shell, frame
-from ..shell.phrases import escape
+from ..shell.templates import notice, paragraph
 from ..views import cut as cut_view
 from ..views.cut import Cut
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, variants_table
@@ -113,7 +113,7 @@ def _jobs_shown(store: Store, page: Page, run_id: str) -> list[Any]:
     recovery = job_panel.current(store, run_id, "recover")
     points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
     several = gr.Button(interactive=len(store.variants(run_id)) > 1)
-    said = f"<p>{escape(curve_in_words(points, live))}</p>"
+    said = paragraph(curve_in_words(points, live))
     return [*found, variants_table(store, run_id), several, said, curve(points, recovery)]
 
 
@@ -171,7 +171,7 @@ def _previewed(
     try:
         return cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
     except MiniLLMError as fault:
-        return [f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>', gr.skip(), gr.skip(), gr.skip()]
+        return [notice(str(fault), "failed"), gr.skip(), gr.skip(), gr.skip()]
 
 
 def _from_address(options: dict[str, str]) -> list[Any]:

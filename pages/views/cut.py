@@ -21,7 +21,7 @@ from minillm.store.store import Store
 from ..plots import plan_bars
 from ..shell import job_panel
 from ..shell.cut_controls import SAME, UNIFORM
-from ..shell.phrases import escape, html_table
+from ..shell.templates import html_table, notice, paragraph
 from .comparison import in_order
 from .plans import costs, in_a_sentence, read_blocks, really_cut
 from .variants import dtype_of, groups_of
@@ -129,7 +129,7 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
     head = ("block", "head groups", "channels", "of the block")
     return [
-        f"<p>{escape(in_a_sentence(plan, largest) + found_first(store, run_id, cut))}</p>",
+        paragraph(in_a_sentence(plan, largest) + found_first(store, run_id, cut)),
         html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
         plan_bars(plan),
         html_table(head, really_cut(plan), "What is really cut of each block"),
@@ -154,7 +154,7 @@ def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
         said = same_text(store.run(run_id).recipe.text, evaluate_text) if evaluate_text else ""
     except BadInput:
         return ""
-    return f'<p class="notice">{escape(said)}</p>' if said else ""
+    return notice(said) if said else ""
 
 
 def rows(job: Job, events: Sequence[StoredEvent]) -> str:
