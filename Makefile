@@ -28,7 +28,7 @@ test: .venv/dev
 	$(BIN)/python -m pytest -q --durations=10 --reruns 1 tests/pages/shell/test_plotly_host.py tests/browser
 
 check: .venv/dev
-	@rm -f pages/*.pyi
+	@find pages -name '*.pyi' -delete
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)

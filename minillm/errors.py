@@ -12,8 +12,14 @@ MiniLLMError                one sentence: what was given, what was expected, wha
 └── OutOfReach              the hub, or a data set on it
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+
+OPENS = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Warning): )+")
+EMPTY = re.compile(r"(?:above|following) (?:report|error|message)|^Traceback|^warnings?\b|^-+$|^=+$", re.IGNORECASE)
+LONGEST = 300
 
 
 class MiniLLMError(Exception):
@@ -31,7 +37,9 @@ class UnknownName(BadInput):
         known = sorted(known)
         near = get_close_matches(str(given), known, n=3, cutoff=0.5)
         choices = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
-        super().__init__(f"Unknown {kind} “{given}”. {choices}{' ' + hint if hint else ''}")
+        said = " ".join(str(given).split())
+        said = said if len(said) <= 80 else f"{said[:77]}…"
+        super().__init__(f"Unknown {kind} “{said}”. {choices}{' ' + hint if hint else ''}")
 
 
 class UnsupportedModel(BadInput):
@@ -64,7 +72,8 @@ ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller d
 def out_of_memory(fault: BaseException) -> bool:
     """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
     said = str(fault).lower()
-    return isinstance(fault, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    words = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    return isinstance(fault, MemoryError) or any(word in said for word in words)
 
 
 def sentence(fault: Exception, log: str) -> str:
@@ -74,3 +83,51 @@ def sentence(fault: Exception, log: str) -> str:
     if isinstance(fault, OSError) and fault.errno is not None:
         return f"The system refused a file: {fault.strerror} ({fault.filename or 'no name given'})."
     return f"Something went wrong that is no fault of yours ({type(fault).__name__}); {log} has the details."
+
+
+def reason(fault: BaseException) -> str:
+    """The line of an error's text that holds the reason, without its full stop; at most 300 characters.
+
+    Libraries head a reason with a line that ends in a colon, or point at a report they printed elsewhere; where an
+    error says no more than that, what caused it is asked. An error without words is told by its name.
+    """
+    first = ""
+    for one in _causes(fault):
+        lines = [line.strip() for line in str(one).splitlines() if line.strip()]
+        first = first or (lines[0] if lines else "")
+        found = next((line for line in lines if not line.endswith(":") and not EMPTY.search(line)), "")
+        if found:
+            told = f"no {found}" if isinstance(one, KeyError) else OPENS.sub("", found)
+            return told.rstrip(". ")[:LONGEST]
+    return (first or type(fault).__name__).rstrip(".: ")[:LONGEST]
+
+
+def _causes(fault: BaseException | None) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    while fault is not None and fault not in seen:
+        seen.append(fault)
+        yield fault
+        fault = fault.__cause__ or fault.__context__
+
+
+@contextmanager
+def foreign(told: str, kind: type[MiniLLMError] = BadInput) -> Iterator[None]:
+    """What a library raises in here becomes one sentence: `told`, in which {reason} stands for the line that says why.
+
+    Ours pass as they are, and so do the end of memory, of the process and of a generator. A panic of a library written
+    in Rust is no Exception, and is caught.
+    """
+    try:
+        yield
+    except MiniLLMError:
+        raise
+    except BaseException as fault:
+        if not _told_here(fault):
+            raise
+        raise kind(told.replace("{reason}", reason(fault))) from fault
+
+
+def _told_here(fault: BaseException) -> bool:
+    if type(fault).__name__ == "PanicException":
+        return True
+    return isinstance(fault, Exception) and not out_of_memory(fault)

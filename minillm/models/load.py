@@ -12,7 +12,7 @@ import torch
 
 from ..device import pick_device, pick_dtype
 from ..errors import BadInput, UnknownName
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, finish, relay
 from ..families import family_of, groups_from_config
 from ..families.groups import Groups
 from ..plan.budget import Allocation
@@ -20,30 +20,12 @@ from ..plan.plan import Plan, plan_from_groups
 from ..recipes.models import BUILT_IN, HUB, MODELS, kind_of
 from . import embedded, hub
 from .checkpoint import load_pruned
+from .configs import config_from_dict, read_config
 from .gguf import read_gguf, read_gguf_config
 from .loaded import LoadedModel
 from .placing import offloaded
 from .residence import CPU, PLACES
-from .weights import config_from_dict, read_config, read_folder, read_tokenizer
-
-
-def load_model(
-    name: str | Path,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device | None = None,
-    device_map: Any = None,
-    offload: str | None = None,
-) -> LoadedModel:
-    """Load a model by name.
-
-    name: built in (`MODELS`), a folder of safetensors (pruned ones too), a .gguf file or a folder with one, or a hub
-    name "owner/name". dtype: float32, bfloat16, float16 or auto; device: None or auto for a GPU where there is one;
-    device_map: accelerate's, instead of a device ({"model.layers.3": "disk", …} or "auto");
-    offload: where the blocks wait until they are used: "disk" (in the model's own files, which must stay) or "cpu" (in
-    main memory, for a GPU that is too small).
-    Raises UnknownName, UnsupportedModel, BadInput, OutOfReach.
-    """
-    return finish(load_model_events(name, dtype, device, device_map, offload))
+from .weights import read_folder, read_tokenizer
 
 
 def load_model_events(
@@ -53,7 +35,17 @@ def load_model_events(
     device_map: Any = None,
     offload: str | None = None,
 ) -> Events:
-    """`load_model` as events: "fetch", "unpack", "convert" where they are needed, then "load"."""
+    """Load a model by name.
+
+    name: built in (`MODELS`), a folder of safetensors (pruned ones too), a .gguf file or a folder with one, or a hub
+    name "owner/name". dtype: float32, bfloat16, float16 or auto; device: None or auto for a GPU where there is one;
+    device_map: accelerate's, instead of a device ({"model.layers.3": "disk", …} or "auto");
+    offload: where the blocks wait until they are used: "disk" (in the model's own files, which must stay) or "cpu" (in
+    main memory, for a GPU that is too small).
+    Raises UnknownName, UnsupportedModel, BadInput, OutOfReach.
+
+    As events: "fetch", "unpack", "convert" where they are needed, then "load".
+    """
     where, number = pick_device(device), pick_dtype(dtype, device).dtype
     _check_offload(offload, where, device_map)
     place, provenance = yield from _located(name)
@@ -64,6 +56,9 @@ def load_model_events(
     if device_map is None and not offload:
         lm.model.to(where)
     yield Event(RESULT, 1, 1, lm)
+
+
+load_model = awaited(load_model_events, LoadedModel)
 
 
 def _check_offload(offload: str | None, device: torch.device, device_map: Any) -> None:

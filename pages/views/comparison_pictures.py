@@ -4,16 +4,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import gradio as gr
 from markupsafe import Markup
 
-from minillm.errors import MiniLLMError
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.store.store import Store
 
 from ..plots import plan_bars
 from ..shell.address import link
-from ..shell.templates import html_table, notice, paragraph
+from ..shell.templates import html_table, paragraph
 from .comparison import Comparison, compare, correlation, density, lines, pairs, reading
 from .plans import read_blocks, really_cut
 
@@ -22,22 +20,18 @@ Maker = Callable[[], Any]
 USE = Markup('<a class="onward" href="{}">Prune with this plan of {} →</a>')
 
 
-def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any]) -> list[Any]:
-    """A notice, and the pictures named, none but these drawn. Where something cannot be, the notice says why and every
-    picture stays.
+def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """The pictures named, none but these drawn, by name. Raises MiniLLMError where one cannot be.
 
     values: reference, others, of, ratio, blocks, pair, kind.
     """
     reference, others, of, ratio, blocks, pair, kind = values
-    try:
-        scores = store.scores(run_id)
-        layers = read_blocks(blocks, len(scores[reference].groups))
-        found = compare(scores, reference, others, ratio, layers, of)
-        close = found if pair in found.tables else compare(scores, reference, [pair], ratio, layers, of)
-        makers = _overlaps(found, close, pair) | _closer(close, pair, kind) | _cut(found, run_id, ratio, blocks)
-        return ["", *[makers[name]() for name in names]]
-    except MiniLLMError as fault:
-        return [notice(str(fault), "failed"), *[gr.skip() for _ in names]]
+    scores = store.scores(run_id)
+    layers = read_blocks(blocks, len(scores[reference].groups))
+    found = compare(scores, reference, others, ratio, layers, of)
+    close = found if pair in found.tables else compare(scores, reference, [pair], ratio, layers, of)
+    makers = _overlaps(found, close, pair) | _closer(close, pair, kind) | _cut(found, run_id, ratio, blocks)
+    return {name: makers[name]() for name in names}
 
 
 def _overlaps(found: Comparison, close: Comparison, pair: str) -> dict[str, Maker]:

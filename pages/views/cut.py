@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.plan.budget import largest_ratio
@@ -20,6 +22,7 @@ from minillm.store.store import Store
 
 from ..plots import plan_bars
 from ..shell import job_panel
+from ..shell.address import link
 from ..shell.cut_controls import SAME, UNIFORM
 from ..shell.templates import html_table, notice, paragraph
 from .comparison import in_order
@@ -30,6 +33,13 @@ FIRST = "fms-zo"
 """The paper's own criterion."""
 
 NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
+
+
+def needs_model(run_id: str) -> str:
+    """What stands above a cut where the run's model is not known yet, with the way there; nothing without a run."""
+    there = Markup('{} <a href="{}">Go to the Model page</a>').format(NEEDS_MODEL, link("model", run=run_id))
+    return notice(there) if run_id else ""
+
 
 LABELS = {
     "load": "load the model",

@@ -3,9 +3,9 @@
 import csv
 import json
 
+from patience import until
 from playwright.sync_api import expect
 
-from conftest import until
 from minillm.jobs.submit import submit
 from minillm.recipes.recipe import GenerateRequest, PruneRequest, RunRecipe
 
