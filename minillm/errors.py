@@ -9,6 +9,7 @@ MiniLLMError                one sentence: what was given, what was expected, wha
 │   └── UnreachableRatio    more than the chosen blocks can give up
 ├── NumericalFault          a loss that is NaN, an estimate that is zero, a matrix that is singular
 ├── DoesNotFit              memory or disk: with the numbers and a way out
+├── StoreFault              what the store keeps: locked, damaged, gone, or not to be written
 └── OutOfReach              the hub, or a data set on it
 """
 
@@ -16,10 +17,33 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from reprlib import Repr
+from typing import Any
 
-OPENS = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Warning): )+")
-EMPTY = re.compile(r"(?:above|following) (?:report|error|message)|^Traceback|^warnings?\b|^-+$|^=+$", re.IGNORECASE)
-LONGEST = 300
+LONGEST_REASON = 300
+LONGEST_SHOWN = 80
+
+
+class _Short(Repr):
+    """Never looks at more of a value than it shows: neither at all of a long list nor at all digits of a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple, self.maxset = 3, 3, 4, 4, 4
+        self.maxstring = self.maxother = LONGEST_SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A number; of one with very many digits, how many."""
+        bits = x.bit_length()
+        return repr(x) if bits < 200 else f"a number of some {int(bits * 0.30103) + 1:,} digits"
+
+
+def shown(value: Any) -> str:
+    """A value as a sentence shows it, text in quotation marks: at most LONGEST_SHOWN characters of it."""
+    if not isinstance(value, str):
+        text = _Short().repr(value)
+        return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}…"
+    return f"“{value}”" if len(value) <= LONGEST_SHOWN - 2 else f"“{value[: LONGEST_SHOWN - 3]}…"
 
 
 class MiniLLMError(Exception):
@@ -33,12 +57,10 @@ class BadInput(MiniLLMError):
 class UnknownName(BadInput):
     """A name that is not in a table. The text lists near or all known names."""
 
-    def __init__(self, kind: str, given: str, known: Iterable[str], hint: str = "") -> None:
-        known = sorted(known)
-        near = get_close_matches(str(given), known, n=3, cutoff=0.5)
+    def __init__(self, kind: str, given: Any, known: Iterable[str], hint: str = "") -> None:
+        known, said = sorted(known), " ".join(shown(given).strip("“”").split())
+        near = get_close_matches(said, known, n=3, cutoff=0.5)
         choices = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
-        said = " ".join(str(given).split())
-        said = said if len(said) <= 80 else f"{said[:77]}…"
         super().__init__(f"Unknown {kind} “{said}”. {choices}{' ' + hint if hint else ''}")
 
 
@@ -62,21 +84,26 @@ class DoesNotFit(MiniLLMError):
     """A job that needs more memory, or more of a disk, than there is."""
 
 
+class StoreFault(MiniLLMError):
+    """What the store keeps cannot be read or written: locked, damaged, gone, or in a place that takes no writes."""
+
+
 class OutOfReach(MiniLLMError):
     """The hub cannot be reached; the text names what works without it."""
 
 
+REFUSED = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to map segment")
+"""What PyTorch, the system and its loader say of memory they could not get."""
 ENOUGH = "There was not enough memory; use fewer or shorter samples, a smaller dtype, or a smaller model."
 
 
 def out_of_memory(fault: BaseException) -> bool:
     """Whether a fault says that memory, of the machine or of a GPU, did not suffice."""
     said = str(fault).lower()
-    words = ("out of memory", "can't allocate memory", "cannot allocate memory")
-    return isinstance(fault, MemoryError) or any(word in said for word in words)
+    return isinstance(fault, MemoryError) or any(words in said for words in REFUSED)
 
 
-def sentence(fault: Exception, log: str) -> str:
+def sentence(fault: BaseException, log: str) -> str:
     """The fault in a sentence. log: where the details are."""
     if out_of_memory(fault):
         return ENOUGH
@@ -86,28 +113,61 @@ def sentence(fault: Exception, log: str) -> str:
 
 
 def reason(fault: BaseException) -> str:
-    """The line of an error's text that holds the reason, without its full stop; at most 300 characters.
+    """One line with the reason that a foreign error gives, without its full stop: for use inside a sentence of ours.
 
-    Libraries head a reason with a line that ends in a colon, or point at a report they printed elsewhere; where an
-    error says no more than that, what caused it is asked. An error without words is told by its name.
+    Of several lines, the first that says something: no heading ("Validation error for …:"), no pointer to a report
+    that nobody sees; of a traceback, the error it ends in. A fault that says nothing is asked for its cause, and at
+    last for the name of its type. At most LONGEST_REASON characters.
     """
-    first = ""
-    for one in _causes(fault):
-        lines = [line.strip() for line in str(one).splitlines() if line.strip()]
-        first = first or (lines[0] if lines else "")
-        found = next((line for line in lines if not line.endswith(":") and not EMPTY.search(line)), "")
-        if found:
-            told = f"no {found}" if isinstance(one, KeyError) else OPENS.sub("", found)
-            return told.rstrip(". ")[:LONGEST]
-    return (first or type(fault).__name__).rstrip(".: ")[:LONGEST]
+    chain = list(_with_causes(fault))
+    found = next(filter(None, map(_reason, chain)), "")
+    found = found or next((lines[0] for one in chain if (lines := _lines(one))), "") or type(fault).__name__
+    found = found.rstrip(".:! ")
+    return found if len(found) <= LONGEST_REASON else f"{found[: LONGEST_REASON - 1]}…"
 
 
-def _causes(fault: BaseException | None) -> Iterator[BaseException]:
-    seen: list[BaseException] = []
-    while fault is not None and fault not in seen:
-        seen.append(fault)
-        yield fault
-        fault = fault.__cause__ or fault.__context__
+_TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_POINTER = re.compile(
+    r"\s*(For (more )?details,? )?(please )?(look at|see|check) the [^.!]*\babove\b[^.!]*[.!]?\s*$", re.I
+)
+_NAMED = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt): +(?=\S)")
+_FILLER = re.compile(
+    r""".*:$                                  # a heading of what follows
+    |Traceback\b.*|File\ ".*",\ line\ \d+.*     # where, not why
+    |\d+\ validation\ errors?\ for\b.*
+    |[\W_]*$                                 # rules and pointers under a line""",
+    re.VERBOSE,
+)
+
+
+def _with_causes(fault: BaseException) -> Iterator[BaseException]:
+    """A fault, what it was raised from, and so on."""
+    seen: set[int] = set()
+    now: BaseException | None = fault
+    while now is not None and id(now) not in seen:
+        seen.add(id(now))
+        yield now
+        now = now.__cause__ or (None if now.__suppress_context__ else now.__context__)
+
+
+def _lines(fault: BaseException) -> list[str]:
+    """The lines of a fault's text that are not empty, without what is meant for a terminal."""
+    key = fault.args[0] if isinstance(fault, KeyError) and fault.args else None
+    text = str(fault) if key is None else key if isinstance(key, str) and " " in key else f"there is no {key!r}"
+    if isinstance(problem := getattr(fault, "problem", None), str):  # YAML: where it began to read comes before why
+        mark = getattr(fault, "problem_mark", None)
+        text = f"{problem} (line {mark.line + 1})" if mark is not None else problem
+    text = re.sub(r"^\[Errno \d+\] ", "", text)
+    return list(filter(None, (_TERMINAL.sub("", line).strip() for line in text.splitlines())))
+
+
+def _reason(fault: BaseException) -> str:
+    """The line of a fault's text that says why; empty where none does."""
+    lines = _lines(fault)
+    if any(line.startswith("Traceback") or "Original Traceback" in line for line in lines):
+        lines = [line for line in lines if _NAMED.match(line)][-1:] or lines
+    said = (_POINTER.sub("", _NAMED.sub("", line)) for line in lines if not _FILLER.fullmatch(line))
+    return next(filter(None, said), "")
 
 
 @contextmanager

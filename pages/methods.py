@@ -39,7 +39,8 @@ PAPER: tuple[tuple[str, str, str], ...] = (
     (
         "Equation 8 with one z holds no gradient: c is one number for all weights and cancels in every ranking.",
         "MINI-LLM, Eqs. 7–9 with n = 1 as default, Section 3.2; algebra, and the Gradient page",
-        "The default is as printed; directions, minibatch, scope and the exact gradient are settings.",
+        "The default is as printed, but that only the blocks' linears are perturbed, and no |z| is below 1e-6; "
+        "directions, minibatch, scope and the exact gradient are settings.",
     ),
     (
         "The scale ε of the perturbation is never given.",
@@ -70,6 +71,11 @@ PAPER: tuple[tuple[str, str, str], ...] = (
         "LLM-Pruner's perplexity differs between two tables of the same model.",
         "MINI-LLM, Tables 1 and 7: 17.58 and 17.79 at 20 %, 38.12 and 39.48 at 50 %",
         "Starred rows are copied from LLM-Pruner's paper; only numbers measured in one run are compared here.",
+    ),
+    (
+        "All evaluations are said to have a context of 128 tokens, in which questions with five examples cannot fit.",
+        "MINI-LLM, Section 4.1, and Table 4",
+        "Perplexity at 128; tasks are asked at the model's full context, with Tables 1, 2 and 4, too.",
     ),
     (
         "MMLU is at chance level (25 %) for every pruned model.",

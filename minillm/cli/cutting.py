@@ -1,6 +1,7 @@
 """Verbs that make other models: prune, sparsify, recover."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,8 @@ import typer
 
 from .. import heavy
 from ..checks import blocks_of
-from ..errors import BadInput
+from ..errors import BadInput, MiniLLMError
+from ..places import delivered, folder_for
 from ..plan.patterns import in_words, masking
 from ..recipes.presets import RECOVERIES, RecoverySettings, find_cut, preset_and
 from ..recipes.recipe import SparsifyRequest
@@ -73,7 +75,7 @@ def prune(
         raise BadInput(
             "A preset says itself who chooses, how much each block gives and what compensates; leave these options out."
         )
-    way = find_cut(preset) if preset else None
+    way, out = find_cut(preset) if preset else None, folder_for(out, heavy.TABLE)
     plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation) if scores else None
     lm, tokens = load(model, dtype, device, offload), None
     if way or compensate:
@@ -82,7 +84,7 @@ def prune(
         heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
         plan, compensate = _plan(heads, ratio, layers, channels, way.allocation), way.compensate
     small = follow(heavy.prune_events(lm, plan, compensate or None, tokens), "prune")
-    folder = heavy.save_pruned(small, out)
+    folder = delivered(partial(heavy.save_pruned, small), out)
     size = sum(p.numel() * p.element_size() for p in small.model.parameters())
     data = {"folder": str(folder), "parameters": small.parameters, "ratio": plan.ratio, "bytes": size}
     rows = [(str(folder), small.parameters, f"{plan.ratio:.4%}", megabytes(size), compensate or "none")]
@@ -119,7 +121,7 @@ def sparsify(
     Example: python -m minillm sparsify sparsegpt --pattern 2:4 --out sparse
     """
 
-    record, asked = masking(criterion), SparsifyRequest(criterion, **how)
+    record, asked, out = masking(criterion), SparsifyRequest(criterion, **how), folder_for(out, heavy.TABLE)
     lm, chosen, tokens = load(model, dtype, device), blocks_of(layers), None
     if record.activations or record.gradient or asked.allocation != "uniform":
         tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text)
@@ -130,7 +132,7 @@ def sparsify(
         with stoppable() as stop:
             pattern = follow(heavy.mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), asked.allocation)
     sparse = follow(heavy.sparsify_events(lm, criterion, pattern, tokens, gradient_samples, seed=seed), "sparsify")
-    folder, (gone, whole) = heavy.save_pruned(sparse, out), heavy.zeros(sparse)
+    folder, (gone, whole) = delivered(partial(heavy.save_pruned, sparse), out), heavy.zeros(sparse)
     left = sparse.parameters - gone
     data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}
     data |= {"patterns": [str(p) for p in sparse.patterns]}
@@ -141,7 +143,10 @@ def sparsify(
 @options_of(RecoverySettings)
 def recover(
     folder: Annotated[Path, typer.Argument(help="A pruned model.")],
-    teacher: Annotated[str, typer.Option(help="The original to distil from; empty for the paper's loss.")] = EMBEDDED,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="What to distil from; empty for the paper's loss. Default: the model it was cut from."),
+    ] = None,
     text: Text = "python-docs",
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     preset: Annotated[
@@ -157,15 +162,28 @@ def recover(
 
     Example: python -m minillm recover pruned --steps 120 --out recovered
     """
-    given = {"loss": "distill" if teacher else "language-model", **preset_and({"preset": preset, **settings})}
-    chosen = RecoverySettings.from_json(given)
+    given = {"loss": "language-model" if teacher == "" else "distill", **preset_and({"preset": preset, **settings})}
+    chosen, out = RecoverySettings.from_json(given), folder_for(out, heavy.TABLE)
     small = load(str(folder), dtype, device)
-    original = load(teacher, dtype, device) if teacher and chosen.loss == "distill" else None
+    original = _teacher(small, teacher, dtype, device) if chosen.loss == "distill" else None
     tokens = follow(heavy.recovery_text_events(text, original or small, length, chosen), text)
     with stoppable() as stop:
         fixed = follow(heavy.recover_events(small, tokens, original, length, stop, **chosen.to_json()), "recover")
-    target, note = heavy.save_pruned(fixed, out), fixed.history[-1]
+    target, note = delivered(partial(heavy.save_pruned, fixed), out), fixed.history[-1]
     measured = [(p["step"], p.get("loss"), p["perplexity"]) for p in note["curve"] if "perplexity" in p]
     data = {"folder": str(target), "best_step": note["best_step"], "curve": note["curve"]}
     title = f"{target}: best at step {note['best_step']}, held-out perplexity {note['held_out_perplexity']:.2f}"
     show(as_json, data, ("step", "loss", "held-out perplexity"), measured, title)
+
+
+def _teacher(small: Any, named: str | None, dtype: str, device: str) -> Any:
+    """The model to distil from: the one that was named, else the one that the pruned model was cut from."""
+    if named is not None:
+        return load(named, dtype, device) if named else None
+    try:
+        return load(small.source, dtype, device)
+    except MiniLLMError as fault:
+        raise BadInput(
+            f"This model was cut from {small.source}, which cannot be loaded as its teacher: {fault} Name one with "
+            '--teacher, or train without one: --teacher "".'
+        ) from fault

@@ -7,13 +7,13 @@ import typer
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text as Words
 
 from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT, Events
+from ..plain import terminal
 from ..recipes.recipe import EvaluateRequest, GenerateRequest
 from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, options_of, show
 
@@ -126,9 +126,12 @@ def _streamed(events: Events, prompt: str, names: list[str]) -> Any:
 
 def _side_by_side(console: Console, prompt: str, answers: dict[str, tuple[str, str]]) -> Group:
     """The prompt, and under it a column for each answer: {model: (text, what is known of it)}."""
-    width = max(40, console.width // len(answers) - 1)
-    panels = [Panel(Words(text), title=escape(name), subtitle=facts) for name, (text, facts) in answers.items()]
-    return Group(Words(f"\n{prompt}", style="bold"), Columns(panels, width=width))
+    width = min(max(40, console.width // len(answers) - 1), console.width - 1)  # a column keeps one free beside it
+    panels = [
+        Panel(Words(terminal(text)), title=Words(terminal(name)), subtitle=Words(facts))
+        for name, (text, facts) in answers.items()
+    ]
+    return Group(Words(f"\n{terminal(prompt)}", style="bold"), Columns(panels, width=width))
 
 
 def _facts(written: "Generation") -> str:

@@ -23,7 +23,8 @@ class Evidence:
 
     weight: [out, in]; generator: seeded by (seed, layer, linear); settings: how to score;
     inputs: what was observed of the input features, [in]: X_j, the L2 norm over all calibration tokens ("norm"), the
-    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse");
+    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse"),
+    both 0 where a feature never fired;
     gradient: ∂L/∂W or its estimate, [out, in]; squares: mean over samples of their squared gradients, [out, in].
     """
 
@@ -86,6 +87,11 @@ class Criterion:
     observes: str | None = None
     gradient: str | None = None
     differs: str = ""
+
+    @property
+    def by_features(self) -> bool:
+        """Whether a group's score is a sum over the input features of o or down that it owns."""
+        return self.structures == ("o", "down") and self.gradient != SUBMODELS
 
     @property
     def activations(self) -> bool:

@@ -21,6 +21,11 @@ def fms(evidence: Evidence) -> "Tensor":
     return taylor(evidence).mul_(evidence.inputs)
 
 
+PERTURBED = (
+    "Only the weights of the blocks' linears are perturbed, where the paper perturbs every parameter (with one "
+    "direction and minibatch this changes no ranking), and no |z| is below 1e-6, for it is divided by."
+)
+
 FMS_BP = Criterion(
     name="fms-bp",
     label="FMS (backprop)",
@@ -43,6 +48,7 @@ ZO = Criterion(
     element=taylor,
     cost="2 forwards over the gradient rows for each direction",
     idea="LLM-Pruner's score with the gradient estimated by forward passes.",
+    differs=PERTURBED,
     units=size_of_sums,
     gradient=ZEROTH_ORDER,
 )
@@ -55,6 +61,7 @@ FMS_ZO = Criterion(
     element=fms,
     cost="1 forward over the activation rows, 2 over the gradient rows for each direction",
     idea="MINI-LLM: weight, estimated gradient and input norm.",
+    differs=PERTURBED,
     observes=NORM,
     units=size_of_sums,
     gradient=ZEROTH_ORDER,

@@ -83,6 +83,7 @@ def _save_weights(lm: LoadedModel, folder: Path) -> None:
             (folder / plain).rename(folder / own)
 
 
+@torch.inference_mode(mode=False)
 def load_pruned(
     folder: str | Path,
     device: str | torch.device | None = None,

@@ -12,7 +12,7 @@ import torch
 
 from ..device import pick_device, pick_dtype
 from ..errors import BadInput, UnknownName
-from ..events import RESULT, Event, Events, awaited, finish, relay
+from ..events import RESULT, Event, Events, awaited, finish, outside_inference, relay
 from ..families import family_of, groups_from_config
 from ..families.groups import Groups
 from ..plan.budget import Allocation
@@ -28,6 +28,7 @@ from .residence import CPU, PLACES
 from .weights import read_folder, read_tokenizer
 
 
+@outside_inference
 def load_model_events(
     name: str | Path,
     dtype: str | torch.dtype = "float32",

@@ -8,7 +8,20 @@ is an error, never ignored. Whether a variant or a score exists is not known her
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
-from ..checks import LONGEST_PROMPT, Checked, device, field, line, number, one_of, optional, several, whole, yes_or_no
+from ..checks import (
+    LONGEST_PROMPT,
+    Checked,
+    device,
+    field,
+    line,
+    number,
+    one_of,
+    optional,
+    several,
+    whole,
+    yes_or_no,
+    zero_or,
+)
 from ..criteria import find, find_all
 from ..criteria.settings import Settings
 from ..errors import BadInput, UnknownName
@@ -284,7 +297,7 @@ class GenerateRequest(Checked):
     variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
     max_new_tokens: int = field(whole(1, 32_768), label="New tokens at most", help="Longest answer.", default=64)
     temperature: float = field(
-        number(0, 10), label="Temperature", help="0: greedy, always the likeliest word.", default=0.0
+        zero_or(0.001, 10), label="Temperature", help="0: greedy, always the likeliest word.", default=0.0
     )
     top_p: float = field(
         number(0.01, 1),

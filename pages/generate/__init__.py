@@ -4,10 +4,10 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from markupsafe import escape
 
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
+from minillm.plain import markdown
 from minillm.recipes.recipe import GenerateRequest
 from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
@@ -138,7 +138,7 @@ def _balloted(store: Store, poll: Poll, run_id: str, asked: str) -> Answer:
     return {
         poll.box: gr.Column(visible=True),
         poll.name: found.name,
-        poll.question: f"## Your vote\n\n{escape(' '.join(found.prompt.split()))}",
+        poll.question: f"## Your vote\n\n{markdown(' '.join(found.prompt.split()))}",
         poll.best: gr.Radio(choices=[*found.letters, NONE], value=NONE),
         poll.pruned: gr.Radio(choices=[*found.letters, UNKNOWN], value=UNKNOWN),
     }

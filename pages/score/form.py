@@ -63,7 +63,7 @@ def lay_out_form() -> Form:
     with gr.Accordion("Calibration text, samples, seed", open=False, elem_id="calibration"):
         text, upload = lay_out_text()
         recipe = {"text": text, **lay_out_recipe()}
-    with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
+    with gr.Accordion("Settings (the paper's)", open=False, elem_id="settings"):
         settings = lay_out_settings()
     button = gr.Button("Score", variant="primary", elem_id="score", interactive=False)
     return Form(criteria, together, recipe, settings, upload, button)
@@ -141,6 +141,7 @@ def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
     for result in store.results(run_id, "inspect"):
         store.add_result(made, result.kind, result.data)
     if empty:
+        store.describe_run(made, note=run.note, tags=run.tags)
         store.delete_run(run_id)
     return made
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from minillm.families.groups import Groups
 from minillm.plan.budget import Allocation, gone
-from minillm.plan.methods import WITHOUT_SEARCH
+from minillm.plan.methods import FROM_SCORES, WITHOUT_SEARCH, fitting
 from minillm.plan.plan import Plan, plan_from_groups
 from minillm.recipes.recipe import AllocateRequest
 from minillm.store.allocations import allocations, known_allocation
@@ -80,10 +80,12 @@ def compared(store: Store, run_id: str, cut: Cut) -> dict[str, Plan]:
     """
     groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
     assert groups is not None
-    stored = _stored(store, run_id, cut)
+    stored, heads = _stored(store, run_id, cut), store.scores(run_id).get(cut.criterion)
     names = [name for name in WITHOUT_SEARCH if name not in {found.name for found in stored.values()}]
     ready: dict[str, str | Allocation] = {}
     for name in names:
+        if heads is not None and name in FROM_SCORES and name not in fitting(heads):
+            continue
         request = asked(store, run_id, Cut(cut.criterion, cut.channels_from, cut.ratio, cut.blocks, name))
         found = known_allocation(store, run_id, request)
         if found is not None:

@@ -175,7 +175,8 @@ def _cancels(look: _Look) -> Iterator[str]:
         "With one direction and one minibatch the loss cancels" if cancels else "With one direction and one minibatch"
     )
     yield (
-        f"{begin}: of the {look.words} that “as printed” cuts at {100 * look.share:.0f} % of each block, its "
+        f"{begin}: of the {look.words} that “as printed” (but that only the blocks' linears are perturbed) cuts at "
+        f"{100 * look.share:.0f} % of each block, its "
         f"noise-only control, which sees no loss, cuts {_per_cent(noise)} too, Wanda {_per_cent(wanda)}, and the same "
         f"formula with the exact gradient {_per_cent(exact)} ({look.chance})."
     )

@@ -208,6 +208,15 @@ def test_a_fault_is_exit_1_and_says_how_to_see_more(run, folder, monkeypatch):
     assert code == 1 and "boom" in err and "MINILLM_DEBUG=1" in err and "Traceback" not in err
 
 
+def test_memory_that_did_not_suffice_is_said_and_how_to_need_less(run, folder, monkeypatch):
+    def too_much(*given, **named):
+        return torch.empty(2**60, dtype=torch.uint8)  # PyTorch's own words for it
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", too_much)
+    code, _, said = run("score", "wanda", "--model", folder, *SMALL, "--gradient-samples", 3)
+    assert code == 2 and said.startswith("There was not enough memory; use fewer or shorter samples")
+
+
 def test_bench_prints_every_ratio_with_its_budget(run, folder):
     few = ("--samples", 8, "--length", 12, "--gradient-samples", 3)
     code, out, err = run("bench", "--model", folder, "--text", "file:text.txt", *few, "--quick", "--json")
