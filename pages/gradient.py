@@ -22,9 +22,8 @@ from .shell.address import choice
 from .shell.controls import control, controls, fields_of, takes, written
 from .shell.drawers import drawer
 from .shell.frame import Answer, Context, Shell, frame
-from .shell.phrases import escape
 from .shell.plotly_host import PlotlyHost
-from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
+from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, measured_on, said, trial_table
 
 TITLE = "Gradient"
 TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
@@ -139,7 +138,7 @@ def from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
 
 def _read(found: Findings, kind: str, share: float) -> str:
     """What the data say, and how they were measured."""
-    return f"{said(found, kind, share)}<p><small>Measured on {escape(found.how)}.</small></p>"
+    return said(found, kind, share) + measured_on(found)
 
 
 def _state(store: Store, run_id: str) -> str:

@@ -12,7 +12,7 @@ from minillm.recipes.recipe import COMPENSATIONS
 
 from .shell.drawers import drawer
 from .shell.frame import Context, frame
-from .shell.phrases import escape, html_table
+from .shell.templates import html, html_table
 
 TITLE = "Methods"
 
@@ -122,11 +122,7 @@ def criteria() -> str:
 
 def one_by_one() -> str:
     """What each criterion is about, and where it differs from its original."""
-    return "".join(
-        f'<h3 id="method-{c.name}">{escape(c.label)} <code>{escape(c.equation)}</code></h3><p>{escape(c.idea)}'
-        f"{f'</p><p><b>Differs:</b> {escape(c.differs)}' if c.differs else ''}</p>"
-        for c in CRITERIA.values()
-    )
+    return html("methods", criteria=CRITERIA.values())
 
 
 def settings() -> str:

@@ -24,7 +24,7 @@ from minillm.store.store import Store
 from ..shell import job_panel
 from ..shell.controls import control, fields_of, takes
 from ..shell.frame import Answer, Context
-from ..shell.phrases import escape
+from ..shell.templates import html
 
 READ = ("text", "samples", "length", "gradient_samples", "seed")
 """Fields of a run's recipe that scoring reads, in that order."""
@@ -95,12 +95,7 @@ def lay_out_settings() -> dict[str, Any]:
 
 def criteria_table() -> str:
     """Every criterion with its equation, what it reads, what it costs and its idea."""
-    items = "".join(
-        f"<dt><b>{escape(c.label)}</b> <code>{escape(c.equation)}</code></dt>"
-        f"<dd>{escape(c.idea)} Reads {escape(c.needs)}; {escape(c.cost)}. <i>{escape(c.paper)}</i></dd>"
-        for c in CRITERIA.values()
-    )
-    return f'<dl class="criteria">{items}</dl>'
+    return html("criteria", criteria=CRITERIA.values())
 
 
 def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> Answer:

@@ -6,6 +6,8 @@ Everything is read from the store; a plan follows from each allocation, so that 
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from minillm.families.groups import Groups
 from minillm.plan.budget import Allocation, gone
 from minillm.plan.methods import FROM_SCORES, WITHOUT_SEARCH, fitting
@@ -17,8 +19,8 @@ from minillm.store.store import Store
 
 from ..shell.address import link
 from ..shell.cut_controls import UNIFORM
-from ..shell.job_panel import grid
-from ..shell.phrases import count, escape
+from ..shell.phrases import count
+from ..shell.templates import html_table
 from .cut import Cut, asked, layers_of
 from .variants import groups_of
 
@@ -124,27 +126,20 @@ def comparison(store: Store, run_id: str, cut: Cut, plans: dict[str, Plan]) -> s
     if measured:
         fitness.setdefault(UNIFORM, _fitness(measured[-1], "uniform"))
     head = ("allocation", "head groups cut", "channels cut", "parameters left", "fitness (lower is better)", "onward")
-    cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     rows = [_row(run_id, cut, name, plan, fitness.get(name, "–")) for name, plan in plans.items()]
-    return grid("allocations compared", "allocations", cells, "".join(rows))
+    return html_table(head, rows, name="allocations compared", kind="allocations")
 
 
 def _fitness(told: dict[str, Any], which: str) -> str:
     return f"{WORDS[told['measure']]} {told[which]:.4g} on {told['rows']} × {told['length']} tokens"
 
 
-def _row(run_id: str, cut: Cut, name: str, plan: Plan, fitness: str) -> str:
+def _row(run_id: str, cut: Cut, name: str, plan: Plan, fitness: str) -> tuple[str, ...]:
     table = plan.table()
     options = {"criterion": cut.criterion, "channels": cut.channels_from, "ratio": f"{cut.ratio:g}"}
     there = link("prune", run=run_id, **options, blocks=cut.blocks, allocation=name)
-    cells = (
-        f"{int(table['heads_cut'].sum()):,}",
-        f"{int(table['channels_cut'].sum()):,}",
-        count(plan.parameters),
-        escape(fitness),
-        f'<a href="{escape(there)}">Prune by it</a>',
-    )
-    return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    gone = (f"{int(table[column].sum()):,}" for column in ("heads_cut", "channels_cut"))
+    return (name, *gone, count(plan.parameters), fitness, Markup('<a href="{}">Prune by it</a>').format(there))
 
 
 def allocate_request(store: Store, run_id: str, cut: Cut, **settings: Any) -> AllocateRequest:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.plan.budget import largest_ratio
@@ -22,7 +24,7 @@ from ..plots import plan_bars
 from ..shell import job_panel
 from ..shell.address import link
 from ..shell.cut_controls import SAME, UNIFORM
-from ..shell.phrases import escape, html_table
+from ..shell.templates import html_table, notice, paragraph
 from .comparison import in_order
 from .plans import costs, in_a_sentence, read_blocks, really_cut
 from .variants import dtype_of, groups_of
@@ -35,8 +37,8 @@ NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model
 
 def needs_model(run_id: str) -> str:
     """What stands above a cut where the run's model is not known yet, with the way there; nothing without a run."""
-    there = escape(link("model", run=run_id))
-    return f'<p class="notice">{NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>' if run_id else ""
+    there = Markup('{} <a href="{}">Go to the Model page</a>').format(NEEDS_MODEL, link("model", run=run_id))
+    return notice(there) if run_id else ""
 
 
 LABELS = {
@@ -137,7 +139,7 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
     head = ("block", "head groups", "channels", "of the block")
     return [
-        f"<p>{escape(in_a_sentence(plan, largest) + found_first(store, run_id, cut))}</p>",
+        paragraph(in_a_sentence(plan, largest) + found_first(store, run_id, cut)),
         html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
         plan_bars(plan),
         html_table(head, really_cut(plan), "What is really cut of each block"),
@@ -162,7 +164,7 @@ def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
         said = same_text(store.run(run_id).recipe.text, evaluate_text) if evaluate_text else ""
     except BadInput:
         return ""
-    return f'<p class="notice">{escape(said)}</p>' if said else ""
+    return notice(said) if said else ""
 
 
 def rows(job: Job, events: Sequence[StoredEvent]) -> str:

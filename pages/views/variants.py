@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from minillm.families.groups import Groups
 from minillm.plan.patterns import Pattern, in_words
@@ -16,7 +17,8 @@ from minillm.store.records import Job, Result, Variant
 from minillm.store.store import Store
 
 from ..plots import recovery_curve
-from ..shell.phrases import count, html_table, size
+from ..shell.phrases import count, size
+from ..shell.templates import html_table
 from .plans import BYTES
 
 MOST_WAYS = 3
@@ -71,7 +73,7 @@ def measured(results: list[Result]) -> dict[Way, dict[str, float]]:
     return found
 
 
-def variants_table(store: Store, run_id: str) -> str:
+def variants_table(store: Store, run_id: str) -> Markup:
     """Every variant with what was done to it, its parameters, its size and its perplexities."""
     groups, dtype = groups_of(store, run_id), dtype_of(store, run_id)
     ways = dict(list(measured(store.results(run_id, "perplexity")).items())[-MOST_WAYS:])
