@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -57,7 +58,7 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
         api.offer(context)
     for path, page in table.items():
         with app.route(page.TITLE, f"/{path}", show_in_navbar=False):
-            page.build(context)
+            page.build(replace(context, path=path))
     return app
 
 
@@ -68,7 +69,7 @@ def serve(app: gr.Blocks, given: argparse.Namespace) -> None:
     styles: Any = {
         "theme": theme.theme(),
         "css_paths": [plotly_host.STYLE, frame.STYLE],
-        "head": plotly_host.head_html() + frame.SKIP,
+        "head": plotly_host.head_html() + frame.SKIP + frame.INERT,
     }
     where: Any = {"server_name": given.host, "server_port": given.port, "max_file_size": MOST_BYTES}
     app.launch(footer_links=FOOTER, app_kwargs=kwargs, **where, **styles, **QUIET)

@@ -17,7 +17,7 @@ from minillm.store.store import Store
 from .plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
 from .shell import job_panel
 from .shell.address import number
-from .shell.controls import controls, takes
+from .shell.controls import asked_in, controls, takes
 from .shell.cut_controls import MOST, SAME, cut_controls
 from .shell.drawers import drawer
 from .shell.frame import Answer, Context, Shell, frame
@@ -117,6 +117,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What follows from opening the page, from a job, and from moving a control."""
     store, cut, compare = ctx.store, list(page.cut.values()), [page.bars, page.table]
     asked = partial(asked_for, store, page)
+    shell.opens(lambda run_id, options: searched_for(store, page, run_id), list(page.search.values()))
     shell.redraws_when(partial(state, store), partial(arrived, store, page), [page.empty, *compare], cut, asked)
     watch = [*page.panel.outputs, page.said, page.curve, page.best, page.sensitivity]
     shell.live(partial(watched, store, page), watch)
@@ -134,8 +135,20 @@ def state(store: Store, run_id: str) -> str:
     return ";".join([*store.score_labels(run_id), *found])
 
 
+def searched_for(store: Store, page: Page, run_id: str) -> Answer:
+    """The search as the latest job was asked for; at first on no more rows than the run has."""
+    request = job_panel.request_of(store, run_id, "allocate")
+    if request or not run_id:
+        return asked_in(request, page.search)
+    samples = store.run(run_id).recipe.samples
+    return {page.search[name]: min(getattr(DEFAULT, name), samples) for name in ("few_rows", "rows")}
+
+
 def asked_for(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
-    """What the address asks for, else what was searched for last."""
+    """What the address asks for, else the latest job, else what was found last."""
+    request = job_panel.request_of(store, run_id, "allocate")
+    if request and not options:
+        return cut_view.asked_of(request, page.cut)
     given = options or allocations.latest(store, run_id)
     values: dict[str, Any] = {"criterion": given.get("criterion"), "channels": given.get("channels", SAME)}
     values |= {"ratio": number(given, "ratio", DEFAULT.ratio, 0, MOST), "blocks": given.get("blocks", "")}

@@ -19,7 +19,7 @@ from minillm.store.store import Store
 from .plots import CAPTIONS
 from .shell import job_panel
 from .shell.address import choice
-from .shell.controls import control, controls, fields_of, takes, written
+from .shell.controls import asked_in, control, controls, fields_of, takes, written
 from .shell.drawers import drawer
 from .shell.frame import Answer, Context, Shell, frame
 from .shell.plotly_host import PlotlyHost
@@ -66,7 +66,7 @@ def layout() -> Page:
     gr.Markdown("# What does the gradient add?")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            with gr.Accordion("What is tried", open=False, elem_id="gradient-form"):
+            with gr.Accordion("What will be measured", open=False, elem_id="gradient-form"):
                 form = _form()
             button = gr.Button("Measure", variant="primary", elem_id="measure-fidelity")
         with gr.Column(scale=3, min_width=320):
@@ -91,7 +91,7 @@ def _form() -> dict[str, Any]:
 def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
     with gr.Row():
         kinds = [("channels", CHANNELS), ("head groups", HEADS)]
-        kind = gr.Radio(kinds, value=CHANNELS, label="Of", elem_id="gradient-kind", min_width=240)
+        kind = gr.Radio(kinds, value=CHANNELS, label="Groups looked at", elem_id="gradient-kind", min_width=240)
         share = gr.Slider(
             SHARES[0],
             SHARES[-1],
@@ -102,9 +102,10 @@ def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
             elem_id="gradient-share",
             min_width=300,
         )
-    shown: dict[str, Any] = {"said": gr.HTML(elem_id="gradient-said", elem_classes="reading")}
+    shown: dict[str, Any] = {}
     for name, title in (("lines", "Fidelity against directions"), ("dots", "Who cuts the same groups")):
         shown[name] = PlotlyHost(title, CAPTIONS[f"fidelity_{name}"], elem_id=f"gradient-{name}", height=460)
+    shown["said"] = gr.HTML(elem_id="gradient-said", elem_classes="reading")
     with gr.Accordion("The same as a table", open=False, elem_id="gradient-table"):
         shown["table"] = gr.HTML(elem_id="gradient-rows")
     return {"kind": kind, "share": share}, shown
@@ -114,8 +115,10 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What happens when the page opens, when a draw is through, when the reader chooses."""
     store, controls, drawn = ctx.store, list(page.controls.values()), partial(draw, ctx.store, page)
     shell.redraws_when(partial(_state, store), drawn, page.whole, controls, partial(from_address, page))
+    form = list(page.form.values())
+    shell.opens(lambda run_id, _: asked_in(job_panel.request_of(store, run_id, KIND), page.form), form)
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
-    shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
+    shell.starts(page.button.click, partial(begin, store), form, api_name="fidelity")
     shell.runs_again(page.panel)
     shell.follows(page.controls, drawn, page.whole)
 

@@ -42,7 +42,7 @@ def build(ctx: Context) -> None:
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 asked = lay_out_choice(ctx.confined)
-                button = gr.Button("Inspect", variant="primary", elem_id="inspect", interactive=False)
+                button = gr.Button("Inspect", variant="primary", elem_id="inspect")
                 panel = job_panel.panel("inspect")
                 onward = gr.HTML(elem_id="onward")
             with gr.Column(scale=3, min_width=320):
@@ -54,7 +54,7 @@ def build(ctx: Context) -> None:
 
         page = Page(asked, panel, onward, facts, forecast, bars)
         controls, shown = list(asked.values()), [facts, forecast, bars]
-        shell.opens(partial(arrive, ctx.store, page), controls, button)
+        shell.opens(partial(arrive, ctx.store, page), controls)
         again = partial(show, ctx.store, page)
         for control in controls:
             control.change(again, [shell.run, *controls], shown, trigger_mode="always_last", **QUIET)

@@ -22,7 +22,7 @@ class Snapshot:
     """How a job is getting on, at one moment.
 
     stage, done, total: its latest step; fraction: of the whole job, 0 to 1; elapsed: seconds since it was started;
-    eta_seconds: seconds left at its pace so far, None where that is not yet known or it has ended;
+    eta_seconds: seconds left at its pace so far, None where that is not yet known, has passed, or it has ended;
     position: jobs ahead of it (0: running or next); wait_seconds: until it starts, None where not known;
     (no time is below 0, also where the clock was set back);
     stopping: asked to stop and not there yet; error: one sentence where it failed or was interrupted.
@@ -104,7 +104,8 @@ def _seconds_left(job: Job, now: float) -> float | None:
     if job.state != RUNNING or job.started is None or job.updated is None or job.fraction < SURE:
         return None
     left = max(0.0, job.updated - job.started) * (1 - job.fraction) / job.fraction
-    return max(0.0, left - max(0.0, now - job.updated))
+    left -= max(0.0, now - job.updated)
+    return left if left > 0 else None  # A step that takes longer than its pace promised has made the guess worthless.
 
 
 def _wait(store: Store, ahead: list[Job], now: float) -> float | None:

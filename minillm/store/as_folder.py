@@ -9,6 +9,7 @@ plan; one whose weights a plan does not say (compensated, recovered) is there wi
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def import_run(store: Store, folder: str | Path) -> str:
             result = (told["id"], r["kind"], json.dumps(r["data"]), r["created"])
             db.execute("INSERT INTO results (run_id, kind, data, created) VALUES (?, ?, ?, ?)", result)
     return str(told["id"])
+
+
+@cache
+def bundled_id() -> str:
+    """The id of the sample run that comes with the app; "" where there is none."""
+    return str(_record(BUNDLED)["id"]) if BUNDLED.is_dir() else ""
 
 
 def _record(folder: Path) -> dict[str, Any]:

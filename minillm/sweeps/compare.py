@@ -1,4 +1,7 @@
-"""Which differences matter: rows of a table against each other, by the spread over seeds."""
+"""Which differences matter: rows of a table against each other, by the spread over at least three seeds.
+
+A spread over two seeds is itself a matter of chance, and a spread of nothing is none: what does not depend on the seed
+(Wanda beside magnitude) has been measured once, however many seeds there are. Neither is called a difference."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -7,7 +10,10 @@ import pandas as pd
 
 from .table import LOW, Measure, Number, Row, Table, is_dense
 
-MATTERS, WITHIN, UNKNOWN = "yes", "no", "not known: one seed"
+MATTERS, WITHIN = "yes", "no"
+SEEDS = 3
+"""How many seeds a spread is taken from at least."""
+FEW, FIXED = f"not known: fewer than {SEEDS} seeds", "not known: nothing varies with the seed"
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,12 @@ class Difference:
 
 
 def judge(one: Number, other: Number) -> str:
-    """Whether two means differ by more than their spreads together."""
-    if one.spread is None or other.spread is None:
-        return UNKNOWN
+    """Whether two means differ by more than their spreads together, where these are known."""
+    if min(len(one.values), len(other.values)) < SEEDS:
+        return FEW
+    assert one.spread is not None and other.spread is not None
+    if one.spread + other.spread == 0.0:
+        return FIXED
     return MATTERS if abs(one.mean - other.mean) > one.spread + other.spread else WITHIN
 
 

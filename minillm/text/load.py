@@ -124,6 +124,7 @@ def _stream(source: Source, lm_or_tokenizer: Any, part: str, whole: bool = False
         yield Event("reading text", 1, 1, {NOTE: note})
     yield Event("tokenising text", 0, 1)
     ids = tokenised(text, lm_or_tokenizer)
+    yield Event("tokenising text", 1, 1)
     return ids if source.path is None or whole else _share(ids, part)
 
 

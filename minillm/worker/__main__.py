@@ -63,7 +63,8 @@ class Recorder:
             self._fraction = event.done / event.total
             return
         self._waiting[event.stage] = event
-        must = event.stage not in self._stages or lasting(event)
+        ends = event.done >= event.total > 0  # its time is told from the next stage's by when it was written
+        must = event.stage not in self._stages or lasting(event) or ends
         if must:
             self._stages.add(event.stage)
             self._move()

@@ -28,15 +28,22 @@ def allocate(bench: Workbench, request: AllocateRequest) -> Found:
     for label in missing:
         bench.check_memory(lm, label, {})
         yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
-    return (yield from steps.take("allocate", allocation_events(bench, request, lm, tokens, resume=True)))
+    events, stages = allocation_events(bench, request, lm, tokens, resume=True), allocation_stages(bench, request)
+    return (yield from steps.take("allocate", events, stages=stages))
 
 
 def allocating(bench: Workbench, request: AllocateRequest) -> float:
     """The cost of an allocation: tokens it pushes through the model."""
+    return sum(allocation_stages(bench, request).values())
+
+
+def allocation_stages(bench: Workbench, request: AllocateRequest) -> dict[str, float]:
+    """The cost of each stage of an allocation, in their order: {end of the stage's name: tokens}."""
     length = bench.recipe.length
     each = request.offspring * request.few_rows + request.offspring / 4 * request.rows
     generations = request.generations if request.method == "evolutionary" else 0
-    return length * (generations * each + 100 * request.few_rows)
+    measured = length * 50.0 * request.few_rows
+    return {"sensitivity:fisher": measured, "sensitivity:masking": measured, STAGE: length * generations * each}
 
 
 def allocation_events(

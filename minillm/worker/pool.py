@@ -93,7 +93,9 @@ class Pool:
         folder = store.weights_folder(run_id, name)
         if folder.is_dir():
             yield Event("load", 0, 1)
-            yield Event(RESULT, 1, 1, load_pruned(folder, original.device))
+            found = load_pruned(folder, original.device)
+            yield Event("load", 1, 1)
+            yield Event(RESULT, 1, 1, found)
         else:
             store.check_at_hand(run_id, name)
             compensate, tokens = store.variant(run_id, name).request.get("compensate") or None, None

@@ -4,7 +4,7 @@ Costs are in tokens pushed once through the whole model, the one unit that loadi
 all be guessed in. They are guesses; what is exact is that the fraction never goes back.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -26,10 +26,13 @@ class Steps:
         self._passed = 0.0
         self._shown = -1
 
-    def take(self, name: str, events: Events, at_once: int = 1) -> Generator[Event, None, Any]:
+    def take(
+        self, name: str, events: Events, at_once: int = 1, stages: Mapping[str, float] | None = None
+    ) -> Generator[Event, None, Any]:
         """Pass on the events of a step, each after how far the job then is, where that has moved; return its result.
 
-        at_once: how many stages of it go on side by side; the step is as far as they are on average.
+        at_once: how many stages of it go on side by side; the step is as far as they are on average. stages: {end of a
+        stage's name: cost} of stages that follow one another, else one that is complete would pass for the whole step.
 
         A step without events had nothing to do (its model was at hand): it leaves the sum, lest the pace look better
         than it is.
@@ -42,7 +45,7 @@ class Steps:
                     continue
                 if event.total:
                     shares[event.stage] = min(event.done / event.total, 1.0)
-                within = sum(sorted(shares.values())[-at_once:]) / at_once
+                within = _passed(stages, shares) if stages else sum(sorted(shares.values())[-at_once:]) / at_once
                 yield from self._moved(self._passed + within * self._costs[name])
                 yield event
                 idle = False
@@ -57,3 +60,14 @@ class Steps:
         if done > self._shown:
             self._shown = done
             yield Event(JOB, done, WHOLE)
+
+
+def _passed(stages: Mapping[str, float], shares: Mapping[str, float]) -> float:
+    """The share of a step that is through: of the latest of its stages that has begun, and of all before it."""
+    names = list(stages)
+    begun = {i: share for stage, share in shares.items() for i, name in enumerate(names) if stage.endswith(name)}
+    if not begun:
+        return 0.0
+    latest = max(begun)
+    before = sum(stages[name] for name in names[:latest])
+    return (before + begun[latest] * stages[names[latest]]) / (sum(stages.values()) or 1.0)

@@ -14,7 +14,7 @@ from ..recipes.recipe import PruneRequest, RecoverRequest, SparsifyRequest
 from ..store.allocations import known_allocation, to_find
 from ..store.records import ORIGINAL, PRUNED, Variant
 from ..surgery.cut import prune_events
-from .allocate import allocating, allocation_events
+from .allocate import allocating, allocation_events, allocation_stages
 from .measure import reading
 from .progress import LOADING, Steps
 from .workbench import Found, Workbench
@@ -35,7 +35,9 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
         yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
     allocation = known_allocation(bench.store, bench.run_id, request)
     if allocation is None:
-        found = yield from steps.take("allocate", _allocated_events(bench, request, lm, tokens))
+        stages = allocation_stages(bench, to_find(request, bench.recipe.samples))
+        events = _allocated_events(bench, request, lm, tokens)
+        found = yield from steps.take("allocate", events, stages=stages)
         allocation = Allocation.from_json(found["allocation"])
     variant = yield from steps.take("cut", _cut_events(bench, request, lm, tokens, allocation))
     return (yield from measured(bench, steps, variant, request))
@@ -100,7 +102,18 @@ def _cut_events(
     yield Event(RESULT, 1, 1, variant)
 
 
+BEFORE = "before training"
+"""Stage of a recovery in which held-out text is measured before the first update."""
+
+
 def recovery_costs(request: RecoverRequest) -> dict[str, float]:
     """What each step of `recover` should cost, in tokens: a backward counts as two passes, a teacher as one."""
-    training = request.steps * request.batch * request.length * (4 if request.loss == "distill" else 3)
+    training = sum(recovery_stages(request).values())
     return {"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3}
+
+
+def recovery_stages(request: RecoverRequest) -> dict[str, float]:
+    """The cost of each stage of a recovery, in their order: held-out text is read once before, and on the way."""
+    measure = request.length * request.held_out
+    step = request.batch * request.length * (4 if request.loss == "distill" else 3)
+    return {BEFORE: measure, "recover": request.steps * (step + measure / request.evaluate_every)}

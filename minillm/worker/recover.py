@@ -7,7 +7,7 @@ from ..recipes.recipe import RecoverRequest
 from ..store.records import RECOVERED, Variant
 from ..surgery.recovery import recover_events, recovery_text_events
 from .progress import Steps
-from .prune import recovery_costs
+from .prune import BEFORE, recovery_costs, recovery_stages
 from .workbench import Found, Workbench
 
 
@@ -20,12 +20,13 @@ def recover(bench: Workbench, request: RecoverRequest) -> Found:
     rows = yield from steps.take("text", text)
     teacher = original if request.loss == "distill" else None
     events = recover_events(small, rows, teacher, request.length, bench.stop, **request.training.to_json())
-    fixed: LoadedModel = yield from steps.take("recover", _announced("recover", events))
+    training = steps.take("recover", _announced(BEFORE, events), stages=recovery_stages(request))
+    fixed: LoadedModel = yield from training
     return (yield from steps.take("save", _recovered_events(bench, request, fixed)))
 
 
 def _announced(stage: str, events: Events) -> Events:
-    """Events of a step whose first one takes a while (a measurement before training), with an empty one before it."""
+    """Events of a step whose first one takes a while, with an empty one before it."""
     yield Event(stage)
     yield from events
 

@@ -22,6 +22,10 @@ from .form import MOST, STANDARD, Page, layout
 TITLE = "Compare"
 CLOSER = ("fms-zo", "fms-bp", "wanda")
 """Which of these is looked at more closely, where nobody has chosen: the paper's own first."""
+CLOSER_LOOK = "() => document.querySelector('#compare-density').scrollIntoView({block: 'center'})"
+"""Where a click on a cell leads: to the two criteria it is about."""
+FIRST_SHOWN = ("random", "wanda", "fms-bp", "fms-zo")
+"""Criteria beside the reference at first: more lines than these are a thicket."""
 FEW = "Score two criteria first, then their choices can be compared here."
 
 
@@ -74,11 +78,15 @@ def _wire_matrix(ctx: Context, shell: Shell, page: Page, kind: str) -> None:
     def clicked(event: gr.EventData, run_id: str, *values: Any) -> Answer:
         if event.x == event.y:
             return {}
-        given = dict(zip(page.controls, values, strict=True)) | {"reference": event.y, "pair": event.x}
+        given = dict(zip(page.controls, values, strict=True))
+        shown = [one for one in (given["reference"], *given["others"], event.x) if one != event.y]
+        given |= {"reference": event.y, "pair": event.x, "others": list(dict.fromkeys(shown))}
         return _whole(ctx, page, run_id, *given.values())
 
     host, inputs = page.shown[f"pairs-{kind}"], [shell.run, *page.controls.values()]
-    remembered(host.select(answering(clicked), inputs, page.whole, **QUIET).success, page.controls)
+    taken = host.select(answering(clicked), inputs, page.whole, **QUIET)
+    remembered(taken.success, page.controls)
+    taken.success(None, None, None, js=CLOSER_LOOK, api_visibility="private")
 
 
 def _state(ctx: Context, run_id: str) -> str:
@@ -127,7 +135,7 @@ def _settled(scores: Mapping[str, Scores], values: Sequence[Any]) -> list[Any]:
     if reference not in scores:
         reference = REFERENCE if REFERENCE in scores else in_order(scores)[0]
     rest = [name for name in in_order(scores) if name != reference]
-    others = [name for name in others or [] if name in rest] or rest
+    others = [name for name in others or [] if name in rest] or [name for name in FIRST_SHOWN if name in rest] or rest
     closer = next((name for name in (pair, *CLOSER) if name in rest), others[0])
     return [reference, others, of, ratio, blocks, closer, kind]
 

@@ -15,7 +15,10 @@ from ..views.comparison import KEPT, PRUNED
 MOST, STANDARD = 0.6, 0.2
 WIDE: dict[str, Any] = {"min_width": 300}
 RATIO: dict[str, Any] = {"label": "Ratio", "info": "Share of all parameters cut."}
-BLOCKS: dict[str, Any] = {"label": "Blocks that give", "info": "Such as 3-27 or 0-5, 8; empty: default."}
+BLOCKS: dict[str, Any] = {
+    "label": "Blocks that may be cut",
+    "info": "Such as 3-27 or 0-5, 8; empty: all but a few at both ends.",
+}
 
 ABOUT = """
 Every criterion ranks the head groups and the channels **inside each block** and cuts the lowest. How often do two of
@@ -73,7 +76,7 @@ def _controls() -> dict[str, Any]:
                 [], label="Reference", info="All others are measured against it.", elem_id="compare-reference", **WIDE
             )
             of = gr.Radio(sides, value=PRUNED, label="Compare", elem_id="compare-of", **WIDE)
-        others = OpenCheckboxGroup([], label="With", elem_id="compare-others")
+        others = OpenCheckboxGroup([], label="Criteria compared with it", elem_id="compare-others")
         with gr.Row():
             ratio = gr.Slider(0, MOST, STANDARD, step=0.01, elem_id="compare-ratio", **RATIO, **WIDE)
             blocks = gr.Textbox("", elem_id="compare-blocks", **BLOCKS, **WIDE)
@@ -104,7 +107,10 @@ def _closer(controls: dict[str, Any]) -> dict[str, Any]:
             gr.Markdown("## Two criteria, rank against rank")
             controls["pair"] = OpenDropdown([], label="The reference and", elem_id="compare-pair")
             controls["kind"] = gr.Radio(
-                [("channels", CHANNELS), ("head groups", HEADS)], value=CHANNELS, label="Of", elem_id="compare-kind"
+                [("channels", CHANNELS), ("head groups", HEADS)],
+                value=CHANNELS,
+                label="Ranks of",
+                elem_id="compare-kind",
             )
             correlation = gr.HTML(elem_id="compare-correlation", elem_classes="reading")
         with gr.Column(min_width=340, scale=2):

@@ -90,7 +90,7 @@ def lay_out() -> Page:
                 [(name, kind) for kind, name in KINDS.items()], value="md", label="Save as", elem_id="sweep-kind"
             )
             save = gr.Button("Save", elem_id="save-sweep", scale=0, min_width=110)
-            file = gr.DownloadButton("File", visible="hidden", elem_id="sweep-file")
+            file = gr.DownloadButton("Save the file", visible="hidden", elem_id="sweep-file")
         hosts = [
             PlotlyHost(
                 f"Picture {i + 1}", "", empty="Drawn once there are numbers.", elem_id=f"sweep-plot-{i}", visible=i == 0
@@ -130,6 +130,7 @@ def _asked() -> dict[str, Any]:
 def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What follows from choosing a sweep, from a job, and from saving."""
     store = ctx.store
+    shell.opens(lambda run_id, _: as_asked(store, page, run_id), [page.chosen, page.text, page.form])
     shell.live(partial(followed, store, page), [*page.panel.outputs, page.cells])
     shell.live(partial(looked, store, page), page.drawn, [page.seen])
     shell.live(lambda run_id: sweep.sweeps_begun(store), [page.listed], without_run=True)
@@ -148,6 +149,15 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
         guarded(partial(save_sweep, store)), [shell.run, page.kind], page.file, api_name="save_sweep", **slow
     )
     fetched(saved, "sweep-file")
+
+
+def as_asked(store: Store, page: Page, run_id: str) -> Answer:
+    """The form as the open sweep was asked for."""
+    asked = sweep_of(store, run_id) if run_id else None
+    if asked is None:
+        return {}
+    name, form, text = sweep.as_asked(asked)
+    return {page.chosen: name, page.text: text, page.form: reread(text, form)}
 
 
 def chosen(page: Page, name: str) -> Answer:

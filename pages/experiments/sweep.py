@@ -4,11 +4,13 @@ sweep that a text asks for."""
 from pathlib import Path
 from typing import Any
 
+import yaml
 from markupsafe import Markup
 
+from minillm.errors import MiniLLMError
 from minillm.store.store import Store
-from minillm.sweeps import Sweep
-from minillm.sweeps.compare import MATTERS, as_frame
+from minillm.sweeps import Sweep, shipped
+from minillm.sweeps.compare import MATTERS, SEEDS, as_frame
 from minillm.sweeps.file import FILES, forms_in, sweep_from
 from minillm.sweeps.printed import printed
 from minillm.sweeps.standing import BEGUN, DONE, FAILED, TAG, Standing, standings
@@ -30,6 +32,12 @@ NO_SWEEP = "No sweep is open. Choose one and start it, or open one from the list
 NONE_YET = "No sweep has been started yet."
 NOTHING_TO_COMPARE = "Two cells that differ in one thing are compared here once both are measured."
 MOST_DIFFERENCES = 200
+NEEDS = (
+    f"A difference counts only where both numbers come from at least {SEEDS} seeds, something varies with the seed, "
+    "and the means are further apart than both spreads together. All of it is on one text of a certain length: how "
+    "much another text would change is not measured here, so take small differences on few tokens for none."
+)
+"""What a difference needs before it matters."""
 
 EXAMPLE = """title: My sweep
 models: [smollm2-135m]
@@ -55,6 +63,19 @@ def forms_of_text(text: str) -> list[str]:
 def asked_for(text: str, form: str, folder: str) -> Sweep:
     """The sweep a text asks for. Raises BadInput and its kin, in one sentence."""
     return sweep_from(text or "", form or "", Path(folder).expanduser() if (folder or "").strip() else None)
+
+
+def as_asked(sweep: Sweep) -> tuple[str, str, str]:
+    """(choice, form, text) of the form that asks for a sweep: a shipped one where it is that, else its own text."""
+    for name in shipped():
+        text = text_of(name)
+        for form in forms_of_text(text) or [""]:
+            try:
+                if asked_for(text, form, "") == sweep:
+                    return name, form, text
+            except MiniLLMError:
+                continue
+    return OWN, "", yaml.safe_dump(sweep.changed(), sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def progress(asked: Sweep, found: list[Standing], live: bool) -> Markup:
@@ -93,11 +114,10 @@ def differences(whole: Table) -> Markup:
     """Which pairs of cells that differ in one thing are told apart by the numbers, those first."""
     frame = as_frame(whole)
     if frame.empty:
-        return Markup(
-            '<p class="quiet">Two cells that differ in one thing are compared here once both are measured.</p>'
-        )
+        return Markup('<p class="quiet">{}</p>').format(NOTHING_TO_COMPARE)
     frame = frame.sort_values("matters", key=lambda column: column != MATTERS, kind="stable")
-    told = f"{(frame['matters'] == MATTERS).sum():,} of {len(frame):,} differences exceed the spread over seeds."
+    count = (frame["matters"] == MATTERS).sum()
+    told = f"{count:,} of {len(frame):,} differences exceed the spread over seeds. {NEEDS}"
     rows = [[m, a, b, f"{d:+.4g}", w, y] for m, a, b, d, w, y in frame.head(MOST_DIFFERENCES).to_numpy().tolist()]
     head = ("measure", "one", "other", "other minus one", "better", "exceeds the spread")
     return paragraph(told) + html_table(head, rows, name="differences")

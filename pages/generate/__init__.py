@@ -8,16 +8,17 @@ import gradio as gr
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
 from minillm.plain import markdown
+from minillm.recipes.prompts import paper_prompts
 from minillm.recipes.recipe import GenerateRequest
 from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.address import remembered, saved
-from ..shell.controls import takes
+from ..shell.controls import asked_in, takes
 from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
 from ..views.generations import Exhibit, exhibits
-from ..views.generations_html import as_csv, as_html, as_json, as_markdown
+from ..views.generations_html import as_csv, as_html, as_json, as_markdown, has_surprise
 from .blind import NONE, UNKNOWN, ballot, tally_html, vote
 from .form import HOW, Page, Poll, layout
 
@@ -26,6 +27,8 @@ MOST_SHOWN = 20
 MOST_COLUMNS = 4
 MOST_RUNS = 30
 """How many of the latest other runs offer their variants."""
+
+UNSHADED = "The texts below were kept without their probabilities; what is generated from now on is shaded."
 
 COPY = "(text) => { navigator.clipboard.writeText(text); }"
 
@@ -40,12 +43,15 @@ def build(ctx: Context) -> None:
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     store, controls = ctx.store, page.controls
     choices = [controls["variants"], controls["others"]]
-    texts = [*page.panel.outputs, page.now, page.tally, page.earlier]
+    texts = [page.shaded, *page.panel.outputs, page.now, page.tally, page.earlier]
     drawn = partial(_shown, store, page)
 
     def asked(run_id: str, options: dict[str, str]) -> Answer:
-        return dict.fromkeys(choices, options.get("variants", "").split("|"))
+        request = job_panel.request_of(store, run_id, "generate")
+        latest = list(request.variants) if request else []
+        return dict.fromkeys(choices, [ORIGINAL, *options["variants"].split("|")] if "variants" in options else latest)
 
+    shell.opens(lambda run_id, _: as_asked(store, page, run_id), list(controls.values()))
     shell.redraws_when(partial(_state, store), partial(_choices, store, page), [], choices, asked)
     shell.live(drawn, texts, [page.shaded])
     shell.opens(lambda run_id, options: {page.shaded: options.get("shaded") != "false"}, [page.shaded])
@@ -91,14 +97,33 @@ def _choices(store: Store, page: Page, run_id: str, variants: list[str], others:
         return {}
     chosen = [*(variants or []), *(others or [])]
     made, elsewhere = _names(store, run_id), _elsewhere(store, run_id)
-    here = [name for name in chosen if name in made and name != ORIGINAL]
+    here = [name for name in chosen if name in made]
     there = [name for name in dict(elsewhere).values() if name in chosen]
     latest = {kind: name for name, kind in made.items()}
-    ticked = [ORIGINAL, *here] if here or there else list(latest.values())
+    ticked = here if here or there else list(latest.values())
     return {
-        page.controls["variants"]: gr.CheckboxGroup(choices=list(made), value=ticked),
+        page.controls["variants"]: gr.CheckboxGroup(choices=list(made), value=ticked, info=_who(store, run_id, made)),
         page.controls["others"]: gr.Dropdown(choices=elsewhere, value=there, multiselect=True),
     }
+
+
+def _who(store: Store, run_id: str, made: dict[str, str]) -> str:
+    """Who can answer, and who cannot any more."""
+    gone = ", ".join(variant.name for variant in store.variants(run_id) if variant.name not in made)
+    told = f" Their weights are not here, so they cannot answer anew: {gone}." if gone else ""
+    return f"Up to four. Make variants on the page Prune & recover.{told}"
+
+
+def as_asked(store: Store, page: Page, run_id: str) -> Answer:
+    """The form as the latest job was asked for, but who answers (see `_choices`)."""
+    request = job_panel.request_of(store, run_id, "generate")
+    if request is None:
+        return {}
+    papers, how = paper_prompts(), {name: page.controls[name] for name in (*HOW, "blind")}
+    own = [prompt for prompt in request.prompts if prompt not in papers]
+    prompts = [prompt for prompt in request.prompts if prompt in papers]
+    asked = {page.controls["prompts"]: prompts, page.controls["own"]: own[0] if own else ""}
+    return {**asked, **asked_in(request, how)}
 
 
 def _elsewhere(store: Store, run_id: str) -> list[tuple[str, str]]:
@@ -121,11 +146,20 @@ def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> Answer:
     newest = [one for one in found if one.job == found[0].job] if found else []
     before = found[len(newest) :][:MOST_SHOWN]
     return {
+        page.shaded: gr.Checkbox(
+            interactive=has_surprise(found) or not found, info=UNSHADED if found and not has_surprise(found) else ""
+        ),
         **page.panel.show(job_panel.current(store, run_id, "generate")),
         page.now: as_html(newest, shaded),
         page.tally: tally_html(store, run_id),
         page.earlier: as_html(before, shaded) or "<p>Nothing yet.</p>",
     }
+
+
+def _shading(found: list[Exhibit]) -> gr.Checkbox:
+    """The tick that asks for shading, where there is something to shade; else why it changes nothing."""
+    possible = not found or has_surprise(found)
+    return gr.Checkbox(interactive=possible, info="" if possible else UNSHADED)
 
 
 def _balloted(store: Store, poll: Poll, run_id: str, asked: str) -> Answer:

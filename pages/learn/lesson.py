@@ -64,7 +64,7 @@ def show(on: Lesson, step: Any) -> Answer:
     return {
         on.step: step,
         on.told: told,
-        on.path: asked.page,
+        on.path: f"{asked.page}{'&' if '?' in asked.page else '?'}lesson={step + 1}",
         on.opened: f"Open the sample run on its {asked.place.capitalize()} page",
         on.choices: gr.Radio(choices=list(asked.choices), value=None),
         on.verdict: "",

@@ -72,8 +72,8 @@ def lowest_block() -> Question:
     picked = sorted({lowest, highest, ordered[len(ordered) // 2], ordered[len(ordered) * 3 // 4]})
     return Question(
         "Scores, block by block",
-        "On the Score page choose Wanda and look at the bands of the channels. The line is the median of a block.",
-        "score",
+        "The Score page opens on Wanda: look at the bands of the channels. The line is the median of a block.",
+        link("score", criterion="wanda"),
         "In which of these blocks do channels score lowest, by the median?",
         tuple(f"block {layer}" for layer in picked),
         f"block {lowest}",
@@ -96,9 +96,9 @@ def one_channel() -> Question:
     return Question(
         "One channel, many opinions",
         f"Channel {channel} of block {layer} has rank {place:,} of {count:,} under Wanda, 1 the lowest: it "
-        f"would go early. On the Score page open One block, move to block {layer}, and click the curve there "
-        "for the ranks under every criterion.",
-        "score",
+        f"would go early. The Score page opens on block {layer}, sorted by Wanda: click the curve for the ranks under "
+        "every criterion.",
+        link("score", criterion="wanda", view="block", block=layer),
         "Where does Magnitude L2, which sees no text, rank this channel?",
         THIRDS,
         THIRDS[min(3 * (rank - 1) // count, 2)],
@@ -214,7 +214,7 @@ def memory() -> Question:
         "What a gradient costs",
         "The Score page's Memory tab is the paper's Figure 1: the weights in grey, what scoring adds in "
         f"colour. In the paper backpropagation takes about {PAPER_FACTOR:g} times the memory of forward passes.",
-        "score",
+        link("score", view="memory"),
         "And here, weights included: how much does fms-bp take of what fms-zo takes?",
         in_some_order(answer, f"{PAPER_FACTOR:.2f} times", f"{2 * PAPER_FACTOR:.2f} times"),
         answer,

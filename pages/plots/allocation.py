@@ -10,7 +10,7 @@ from minillm.plan.methods import METHODS
 from minillm.plan.plan import Plan
 from minillm.plan.sensitivity import FISHER, MASKING, Sensitivity
 
-from .style import KIND_COLOURS, VARIANTS, axis, block_axis, figure, remark, share_axis
+from .style import KIND_COLOURS, VARIANTS, axis, block_axis, figure, log_axis, remark, share_axis
 
 UNITS = {FISHER: "Fisher trace", MASKING: "cost of masking"}
 FITNESS = {"kl": "KL to dense, nats a token", "perplexity": "perplexity"}
@@ -64,7 +64,8 @@ def sensitivity_panels(found: Mapping[str, Sensitivity], blocks: int) -> go.Figu
         low, high = ((0.56, 1.0), (0.0, 0.44))[place]
         missing = "" if measure in found else " (not measured)"
         fig.layout[f"xaxis{name}"] = {**block_axis(blocks, title="block" if place else ""), "anchor": f"y{name}"}
-        fig.layout[f"yaxis{name}"] = axis(label + missing, domain=[low, high], type="log", exponentformat="power")
+        drawn = [*found[measure].attention.values(), *found[measure].ffn.values()] if measure in found else []
+        fig.layout[f"yaxis{name}"] = log_axis(label + missing, np.array(drawn), domain=[low, high])
     return fig
 
 

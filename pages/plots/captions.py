@@ -5,7 +5,7 @@ form's caption itself.
 """
 
 CAPTIONS: dict[str, str] = {
-    "score_bands": "Dark: the middle half of a block's channels. Light: all but the lowest and the highest 5 %. Line: "
+    "score_bands": "Strong: the middle half of a block's channels. Pale: all but the lowest and the highest 5 %. Line: "
     "the median. Look for blocks that lie low or spread wide; only groups of the same block compete for what is cut.",
     "score_dots": "Each mark is a head group. Look for blocks whose marks lie far apart: there the choice is clear. "
     "Only head groups of the same block compete for what is cut.",
@@ -22,7 +22,7 @@ CAPTIONS: dict[str, str] = {
     "overlap_counts": "Digits say how many of the reference's head groups in a block the other chose as well. With "
     "so few a single block means little: compare the means with chance.",
     "overlap_matrix": "Rows are the reference: of what the row chose, how much the column chose too, as a mean over "
-    "the blocks. Click a cell to see that pair block by block.",
+    "the blocks. Click a cell for a closer look at that pair; its row becomes the reference.",
     "rank_density": "A bright diagonal: the two rank alike. An even field: they know nothing of each other. What "
     "matters for cutting is the lower left corner.",
     "fidelity_lines": "How alike each estimate ranks the groups of a block to the same formula with the exact "

@@ -117,18 +117,20 @@ def score_axis(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     if not known.size or known.min() < 0 or known.max() == 0:
         return values, axis("score (linear)")
     note = ", 0 drawn at the foot" if known.min() == 0 else ""
-    return _lifted(values), axis(f"score (log{note})", type="log", exponentformat="power", dtick=_decades(known))
+    return _lifted(values), log_axis(f"score (log{note})", known)
 
 
 def _lifted(values: np.ndarray) -> np.ndarray:
     return np.where(values == 0, values[values > 0].min(), values) if (values == 0).any() else values
 
 
-def _decades(known: np.ndarray) -> int | None:
-    """Tick every so many powers of ten, so that at most eight are written; None below two: plotly writes 2 and 5."""
-    positive = known[known > 0]
-    span = float(np.log10(positive.max() / positive.min()))
-    return None if span < 2 else int(span // 8) + 1
+def log_axis(title: str, values: np.ndarray, **settings: Any) -> dict[str, Any]:
+    """A logarithmic axis with few ticks: every so many powers of ten, at most eight; below one and a half, 2 and 5 as
+    well, and never all digits. values: what is drawn on it."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    span = float(np.log10(positive.max() / positive.min())) if positive.size else 0.0
+    every = {"dtick": "D2" if span < 1.5 else int(span // 8) + 1, "exponentformat": "power", "minor": {"ticks": ""}}
+    return axis(title, type="log", **every, **settings)
 
 
 def colour_bar(title: str, **settings: Any) -> dict[str, Any]:

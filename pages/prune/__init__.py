@@ -7,14 +7,14 @@ import gradio as gr
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import submit
-from minillm.recipes.presets import find_cut, find_recovery
+from minillm.recipes.presets import CUTS, RECOVERIES, find_cut, find_recovery
 from minillm.recipes.recipe import EvaluateRequest, PruneRequest, RecoverRequest
 from minillm.store.allocations import allocations
 from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.address import number, remembered
-from ..shell.controls import takes
+from ..shell.controls import asked_in, preset, takes, way_in
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
 from ..shell.frame import QUIET, Answer, Context, Shell, answering, frame
 from ..shell.templates import notice, paragraph
@@ -50,7 +50,8 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
         return _whole(store, page, run_id, *asked)
 
     whole = [page.empty, *page.preview, page.evaluate["warning"]]
-    draw, asked = partial(_whole, store, page), partial(_from_address, page)
+    draw, asked = partial(_whole, store, page), partial(_from_address, store, page)
+    shell.opens(partial(_as_asked, store, page), _asked_controls(page))
     shell.redraws_when(partial(_state, store), draw, whole, chosen, asked, anew)
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
     _wire_controls(store, shell, page)
@@ -68,12 +69,15 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     cut, text, previewed = list(page.cut.values()), page.evaluate["evaluate_text"], partial(_previewed, store, page)
     shell.follows(page.cut, previewed, page.preview)
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
-    taken = page.way.input(way_of, page.way, chosen, **QUIET)
+    taken = preset(page.way, {name: way_of(name) for name in CUTS}, chosen)
+    few = {"fn": partial(cut_view.too_few, store), "inputs": [shell.run, chosen[-1]], "outputs": page.evaluate["few"]}
+    taken.then(**few, **QUIET)
+    chosen[-1].input(**few, **QUIET)
     remembered(taken.then(answering(previewed), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
     text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
-    zeros, preset = page.zeros, page.recover["preset"]
+    zeros = page.zeros
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
-    preset.input(recovery_of, preset, _settings(page), **QUIET)
+    preset(page.recover["preset"], {name: recovery_of(name) for name in RECOVERIES}, _settings(page))
 
 
 def way_of(name: str) -> list[str]:
@@ -183,13 +187,42 @@ def _previewed(
     return dict(zip(page.preview, shown, strict=True))
 
 
-def _from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
-    """The cut, the variant and the evaluation text, as far as the address gives any."""
-    cut: dict[str, Any] = {"criterion": options.get("criterion"), "channels": options.get("channels", SAME)}
-    cut |= {"ratio": number(options, "ratio", STANDARD, 0, MOST), "blocks": options.get("blocks", "")}
-    cut |= {"allocation": options.get("allocation", UNIFORM)}
-    given = {page.cut[name]: value for name, value in cut.items()}
-    return {**given, page.recover["variant"]: options.get("variant"), page.evaluate["evaluate_text"]: "python-docs"}
+def _asked_controls(page: Page) -> list[Any]:
+    """What `_as_asked` may set."""
+    evaluate = [control for name, control in page.evaluate.items() if name != "warning"]
+    return [page.way, *evaluate, *page.zeros.values(), page.recover["preset"], *_settings(page)]
+
+
+def _as_asked(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
+    """The forms as the latest jobs of the run were asked for, and the presets that say the same."""
+    cut, zeros, recovery = (job_panel.request_of(store, run_id, kind) for kind in ("prune", "sparsify", "recover"))
+    shown = asked_in(zeros or cut, {name: page.evaluate[name] for name in MEASURED})
+    shown |= asked_in(cut, {"compensate": page.evaluate["compensate"], **page.evaluate})
+    shown |= asked_in(zeros, page.zeros)
+    if zeros:
+        uniform = zeros.allocation == UNIFORM
+        shown[page.zeros["pattern"]] = gr.Dropdown(value=zeros.pattern, interactive=uniform)
+        shown[page.zeros["sparsity"]] = gr.Slider(value=zeros.sparsity, interactive=not uniform)
+    shown |= asked_in(recovery, {name: page.recover[name] for name in TRAINED})
+    shown[page.evaluate["few"]] = cut_view.too_few(store, run_id, cut.compensate if cut else "")
+    if recovery:
+        ways = {name: recovery_of(name) for name in RECOVERIES}
+        shown[page.recover["preset"]] = way_in(ways, [getattr(recovery, name) for name in TRAINED])
+    if cut:
+        ways = {name: way_of(name) for name in CUTS}
+        shown[page.way] = way_in(ways, [cut.criterion, cut.channels_from, cut.allocation, cut.compensate])
+    return shown
+
+
+def _from_address(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
+    """The cut, the variant and the evaluation text: as the address says, else as the latest cut was asked for."""
+    request = job_panel.request_of(store, run_id, "prune")
+    first = {"criterion": None, "channels": SAME, "ratio": STANDARD, "blocks": "", "allocation": UNIFORM}
+    cut = {page.cut[name]: value for name, value in first.items()} | cut_view.asked_of(request, page.cut)
+    cut |= {page.cut[name]: options[name] for name in first if name in options}
+    cut[page.cut["ratio"]] = number({"ratio": str(cut[page.cut["ratio"]])}, "ratio", STANDARD, 0, MOST)
+    text = request.evaluate_text if request else "python-docs"
+    return {**cut, page.recover["variant"]: options.get("variant"), page.evaluate["evaluate_text"]: text}
 
 
 @takes((PruneRequest, ("compensate", *MEASURED)))

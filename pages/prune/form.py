@@ -106,9 +106,9 @@ def _cut_part() -> dict[str, Any]:
 
 def _way_control() -> gr.Radio:
     """Ways known by name, which set the controls below; what was chosen stays free to be changed."""
-    return gr.Radio(
-        [(way.label, name) for name, way in CUTS.items()], label="In the way of", value=None, elem_id="prune-way"
-    )
+    told = "Sets criterion, channels, allocation and compensation below; no longer ticked once they say something else."
+    ways = [(way.label, name) for name, way in CUTS.items()]
+    return gr.Radio(ways, label="Ready-made settings", info=told, value=None, elem_id="prune-way")
 
 
 def _zeros_part() -> dict[str, Any]:
@@ -136,6 +136,7 @@ def _recover_part() -> dict[str, Any]:
 def _evaluate_controls() -> dict[str, Any]:
     ways = [("none (the paper)", ""), ("bias", "bias"), ("least squares", "least-squares")]
     compensate = controls(PruneRequest, ["compensate"], "prune", kind=gr.Radio, choices=ways)
+    few = gr.HTML(elem_id="prune-few")
     with gr.Accordion("Perplexity before and after", open=False, elem_id="prune-evaluate"):
         text, tokens, length = fields_of(PruneRequest, MEASURED)
         texts = [("do not measure", ""), *MEASURING]
@@ -145,7 +146,7 @@ def _evaluate_controls() -> dict[str, Any]:
             found[tokens.name] = control(tokens, "prune", elem_id="evaluate-tokens", precision=0)
             found[length.name] = control(length, "prune", elem_id="evaluate-length", precision=0)
         warning = gr.HTML(elem_id="evaluate-warning")
-    return compensate | found | {"warning": warning}
+    return compensate | found | {"warning": warning, "few": few}
 
 
 def _preview() -> list[Any]:

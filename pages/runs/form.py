@@ -72,7 +72,7 @@ def lay_out_one() -> One:
             delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", **{**SMALL, "min_width": 110})
         code = gr.Code(visible=False, label="The same run again", elem_id="run-code", wrap_lines=True, max_lines=20)
         figures = gr.Textbox(visible=False, label="Pictures")
-        file = gr.DownloadButton("File", visible="hidden", elem_id="run-file")
+        file = gr.DownloadButton("Save the file", visible="hidden", elem_id="run-file")
     return One(row, title, tags, note, save, python, command, html, whole, delete, code, figures, file)
 
 

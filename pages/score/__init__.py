@@ -24,7 +24,7 @@ VIEWS = {"bands": "Bands", "sorted": "Sorted", "kept": "Kept", "block": "One blo
 CUTTING = ("sorted", "kept", "block")
 """Views that show a cut, and so need a ratio."""
 
-SCORED_FIRST = "Shown as soon as a criterion has been scored."
+SCORED_FIRST = "Shown once the criterion chosen above has been scored."
 
 PLOTS = {
     "bands": {"bands": ("Scores by block", "score_bands", "The first picture comes with the first scored block.")},
@@ -86,12 +86,13 @@ def build(ctx: Context) -> None:
                 pictures = lay_out_pictures()
         drawer("score")
 
-        asked = [form.criteria, form.together, *form.recipe.values()]
-        shell.opens(partial(form_part.arrive, ctx.store, form), asked, form.button)
+        asked = [form.criteria, form.together, *form.recipe.values(), *form.settings.values()]
+        shell.opens(partial(form_part.arrive, ctx.store, form), asked)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(draw, ctx.store, pictures), pictures.outputs, pictures.inputs)
         shell.opens(partial(view_in_address, pictures), [*pictures.inputs, pictures.tabs])
-        shell.starts(form.button.click, partial(form_part.begin, ctx), form.inputs, api_name="score")
+        started = shell.starts(form.button.click, partial(form_part.begin, ctx), form.inputs, api_name="score")
+        started.success(lambda label: label or "", pictures.criterion, pictures.picked, **QUIET)
         shell.runs_again(panel)
         wire_pictures(shell, pictures)
         keep = guarded(partial(form_part.kept_upload, ctx.store))
@@ -104,7 +105,7 @@ def lay_out_pictures() -> Pictures:
     with gr.Row(elem_id="shown-of"):
         criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
         kinds = [(label, name) for name, label in scores_view.KINDS]
-        kind = gr.Radio(kinds, value=kinds[0][1], label="Groups", elem_id="shown-kind", scale=1, min_width=240)
+        kind = gr.Radio(kinds, value=kinds[0][1], label="Groups shown", elem_id="shown-kind", scale=1, min_width=240)
     with gr.Row():
         label = "Ratio at which they would be cut"
         ratio = gr.Slider(0.01, MOST, STANDARD, step=0.01, label=label, elem_id="shown-ratio", visible=False)
@@ -168,7 +169,8 @@ def block_at(on: Pictures, axis: str) -> Callable[[gr.EventData], Answer]:
 def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
     """The job panel: a row for each criterion."""
     look = scores_view.board(store, run_id)
-    rows = job_panel.table(look.rows, "criterion") if look.rows else ""
+    rows = job_panel.table(look.preparing, "first") if look.preparing else ""
+    rows += job_panel.table(look.rows, "criterion") if look.rows else ""
     return panel.show(look.job, rows)
 
 

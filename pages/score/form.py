@@ -22,7 +22,7 @@ from minillm.recipes.texts import SUFFIXES, TEXTS, checked_text, parse
 from minillm.store.store import Store
 
 from ..shell import job_panel
-from ..shell.controls import control, fields_of, takes
+from ..shell.controls import asked_in, control, fields_of, takes
 from ..shell.frame import Answer, Context
 from ..shell.templates import html
 
@@ -65,7 +65,7 @@ def lay_out_form() -> Form:
         recipe = {"text": text, **lay_out_recipe()}
     with gr.Accordion("Settings (the paper's)", open=False, elem_id="settings"):
         settings = lay_out_settings()
-    button = gr.Button("Score", variant="primary", elem_id="score", interactive=False)
+    button = gr.Button("Score", variant="primary", elem_id="score")
     return Form(criteria, together, recipe, settings, upload, button)
 
 
@@ -104,9 +104,10 @@ def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> An
         return {}
     recipe = store.run(run_id).recipe
     shown: Answer = {control: getattr(recipe, name) for name, control in form.recipe.items()}
-    job: Any = job_panel.current(store, run_id, "score")
-    if job:
-        shown |= {form.criteria: list(job.request.criteria), form.together: job.request.together}
+    request = job_panel.request_of(store, run_id, "score")
+    if request:
+        shown |= asked_in(request, {"criteria": form.criteria, "together": form.together})
+        shown |= asked_in(Settings.of(**request.settings), form.settings)
     return shown
 
 

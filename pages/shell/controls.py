@@ -5,12 +5,15 @@ written for keywords and called with the values of those controls, in that order
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from typing import Any
 
 import gradio as gr
+
+from .address import moves_of
+from .frame import QUIET
 
 
 def fields_of(record: type, names: Sequence[str]) -> list[Field]:
@@ -50,6 +53,38 @@ def in_rows(record: type, names: Sequence[str], page: str, **more: Any) -> dict[
             for one in wanted[first : first + 2]:
                 found[one.name] = control(one, page, **more)
     return found
+
+
+def asked_in(request: Any, controls: dict[str, Any]) -> dict[Any, Any]:
+    """What a form shows of a job: the fields of its request that have a control, as that control holds them.
+
+    request: a record, or None where there was no such job. controls: {field: control}.
+    """
+    given = request.to_json() if request else {}
+    return {control: _as_held(given[name], control) for name, control in controls.items() if name in given}
+
+
+def _as_held(value: Any, control: Any) -> Any:
+    if isinstance(control, gr.Textbox):
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+    return value
+
+
+def preset(choice: gr.Radio, ways: dict[str, Sequence[Any]], controls: Sequence[Any]) -> Any:
+    """Ways known by name, {name: values of controls}: choosing one sets them, and it stays chosen only while they hold
+    these values. Returns the event after which they are set."""
+
+    def agreeing(*values: Any) -> str | None:
+        return way_in(ways, values)
+
+    moves = [move for one in controls for move in moves_of(one)]
+    gr.on(moves, agreeing, list(controls), choice, trigger_mode="always_last", **QUIET)
+    return choice.input(lambda name: list(ways[name]), choice, list(controls), **QUIET)
+
+
+def way_in(ways: Mapping[str, Sequence[Any]], values: Sequence[Any]) -> str | None:
+    """Which way known by name has these values; None where there is none."""
+    return next((name for name, way in ways.items() if list(way) == list(values)), None)
 
 
 def written(one: Field) -> str:

@@ -21,17 +21,20 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
+from markupsafe import Markup
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import start_again
 from minillm.jobs.supervisor import Supervisor
 from minillm.paths import ASSETS
+from minillm.store.as_folder import BUNDLED, bundled_id, import_run
 from minillm.store.records import Job
 from minillm.store.store import Store
 
 from . import job_panel
-from .address import moves_of, remembers
+from .address import link, moves_of, remembers
 from .clipboard import copies_address
+from .templates import notice
 from .title_bar import title_bar
 
 STYLE = ASSETS / "app.css"
@@ -46,7 +49,19 @@ event is not shown on the page (Gradio shows those of queued events only), so th
 ACT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 """For events that do something and may be refused: queued, so that `guarded`'s sentence is shown, but never waiting."""
 
-NO_RUN = "No run is open. Begin one on the Start or Model page, or open one from Runs."
+NO_RUN = "No run is open, so there is nothing to show on this page yet."
+
+OPENED = '<span class="is-open" hidden></span>'
+"""Stands in the title bar once the page has opened."""
+
+INERT = """<script>
+// Until a page has opened, its controls would act on what it shows at first: none can be used before.
+new MutationObserver(() => {
+  const body = document.querySelector('#body');
+  if (body) body.inert = !document.querySelector('#title-bar .is-open');
+}).observe(document, {childList: true, subtree: true});
+</script>"""
+"""For `launch(head=…)`."""
 
 SKIP = """<script>
 {
@@ -65,6 +80,12 @@ SKIP = """<script>
 </script>"""
 """The first stop of the Tab key: past the navigation. For `launch(head=…)`."""
 
+FRESH = """(...values) => {
+    document.querySelectorAll('.toast-close').forEach(button => button.click());
+    return values;
+}"""
+"""Takes away what was said of an earlier try, lest the answer to this one stand below it."""
+
 FOLLOW = """(run) => {
     const here = new URL(window.location);
     if (run && here.searchParams.get('run') !== run) { here.searchParams.set('run', run); window.location = here; }
@@ -79,7 +100,7 @@ class Context:
 
     store: runs and jobs; supervisor: keeps the worker alive; app: the Blocks all pages are in;
     pages: [(title, path)] for the navigation; confined: the app can be reached from other machines, so paths outside
-    MINILLM_HOME are refused.
+    MINILLM_HOME are refused; path: of the page being built.
     """
 
     store: Store
@@ -87,6 +108,7 @@ class Context:
     app: gr.Blocks
     pages: tuple[tuple[str, str], ...]
     confined: bool = False
+    path: str = ""
 
 
 def guarded(function: Callable) -> Callable:
@@ -187,21 +209,18 @@ class Shell:
     seen: gr.Textbox
     navbar: gr.Navbar
     bar: gr.HTML
+    lesson: gr.HTML
     stop: gr.Button
     timer: gr.Timer
     views: list[_View] = field(default_factory=list)
     arrivals: list[tuple[Arrive, list[Any]]] = field(default_factory=list)
-    ready: list[gr.Button] = field(default_factory=list)
 
-    def opens(self, arrive: Arrive, outputs: list[Any], ready: gr.Button | None = None) -> None:
+    def opens(self, arrive: Arrive, outputs: list[Any]) -> None:
         """When the page opens, before anything is drawn: arrive(run id, options of the address) -> an Answer.
 
-        The run id is "" where the address names none, or one that is not there (the title bar says so). ready: a button
-        laid out with interactive=False, which works once the page has opened: pressed before, it would ask for what the
-        page shows at first.
+        The run id is "" where the address names none, or one that is not there (the title bar says so).
         """
         self.arrivals.append((arrive, outputs))
-        self.ready += [ready] if ready else []
 
     def live(self, draw: Draw, outputs: list[Any], inputs: list[Any] | None = None, without_run: bool = False) -> None:
         """Keep outputs up to date: draw(run id, *values of inputs) when the page opens and whenever a job of the run
@@ -265,7 +284,8 @@ class Shell:
                 raise BadInput(NO_RUN)
             return begin(run_id, *values)
 
-        event = trigger(guarded(checked), [self.run, *inputs], self.started, api_name=f"start_{api_name}", **ACT)
+        given = [self.run, *inputs]
+        event = trigger(guarded(checked), given, self.started, js=FRESH, api_name=f"start_{api_name}", **ACT)
         moved = event.success(self._run_of, [self.started], self.run, **QUIET)
         arrived = moved.success(None, [self.run], self.run, js=FOLLOW, **QUIET)
         self.looks_again(arrived)
@@ -298,7 +318,7 @@ class Shell:
 
     def wire(self) -> None:
         """The events of the frame itself: opening the page, looking again, stopping."""
-        opened = [self.run, self.navbar, *self.ready, *self._outputs]
+        opened = [self.run, self.navbar, self.lesson, *self._outputs]
         # One after the other: an answer of the first that came last would put back what someone has done meanwhile.
         asked = list(dict.fromkeys(component for _, outputs in self.arrivals for component in outputs))
         arrived = self.ctx.app.load(answering(self._arrive), None, asked, **QUIET)
@@ -322,10 +342,9 @@ class Shell:
     def _open(self, given: Answer, request: gr.Request) -> Answer:
         """The page as it opens: which run, and everything drawn."""
         run_id, problem = _run_in_address(self.ctx.store, request)
-        problem = problem or (NO_RUN if self.needs_run and not run_id else "")
         opened = {self.run: run_id, self.navbar: gr.Navbar(value=_links(self.ctx, run_id))}
-        ready = {button: gr.Button(interactive=True) for button in self.ready}
-        return {**opened, **ready, **self._looked(run_id, "", given, problem)}
+        opened[self.lesson] = _lesson(str(dict(request.query_params or {}).get("lesson", "")))
+        return {**opened, **self._looked(run_id, "", given, problem)}
 
     def _look_again(self, given: Answer) -> Answer:
         return self._looked(given[self.run], "", given)
@@ -356,20 +375,39 @@ class Shell:
 
     def _bar(self, run_id: str, job: Job | None, problem: str) -> str:
         try:
-            return title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
+            bar = title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
         except MiniLLMError as fault:
-            return title_bar(self.ctx.store, "", None, str(fault))
+            run_id, bar = "", title_bar(self.ctx.store, "", None, str(fault))
+        return OPENED + bar + (self._ways_on(bar) if self.needs_run and not run_id else "")
+
+    def _ways_on(self, said: str) -> str:
+        """What a page without a run offers instead of its controls."""
+        sample = bundled_id()
+        ways = [(address(self.ctx.path, sample), "Open the sample run here")] if sample else []
+        ways += [("model", "Choose a model to begin with"), ("runs", "Open one of your runs")]
+        onward = Markup('<a class="onward" href="{}">{}</a>')
+        links = Markup("").join(onward.format(*way) for way in ways)
+        return ("" if said else notice(NO_RUN)) + Markup('<p class="no-run">{}</p>').format(links)
 
 
 def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:
-    """The run that ?run=ID names and "", or "" and what is wrong with it."""
+    """The run that ?run=ID names and "", or "" and what is wrong with it. The sample is added by following its link."""
     given = str(dict(request.query_params or {}).get("run", ""))
     if not given:
         return "", ""
     try:
         return store.run(given).id, ""
     except BadInput as fault:
-        return "", str(fault)
+        return (import_run(store, BUNDLED), "") if given == bundled_id() else ("", str(fault))
+
+
+def _lesson(step: str) -> str:
+    """That a page was opened by a step of the lesson, and the way back to its question; empty where it was not."""
+    if not step.isdecimal() or not 0 < int(step) < 100:
+        return ""
+    there = link("learn", topic="lesson", step=str(int(step) - 1))
+    told = Markup('<p class="notice">Step {} of the lesson. <a href="{}">Back to its question</a></p>')
+    return told.format(int(step), there)
 
 
 def _links(ctx: Context, run_id: str) -> list[tuple[str, str]]:
@@ -396,7 +434,8 @@ def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
     }
     with gr.Column(elem_id="page", elem_classes="page"):
         shell = Shell(ctx, needs_run, **hidden, **_bar())
-        yield shell
+        with gr.Column(elem_id="body"):
+            yield shell
     shell.wire()
 
 
@@ -406,4 +445,4 @@ def _bar() -> dict[str, Any]:
         copy = gr.Button("Copy link", elem_id="copy-link", size="sm", scale=0, min_width=110)
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", size="sm", scale=0, min_width=90)
     copies_address(copy)
-    return {"bar": bar, "stop": stop}
+    return {"bar": bar, "stop": stop, "lesson": gr.HTML(elem_id="in-lesson")}

@@ -32,12 +32,37 @@ WORDS = {
 """What a page calls the states of a job."""
 
 
+STAGES = {
+    "fetch": "fetch the model",
+    "unpack": "unpack the model, the first time only",
+    "convert": "convert the model, the first time only",
+    "load": "load the model",
+    "reading text": "read the text",
+    "tokenising text": "tokenise the text",
+    "compensate": "least squares or bias",
+    "cut": "cut",
+    "mask": "put zeros",
+    "before training": "measure before training",
+    "recover": "train",
+    "search": "search, by generation",
+    "candidates": "judge candidates",
+    "dense": "the dense model",
+}
+"""What a page calls stages of jobs."""
+
+
 def current(store: Store, run_id: str, kind: str | None = None) -> Job | None:
     """The job of a run that matters now: the running one, else the first in line, else the latest; None without any."""
     found = [job for job in store.jobs(run_id) if kind in (None, job.kind)]
     live = [job for job in found if job.live]
     running = [job for job in live if job.state == "running"]
     return next(iter(running or live or found[::-1]), None)
+
+
+def request_of(store: Store, run_id: str, kind: str) -> Any:
+    """What the job of a kind that matters now was asked for; None where there is none, or no run."""
+    job = current(store, run_id, kind) if run_id else None
+    return job.request if job else None
 
 
 def stamp(store: Store, run_id: str) -> str:
@@ -76,8 +101,9 @@ def _when(now: Snapshot) -> str:
         begins = f", starts in about {seconds(now.wait_seconds)}" if now.wait_seconds else ""
         return f"{place(now.position)}{begins}"
     if now.state == "running":
+        share = min(now.fraction, 0.99)  # what is not over is not through
         left = "" if now.eta_seconds is None else f", about {seconds(now.eta_seconds)} left"
-        return f"{percent(now.fraction)}{left}"
+        return f"{percent(share)}{left}"
     return f"in {seconds(now.elapsed)}" if now.state == "done" else ""
 
 
@@ -110,14 +136,15 @@ def parts(
     where the events before it end, and is done when its steps are complete or a later part has begun; side by side all
     are done together.
     """
-    rows = [_part(job, name, label, events, f"{prefix}{name}") for name, label in names.items()]
+    took = _took(job, events)
+    rows = [_part(name, label, events, f"{prefix}{name}", took) for name, label in names.items()]
     begun = [row for row in rows if row.state == "begun"]
     for row in begun:
         passed = row is not begun[-1] or (row.total and row.done >= row.total)
         complete = job.state == "done" or (passed and not at_once)
         row.state = "done" if complete else "running" if job.live else WORDS[job.state]
         if row.state == "running":
-            _still_running(row, events, f"{prefix}{row.name}", now)
+            _still_running(row, events[-1], now)
             if at_once:
                 row.left = None  # they wait for each other: only the job knows
     if not job.live:
@@ -127,29 +154,38 @@ def parts(
 
 
 def steps(job: Job, events: list[StoredEvent], labels: dict[str, str] | None = None) -> list[Part]:
-    """A row for each stage that has begun, for jobs whose stages are not known beforehand. labels: {stage: words}."""
-    names = {event.stage: (labels or {}).get(event.stage, event.stage) for event in events}
-    return parts(job, events, names, "", time.time())
+    """A row for each stage that has begun, for jobs whose stages are not known beforehand; one that has begun without
+    any is loading. labels: {stage: words}, beside `STAGES`."""
+    words, now = STAGES | (labels or {}), time.time()
+    if not events and job.state == "running":
+        return [Part("load", STAGES["load"], "running", seconds=now - (job.started or now))]
+    return parts(job, events, {event.stage: words.get(event.stage, event.stage) for event in events}, "", now)
 
 
-def _part(job: Job, name: str, label: str, events: list[StoredEvent], stage: str) -> Part:
-    places = [i for i, event in enumerate(events) if event.stage == stage]
-    if not places:
-        return Part(name, label)
-    last = events[places[-1]]
-    return Part(name, label, "begun", last.done, last.total, last.time - _began(job, events, places[0]))
+def _took(job: Job, events: list[StoredEvent]) -> dict[str, float]:
+    """{stage: seconds}: every stretch of time belongs to the one stage that was at work in it, so that all add up to
+    the job. A stage that has only said that it begins works until another one speaks."""
+    took: dict[str, float] = {}
+    before, last = job.started, None
+    for event in events:
+        at_work = last.stage if last and not last.done else event.stage
+        took[at_work] = took.get(at_work, 0.0) + event.time - (event.time if before is None else before)
+        before, last = event.time, event
+    return took
 
 
-def _began(job: Job, events: list[StoredEvent], place: int) -> float:
-    return events[place - 1].time if place else job.started or events[place].time
+def _part(name: str, label: str, events: list[StoredEvent], stage: str, took: dict[str, float]) -> Part:
+    last = next((event for event in reversed(events) if event.stage == stage), None)
+    return Part(name, label, "begun", last.done, last.total, took.get(stage, 0.0)) if last else Part(name, label)
 
 
-def _still_running(row: Part, events: list[StoredEvent], stage: str, now: float) -> None:
-    """Time taken until now, and time left at the part's own pace, counted down between two steps."""
-    last = [event for event in events if event.stage == stage][-1]
+def _still_running(row: Part, last: StoredEvent, now: float) -> None:
+    """Time taken until now, and time left at the part's own pace, counted down between two steps. last: event of the
+    job."""
     since = max(now - last.time, 0.0)
     if row.seconds and row.done and row.total:
-        row.left = max(row.seconds * (row.total - row.done) / row.done - since, 0.0)
+        left = row.seconds * (row.total - row.done) / row.done - since
+        row.left = left if left > 0 else None
     row.seconds = (row.seconds or 0.0) + since
 
 

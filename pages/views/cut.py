@@ -14,6 +14,7 @@ from minillm.errors import BadInput
 from minillm.plan.budget import largest_ratio
 from minillm.plan.methods import WITHOUT_SEARCH
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
+from minillm.recipes.presets import CUTS
 from minillm.recipes.recipe import PruneRequest
 from minillm.recipes.texts import same_text
 from minillm.store.allocations import allocations, known_allocation
@@ -23,10 +24,11 @@ from minillm.store.store import Store
 from ..plots import plan_bars
 from ..shell import job_panel
 from ..shell.address import link
+from ..shell.controls import asked_in
 from ..shell.cut_controls import SAME, UNIFORM
 from ..shell.templates import html_table, notice, paragraph
 from .comparison import in_order
-from .plans import costs, in_a_sentence, read_blocks, really_cut
+from .plans import costs, in_a_sentence, read_blocks, really_cut, write_blocks
 from .variants import dtype_of, groups_of
 
 FIRST = "fms-zo"
@@ -39,20 +41,6 @@ def needs_model(run_id: str) -> str:
     """What stands above a cut where the run's model is not known yet, with the way there; nothing without a run."""
     there = Markup('{} <a href="{}">Go to the Model page</a>').format(NEEDS_MODEL, link("model", run=run_id))
     return notice(there) if run_id else ""
-
-
-LABELS = {
-    "load": "load the model",
-    "reading text": "read the text",
-    "tokenising text": "tokenise the text",
-    "compensate": "least squares or bias",
-    "cut": "cut",
-    "mask": "put zeros",
-    "recover": "train",
-    "search": "search, by generation",
-    "candidates": "judge candidates",
-    "dense": "the dense model",
-}
 
 
 @dataclass(frozen=True)
@@ -133,6 +121,26 @@ def asked(store: Store, run_id: str, cut: Cut) -> PruneRequest:
     )
 
 
+def asked_of(request: Any, cut: dict[str, Any]) -> dict[Any, Any]:
+    """What the controls of a cut show of a job's request; {} without one."""
+    shown = asked_in(request, {**cut, "channels_from": cut["channels"]})
+    return {**shown, cut["blocks"]: write_blocks(request.layers)} if request else {}
+
+
+def too_few(store: Store, run_id: str, compensate: str) -> str:
+    """A notice where a run's text is much smaller than what compensation was measured on here; empty else."""
+    if not run_id or not compensate:
+        return ""
+    recipe, known = store.run(run_id).recipe, max(way.samples for way in CUTS.values() if way.compensate)
+    if recipe.samples >= known:
+        return ""
+    return Markup(
+        '<p class="notice">Compensation learns from the run\'s calibration text. “Best measured here” was measured '
+        "with {:,} rows; this run has {:,} of {:,} tokens, and may come out worse than without it. "
+        '<a href="{}">Score with more samples</a> for a run that has them.</p>'
+    ).format(known, recipe.samples, recipe.length, link("score", run=run_id))
+
+
 def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     """What a plan would do, before it does: a sentence, costs before and after, the figure and the table by block."""
     plan = plan_of(store, run_id, cut)
@@ -170,8 +178,8 @@ def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
 def rows(job: Job, events: Sequence[StoredEvent]) -> str:
     """The steps of a job as rows of its panel."""
     seen = [event for event in events if event.stage != "result"]
-    labels = LABELS | {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
-    return job_panel.table(job_panel.steps(job, seen, labels), "step") if seen else ""
+    labels = {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
+    return job_panel.table(job_panel.steps(job, seen, labels), "step") if seen or job.state == "running" else ""
 
 
 def _shown(stage: str) -> str:

@@ -213,10 +213,11 @@ def _against_wanda(look: _Look, reference: float) -> str:
     tried = s[(s["against"] == EXACT) & (s["directions"] > 1) & s["label"].isin(over_weights)]
     best = tried.loc[tried["spearman"].idxmax()]
     margin = best["spearman"] - reference
-    than = "the same as" if abs(margin) < 0.005 else "above" if margin > 0 else "below"
+    equal = _two(best["spearman"]) == _two(reference)  # what reads alike is not called more or less
+    than = "level with it" if equal else f"{'above' if margin > 0 else 'below'} it"
     return (
         f"Wanda, which has no gradient, stands at {_two(reference)}; the best of the estimates over weights "
-        f"in which losses count ({WORDS[best['label']]}, {best['directions']} z) is {than} it, at {_ranged(best)}."
+        f"in which losses count ({WORDS[best['label']]}, {best['directions']} z) is {than}, at {_ranged(best)}."
     )
 
 

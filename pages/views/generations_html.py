@@ -49,10 +49,16 @@ def facts_in_words(column: Column) -> str:
 
 def as_html(shown: list[Exhibit], shaded: bool = True) -> Markup:
     """Exhibits as HTML. shaded: every token whose surprise is known by how much it surprises the original."""
-    legend = shaded and any(column.log_probs for one in shown for column in one.columns)
     columns = [[_column(one, column, shaded) for column in one.columns] for one in shown]
     told = [(one, settings_in_words(one.settings), own) for one, own in zip(shown, columns, strict=True)]
-    return html("exhibits", shown=told, legend=_legend() if legend else ())
+    differs = any(column["differs"] for own in columns for column in own)
+    legend = _legend() if shaded and has_surprise(shown) else ()
+    return html("exhibits", shown=told, legend=legend, differs=differs)
+
+
+def has_surprise(shown: list[Exhibit]) -> bool:
+    """Whether it is known of any text how much its tokens surprise the original."""
+    return any(column.log_probs for one in shown for column in one.columns)
 
 
 def _legend() -> list[tuple[str, str]]:
@@ -70,14 +76,16 @@ def _column(one: Exhibit, column: Column, shaded: bool) -> dict[str, Any]:
     elif first is not None and column.text:
         pieces = compared(first.text, column.text, ended=first.state != WRITING)
         said = agreement(first.text, column.text, WRITING not in (first.state, column.state))
-    tokens = _whole(column) if shaded and column.log_probs else []
+    blank = column.state == DONE and not column.text.strip()
+    tokens = _whole(column) if shaded and column.log_probs and not blank else []
     *runs, rest = cut(pieces, [len(text) for text, _ in tokens])
     told = [
         (_said(*token), f"{min(-token[1] / MOST_SURPRISE, 1.0):.2f}", run)
         for token, run in zip(tokens, runs, strict=True)
     ]
-    busy = column.state == WRITING
-    return {"of": column, "busy": busy, "said": said, "tokens": told, "rest": rest, "facts": facts_in_words(column)}
+    found = {"of": column, "busy": column.state == WRITING, "said": said, "facts": facts_in_words(column)}
+    differs = any(piece.differs for piece in pieces)
+    return {**found, "tokens": told, "rest": rest, "blank": blank, "differs": differs}
 
 
 def _whole(column: Column) -> list[tuple[str, float]]:

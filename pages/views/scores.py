@@ -68,6 +68,13 @@ class Board:
         request: Any = self.job.request if self.job else None
         return bool(request and request.together)
 
+    @property
+    def preparing(self) -> list[job_panel.Part]:
+        """What a job does before its first score, as long as there is none."""
+        if self.job is None or self.job.state != "running" or any(e.stage.startswith(PREFIX) for e in self.events):
+            return []
+        return job_panel.steps(self.job, self.events)
+
     @cached_property
     def rows(self) -> list[job_panel.Part]:
         """A row for each criterion of the job and for each that was scored before."""
@@ -97,9 +104,12 @@ class Board:
         return [row.name for row in self.rows if row.name in self.scores or row.state == "running"]
 
     def shown(self, picked: str) -> str | None:
-        """The label whose pictures are shown: the one picked, else the one being scored, else the paper's own, else the
-        last one."""
-        likely = [picked, *self.running, PAPERS_OWN, *reversed(self.labels)]
+        """The label whose pictures are shown: the one picked, else one scored before a live job (the paper's own, else
+        the last), so that the job takes no picture away, else the one being scored."""
+        live = self.asked if self.job and self.job.live else {}
+        before = [label for label in self.labels if label in self.scores and label not in live]
+        first = [PAPERS_OWN] if PAPERS_OWN in before else []
+        likely = [picked, *first, *reversed(before), *self.running, PAPERS_OWN, *reversed(self.labels)]
         return next((label for label in likely if label in self.labels), None)
 
     def blocks_of(self, label: str) -> dict[int, dict[str, Any]]:

@@ -117,7 +117,7 @@ def test_the_title_bar_names_run_model_and_job_and_escapes_what_people_typed(sto
 
 def shell(store: Store, *views: Any) -> Shell:
     with gr.Blocks():
-        names = ("run", "started", "seen", "navbar", "bar", "stop", "timer")
+        names = ("run", "started", "seen", "navbar", "bar", "lesson", "stop", "timer")
         made = Shell(context(store), True, **{name: gr.HTML() for name in names})  # type: ignore[arg-type]
         for draw in views:
             made.live(draw, [gr.HTML()])
@@ -265,14 +265,34 @@ NAMED = {"a": "A", "b": "B", "c": "C"}
 def test_the_parts_of_a_running_job():
     events = [
         stored(1, "load", 0, 1, 101.0),
-        stored(2, "score:a", 2, 2, 103.0),
-        stored(3, "score:b", 1, 4, 105.0),
+        stored(2, "score:a", 1, 2, 102.0),
+        stored(3, "score:a", 2, 2, 104.0),
+        stored(4, "score:b", 1, 4, 106.0),
     ]
-    a, b, c = job_panel.parts(job_in("running"), events, NAMED, "score:", 106.0)
+    a, b, c = job_panel.parts(job_in("running"), events, NAMED, "score:", 107.0)
     assert (a.state, a.seconds, a.left) == ("done", 2.0, None)
     assert (b.state, b.seconds) == ("running", 3.0)
     assert b.left == 5.0  # three more steps of two seconds, one second of them gone
     assert (c.state, c.seconds) == ("waiting", None)
+
+
+def test_the_times_of_steps_add_up_to_the_jobs():
+    events = [
+        stored(1, "load", 0, 1, 100.5),
+        stored(2, "reading text", 0, 1, 103.0),
+        stored(3, "tokenising text", 0, 1, 104.0),
+        stored(4, "tokenising text", 1, 1, 105.0),
+        stored(5, "cut", 1, 2, 110.0),
+        stored(6, "cut", 2, 2, 111.0),
+        stored(7, "reading text", 0, 1, 111.5),
+        stored(8, "tokenising text", 0, 1, 112.0),
+        stored(9, "tokenising text", 1, 1, 112.5),
+        stored(10, "perplexity:original", 1, 2, 120.0),
+    ]
+    rows = {row.name: row.seconds for row in job_panel.steps(job_in("done"), events)}
+    # What has only said that it begins is at work until another stage speaks.
+    assert rows == {"load": 3.0, "reading text": 2.0, "tokenising text": 1.5, "cut": 6.0, "perplexity:original": 7.5}
+    assert sum(rows.values()) == 20.0, "as long as the job"
 
 
 @pytest.mark.parametrize(("state", "said"), [("failed", "failed"), ("cancelled", "stopped"), ("interrupted",) * 2])

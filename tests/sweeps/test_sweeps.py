@@ -20,7 +20,7 @@ from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
 from minillm.sweeps import Sweep, cells
 from minillm.sweeps.cells import prune_request
-from minillm.sweeps.compare import MATTERS, UNKNOWN, WITHIN, as_frame, judge
+from minillm.sweeps.compare import FEW, FIXED, MATTERS, WITHIN, as_frame, judge
 from minillm.sweeps.export import text_of, write_all
 from minillm.sweeps.file import read_sweep
 from minillm.sweeps.record import record
@@ -238,8 +238,10 @@ def test_without_evaluations_nothing_is_cut_and_scores_tell(model: str) -> None:
 
 
 def test_differences_count_where_they_exceed_the_spread() -> None:
-    near, far, wide, single = Number((1.0, 1.1)), Number((2.0, 2.1)), Number((0.0, 3.0)), Number((1.0,))
-    assert judge(near, far) == MATTERS and judge(near, wide) == WITHIN and judge(near, single) == UNKNOWN
+    near, far, wide = Number((1.0, 1.1, 1.0)), Number((2.0, 2.1, 2.0)), Number((0.0, 3.0, 1.0))
+    assert judge(near, far) == MATTERS and judge(near, wide) == WITHIN
+    assert judge(near, Number((2.0, 2.1))) == FEW, "the spread of two seeds is chance itself"
+    assert judge(Number((1.0,) * 3), Number((1.07,) * 3)) == FIXED, "no seed, no spread: measured once"
 
 
 def test_the_record_holds_recipe_versions_seeds_hardware_and_every_number(model: str) -> None:
@@ -251,7 +253,7 @@ def test_the_record_holds_recipe_versions_seeds_hardware_and_every_number(model:
     assert {recipe["seed"] for recipe in told["runs"].values()} == {0, 1}
     assert [len(row["numbers"]) for row in told["rows"]] == [1, 1, 1] and len(told["cells"]) == 5
     frame = as_frame(table(store, run_id, sweep))
-    assert len(frame) == 1 and frame["matters"][0] in (MATTERS, WITHIN)
+    assert len(frame) == 1 and frame["matters"][0] == FEW
 
 
 def test_the_same_file_finds_its_run_again(model: str) -> None:

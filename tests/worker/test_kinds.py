@@ -4,6 +4,7 @@ back bit for bit by a worker that has nothing but the store."""
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -380,15 +381,22 @@ def test_a_step_of_stages_side_by_side_is_as_far_as_they_are_on_average():
     assert [event.done for event in events if event.stage == JOB] == [250, 500, 750, 1000]
 
 
+def test_a_stage_that_is_through_does_not_pass_for_a_step_with_others_to_come():
+    inner = [Event("sensitivity:fisher", 2, 2), Event("allocate:candidates", 4, 4), Event("allocate:search", 1, 2)]
+    steps = Steps({"allocate": 400.0})
+    events = _taken(steps, "allocate", inner, stages={"fisher": 100.0, "search": 300.0})
+    assert [event.done for event in events if event.stage == JOB] == [250, 625, 1000]
+
+
 def test_a_step_that_had_nothing_to_do_leaves_the_sum():
     steps = Steps({"load": LOADING, "score": LOADING})
     events = [*_taken(steps, "load", []), *_taken(steps, "score", [Event("s", 1, 2)])]
     assert [event.done for event in events if event.stage == JOB] == [0, 500, 1000]
 
 
-def _taken(steps: Steps, name: str, inner: list[Event], at_once: int = 1) -> list[Event]:
+def _taken(steps: Steps, name: str, inner: list[Event], at_once: int = 1, **more: Any) -> list[Event]:
     def events() -> Events:
         yield from inner
         yield Event(RESULT, 1, 1, None)
 
-    return list(steps.take(name, events(), at_once))
+    return list(steps.take(name, events(), at_once, **more))

@@ -61,7 +61,11 @@ def test_numbers_stand_with_their_spread_and_differences_with_a_judgement(store:
     found = experiments.looked(store, page, run_id, "")
     numbers = found[page.numbers]
     assert "30.05 ± 0.07" in numbers and "python-docs" in numbers and "flatters the number" in numbers
-    assert found[page.results].visible and "9 of 9 differences exceed the spread" in found[page.differences]
+    assert found[page.results].visible and "0 of 9 differences exceed the spread" in found[page.differences]
+    assert "fewer than 3 seeds" in found[page.differences]
+    more = made_sweeps.made(store, made_sweeps.asked(seeds=[0, 1, 2]))
+    told = experiments.looked(store, page, more, "")[page.differences]
+    assert "9 of 9 differences exceed the spread" in told and "at least 3 seeds" in told
     drawn = [found[host] for host in page.hosts if found[host].get("visible")]
     assert len(drawn) == 1 and [t.name for t in drawn[0]["value"].data] == list(made_sweeps.GAP)
     assert experiments.looked(store, page, run_id, found[page.seen]) == {}
@@ -75,7 +79,7 @@ def test_a_run_that_is_no_sweep_shows_no_empty_tables(store: Store, run_id: str)
 def test_one_seed_tells_no_difference(store: Store) -> None:
     run_id = made_sweeps.made(store, made_sweeps.asked(seeds=[0]))
     said = sweep_part.differences(table(store, run_id, made_sweeps.asked(seeds=[0])))
-    assert "0 of 9 differences" in said and "not known: one seed" in said
+    assert "0 of 9 differences" in said and "not known: fewer than 3 seeds" in said
 
 
 @pytest.mark.parametrize("kind", experiments.KINDS)

@@ -123,7 +123,7 @@ def test_variants_of_other_runs_can_be_chosen_and_are_called_by_their_run(store:
     store.add_variant(other, Variant("pruned-1", "pruned", "original"), make_plan(scores(shape()), 0.3))
     store.add_variant(other, Variant("recovered-1", "recovered", "pruned-1"))
     page = laid_out(layout)
-    answer = _choices(store, page, run_id, ["pruned-1", "gone"], [f"{other}/pruned-1"])
+    answer = _choices(store, page, run_id, ["original", "pruned-1", "gone"], [f"{other}/pruned-1"])
     variants, others = (answer[page.controls[name]] for name in ("variants", "others"))
     assert (variants.value, others.value) == (["original", "pruned-1"], [f"{other}/pruned-1"])
     assert dict(others.choices) == {"original of Far": f"{far}/original", "pruned-1 of Another": f"{other}/pruned-1"}

@@ -121,7 +121,7 @@ def test_a_step_that_is_none_is_the_nearest_and_the_ends_have_no_way_on():
     page = laid_out(lesson.section, Store())
     answer = lesson.show(page, "99")
     step, told, path, opens, choices, verdict, back, onward = (answer[one] for one in page.shown)
-    assert step == 9 and "Step 10 of 10" in told and "Generate page" in opens and path == "generate"
+    assert step == 9 and "Step 10 of 10" in told and "Generate page" in opens and path == "generate?lesson=10"
     assert choices.value is None and verdict == "" and back.interactive and not onward.interactive
 
 

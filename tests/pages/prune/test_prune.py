@@ -270,7 +270,7 @@ def test_the_rows_of_a_job_name_its_steps_in_words(store: Store, run_id: str) ->
     html = cut.rows(store.job(number), store.events(number))
     assert "load the model" in html and "score under random" in html and "perplexity of original" in html
     assert "result" not in html
-    assert cut.rows(store.job(number), []) == ""
+    assert "load the model" in cut.rows(store.job(number), []), "a running job is never without a word"
 
 
 def test_a_long_curve_is_thinned_and_keeps_every_measurement(store: Store, run_id: str) -> None:
