@@ -132,7 +132,8 @@ def _part(job: Job, name: str, label: str, events: list[StoredEvent], stage: str
     if not places:
         return Part(name, label)
     last = events[places[-1]]
-    return Part(name, label, "begun", last.done, last.total, last.time - _began(job, events, places[0]))
+    took = max(0.0, last.time - _began(job, events, places[0]))  # below 0 where the clock was set back
+    return Part(name, label, "begun", last.done, last.total, took)
 
 
 def _began(job: Job, events: list[StoredEvent], place: int) -> float:
