@@ -33,7 +33,8 @@ FOOTER: Any = ["api", "settings"]
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(prog="python app.py", description="MINI-LLM Explorer; MINILLM_HOME keeps runs.")
-    parser.add_argument("--host", default=LOCAL[0], help="address to listen on (default: this machine only)")
+    host = os.environ.get("GRADIO_SERVER_NAME", LOCAL[0])  # where a Hugging Face Space says that it is asked
+    parser.add_argument("--host", default=host, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument(
         "--allow-host",
