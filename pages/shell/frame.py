@@ -255,7 +255,7 @@ class Shell:
             now = mark(run_id)
             return {} if before in ("", now) else {drawn: now, **(anew or draw)(run_id, *values)}
 
-        self.live(looked, [drawn, *outputs], [drawn, *inputs])
+        self.live(looked, [drawn, *inputs, *outputs], [drawn, *inputs])
         self.opens(arrive, [drawn, *inputs, *outputs])
 
     def follows(self, controls: dict[str, Any], draw: Draw, outputs: list[Any]) -> None:

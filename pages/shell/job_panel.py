@@ -169,7 +169,8 @@ def _took(job: Job, events: list[StoredEvent]) -> dict[str, float]:
     before, last = job.started, None
     for event in events:
         at_work = last.stage if last and not last.done else event.stage
-        took[at_work] = took.get(at_work, 0.0) + event.time - (event.time if before is None else before)
+        stretch = event.time - (event.time if before is None else before)
+        took[at_work] = took.get(at_work, 0.0) + max(0.0, stretch)  # below 0 where the clock was set back
         before, last = event.time, event
     return took
 

@@ -19,6 +19,7 @@ from minillm.store.job_line import MOST_IN_LINE
 from minillm.store.records import DONE, RUNNING, Job
 from minillm.store.store import Store
 from minillm.worker import __main__ as worker
+from pages.shell import job_panel
 
 
 @contextmanager
@@ -110,6 +111,9 @@ def test_a_clock_that_was_set_back_makes_no_time_negative(store: Store, run_id: 
         store.claim_next("auto/1")
         store.append_event(job, Event("load", 1, 2), 0.5)
         now[0] += seconds
+        store.append_event(job, Event("load", 2, 2), 0.6)
+        (row,) = job_panel.steps(store.job(job), store.events(job))
+        assert row.seconds is not None and row.seconds >= 0 and (row.left or 0) >= 0
         seen = jobs.snapshot(store, job)
         assert seen.elapsed >= 0 and (seen.eta_seconds or 0) >= 0
         store.finish_job(job, DONE)
