@@ -4,10 +4,12 @@ The last event has stage "result" and carries what `f` returns. Whoever iterates
 a progress bar, a row in the store, a picture. Closing the generator cancels the work.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 RESULT = "result"
 
@@ -37,6 +39,22 @@ def finish(events: Events) -> Any:
             if event.stage == RESULT:
                 result = event.payload
     return result
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def awaited(events: Callable[P, Events], returns: type[R]) -> Callable[P, R]:
+    """The plain twin of a call that tells its steps: `f = awaited(f_events, what it returns)`, documented as one."""
+
+    @wraps(events)
+    def called(*given: P.args, **named: P.kwargs) -> R:
+        return finish(events(*given, **named))
+
+    called.__name__ = called.__qualname__ = events.__name__.removesuffix("_events")
+    called.__signature__ = signature(events).replace(return_annotation=returns)  # type: ignore[attr-defined]
+    return called
 
 
 def relay(events: Events, rename: str | None = None) -> Generator[Event, None, Any]:

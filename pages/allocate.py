@@ -16,12 +16,12 @@ from minillm.store.store import Store
 
 from .plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
 from .shell import job_panel
-from .shell.address import link
+from .shell.address import number
 from .shell.controls import controls, takes
 from .shell.cut_controls import MOST, SAME, cut_controls
 from .shell.drawers import drawer
-from .shell.frame import Context, Shell, frame
-from .shell.phrases import escape
+from .shell.frame import Answer, Context, Shell, frame
+from .shell.phrases import escape, notice
 from .shell.plotly_host import PlotlyHost
 from .views import allocations
 from .views import cut as cut_view
@@ -38,19 +38,21 @@ SEARCH = ("method", "sensitivity", "fitness", "generations", "offspring", "few_r
 class Page:
     """What is on the page.
 
-    opened: hidden, says what was drawn last, empty until the page has opened; cut, search: controls by name, in the
-    order in which handlers take values; watch: sentence, curve, bars of the best so far; compare: bars and table.
+    cut, search: controls by name, in the order in which handlers take values; said, curve, best: the search so far;
+    bars, table: allocations compared.
     """
 
-    opened: gr.Textbox
     empty: gr.HTML
     cut: dict[str, Any]
     search: dict[str, Any]
     start: gr.Button
     panel: job_panel.Panel
-    watch: list[Any]
+    said: gr.HTML
+    curve: PlotlyHost
+    best: PlotlyHost
     sensitivity: PlotlyHost
-    compare: list[Any]
+    bars: PlotlyHost
+    table: gr.HTML
 
 
 def build(ctx: Context) -> None:
@@ -63,7 +65,6 @@ def build(ctx: Context) -> None:
 
 def lay_out() -> Page:
     """The whole page."""
-    opened = gr.Textbox(visible=False, elem_id="allocate-opened")
     gr.Markdown("# Allocate")
     empty = gr.HTML(elem_id="allocate-empty")
     with gr.Row(equal_height=False):
@@ -71,7 +72,7 @@ def lay_out() -> Page:
             cut, search = cut_controls("allocate"), _search_controls()
             start = gr.Button("Find an allocation", variant="primary", elem_id="allocate")
         with gr.Column(scale=3, min_width=320):
-            panel, watch = job_panel.panel("allocate"), _watched()
+            panel, watched = job_panel.panel("allocate"), _watched()
     gr.Markdown("## How much each block matters")
     sensitivity = PlotlyHost(
         "Sensitivity by block",
@@ -81,8 +82,8 @@ def lay_out() -> Page:
     )
     gr.Markdown("## Allocations at this ratio")
     bars = PlotlyHost("What each block gives up", CAPTIONS["allocation_bars"], elem_id="allocations", height=320)
-    compare = [bars, gr.HTML(elem_id="allocations-table")]
-    return Page(opened, empty, cut, search, start, panel, watch, sensitivity, compare)
+    table = gr.HTML(elem_id="allocations-table")
+    return Page(empty, cut, search, start, panel, *watched, sensitivity, bars, table)
 
 
 def _search_controls() -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _search_controls() -> dict[str, Any]:
         return found | controls(AllocateRequest, numbers, "allocate")
 
 
-def _watched() -> list[Any]:
+def _watched() -> tuple[gr.HTML, PlotlyHost, PlotlyHost]:
     said = gr.HTML(elem_id="search-reading", elem_classes="reading")
     curve = PlotlyHost(
         "Fitness by generation",
@@ -109,24 +110,17 @@ def _watched() -> list[Any]:
     bars = PlotlyHost(
         "The best allocation so far", CAPTIONS["plan_bars"], empty="Nothing found yet.", elem_id="best-bars", height=260
     )
-    return [said, curve, bars]
+    return said, curve, bars
 
 
 def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What follows from opening the page, from a job, and from moving a control."""
-    store, cut = ctx.store, list(page.cut.values())
-    whole = [page.opened, page.empty, *cut, *page.compare]
-
-    def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
-        """Choices and comparison anew only where something was found: a live job must not disturb who is choosing."""
-        if not opened or opened == state(store, run_id):
-            return [gr.skip() for _ in whole]
-        return arrived(store, run_id, values)
-
-    shell.live(looked, whole, [page.opened, *cut])
-    shell.live(partial(watched, store, page.panel), [*page.panel.outputs, *page.watch, page.sensitivity])
-    shell.opens(partial(opened, store), whole)
-    shell.follows(page.cut, partial(compared, store), page.compare)
+    store, cut, compare = ctx.store, list(page.cut.values()), [page.bars, page.table]
+    asked = partial(asked_for, store, page)
+    shell.redraws_when(partial(state, store), partial(arrived, store, page), [page.empty, *compare], cut, asked)
+    watch = [*page.panel.outputs, page.said, page.curve, page.best, page.sensitivity]
+    shell.live(partial(watched, store, page), watch)
+    shell.follows(page.cut, partial(compared, store, page), compare)
     shell.starts(page.start.click, partial(begin, store), [*cut, *page.search.values()], "allocate")
     shell.runs_again(page.panel)
 
@@ -140,65 +134,60 @@ def state(store: Store, run_id: str) -> str:
     return ";".join([*store.score_labels(run_id), *found])
 
 
-def opened(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+def asked_for(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
     """What the address asks for, else what was searched for last."""
-    return arrived(store, run_id, from_address(options or allocations.latest(store, run_id)))
+    given = options or allocations.latest(store, run_id)
+    values: dict[str, Any] = {"criterion": given.get("criterion"), "channels": given.get("channels", SAME)}
+    values |= {"ratio": number(given, "ratio", DEFAULT.ratio, 0, MOST), "blocks": given.get("blocks", "")}
+    return {page.cut[name]: value for name, value in values.items()}
 
 
-def from_address(options: dict[str, str]) -> list[Any]:
-    """Criterion, channels, ratio and blocks, as far as the address gives any."""
-    try:
-        ratio = min(max(float(options.get("ratio", DEFAULT.ratio)), 0.0), MOST)
-    except ValueError:
-        ratio = DEFAULT.ratio
-    return [options.get("criterion"), options.get("channels", SAME), ratio, options.get("blocks", "")]
-
-
-def arrived(store: Store, run_id: str, values: Any) -> list[Any]:
-    """State, empty state, controls of the cut, comparison."""
-    now = state(store, run_id)
+def arrived(
+    store: Store, page: Page, run_id: str, criterion: str | None, channels: str, ratio: float, blocks: str
+) -> Answer:
+    """Whether the model is known, the choices, and the comparison."""
     if not run_id or groups_of(store, run_id) is None:
-        there = link("model", run=run_id)
-        notice = f'<p class="notice">{cut_view.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
-        return [now, notice if run_id else "", *[gr.skip() for _ in range(6)]]
-    criterion, channels, ratio, blocks = values
+        return {page.empty: cut_view.needs_model(run_id)}
     choices = cut_view.criteria_choices(store, run_id)
     criterion = cut_view.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
-    controls = [
-        gr.Dropdown(choices=choices, value=criterion),
-        gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
-        ratio,
-        blocks,
-    ]
-    return [now, "", *controls, *compared(store, run_id, criterion, channels, ratio, blocks)]
+    return {
+        page.empty: "",
+        page.cut["criterion"]: gr.Dropdown(choices=choices, value=criterion),
+        page.cut["channels"]: gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
+        **compared(store, page, run_id, criterion, channels, ratio, blocks),
+    }
 
 
-def compared(store: Store, run_id: str, criterion: str, channels: str, ratio: float, blocks: str) -> list[Any]:
+def compared(store: Store, page: Page, run_id: str, criterion: str, channels: str, ratio: float, blocks: str) -> Answer:
     """Bars and table of the allocations at this ratio; where there can be none, why, and the last picture stays."""
     if not run_id or not criterion:
-        return [gr.skip(), gr.skip()]
+        return {}
     cut = Cut(criterion, channels or SAME, ratio, blocks)
     try:
         plans = allocations.compared(store, run_id, cut)
     except MiniLLMError as fault:
-        return [gr.skip(), f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>']
-    return [allocation_bars(plans), allocations.comparison(store, run_id, cut, plans)]
+        return {page.table: notice(str(fault))}
+    return {page.bars: allocation_bars(plans), page.table: allocations.comparison(store, run_id, cut, plans)}
 
 
-def watched(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
+def watched(store: Store, page: Page, run_id: str) -> Answer:
     """The job panel, the search so far, and the sensitivities."""
-    job = job_panel.current(store, run_id, panel.kind)
+    job = job_panel.current(store, run_id, page.panel.kind)
     events = store.events(job.id) if job else []
-    shown = panel.show(job, cut_view.rows(job, events) if job else "")
+    shown = page.panel.show(job, cut_view.rows(job, events) if job else "")
     measured, groups = sensitivities(store, run_id), groups_of(store, run_id)
-    panels = sensitivity_panels(measured, len(groups)) if measured and groups else None
+    shown[page.sensitivity] = sensitivity_panels(measured, len(groups)) if measured and groups else None
     search = allocations.search_of(store, run_id, job, events)
     if search is None or groups is None:
-        return [*shown, "", None, None, panels]
-    curve = search_curve(search.points, search.measure, search.generations)
+        return {**shown, page.said: "", page.curve: None, page.best: None}
     plan = allocations.plan_shown(groups, search.allocation)
-    return [*shown, f"<p>{escape(search.in_words())}</p>", curve, plan_bars(plan), panels]
+    return {
+        **shown,
+        page.said: f"<p>{escape(search.in_words())}</p>",
+        page.curve: search_curve(search.points, search.measure, search.generations),
+        page.best: plan_bars(plan),
+    }
 
 
 @takes((AllocateRequest, SEARCH))

@@ -1,7 +1,6 @@
 """What does the gradient add? Estimates of it held against the exact one, against Wanda and against mere noise."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from .shell import job_panel
 from .shell.address import choice
 from .shell.controls import control, controls, fields_of, takes, written
 from .shell.drawers import drawer
-from .shell.frame import Context, Shell, frame
+from .shell.frame import Answer, Context, Shell, frame
 from .shell.phrases import escape
 from .shell.plotly_host import PlotlyHost
 from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
@@ -39,10 +38,8 @@ EMPTY = (
 
 @dataclass(frozen=True)
 class Page:
-    """What is on the page. state: hidden, what was drawn last; form, controls, shown: by name, in the order in which
-    handlers take and give values."""
+    """What is on the page. form, controls, shown: by name, in the order in which handlers take values."""
 
-    state: gr.Textbox
     form: dict[str, Any]
     button: gr.Button
     panel: job_panel.Panel
@@ -53,8 +50,8 @@ class Page:
 
     @property
     def whole(self) -> list[Any]:
-        """What `draw` gives values for: no control, which someone may have moved on while it was drawn."""
-        return [self.state, self.empty, self.body, *self.shown.values()]
+        """What `draw` may change: no control, which someone may have moved on while it was drawn."""
+        return [self.empty, self.body, *self.shown.values()]
 
 
 def build(ctx: Context) -> None:
@@ -67,7 +64,6 @@ def build(ctx: Context) -> None:
 
 def layout() -> Page:
     """Lay the page out here."""
-    state = gr.Textbox(visible=False, elem_id="gradient-state")
     gr.Markdown("# What does the gradient add?")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -79,7 +75,7 @@ def layout() -> Page:
     empty = gr.HTML(elem_id="gradient-empty")
     with gr.Column(visible=False, elem_id="gradient-body") as body:
         controls, shown = _pictures()
-    return Page(state, form, button, panel, body, empty, controls, shown)
+    return Page(form, button, panel, body, empty, controls, shown)
 
 
 def _form() -> dict[str, Any]:
@@ -117,35 +113,28 @@ def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What happens when the page opens, when a draw is through, when the reader chooses."""
-    store, controls = ctx.store, list(page.controls.values())
-
-    def looked(run_id: str, state: str, *values: Any) -> list[Any]:
-        """Drawn anew only where something was measured: a live job must not disturb who is choosing."""
-        if state == _state(store, run_id):
-            return [gr.skip() for _ in page.whole]
-        return draw(store, run_id, *values)
-
-    shell.opens(lambda _, options: from_address(options), controls)
-    shell.live(looked, page.whole, [page.state, *controls])
+    store, controls, drawn = ctx.store, list(page.controls.values()), partial(draw, ctx.store, page)
+    shell.redraws_when(partial(_state, store), drawn, page.whole, controls, partial(from_address, page))
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
     shell.starts(page.button.click, partial(begin, store), list(page.form.values()), api_name="fidelity")
     shell.runs_again(page.panel)
-    shell.follows(page.controls, partial(draw, store), page.whole)
+    shell.follows(page.controls, drawn, page.whole)
 
 
-def draw(store: Store, run_id: str, kind: str, share: float) -> list[Any]:
-    """Values for `Page.whole`."""
+def draw(store: Store, page: Page, run_id: str, kind: str, share: float) -> Answer:
+    """What was found, or what to do about it."""
     found, share = findings(store, run_id), _share(share)
-    makers: list[Callable[[Findings, str, float], Any]] = [_read, lines, dots, trial_table]
     if found is None:
-        hidden = gr.Column(visible=False)
-        return [_state(store, run_id), EMPTY if run_id else "", hidden, *[gr.skip() for _ in makers]]
-    return [_state(store, run_id), "", gr.Column(visible=True), *[make(found, kind, share) for make in makers]]
+        return {page.empty: EMPTY if run_id else "", page.body: gr.Column(visible=False)}
+    makers = {"said": _read, "lines": lines, "dots": dots, "table": trial_table}
+    shown = {page.shown[name]: make(found, kind, share) for name, make in makers.items()}
+    return {page.empty: "", page.body: gr.Column(visible=True), **shown}
 
 
-def from_address(options: dict[str, str]) -> list[Any]:
-    """Values for the controls; what cannot be read is left at its default."""
-    return [choice(options, "kind", (CHANNELS, HEADS), CHANNELS), _share(options.get("share"))]
+def from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
+    """The controls; what cannot be read is left at its default."""
+    kind = choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
+    return {page.controls["kind"]: kind, page.controls["share"]: _share(options.get("share"))}
 
 
 def _read(found: Findings, kind: str, share: float) -> str:
@@ -155,7 +144,7 @@ def _read(found: Findings, kind: str, share: float) -> str:
 
 def _state(store: Store, run_id: str) -> str:
     """Changes whenever something has been measured."""
-    return f"open {len(store.results(run_id, KIND))}" if run_id else "open"
+    return f"{len(store.results(run_id, KIND))} measured" if run_id else "no run"
 
 
 def _share(given: Any) -> float:
@@ -176,7 +165,7 @@ def begin(store: Store, run_id: str, **given: Any) -> int:
     return submit(store, run_id, FidelityRequest.from_json(given | numbers))
 
 
-def progress(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
     """The job panel: a row for the exact gradient and for each draw and seed that this job measures."""
     job = job_panel.current(store, run_id, KIND)
     if job is None:

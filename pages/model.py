@@ -1,5 +1,6 @@
 """Model: choose one, see what it is made of and what scoring it would take, before anything is scored."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,24 @@ from .plots import CAPTIONS
 from .shell import job_panel
 from .shell.address import choice, remembered
 from .shell.drawers import drawer
-from .shell.frame import QUIET, Context, address, frame
+from .shell.frame import QUIET, Answer, Context, address, frame
 from .shell.plotly_host import PlotlyHost
 from .views import model as model_view
 
 TITLE = "Model"
 DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is on the page. asked: controls by field of a `RunRecipe`."""
+
+    asked: dict[str, Any]
+    panel: job_panel.Panel
+    onward: gr.HTML
+    facts: gr.HTML
+    forecast: gr.HTML
+    bars: PlotlyHost
 
 
 def build(ctx: Context) -> None:
@@ -39,18 +52,20 @@ def build(ctx: Context) -> None:
         bars = PlotlyHost("Peak memory, foretold (as Figure 1)", CAPTIONS["peak_bars"], elem_id="plot-forecast")
         drawer("model")
 
-        shell.opens(partial(arrive, ctx.store), asked, button)
-        again = partial(show, ctx.store), [shell.run, *asked], [facts, forecast, bars]
-        for control in asked:
-            control.change(*again, trigger_mode="always_last", **QUIET)
-            remembered(control.input, dict(zip(("model", "dtype", "device"), asked, strict=True)))
-        shell.live(partial(progress, ctx.store, panel), [*panel.outputs, onward])
-        shell.live(partial(show, ctx.store), [facts, forecast, bars], asked, without_run=True)
-        shell.starts(button.click, partial(begin, ctx), asked, api_name="inspect", without_run=True)
+        page = Page(asked, panel, onward, facts, forecast, bars)
+        controls, shown = list(asked.values()), [facts, forecast, bars]
+        shell.opens(partial(arrive, ctx.store, page), controls, button)
+        again = partial(show, ctx.store, page)
+        for control in controls:
+            control.change(again, [shell.run, *controls], shown, trigger_mode="always_last", **QUIET)
+            remembered(control.input, asked)
+        shell.live(partial(progress, ctx.store, page), [*panel.outputs, onward])
+        shell.live(again, shown, controls, without_run=True)
+        shell.starts(button.click, partial(begin, ctx), controls, api_name="inspect", without_run=True)
         shell.runs_again(panel)
 
 
-def lay_out_choice(confined: bool) -> list[Any]:
+def lay_out_choice(confined: bool) -> dict[str, Any]:
     """Controls for model, dtype and device."""
     place = "a folder under MINILLM_HOME" if confined else "a folder or .gguf file on this machine"
     default = RunRecipe()
@@ -65,14 +80,15 @@ def lay_out_choice(confined: bool) -> list[Any]:
     with gr.Row():
         dtype = gr.Dropdown(list(DTYPES), value=default.dtype, label="Number format", elem_id="dtype", min_width=120)
         device = gr.Dropdown(list(DEVICES), value=default.device, label="Device", elem_id="device", min_width=120)
-    return [model, dtype, device]
+    return {"model": model, "dtype": dtype, "device": device}
 
 
-def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+def arrive(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
     """The choice as the address has it, else as the run has it."""
     recipe = store.run(run_id).recipe if run_id else RunRecipe()
-    dtype = choice(options, "dtype", DTYPES, recipe.dtype)
-    return [options.get("model", recipe.model), dtype, choice(options, "device", DEVICES, recipe.device)]
+    given = {"model": options.get("model", recipe.model), "dtype": choice(options, "dtype", DTYPES, recipe.dtype)}
+    given |= {"device": choice(options, "device", DEVICES, recipe.device)}
+    return {page.asked[name]: value for name, value in given.items()}
 
 
 def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int:
@@ -88,27 +104,24 @@ def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int
     return submit(ctx.store, run_id, InspectRequest())
 
 
-def progress(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, page: Page, run_id: str) -> Answer:
     """The inspection as a row, and the way on once the run has a model."""
     job = job_panel.current(store, run_id, "inspect")
     rows = job_panel.steps(job, store.events(job.id)) if job and job.live else []
     link = f'<a class="onward" href="{address("score", run_id)}">Go on to Score</a>'
-    return [*panel.show(job, job_panel.table(rows, "step") if rows else ""), link]
+    return {**page.panel.show(job, job_panel.table(rows, "step") if rows else ""), page.onward: link}
 
 
-def show(store: Store, run_id: str, model: str, dtype: str, device: str) -> list[Any]:
+def show(store: Store, page: Page, run_id: str, model: str, dtype: str, device: str) -> Answer:
     """What is known of the run's model, or of the built-in one chosen: facts, the memory forecast, its picture."""
     run = store.run(run_id) if run_id else None
     recipe = run.recipe if run else RunRecipe(model=model or EMBEDDED, dtype=dtype, device=device)
     known = (model_view.inspected(store, run) if run else None) or model_view.beforehand(recipe.model, recipe.dtype)
     if known is None:
-        return [
-            '<p class="notice">Inspect the model to see what it is made of and what scoring it takes.</p>',
-            "",
-            None,
-        ]
+        said = '<p class="notice">Inspect the model to see what it is made of and what scoring it takes.</p>'
+        return {page.facts: said, page.forecast: "", page.bars: None}
     expected = model_view.forecasts(known, recipe)
     facts = [model_view.facts(known), f"<p>{model_view.group_costs(known.groups.blocks[0])}</p>"]
     facts += [model_view.block_table(known.groups), model_view.provenance(known)]
     table = model_view.memory_table(known, expected, model_view.free_for(known, recipe))
-    return ["".join(facts), table, model_view.peaks(known, expected)]
+    return {page.facts: "".join(facts), page.forecast: table, page.bars: model_view.peaks(known, expected)}

@@ -58,7 +58,8 @@ def build(ctx: Context) -> None:
 
         if bundled:
             ctx.app.load(at_once, None, [sample_plot, sample_said], **QUIET)
-        shell.live(lambda run_id: [stepper(run_id), latest_table(ctx.store, LATEST)], [steps, latest], without_run=True)
+        shell.live(stepper, [steps], without_run=True)
+        shell.live(lambda run_id: latest_table(ctx.store, LATEST), [latest], without_run=True)
         opened = sample.click(guarded(partial(open_sample, ctx.store)), None, made, api_name="open_sample", **ACT)
         opened.success(None, [made, to_compare], None, js=OPEN, **QUIET)
         begun = embedded.click(guarded(partial(begin_embedded, ctx.store)), None, made, api_name="begin", **ACT)

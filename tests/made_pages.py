@@ -1,7 +1,10 @@
 """What tests of pages without a browser share."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+
+import gradio as gr
 
 from minillm.jobs.submit import submit
 from minillm.recipes.recipe import ScoreRequest
@@ -11,6 +14,12 @@ from pages.shell.frame import Context
 
 def context(store: Store, confined: bool = False) -> Context:
     return Context(store, SimpleNamespace(problem=""), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
+
+
+def laid_out(lay_out: Callable[..., Any], *given: Any) -> Any:
+    """What a page's layout gives, outside any app: components that answers can be read by."""
+    with gr.Blocks():
+        return lay_out(*given)
 
 
 def score_job(store: Store, run_id: str, *criteria: str, together: bool = False) -> int:

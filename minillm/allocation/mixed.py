@@ -17,7 +17,7 @@ from ..criteria.base import MOMENTS
 from ..criteria.settings import Settings
 from ..device import free_memory
 from ..errors import BadInput, DoesNotFit, UnknownName
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, relay
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation
 from ..plan.patterns import LEVELS, MIXING, masking, patterns_of, weights_in
@@ -34,29 +34,6 @@ SEARCH = SearchSettings(generations=12, offspring=16, amounts=(1, 4), survivors=
 """The search where none is given; amounts are rows of the calibration text."""
 
 
-def mixed_patterns(
-    lm: LoadedModel,
-    criterion: str,
-    sparsity: float = 0.5,
-    method: str = "evolutionary",
-    text: str | Tensor | None = None,
-    gradient_samples: int = 10,
-    search: SearchSettings | None = None,
-    fitness: str = KL,
-    **settings: Any,
-) -> Allocation:
-    """How much of each block becomes zero, as an allocation of eighths that `sparsify` takes.
-
-    sparsity: average over the weights in blocks, up to 7/8; method: "uniform" (as even as eighths allow), "sensitivity"
-    (share ∝ 1 / trace of the empirical Fisher, filled up to the budget) or "evolutionary" (searched for from there);
-    text: a text name or token ids [samples, length], for sensitivities (its first `gradient_samples` rows), masks and
-    fitness; search: its settings, amounts of text in rows; fitness: "kl" (to the dense model) or "perplexity".
-    Raises BadInput, UnknownName, DoesNotFit, NumericalFault.
-    """
-    asked = (criterion, sparsity, method, text, gradient_samples, search, fitness)
-    return finish(mixed_patterns_events(lm, *asked, **settings))
-
-
 def mixed_patterns_events(
     lm: LoadedModel,
     criterion: str,
@@ -70,8 +47,17 @@ def mixed_patterns_events(
     stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> Events:
-    """`mixed_patterns` as events: "sensitivity:fisher", "mask" (every level of every block), "candidates" while some
-    are judged, and "search" with each generation (`evolution.evolve_events`, whose `state` and `stop` these are)."""
+    """How much of each block becomes zero, as an allocation of eighths that `sparsify` takes.
+
+    sparsity: average over the weights in blocks, up to 7/8; method: "uniform" (as even as eighths allow), "sensitivity"
+    (share ∝ 1 / trace of the empirical Fisher, filled up to the budget) or "evolutionary" (searched for from there);
+    text: a text name or token ids [samples, length], for sensitivities (its first `gradient_samples` rows), masks and
+    fitness; search: its settings, amounts of text in rows; fitness: "kl" (to the dense model) or "perplexity".
+    Raises BadInput, UnknownName, DoesNotFit, NumericalFault.
+
+    As events: "sensitivity:fisher", "mask" (every level of every block), "candidates" while some are judged, and
+    "search" with each generation (`evolution.evolve_events`, whose `state` and `stop` these are).
+    """
     if method not in MIXING:
         raise UnknownName("allocation", method, MIXING)
     record, levels = masking(criterion), levels_of(lm)
@@ -99,6 +85,9 @@ def mixed_patterns_events(
     )
     result = {"fitness": fitness, "search": chosen.to_json(), "history": found.history}
     yield Event(RESULT, 1, 1, _allocation(found.levels, method, {**recipe, **result}))
+
+
+mixed_patterns = awaited(mixed_patterns_events, Allocation)
 
 
 def _allocation(candidate: Candidate, method: str, recipe: dict[str, Any]) -> Allocation:

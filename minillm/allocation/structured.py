@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import BadInput, TextTooShort, UnknownName
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, relay
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation, budget, checked_layers, cut_counts
 from ..plan.methods import FROM_SCORES, METHODS
@@ -38,31 +38,6 @@ POWERS = (1.0, 0.5, 0.25)
 """How sharply allocations of the start follow a sensitivity."""
 
 
-def allocate(
-    lm: LoadedModel,
-    scores: Scores,
-    text: str | Tensor,
-    ratio: float = 0.2,
-    method: str = "evolutionary",
-    layers: Iterable[int] | None = None,
-    channels_from: Scores | None = None,
-    fitness: str = KL,
-    sensitivity: str = FISHER,
-    **search: Any,
-) -> Allocation:
-    """How much each block gives up at a ratio, for `make_plan(…, allocation=…)` with the same scores.
-
-    text: a text's name (its calibration part) or token ids [rows, length]: candidates are judged on the first rows of
-    it (`amounts` of the search), the Fisher trace is taken on the first ten; method: see `methods.METHODS`;
-    layers, channels_from: as for `make_plan`; fitness: "kl" (to the dense model) or "perplexity";
-    sensitivity: "fisher" or "masking", what the method of that name follows; search: see `SearchSettings`.
-    The result's recipe holds its fitness beside that of the uniform allocation. The weights are not changed.
-    Raises UnknownName, BadInput, TextTooShort, UnreachableRatio, NumericalFault.
-    """
-    events = allocate_events(lm, scores, text, ratio, method, layers, channels_from, fitness, sensitivity, **search)
-    return finish(events)
-
-
 def allocate_events(
     lm: LoadedModel,
     scores: Scores,
@@ -78,11 +53,19 @@ def allocate_events(
     stop: Callable[[], bool] = lambda: False,
     **search: Any,
 ) -> Events:
-    """`allocate` as events. known: sensitivities measured before; state: go on from there; stop: keep the best so far.
+    """How much each block gives up at a ratio, for `make_plan(…, allocation=…)` with the same scores.
 
-    Event("sensitivity:MEASURE", 1, 1, {"sensitivity": as JSON}) once one is measured; Event("search", generation,
-    generations, {"generation", "best", "median", "allocation": of the best, as JSON, "state"}) after each generation;
-    "candidates" while some are judged.
+    text: a text's name (its calibration part) or token ids [rows, length]: candidates are judged on the first rows of
+    it (`amounts` of the search), the Fisher trace is taken on the first ten; method: see `methods.METHODS`;
+    layers, channels_from: as for `make_plan`; fitness: "kl" (to the dense model) or "perplexity";
+    sensitivity: "fisher" or "masking", what the method of that name follows; search: see `SearchSettings`.
+    The result's recipe holds its fitness beside that of the uniform allocation. The weights are not changed.
+    Raises UnknownName, BadInput, TextTooShort, UnreachableRatio, NumericalFault.
+
+    As events: known: sensitivities measured before; state: go on from there; stop: keep the best
+    so far. Event("sensitivity:MEASURE", 1, 1, {"sensitivity": as JSON}) once one is measured; Event("search",
+    generation, generations, {"generation", "best", "median", "allocation": of the best, as JSON, "state"}) after
+    each generation; "candidates" while some are judged.
     """
     for kind, given, names in (("allocation", method, METHODS), ("sensitivity", sensitivity, MEASURES)):
         if given not in names:
@@ -109,6 +92,9 @@ def allocate_events(
     else:
         found = yield from job.at_once(method, sensitivity)
     yield Event(RESULT, 1, 1, (yield from job.judged(found)))
+
+
+allocate = awaited(allocate_events, Allocation)
 
 
 def _digest(rows: Tensor) -> str:

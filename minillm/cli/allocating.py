@@ -31,6 +31,7 @@ from .progress import (
     stoppable,
 )
 
+SEARCH = ("method", "sensitivity", "fitness", "generations", "offspring", "few_rows", "rows")
 WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
 Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
 
@@ -40,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(allocate)
 
 
-@options_of(AllocateRequest, leave_out=("criterion", "channels_from", "ratio", "layers", "seed"))
+@options_of(AllocateRequest, SEARCH)
 def allocate(
     scores: Annotated[Path, typer.Argument(help="Scores that decide what goes inside a block.")],
     model: Model = EMBEDDED,

@@ -9,8 +9,9 @@ import typer
 from .. import heavy
 from ..checks import blocks_of
 from ..errors import BadInput
-from ..plan.patterns import Pattern, in_words, masking
+from ..plan.patterns import in_words, masking
 from ..recipes.presets import RECOVERIES, RecoverySettings, find_cut, preset_and
+from ..recipes.recipe import SparsifyRequest
 from .allocating import Choice
 from .progress import (
     EMBEDDED,
@@ -31,6 +32,7 @@ from .progress import (
 )
 from .scores import _plan, _read
 
+ZEROS = ("pattern", "allocation", "sparsity", "generations")
 Out = Annotated[Path, typer.Option(help="Folder for the model (safetensors, tokenizer, pruning.json).")]
 
 
@@ -96,16 +98,11 @@ def _scored(lm: Any, criterion: str, tokens: Any, seed: int) -> Any:
     return follow(heavy.score_events(lm, criterion, tokens, few, seed=seed), criterion)
 
 
+@options_of(SparsifyRequest, ZEROS)
 def sparsify(
     criterion: Annotated[str, typer.Argument(help="Chooses the weights that stay: wanda, sparsegpt, fms-bp …")],
     model: Model = EMBEDDED,
-    pattern: Annotated[str, typer.Option(help="N:M for every block: of M input features in a row, N stay.")] = "2:4",
     layers: Annotated[str, typer.Option(help="Blocks that get the pattern, such as 4-27. Default: all.")] = "",
-    allocation: Annotated[
-        str, typer.Option(help="uniform; or sensitivity or evolutionary, which mix N:8.")
-    ] = "uniform",
-    sparsity: Annotated[float, typer.Option(help="With mixed N:8: share of zeros, on average over the blocks.")] = 0.5,
-    generations: Annotated[int, typer.Option(help="Of the evolutionary search.")] = 12,
     text: Text = "python-docs",
     samples: Annotated[int, typer.Option(help="Rows of text.")] = 128,
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
@@ -115,24 +112,24 @@ def sparsify(
     device: Device = "auto",
     out: Out = Path("sparse"),
     as_json: Json = False,
+    **how: Any,
 ) -> None:
     """Put zeros into a model in an N:M pattern, and save it. It gets no smaller: what is gained is where zeros lie.
 
     Example: python -m minillm sparsify sparsegpt --pattern 2:4 --out sparse
     """
 
-    record, chosen = masking(criterion), blocks_of(layers)
-    Pattern.parse(pattern)
-    lm = load(model, dtype, device)
-    reads = record.activations or record.gradient or allocation != "uniform"
-    tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text) if reads else None
-    asked: Any = pattern if chosen is None else dict.fromkeys(chosen, pattern)
-    if allocation != "uniform":
-        search = replace(heavy.SEARCH, generations=generations, seed=seed)
-        mixed = (criterion, sparsity, allocation, tokens, gradient_samples, search)
+    record, asked = masking(criterion), SparsifyRequest(criterion, **how)
+    lm, chosen, tokens = load(model, dtype, device), blocks_of(layers), None
+    if record.activations or record.gradient or asked.allocation != "uniform":
+        tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text)
+    pattern: Any = asked.pattern if chosen is None else dict.fromkeys(chosen, asked.pattern)
+    if asked.allocation != "uniform":
+        search = replace(heavy.SEARCH, generations=asked.generations, seed=seed)
+        mixed = (criterion, asked.sparsity, asked.allocation, tokens, gradient_samples, search)
         with stoppable() as stop:
-            asked = follow(heavy.mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), allocation)
-    sparse = follow(heavy.sparsify_events(lm, criterion, asked, tokens, gradient_samples, seed=seed), "sparsify")
+            pattern = follow(heavy.mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), asked.allocation)
+    sparse = follow(heavy.sparsify_events(lm, criterion, pattern, tokens, gradient_samples, seed=seed), "sparsify")
     folder, (gone, whole) = heavy.save_pruned(sparse, out), heavy.zeros(sparse)
     left = sparse.parameters - gone
     data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}

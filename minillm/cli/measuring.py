@@ -14,8 +14,8 @@ from rich.text import Text as Words
 from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT, Events
-from ..recipes.recipe import EvaluateRequest
-from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, show
+from ..recipes.recipe import EvaluateRequest, GenerateRequest
+from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, options_of, show
 
 if TYPE_CHECKING:
     from ..evaluation.generation import Generation
@@ -83,24 +83,21 @@ def _accuracies(
     show(as_json, data, ("model", "task", "acc", "stderr", "acc_norm", "chance", "questions"), rows, title)
 
 
+@options_of(GenerateRequest, ("max_new_tokens", "temperature", "top_p", "seed"))
 def generate(
     prompt: Annotated[list[str], typer.Argument(help="What to say; several are answered in turn.")],
     model: Models = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest word.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest words that reach this probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same for every model.")] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text; no chat template.")] = False,
     dtype: Dtype = "auto",
     device: Device = "auto",
     as_json: Json = False,
+    **how: Any,
 ) -> None:
     """Let models answer the same prompt side by side, with the same seed.
 
     Example: python -m minillm generate "Name three fruits." --model smollm2-135m --model pruned --model recovered
     """
-    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-    settings |= {"seed": seed, "chat": not raw}
+    settings = GenerateRequest(tuple(prompt), chat=not raw, **how).settings
     lms = {name: load(name, dtype, device) for name in model or [EMBEDDED]}
     data: list[dict[str, Any]] = []
     for one in prompt:

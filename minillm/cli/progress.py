@@ -38,12 +38,14 @@ Ratio = Annotated[float, typer.Option(help="Share of the model's parameters that
 problems = Console(stderr=True)
 
 
-def options_of(record: type[Checked], leave_out: Sequence[str] = ()) -> Callable[[Callable], Callable]:
-    """A verb that takes **settings, with one option for every field of a record; it gets those that were given.
+def options_of(record: type[Checked], names: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+    """A verb that takes **settings, with one option for each of these fields of a record (all, where none is named); it
+    gets those that were given.
 
     The option's help is the field's; its type is that of the default, several values in one, separated by commas.
     """
-    wanted = [one for one in dataclasses.fields(record) if one.name not in leave_out]  # type: ignore[arg-type]
+    known = {one.name: one for one in dataclasses.fields(record)}  # type: ignore[arg-type]
+    wanted = [known[name] for name in names or known]
 
     def decorate(verb: Callable) -> Callable:
         @functools.wraps(verb)

@@ -10,7 +10,7 @@ from .. import heavy
 from ..checks import blocks_of
 from ..criteria import find_all
 from ..criteria.forecast import check_fits, forecast
-from ..criteria.settings import Settings
+from ..criteria.settings import CHOSEN, Settings
 from ..device import free_memory
 from ..errors import BadInput
 from ..plan.overlap import overlap as compare
@@ -44,7 +44,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(plan)
 
 
-@options_of(Settings, leave_out=("seed",))
+@options_of(Settings, CHOSEN)
 def score(
     criterion: Annotated[list[str], typer.Argument(help="Criteria, such as wanda llm-pruner fms-bp fms-zo.")],
     model: Model = EMBEDDED,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInput
-from ..events import RESULT, Event, Events, finish
+from ..events import RESULT, Event, Events, awaited
 from ..models.loaded import LoadedModel
 from ..text.tokens import longest, tokenizer_of
 from ..walk.forward import frozen
@@ -53,24 +53,6 @@ class Generation:
         return {name: value for name, value in asdict(self).items() if name not in ("ids", "pieces")}
 
 
-def generate(
-    lm: LoadedModel,
-    prompt: str,
-    max_new_tokens: int = 100,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    chat: bool = True,
-) -> Generation:
-    """Continue a prompt, or answer it where the tokenizer has a chat format and `chat` is true.
-
-    temperature: 0 takes the likeliest word, else draws from softmax(logits / temperature); top_p: draw only from the
-    likeliest words that together have this probability; seed: of the drawing, the same on every device.
-    Raises BadInput (an empty or too long prompt, no tokenizer, settings out of range) and NumericalFault.
-    """
-    return finish(generate_events(lm, prompt, max_new_tokens, temperature, top_p, seed, chat))
-
-
 def generate_events(
     lm: LoadedModel,
     prompt: str,
@@ -80,9 +62,14 @@ def generate_events(
     seed: int = 0,
     chat: bool = True,
 ) -> Events:
-    """`generate` as events: Event("generate", tokens, max_new_tokens, {"text": so far, "token": what is new}).
+    """Continue a prompt, or answer it where the tokenizer has a chat format and `chat` is true.
 
-    A token that ends inside a character adds nothing yet. The result is a `Generation`.
+    temperature: 0 takes the likeliest word, else draws from softmax(logits / temperature); top_p: draw only from the
+    likeliest words that together have this probability; seed: of the drawing, the same on every device.
+    Raises BadInput (an empty or too long prompt, no tokenizer, settings out of range) and NumericalFault.
+
+    As events: Event("generate", tokens, max_new_tokens, {"text": so far, "token": what is new}). A token that ends
+    inside a character adds nothing yet. The result is a `Generation`.
     """
     _check(max_new_tokens, temperature, top_p)
     ids = prompt_ids(lm, prompt, max_new_tokens, chat)
@@ -96,14 +83,15 @@ def generate_events(
     yield Event(RESULT, 1, 1, writing.result())
 
 
-def compare(lms: Mapping[str, LoadedModel], prompt: str, **settings: Any) -> dict[str, Generation]:
-    """`generate` with the same settings for several variants: {name: Generation}."""
-    return finish(compare_events(lms, prompt, **settings))
+generate = awaited(generate_events, Generation)
 
 
 def compare_events(lms: Mapping[str, LoadedModel], prompt: str, **settings: Any) -> Events:
-    """Variants side by side, a token each in turn: Event("generate", tokens of all, most of all, {"variant", "text",
-    "token"}). The result is {name: Generation}."""
+    """`generate` with the same settings for several variants: {name: Generation}.
+
+    As events: Variants side by side, a token each in turn: Event("generate", tokens of all, most of all, {"variant",
+    "text", "token"}). The result is {name: Generation}.
+    """
     if not lms:
         raise BadInput("No variant was given to generate with; name at least one.")
     results: dict[str, Generation] = {}
@@ -120,6 +108,9 @@ def compare_events(lms: Mapping[str, LoadedModel], prompt: str, **settings: Any)
                 written[name] = event.done
                 yield Event(STAGE, sum(written.values()), event.total * len(lms), {"variant": name, **event.payload})
     yield Event(RESULT, 1, 1, {name: results[name] for name in lms})
+
+
+compare = awaited(compare_events, dict[str, Generation])
 
 
 def _check(max_new_tokens: int, temperature: float, top_p: float) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from ..device import pick_device, pick_dtype
 from ..errors import BadInput, UnknownName
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, finish, relay
 from ..families import family_of, groups_from_config
 from ..families.groups import Groups
 from ..plan.budget import Allocation
@@ -28,13 +28,13 @@ from .residence import CPU, PLACES
 from .weights import read_folder, read_tokenizer
 
 
-def load_model(
+def load_model_events(
     name: str | Path,
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     device_map: Any = None,
     offload: str | None = None,
-) -> LoadedModel:
+) -> Events:
     """Load a model by name.
 
     name: built in (`MODELS`), a folder of safetensors (pruned ones too), a .gguf file or a folder with one, or a hub
@@ -43,18 +43,9 @@ def load_model(
     offload: where the blocks wait until they are used: "disk" (in the model's own files, which must stay) or "cpu" (in
     main memory, for a GPU that is too small).
     Raises UnknownName, UnsupportedModel, BadInput, OutOfReach.
+
+    As events: "fetch", "unpack", "convert" where they are needed, then "load".
     """
-    return finish(load_model_events(name, dtype, device, device_map, offload))
-
-
-def load_model_events(
-    name: str | Path,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device | None = None,
-    device_map: Any = None,
-    offload: str | None = None,
-) -> Events:
-    """`load_model` as events: "fetch", "unpack", "convert" where they are needed, then "load"."""
     where, number = pick_device(device), pick_dtype(dtype, device).dtype
     _check_offload(offload, where, device_map)
     place, provenance = yield from _located(name)
@@ -65,6 +56,9 @@ def load_model_events(
     if device_map is None and not offload:
         lm.model.to(where)
     yield Event(RESULT, 1, 1, lm)
+
+
+load_model = awaited(load_model_events, LoadedModel)
 
 
 def _check_offload(offload: str | None, device: torch.device, device_map: Any) -> None:

@@ -25,7 +25,7 @@ from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from ..criteria.base import NORM
 from ..criteria.settings import Settings
 from ..errors import NumericalFault
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, relay
 from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
@@ -45,39 +45,34 @@ Gradient = Callable[[str, Tensor], Tensor]
 """(linear, its weight) -> ∂L/∂W or an estimate of it, float32 [out, in]."""
 
 
-def score(lm: LoadedModel, criterion: str, tokens: Tensor, gradient_samples: int = 10, **settings: Any) -> Scores:
+def score_events(
+    lm: LoadedModel, criterion: str, tokens: Tensor, gradient_samples: int = 10, **settings: Any
+) -> Events:
     """Score all head groups and channels of all blocks.
 
     tokens: LongTensor [samples, length]; activations use every row, gradients the first `gradient_samples` rows;
     settings: see `settings.Settings`; those a criterion does not use are accepted. The weights are not changed.
     Raises UnknownName, BadInput, TextTooShort, NumericalFault.
+
+    As events: Event("score", visits done, visits, {"layer", "heads", "channels"} once a block is scored).
     """
-    return finish(score_events(lm, criterion, tokens, gradient_samples, **settings))
-
-
-def score_events(
-    lm: LoadedModel, criterion: str, tokens: Tensor, gradient_samples: int = 10, **settings: Any
-) -> Events:
-    """`score` as events: Event("score", visits done, visits, {"layer", "heads", "channels"} once a block is scored)."""
     steps = score_together_events(lm, [criterion], tokens, gradient_samples, **settings)
     found = yield from relay(steps, rename=STAGE)
     yield Event(RESULT, 1, 1, found[criterion])
 
 
-def score_together(
-    lm: LoadedModel, criteria: Sequence[str], tokens: Tensor, gradient_samples: int = 10, **settings: Any
-) -> dict[str, Scores]:
-    """Score under several criteria, as `score` does, but read each block once for all that need it at the same time.
-
-    {criterion: scores}. Each has the seconds and the peak of all of them together: take `score` to tell them apart.
-    """
-    return finish(score_together_events(lm, criteria, tokens, gradient_samples, **settings))
+score = awaited(score_events, Scores)
 
 
 def score_together_events(
     lm: LoadedModel, criteria: Sequence[str], tokens: Tensor, gradient_samples: int = 10, **settings: Any
 ) -> Events:
-    """`score_together` as events: Event("score:CRITERION", its visits done, its visits, what a block scored)."""
+    """Score under several criteria, as `score` does, but read each block once for all that need it at the same time.
+
+    {criterion: scores}. Each has the seconds and the peak of all of them together: take `score` to tell them apart.
+
+    As events: Event("score:CRITERION", its visits done, its visits, what a block scored).
+    """
     tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
     jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
@@ -90,6 +85,9 @@ def score_together_events(
                 meter.lap()
     seconds = time.perf_counter() - started
     yield Event(RESULT, 1, 1, {name: job.scores(seconds, meter) for name, job in jobs.items()})
+
+
+score_together = awaited(score_together_events, dict[str, Scores])
 
 
 def _scoring(

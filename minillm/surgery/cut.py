@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, relay
 from ..families import Family
 from ..families.groups import BlockGroups
 from ..models.loaded import LoadedModel
@@ -30,19 +30,16 @@ Slices = dict[str, dict[str, Tensor]]
 """{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
 
 
-def prune(lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None) -> LoadedModel:
+def prune_events(
+    lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None
+) -> Events:
     """The model without the groups the plan drops; `lm` is untouched.
 
     compensate: None, "bias" or "least-squares" (see `compensation`), which need `text`: a text name or token ids
     [samples, length]. Raises BadInput (a plan for another model, no text), UnknownName, NumericalFault.
+
+    As events: "compensate" block by block, then "cut".
     """
-    return finish(prune_events(lm, plan, compensate, text))
-
-
-def prune_events(
-    lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None
-) -> Events:
-    """`prune` as events: "compensate" block by block, then "cut"."""
     if lm.patterns:
         raise BadInput(f"This model ({lm.source}) has N:M zeros, which a cut would shift; prune first, then sparsify.")
     if plan.groups.blocks != lm.groups.blocks or plan.groups.model_type != lm.groups.model_type:
@@ -62,6 +59,9 @@ def prune_events(
     small.plan = plan
     small.history = [*lm.history, {"step": "prune", "compensate": compensate or "", "plan": plan.recipe}]
     yield Event(RESULT, 1, 1, small)
+
+
+prune = awaited(prune_events, LoadedModel)
 
 
 def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> Slices:

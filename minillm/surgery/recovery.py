@@ -18,25 +18,13 @@ from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
 from ..errors import BadInput, NumericalFault
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, relay
 from ..models.loaded import LoadedModel
 from ..recipes.presets import RecoverySettings
 from ..text.load import load_text_events, rows_available
 from ..walk.whole import hidden_states, logits, token_losses
 
 CHUNK = 128
-
-
-def recover(
-    small: LoadedModel, text: str | Tensor, teacher: LoadedModel | None = None, length: int = 128, **settings: Any
-) -> LoadedModel:
-    """Train LoRA adapters on a pruned model and merge them; `small` is untouched.
-
-    text: a text name (its recovery part) or token ids [rows, length]; teacher: the original, for loss "distill"
-    (without one the loss is "language-model"); settings: see `presets.RecoverySettings`. Raises BadInput, UnknownName,
-    TextTooShort, NumericalFault (a loss that is not finite).
-    """
-    return finish(recover_events(small, text, teacher, length, **settings))
 
 
 def recover_events(
@@ -47,9 +35,14 @@ def recover_events(
     stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> Events:
-    """`recover` as events: Event("recover", step, steps, {"step", "loss", maybe "perplexity"}).
+    """Train LoRA adapters on a pruned model and merge them; `small` is untouched.
 
-    stop: asked before every update; once true, training ends and the best adapters so far are kept.
+    text: a text name (its recovery part) or token ids [rows, length]; teacher: the original, for loss "distill"
+    (without one the loss is "language-model"); settings: see `presets.RecoverySettings`. Raises BadInput, UnknownName,
+    TextTooShort, NumericalFault (a loss that is not finite).
+
+    As events: Event("recover", step, steps, {"step", "loss", maybe "perplexity"}). stop: asked before every update;
+    once true, training ends and the best adapters so far are kept.
     """
     if small.patterns:
         raise BadInput(
@@ -65,6 +58,9 @@ def recover_events(
     training = _Training(small, teacher, _checked(rows, chosen), chosen)
     yield from relay(training.events(stop))
     yield Event(RESULT, 1, 1, training.merged())
+
+
+recover = awaited(recover_events, LoadedModel)
 
 
 def recovery_text_events(

@@ -21,7 +21,7 @@ from ..criteria import Criterion
 from ..criteria.base import MOMENTS
 from ..criteria.settings import Settings
 from ..errors import BadInput, NumericalFault
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, relay
 from ..models.loaded import LoadedModel
 from ..models.zeros import check_widths, zeros
 from ..plan.budget import Allocation
@@ -36,24 +36,6 @@ STAGE = "mask"
 NO_TOKENS = torch.zeros(1, 2, dtype=torch.long)
 
 
-def sparsify(
-    lm: LoadedModel,
-    criterion: str,
-    pattern: str | dict[int, str] | Allocation = "2:4",
-    text: str | Tensor | None = None,
-    gradient_samples: int = 10,
-    **settings: Any,
-) -> LoadedModel:
-    """The model with N:M zeros in the linears of its blocks; `lm` is untouched.
-
-    criterion: one of `patterns.MASKING`; pattern: for all blocks, {layer: pattern}, or the allocation that
-    `mixed_patterns` found; text: a text name or token ids [samples, length], for a criterion that reads inputs or
-    gradients (the latter of the first `gradient_samples` rows); settings: see `settings.Settings`.
-    Raises BadInput, UnknownName, TextTooShort, NumericalFault.
-    """
-    return finish(sparsify_events(lm, criterion, pattern, text, gradient_samples, **settings))
-
-
 def sparsify_events(
     lm: LoadedModel,
     criterion: str,
@@ -62,7 +44,15 @@ def sparsify_events(
     gradient_samples: int = 10,
     **settings: Any,
 ) -> Events:
-    """`sparsify` as events: Event("mask", visits done, visits, {"layer", "zeros": share} once a block is masked)."""
+    """The model with N:M zeros in the linears of its blocks; `lm` is untouched.
+
+    criterion: one of `patterns.MASKING`; pattern: for all blocks, {layer: pattern}, or the allocation that
+    `mixed_patterns` found; text: a text name or token ids [samples, length], for a criterion that reads inputs or
+    gradients (the latter of the first `gradient_samples` rows); settings: see `settings.Settings`.
+    Raises BadInput, UnknownName, TextTooShort, NumericalFault.
+
+    As events: Event("mask", visits done, visits, {"layer", "zeros": share} once a block is masked).
+    """
     record, patterns = masking(criterion), patterns_of(pattern, len(lm.groups))
     check_can_mask(lm, patterns)
     tokens = NO_TOKENS
@@ -92,6 +82,9 @@ def sparsify_events(
     recipe = pattern.to_json() if isinstance(pattern, Allocation) else {}
     same.history = [*lm.history, {**note, **facts, "allocation": recipe}]
     yield Event(RESULT, 1, 1, same)
+
+
+sparsify = awaited(sparsify_events, LoadedModel)
 
 
 def check_can_mask(lm: LoadedModel, patterns: Patterns) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import BadInput, UnknownName
-from ..events import RESULT, Event, Events, finish, relay
+from ..events import RESULT, Event, Events, awaited, finish, relay
 from ..recipes.texts import FROM_MODEL, PARTS, Source, check_path, is_name, parse
 from .documents import python_docs, read_file
 from .hub import read_hub
@@ -19,25 +19,6 @@ from .sampled import answer_events, sample_events
 from .tokens import check_length, given_ids, tokenised, tokenizer_of, windows
 
 ENDLESS = 2**31
-
-
-def load_text(
-    name: str,
-    lm_or_tokenizer: Any,
-    samples: int = 128,
-    length: int = 128,
-    seed: int = 0,
-    part: str = "calibration",
-    confined: bool = False,
-) -> Tensor:
-    """Token ids of a text: int64 [samples, length].
-
-    name: see `TEXTS`, or file:PATH, or hub:NAME; lm_or_tokenizer: a LoadedModel (which "self" and "instructions" need)
-    or a tokenizer; seed: of the order in which windows are drawn, or of the sampling; part: "calibration", "recovery"
-    or "evaluation", which never overlap; confined: read files only under MINILLM_HOME.
-    Raises UnknownName, TextTooShort (says how many samples fit), OutOfReach and BadInput.
-    """
-    return finish(load_text_events(name, lm_or_tokenizer, samples, length, seed, part, confined))
 
 
 def load_text_events(
@@ -49,7 +30,15 @@ def load_text_events(
     part: str = "calibration",
     confined: bool = False,
 ) -> Events:
-    """`load_text` as events: "reading text", or "sampling text", or "answering instructions"."""
+    """Token ids of a text: int64 [samples, length].
+
+    name: see `TEXTS`, or file:PATH, or hub:NAME; lm_or_tokenizer: a LoadedModel (which "self" and "instructions" need)
+    or a tokenizer; seed: of the order in which windows are drawn, or of the sampling; part: "calibration", "recovery"
+    or "evaluation", which never overlap; confined: read files only under MINILLM_HOME.
+    Raises UnknownName, TextTooShort (says how many samples fit), OutOfReach and BadInput.
+
+    As events: "reading text", or "sampling text", or "answering instructions".
+    """
     source = _checked(name, part, confined)
     check_length(length, lm_or_tokenizer)
     if not isinstance(samples, int) or samples < 1:
@@ -60,6 +49,9 @@ def load_text_events(
         ids = yield from _stream(source, lm_or_tokenizer, part)
         rows = windows(ids, length, samples, seed, f"{name} ({part} part)")
     yield Event(RESULT, 1, 1, rows)
+
+
+load_text = awaited(load_text_events, Tensor)
 
 
 def rows_available(

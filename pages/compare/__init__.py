@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.errors import BadInput
+from minillm.errors import BadInput, MiniLLMError
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.scores import Scores
 
 from ..shell.address import choice, link, moves_of, number, remembered, remembers, saved
-from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
+from ..shell.phrases import notice
 from ..views.comparison import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
 from ..views.comparison_pictures import pictures
 from ..views.plans import read_blocks
@@ -31,16 +32,9 @@ def build(ctx: Context) -> None:
 
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
-    controls, names, whole = list(page.controls.values()), list(page.shown), page.whole
-
-    def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
-        """Drawn anew only where scores have come: a live job must not disturb who is choosing."""
-        if not opened or opened == _state(ctx, run_id):
-            return [gr.skip() for _ in whole]
-        return _whole(ctx, names, run_id, *values)
-
-    shell.live(looked, whole, [page.opened, *controls])
-    shell.opens(lambda run_id, options: _whole(ctx, names, run_id, *_from_address(options)), whole)
+    controls = list(page.controls.values())
+    draw, asked = partial(_whole, ctx, page), partial(_from_address, page)
+    shell.redraws_when(partial(_state, ctx), draw, page.whole, controls, asked)
     _wire_controls(ctx, shell, page)
     for kind in (CHANNELS, HEADS):
         _wire_matrix(ctx, shell, page, kind)
@@ -54,10 +48,11 @@ def _wire_controls(ctx: Context, shell: Shell, page: Page) -> None:
     One event for all that change the same pictures, lest the answer to an earlier move come last. The correlation of
     two criteria costs more than all else, and depends on which two alone.
     """
-    names, whole = list(page.shown), [shell.run, *page.controls.values()]
+    names = list(page.shown)
     first = [name for name in names if name.startswith(("lines", "reading"))]
     rest = [name for name in names if name not in first]
-    page.controls["reference"].input(partial(_whole, ctx, names), whole, page.whole, **QUIET)
+    given = [shell.run, *page.controls.values()]
+    page.controls["reference"].input(partial(_whole, ctx, page), given, page.whole, **QUIET)
     cheap = [name for name in rest if name != "correlation"]
     for chosen, then in ((("pair", "kind"), rest), (("others", "of", "ratio", "blocks"), cheap)):
         moves = [move for name in chosen for move in moves_of(page.controls[name])]
@@ -68,52 +63,55 @@ def _wire_controls(ctx: Context, shell: Shell, page: Page) -> None:
 
 def _drawing(ctx: Context, shell: Shell, page: Page, names: list[str]) -> tuple[Any, list[Any], list[Any]]:
     """Function, inputs and outputs of an event that draws some pictures."""
-
-    def drawn(run_id: str, *values: Any) -> list[Any]:
-        return pictures(ctx.store, run_id, names, values)
-
-    return drawn, [shell.run, *page.controls.values()], [page.notice, *(page.shown[name] for name in names)]
+    outputs = [page.notice, *(page.shown[name] for name in names)]
+    return partial(_drawn, ctx, page, names), [shell.run, *page.controls.values()], outputs
 
 
 def _wire_matrix(ctx: Context, shell: Shell, page: Page, kind: str) -> None:
     """A click on a cell makes its row the reference and takes a closer look at its column."""
 
-    def clicked(event: gr.EventData, run_id: str, *values: Any) -> list[Any]:
+    def clicked(event: gr.EventData, run_id: str, *values: Any) -> Answer:
         if event.x == event.y:
-            return [gr.skip() for _ in page.whole]
+            return {}
         given = dict(zip(page.controls, values, strict=True)) | {"reference": event.y, "pair": event.x}
-        return _whole(ctx, list(page.shown), run_id, *given.values())
+        return _whole(ctx, page, run_id, *given.values())
 
     host, inputs = page.shown[f"pairs-{kind}"], [shell.run, *page.controls.values()]
-    remembered(host.select(clicked, inputs, page.whole, **QUIET).success, page.controls)
+    remembered(host.select(answering(clicked), inputs, page.whole, **QUIET).success, page.controls)
 
 
 def _state(ctx: Context, run_id: str) -> str:
     """Changes whenever the scores of the run do."""
     scores = ctx.store.scores(run_id) if run_id else {}
-    return ";".join(["open", *(f"{label} {s.seconds}" for label, s in scores.items())])
+    return ";".join(f"{label} {s.seconds}" for label, s in scores.items())
 
 
-def _whole(ctx: Context, names: list[str], run_id: str, *values: Any) -> list[Any]:
-    """State, empty state, body, controls, notice and pictures."""
+def _whole(ctx: Context, page: Page, run_id: str, *values: Any) -> Answer:
+    """What stands in place of the body or the body: its controls, notice and pictures."""
     scores = ctx.store.scores(run_id) if run_id else {}
     if len(scores) < 2:
-        missing = [gr.skip() for _ in range(len(values) + 1 + len(names))]
-        return [_state(ctx, run_id), _nothing_yet(run_id), gr.Column(visible=False), *missing]
-    reference, others, of, ratio, blocks, pair, kind = _settled(scores, values)
+        return {page.empty: _nothing_yet(run_id), page.body: gr.Column(visible=False)}
+    reference, others, *more, pair, kind = _settled(scores, values)
     labels = in_order(scores)
     rest = [name for name in labels if name != reference]
-    controls = [
-        gr.Dropdown(choices=labels, value=reference),
-        gr.CheckboxGroup(choices=rest, value=others),
-        of,
-        ratio,
-        blocks,
-        gr.Dropdown(choices=rest, value=pair),
-        kind,
-    ]
-    drawn = pictures(ctx.store, run_id, names, [reference, others, of, ratio, blocks, pair, kind])
-    return [_state(ctx, run_id), "", gr.Column(visible=True), *controls, *drawn]
+    on = page.controls
+    return {
+        page.empty: "",
+        page.body: gr.Column(visible=True),
+        on["reference"]: gr.Dropdown(choices=labels, value=reference),
+        on["others"]: gr.CheckboxGroup(choices=rest, value=others),
+        on["pair"]: gr.Dropdown(choices=rest, value=pair),
+        **_drawn(ctx, page, list(page.shown), run_id, reference, others, *more, pair, kind),
+    }
+
+
+def _drawn(ctx: Context, page: Page, names: list[str], run_id: str, *values: Any) -> Answer:
+    """The pictures named; where there can be none, why, and every picture stays."""
+    try:
+        found = pictures(ctx.store, run_id, names, values)
+    except MiniLLMError as fault:
+        return {page.notice: notice(str(fault))}
+    return {page.notice: "", **{page.shown[name]: value for name, value in found.items()}}
 
 
 def _nothing_yet(run_id: str) -> str:
@@ -145,9 +143,10 @@ def _csv(ctx: Context) -> Callable[..., str]:
     return overlap_csv
 
 
-def _from_address(options: dict[str, str]) -> list[Any]:
-    """Values for the controls, as far as the address gives any; what cannot be read is left at its default."""
+def _from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
+    """The controls, as far as the address gives any; what cannot be read is left at its default."""
     others = [name for name in options.get("others", "").split("|") if name]
     of, kind = choice(options, "of", (PRUNED, KEPT), PRUNED), choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
     ratio, blocks = number(options, "ratio", STANDARD, 0, MOST), options.get("blocks", "")
-    return [options.get("reference"), others, of, ratio, blocks, options.get("pair"), kind]
+    given = (options.get("reference"), others, of, ratio, blocks, options.get("pair"), kind)
+    return dict(zip(page.controls.values(), given, strict=True))

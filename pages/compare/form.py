@@ -33,7 +33,6 @@ merely cuts more.
 class Page:
     """What is on the page. `controls` and `shown` stand in the order in which handlers take and give values."""
 
-    opened: gr.Textbox
     empty: gr.HTML
     body: gr.Column
     controls: dict[str, Any]
@@ -44,12 +43,11 @@ class Page:
 
     @property
     def whole(self) -> list[Any]:
-        """What `_whole` gives values for."""
-        return [self.opened, self.empty, self.body, *self.controls.values(), self.notice, *self.shown.values()]
+        """What `_whole` may change."""
+        return [self.empty, self.body, *self.controls.values(), self.notice, *self.shown.values()]
 
 
 def layout() -> Page:
-    opened = gr.Textbox(visible=False, elem_id="compare-opened")
     gr.Markdown("# Compare criteria")
     empty = gr.HTML(elem_id="compare-empty")
     with gr.Column(visible=False, elem_id="compare-body") as body:
@@ -62,7 +60,7 @@ def layout() -> Page:
     with gr.Accordion("What am I looking at?", open=False, elem_id="about-compare"):
         gr.Markdown(ABOUT)
     text = gr.Textbox(visible=False, elem_id="compare-csv-text", label="CSV")
-    return Page(opened, empty, body, controls, notice, shown, csv, text)
+    return Page(empty, body, controls, notice, shown, csv, text)
 
 
 def _controls() -> dict[str, Any]:

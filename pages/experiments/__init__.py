@@ -24,7 +24,7 @@ from minillm.sweeps.table import table
 from ..shell import job_panel
 from ..shell.address import fetched
 from ..shell.drawers import drawer
-from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..shell.frame import ACT, QUIET, Answer, Context, Shell, frame, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..views.picture import Picture
 from ..views.sweep_pictures import pictures
@@ -63,7 +63,7 @@ class Page:
 
     @property
     def drawn(self) -> list[Any]:
-        """What `looked` gives values for."""
+        """What `looked` may change."""
         return [self.seen, self.results, self.numbers, self.differences, *self.hosts]
 
 
@@ -133,10 +133,10 @@ def _asked() -> dict[str, Any]:
 def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What follows from choosing a sweep, from a job, and from saving."""
     store = ctx.store
-    shell.live(partial(followed, store, page.panel), [*page.panel.outputs, page.cells])
-    shell.live(partial(looked, store), page.drawn, [page.seen])
+    shell.live(partial(followed, store, page), [*page.panel.outputs, page.cells])
+    shell.live(partial(looked, store, page), page.drawn, [page.seen])
     shell.live(lambda run_id: sweep.sweeps_begun(store), [page.listed], without_run=True)
-    page.chosen.input(chosen, page.chosen, [page.text, page.form], **QUIET)
+    page.chosen.input(partial(chosen, page), page.chosen, [page.text, page.form], **QUIET)
     page.text.blur(reread, [page.text, page.form], page.form, **QUIET)
     shell.starts(
         page.start.click,
@@ -153,10 +153,10 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     fetched(saved, "sweep-file")
 
 
-def chosen(name: str) -> list[Any]:
+def chosen(page: Page, name: str) -> Answer:
     """The text of a sweep, and its forms."""
     text = sweep.text_of(name or sweep.OWN)
-    return [text, reread(text, "")]
+    return {page.text: text, page.form: reread(text, "")}
 
 
 def reread(text: str, form: str) -> Any:
@@ -174,28 +174,34 @@ def begin(store: Store, confined: bool, run_id: str, text: str, form: str, folde
     return submit(store, begun(store, asked) or begin_sweep(store, asked), SweepRequest(asked.to_json()))
 
 
-def followed(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
+def followed(store: Store, page: Page, run_id: str) -> Answer:
     """The job panel, and where every cell stands."""
     asked, job = sweep_of(store, run_id), job_panel.current(store, run_id, "sweep")
     if asked is None:
-        return [*panel.show(None), f'<p class="notice">{sweep.NO_SWEEP}</p>']
+        return {**page.panel.show(None), page.cells: f'<p class="notice">{sweep.NO_SWEEP}</p>'}
     live = bool(job and job.live)
-    return [*panel.show(job), sweep.progress(asked, standings(store, run_id, asked), live)]
+    return {**page.panel.show(job), page.cells: sweep.progress(asked, standings(store, run_id, asked), live)}
 
 
-def looked(store: Store, run_id: str, seen: str) -> list[Any]:
+def looked(store: Store, page: Page, run_id: str, seen: str) -> Answer:
     """Numbers, differences and pictures, drawn anew only where a cell more is done."""
     asked = sweep_of(store, run_id)
     if asked is None:
-        return ["", gr.Column(visible=False), *[gr.skip() for _ in range(2 + MOST_PICTURES)]]
+        return {page.seen: "", page.results: gr.Column(visible=False)}
     now = f"{run_id} {[one.state for one in standings(store, run_id, asked)]}"
     if now == seen:
-        return [gr.skip() for _ in range(4 + MOST_PICTURES)]
+        return {}
     whole = table(store, run_id, asked)
     drawn = pictures(store, run_id, whole)[:MOST_PICTURES]
     shown = [gr.update(value=_captioned(one), visible=True) for one in drawn]
     shown += [gr.update(value=None, visible=not shown and i == 0) for i in range(MOST_PICTURES - len(drawn))]
-    return [now, gr.Column(visible=True), sweep.numbers(whole), sweep.differences(whole), *shown]
+    return {
+        page.seen: now,
+        page.results: gr.Column(visible=True),
+        page.numbers: sweep.numbers(whole),
+        page.differences: sweep.differences(whole),
+        **dict(zip(page.hosts, shown, strict=True)),
+    }
 
 
 def _captioned(one: Picture) -> go.Figure:

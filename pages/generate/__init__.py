@@ -14,7 +14,7 @@ from minillm.store.store import Store
 from ..shell import job_panel
 from ..shell.address import remembered, saved
 from ..shell.controls import takes
-from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
 from ..shell.phrases import escape
 from ..views.generations import Exhibit, exhibits
 from ..views.generations_html import as_csv, as_html, as_json, as_markdown
@@ -39,27 +39,17 @@ def build(ctx: Context) -> None:
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     store, controls = ctx.store, page.controls
-    choices = [page.opened, controls["variants"], controls["others"]]
+    choices = [controls["variants"], controls["others"]]
     texts = [*page.panel.outputs, page.now, page.tally, page.earlier]
+    drawn = partial(_shown, store, page)
 
-    def looked(run_id: str, opened: str, chosen: list[str], others: list[str]) -> list[Any]:
-        """New choices only where there are other variants: a live job must not disturb who is choosing."""
-        if not opened or opened == _state(store, run_id):
-            return [gr.skip() for _ in choices]
-        return _choices(store, run_id, [*(chosen or []), *(others or [])])
+    def asked(run_id: str, options: dict[str, str]) -> Answer:
+        return dict.fromkeys(choices, options.get("variants", "").split("|"))
 
-    def drawn(run_id: str, opened: str, shaded: bool) -> list[Any]:
-        """Not before the address has said whether texts are shaded."""
-        return _shown(store, page, run_id, shaded) if run_id and opened else [gr.skip() for _ in texts]
-
-    def arrived(run_id: str, options: dict[str, str]) -> list[Any]:
-        chosen, shaded = options.get("variants", "").split("|"), options.get("shaded") != "false"
-        return [*_choices(store, run_id, chosen), shaded, *drawn(run_id, "opened", shaded)]
-
-    shell.live(looked, choices, choices)
-    shell.live(drawn, texts, [page.opened, page.shaded])
-    shell.opens(arrived, [*choices, page.shaded, *texts])
-    page.shaded.input(drawn, [shell.run, page.opened, page.shaded], texts, **QUIET)
+    shell.redraws_when(partial(_state, store), partial(_choices, store, page), [], choices, asked)
+    shell.live(drawn, texts, [page.shaded])
+    shell.opens(lambda run_id, options: {page.shaded: options.get("shaded") != "false"}, [page.shaded])
+    page.shaded.input(answering(drawn), [shell.run, page.shaded], texts, **QUIET)
     remembered(page.shaded.input, {"shaded": page.shaded})
     _wire_poll(store, shell, page.poll)
     shell.starts(page.button.click, partial(begin, store), list(controls.values()), "generate")
@@ -68,7 +58,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
 
 def _wire_poll(store: Store, shell: Shell, poll: Poll) -> None:
-    shell.live(partial(_balloted, store), poll.outputs, [poll.name])
+    shell.live(partial(_balloted, store, poll), poll.outputs, [poll.name])
     answers = [shell.run, poll.name, poll.best, poll.pruned]
     voted = poll.button.click(guarded(partial(vote, store)), answers, None, api_name="vote", **ACT)
     shell.looks_again(voted)
@@ -95,19 +85,20 @@ def _names(store: Store, run_id: str) -> dict[str, str]:
     return {v.name: v.kind for v in store.variants(run_id) if store.at_hand(run_id, v.name)}
 
 
-def _choices(store: Store, run_id: str, chosen: list[str]) -> list[Any]:
-    """State, and the variants to choose from; at first the original and the latest of each other kind."""
+def _choices(store: Store, page: Page, run_id: str, variants: list[str], others: list[str]) -> Answer:
+    """The variants to choose from; at first the original and the latest of each other kind."""
     if not run_id:
-        return ["no run", gr.skip(), gr.skip()]
+        return {}
+    chosen = [*(variants or []), *(others or [])]
     made, elsewhere = _names(store, run_id), _elsewhere(store, run_id)
-    kept = [name for name in chosen if name in made and name != ORIGINAL]
-    others = [name for name in chosen if name in dict(elsewhere).values()]
+    here = [name for name in chosen if name in made and name != ORIGINAL]
+    there = [name for name in dict(elsewhere).values() if name in chosen]
     latest = {kind: name for name, kind in made.items()}
-    return [
-        _state(store, run_id),
-        gr.CheckboxGroup(choices=list(made), value=[ORIGINAL, *kept] if kept or others else list(latest.values())),
-        gr.Dropdown(choices=elsewhere, value=others, multiselect=True),
-    ]
+    ticked = [ORIGINAL, *here] if here or there else list(latest.values())
+    return {
+        page.controls["variants"]: gr.CheckboxGroup(choices=list(made), value=ticked),
+        page.controls["others"]: gr.Dropdown(choices=elsewhere, value=there, multiselect=True),
+    }
 
 
 def _elsewhere(store: Store, run_id: str) -> list[tuple[str, str]]:
@@ -122,32 +113,35 @@ def _elsewhere(store: Store, run_id: str) -> list[tuple[str, str]]:
     return found
 
 
-def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> list[Any]:
+def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> Answer:
     """The panel, the latest job's texts, the tally, and the texts before."""
+    if not run_id:
+        return {}
     found = exhibits(store, run_id)
     newest = [one for one in found if one.job == found[0].job] if found else []
     before = found[len(newest) :][:MOST_SHOWN]
-    earlier = as_html(before, shaded) or "<p>Nothing yet.</p>"
-    panel = page.panel.show(job_panel.current(store, run_id, "generate"))
-    return [*panel, as_html(newest, shaded), tally_html(store, run_id), earlier]
+    return {
+        **page.panel.show(job_panel.current(store, run_id, "generate")),
+        page.now: as_html(newest, shaded),
+        page.tally: tally_html(store, run_id),
+        page.earlier: as_html(before, shaded) or "<p>Nothing yet.</p>",
+    }
 
 
-def _balloted(store: Store, run_id: str, asked: str) -> list[Any]:
-    """Values for `Poll.outputs`; left alone while the ballot is the same, lest an answer be lost."""
+def _balloted(store: Store, poll: Poll, run_id: str, asked: str) -> Answer:
+    """The ballot; left alone while it is the same, lest an answer be lost."""
     found = ballot(exhibits(store, run_id))
     if found is None:
-        return [gr.Column(visible=False), "", gr.skip(), gr.skip(), gr.skip()]
+        return {poll.box: gr.Column(visible=False), poll.name: ""}
     if found.name == asked:
-        return [gr.skip() for _ in range(5)]
-    question = f"## Your vote\n\n{escape(' '.join(found.prompt.split()))}"
-    best = gr.Radio(choices=[*found.letters, NONE], value=NONE)
-    return [
-        gr.Column(visible=True),
-        found.name,
-        question,
-        best,
-        gr.Radio(choices=[*found.letters, UNKNOWN], value=UNKNOWN),
-    ]
+        return {}
+    return {
+        poll.box: gr.Column(visible=True),
+        poll.name: found.name,
+        poll.question: f"## Your vote\n\n{escape(' '.join(found.prompt.split()))}",
+        poll.best: gr.Radio(choices=[*found.letters, NONE], value=NONE),
+        poll.pruned: gr.Radio(choices=[*found.letters, UNKNOWN], value=UNKNOWN),
+    }
 
 
 @takes((GenerateRequest, (*HOW, "blind")))

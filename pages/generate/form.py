@@ -59,7 +59,6 @@ class Poll:
 class Page:
     """What is on the page. controls: by name, in the order in which `begin` takes them."""
 
-    opened: gr.Textbox
     controls: dict[str, Any]
     button: gr.Button
     panel: job_panel.Panel
@@ -73,7 +72,6 @@ class Page:
 
 
 def layout() -> Page:
-    opened = gr.Textbox(visible=False, elem_id="generate-opened")
     gr.Markdown("# Generate")
     controls = _controls()
     button = gr.Button("Generate", variant="primary", elem_id="generate")
@@ -92,7 +90,7 @@ def layout() -> Page:
     with gr.Accordion("What am I looking at?", open=False, elem_id="about-generate"):
         gr.Markdown(ABOUT)
     text = gr.Textbox(visible=False, elem_id="generate-export", label="Text")
-    return Page(opened, controls, button, panel, shaded, now, poll, tally, earlier, exports, text)
+    return Page(controls, button, panel, shaded, now, poll, tally, earlier, exports, text)
 
 
 def _controls() -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..shell.address import remembered
-from ..shell.frame import QUIET, Context, Shell, frame
+from ..shell.address import choice, remembered
+from ..shell.frame import QUIET, Answer, Context, Shell, frame
 from . import criteria, estimate, glossary, groups, walk
 from . import lesson as lesson_part
 
@@ -51,18 +51,17 @@ def _wire(shell: Shell, topic: gr.Radio, parts: dict[str, gr.Column], lesson: le
     kept: dict[str, Any] = {"topic": topic} | ({"step": lesson.step} if lesson else {})
     shown = lesson.shown if lesson else []
 
-    def only(name: str) -> list[Any]:
-        return [gr.Column(visible=one == name) for one in parts]
+    def only(name: str) -> Answer:
+        return {part: gr.Column(visible=one == name) for one, part in parts.items()}
 
-    def arrive(run_id: str, options: dict[str, str]) -> list[Any]:
-        name = options.get("topic", "")
-        name = name if name in parts else next(iter(parts))
-        return [name, *only(name), *(lesson_part.show(options.get("step")) if lesson else [])]
+    def arrive(run_id: str, options: dict[str, str]) -> Answer:
+        name = choice(options, "topic", parts, next(iter(parts)))
+        return {topic: name, **only(name), **(lesson_part.show(lesson, options.get("step")) if lesson else {})}
 
     shell.opens(arrive, [topic, *parts.values(), *shown])
     topic.input(only, topic, list(parts.values()), **QUIET)
     remembered(topic.input, kept)
     if lesson:
         for button, by in ((lesson.back, -1), (lesson.onward, 1)):
-            moved = button.click(lambda step, by=by: lesson_part.show(step + by), lesson.step, shown, **QUIET)
+            moved = button.click(lambda step, by=by: lesson_part.show(lesson, step + by), lesson.step, shown, **QUIET)
             remembered(moved.then, kept)

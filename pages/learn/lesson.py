@@ -9,7 +9,7 @@ import gradio as gr
 from minillm.store.as_folder import BUNDLED
 from minillm.store.store import Store
 
-from ..shell.frame import ACT, QUIET, guarded
+from ..shell.frame import ACT, QUIET, Answer, guarded
 from ..shell.phrases import escape
 from ..views.sample_run import OPEN, open_sample
 from .questions import QUESTIONS, Question
@@ -25,7 +25,7 @@ AGAIN = "Not that one. Look again, or show the answer."
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is on the page. `shown` stands in the order in which `show` gives values."""
+    """What is on the page."""
 
     step: gr.Number
     told: gr.Markdown
@@ -38,7 +38,7 @@ class Lesson:
 
     @property
     def shown(self) -> list[Any]:
-        """What `show` gives values for."""
+        """What `show` changes."""
         return [self.step, self.told, self.path, self.opened, self.choices, self.verdict, self.back, self.onward]
 
 
@@ -56,14 +56,21 @@ def settled(step: Any) -> int:
         return 0
 
 
-def show(step: Any) -> list[Any]:
-    """A step with nothing chosen yet: values for `Lesson.shown`."""
+def show(on: Lesson, step: Any) -> Answer:
+    """A step with nothing chosen yet."""
     step = settled(step)
     asked = question(step)
     told = f"### Step {step + 1} of {len(QUESTIONS)}: {asked.title}\n\n{asked.text}\n\n**{asked.asked}**"
-    ends = [gr.Button(interactive=step > 0), gr.Button(interactive=step < len(QUESTIONS) - 1)]
-    opens = f"Open the sample run on its {asked.place.capitalize()} page"
-    return [step, told, asked.page, opens, gr.Radio(choices=list(asked.choices), value=None), "", *ends]
+    return {
+        on.step: step,
+        on.told: told,
+        on.path: asked.page,
+        on.opened: f"Open the sample run on its {asked.place.capitalize()} page",
+        on.choices: gr.Radio(choices=list(asked.choices), value=None),
+        on.verdict: "",
+        on.back: gr.Button(interactive=step > 0),
+        on.onward: gr.Button(interactive=step < len(QUESTIONS) - 1),
+    }
 
 
 def judged(step: float, chosen: str | None) -> str:

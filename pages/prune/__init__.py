@@ -13,11 +13,11 @@ from minillm.store.allocations import allocations
 from minillm.store.store import Store
 
 from ..shell import job_panel
-from ..shell.address import link, number, remembered
+from ..shell.address import number, remembered
 from ..shell.controls import takes
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
-from ..shell.frame import QUIET, Context, Shell, frame
-from ..shell.phrases import escape
+from ..shell.frame import QUIET, Answer, Context, Shell, answering, frame
+from ..shell.phrases import escape, notice
 from ..views import cut as cut_view
 from ..views.cut import Cut
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, variants_table
@@ -39,21 +39,20 @@ def build(ctx: Context) -> None:
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     store, cut = ctx.store, list(page.cut.values())
     measured = [page.evaluate[name] for name in MEASURED]
-    whole = [page.opened, page.empty, *cut, *page.preview, page.recover["variant"], page.evaluate["warning"]]
     chosen = [*cut, page.recover["variant"], page.evaluate["evaluate_text"]]
 
-    def looked(run_id: str, opened: str, *values: Any) -> list[Any]:
-        """Drawn anew only where there are new scores or variants: a live job must not disturb who is choosing."""
-        if not opened or opened == _state(store, run_id):
-            return [gr.skip() for _ in whole]
-        *others, variant, text = values
+    def anew(run_id: str, *values: Any) -> Answer:
+        """What has just been cut is what one would recover next."""
+        criterion, channels, ratio, blocks, allocation, variant, text = values
         newest = store.variants(run_id)[-1] if run_id else None
         fresh = newest is not None and newest.kind == "pruned"
-        return _whole(store, run_id, [*others, None if fresh else variant, text])
+        asked = (criterion, channels, ratio, blocks, allocation, None if fresh else variant, text)
+        return _whole(store, page, run_id, *asked)
 
-    shell.live(looked, whole, [page.opened, *chosen])
+    whole = [page.empty, *page.preview, page.evaluate["warning"]]
+    draw, asked = partial(_whole, store, page), partial(_from_address, page)
+    shell.redraws_when(partial(_state, store), draw, whole, chosen, asked, anew)
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
-    shell.opens(lambda run_id, options: _whole(store, run_id, _from_address(options)), whole)
     _wire_controls(store, shell, page)
     settings = _settings(page)
     shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
@@ -66,11 +65,11 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
 def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     """What follows from moving a control, without a job: the preview, a warning, the values of a preset."""
-    cut, text = list(page.cut.values()), page.evaluate["evaluate_text"]
-    shell.follows(page.cut, partial(_previewed, store), page.preview)
+    cut, text, previewed = list(page.cut.values()), page.evaluate["evaluate_text"], partial(_previewed, store, page)
+    shell.follows(page.cut, previewed, page.preview)
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
     taken = page.way.input(way_of, page.way, chosen, **QUIET)
-    remembered(taken.then(partial(_previewed, store), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
+    remembered(taken.then(answering(previewed), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
     text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     zeros, preset = page.zeros, page.recover["preset"]
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
@@ -104,17 +103,22 @@ def _live_outputs(page: Page) -> list[Any]:
     return [*panels, page.variants, page.measure, *page.curve]
 
 
-def _jobs_shown(store: Store, page: Page, run_id: str) -> list[Any]:
-    """Values for `_live_outputs`: the panels, the table of variants, the learning curve."""
-    found: list[Any] = []
+def _jobs_shown(store: Store, page: Page, run_id: str) -> Answer:
+    """The panels, the table of variants, the learning curve."""
+    found: Answer = {}
     for panel in _panels(page):
         job: Any = job_panel.current(store, run_id, panel.kind)
-        found += panel.show(job, cut_view.rows(job, store.events(job.id)) if job else "")
+        found |= panel.show(job, cut_view.rows(job, store.events(job.id)) if job else "")
     recovery = job_panel.current(store, run_id, "recover")
     points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
-    several = gr.Button(interactive=len(store.variants(run_id)) > 1)
-    said = f"<p>{escape(curve_in_words(points, live))}</p>"
-    return [*found, variants_table(store, run_id), several, said, curve(points, recovery)]
+    said, host = page.curve
+    return {
+        **found,
+        page.variants: variants_table(store, run_id),
+        page.measure: gr.Button(interactive=len(store.variants(run_id)) > 1),
+        said: f"<p>{escape(curve_in_words(points, live))}</p>",
+        host: curve(points, recovery),
+    }
 
 
 def _state(store: Store, run_id: str) -> str:
@@ -133,14 +137,21 @@ def _known(store: Store, run_id: str) -> str:
     return "known" if groups_of(store, run_id) else "unknown"
 
 
-def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
-    """State, empty state, controls of the cut, preview, variants to recover, warning."""
-    state = _state(store, run_id)
+def _whole(
+    store: Store,
+    page: Page,
+    run_id: str,
+    criterion: str | None,
+    channels: str,
+    ratio: float,
+    blocks: str,
+    allocation: str,
+    variant: str | None,
+    text: str | None,
+) -> Answer:
+    """Whether the model is known, the choices of the cut, its preview, variants to recover, a warning."""
     if not run_id or groups_of(store, run_id) is None:
-        there = link("model", run=run_id)
-        notice = f'<p class="notice">{cut_view.NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>'
-        return [state, notice if run_id else "", *[gr.skip() for _ in range(11)]]
-    criterion, channels, ratio, blocks, allocation, variant, text = values
+        return {page.empty: cut_view.needs_model(run_id)}
     choices = cut_view.criteria_choices(store, run_id)
     criterion = cut_view.first_choice(store, run_id, criterion)
     channels = channels if channels in [label for _, label in choices] else SAME
@@ -148,38 +159,37 @@ def _whole(store: Store, run_id: str, values: Any) -> list[Any]:
     allocation = allocation if allocation in [name for _, name in ways] else UNIFORM
     made = [v.name for v in store.variants(run_id) if v.parent and v.kind != "sparse"]
     variant = variant if variant in made else _newest_pruned(store, run_id)
-    return [
-        state,
-        "",
-        gr.Dropdown(choices=choices, value=criterion),
-        gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
-        ratio,
-        blocks,
-        gr.Dropdown(choices=ways, value=allocation),
-        *_previewed(store, run_id, criterion, channels, ratio, blocks, allocation),
-        gr.Dropdown(choices=made, value=variant),
-        cut_view.warning(store, run_id, text),
-    ]
+    return {
+        page.empty: "",
+        page.cut["criterion"]: gr.Dropdown(choices=choices, value=criterion),
+        page.cut["channels"]: gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
+        page.cut["allocation"]: gr.Dropdown(choices=ways, value=allocation),
+        **_previewed(store, page, run_id, criterion, channels, ratio, blocks, allocation),
+        page.recover["variant"]: gr.Dropdown(choices=made, value=variant),
+        page.evaluate["warning"]: cut_view.warning(store, run_id, text),
+    }
 
 
 def _previewed(
-    store: Store, run_id: str, criterion: str, channels: str, ratio: float, blocks: str, allocation: str
-) -> list[Any]:
+    store: Store, page: Page, run_id: str, criterion: str, channels: str, ratio: float, blocks: str, allocation: str
+) -> Answer:
     """The preview; where there can be no such plan, why, and the last picture stays."""
     if not run_id:
-        return [gr.skip() for _ in range(4)]
+        return {}
     try:
-        return cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
+        shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
     except MiniLLMError as fault:
-        return [f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>', gr.skip(), gr.skip(), gr.skip()]
+        return {page.preview[0]: notice(str(fault))}
+    return dict(zip(page.preview, shown, strict=True))
 
 
-def _from_address(options: dict[str, str]) -> list[Any]:
-    """Criterion, channels, ratio, blocks, allocation, variant and evaluation text, as far as the address gives any."""
-    ratio = number(options, "ratio", STANDARD, 0, MOST)
-    asked = [options.get("criterion"), options.get("channels", SAME), ratio, options.get("blocks", "")]
-    asked.append(options.get("allocation", UNIFORM))
-    return [*asked, options.get("variant"), "python-docs"]
+def _from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
+    """The cut, the variant and the evaluation text, as far as the address gives any."""
+    cut: dict[str, Any] = {"criterion": options.get("criterion"), "channels": options.get("channels", SAME)}
+    cut |= {"ratio": number(options, "ratio", STANDARD, 0, MOST), "blocks": options.get("blocks", "")}
+    cut |= {"allocation": options.get("allocation", UNIFORM)}
+    given = {page.cut[name]: value for name, value in cut.items()}
+    return {**given, page.recover["variant"]: options.get("variant"), page.evaluate["evaluate_text"]: "python-docs"}
 
 
 @takes((PruneRequest, ("compensate", *MEASURED)))

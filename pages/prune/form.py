@@ -1,6 +1,6 @@
 """The Prune page's layout: the cut with its preview, the variants, the recovery. No event is wired here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
@@ -16,10 +16,8 @@ from ..shell.cut_controls import UNIFORM, cut_controls
 from ..shell.plotly_host import PlotlyHost
 from .zeros import lay_out_zeros
 
-TRAINED = (
-    *("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed"),
-    *("accumulate", "warmup", "held_out"),
-)
+_FIRST = ("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed")
+TRAINED = _FIRST + tuple(one.name for one in fields(RecoverRequest) if one.name not in {"variant", *_FIRST})
 """Fields of a `RecoverRequest` that the page shows, in the order in which handlers take them."""
 
 MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
@@ -54,11 +52,10 @@ TABLES = """
 class Page:
     """What is on the page.
 
-    opened: hidden, says what was drawn last, empty until the page has opened; cut, evaluate, zeros, recover: controls
-    by name, in the order in which handlers take values; preview, curve: what shows a plan and a recovery.
+    cut, evaluate, zeros, recover: controls by name, in the order in which handlers take values; preview, curve: what
+    shows a plan and a recovery.
     """
 
-    opened: gr.Textbox
     empty: gr.HTML
     way: gr.Radio
     cut: dict[str, Any]
@@ -80,7 +77,6 @@ class Page:
 
 def layout() -> Page:
     """Lay the page out here."""
-    opened = gr.Textbox(visible=False, elem_id="prune-opened")
     gr.Markdown("# Prune and recover")
     empty = gr.HTML(elem_id="prune-empty")
     parts = _cut_part() | _zeros_part()
@@ -90,7 +86,7 @@ def layout() -> Page:
     parts |= _recover_part()
     with gr.Accordion("What am I looking at?", open=False, elem_id="about-prune"):
         gr.Markdown(ABOUT)
-    return Page(opened, empty, **parts)
+    return Page(empty, **parts)
 
 
 def _cut_part() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Runs: all of them in a table, to find, describe, repeat, save, delete, and to compare two."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,16 +11,14 @@ from minillm.store import disk_space
 from minillm.store.as_code import as_commands, as_python, course
 from minillm.store.store import Store
 
-from ..plots import CAPTIONS
 from ..shell.address import remembered
 from ..shell.clipboard import copied
 from ..shell.drawers import drawer
-from ..shell.frame import ACT, QUIET, Context, frame, guarded
+from ..shell.frame import ACT, QUIET, Answer, Context, frame, guarded
 from ..shell.phrases import escape, size
-from ..shell.plotly_host import PlotlyHost
 from ..views.runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
 from .files import wire_files
-from .form import One, Room, lay_out_one, lay_out_question, lay_out_room
+from .form import One, Room, Two, lay_out_one, lay_out_question, lay_out_room, lay_out_two
 
 TITLE = "Runs"
 MOST = 100
@@ -60,7 +59,6 @@ def build(ctx: Context) -> None:
     store = ctx.store
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown("# Runs")
-        opened = gr.Textbox(visible=False)
         told = "a word of the title, note, tags, model or text"
         search = gr.Textbox(label="Find", placeholder=told, elem_id="find-runs")
         listed = gr.HTML(elem_id="all-runs", js_on_load=ON_LOAD)
@@ -68,40 +66,51 @@ def build(ctx: Context) -> None:
         hint = gr.Markdown(HINTS[0], elem_id="runs-hint")
         one = lay_out_one()
         really, warning, yes, no = lay_out_question()
-        with gr.Row(visible=False, elem_id="two-runs") as two:
-            with gr.Column(scale=1, min_width=320):
-                compared = gr.HTML(elem_id="compared-runs")
-            with gr.Column(scale=1, min_width=320):
-                caption = CAPTIONS["curves_compared"]
-                nothing = "Neither run has been recovered: there are no learning curves to compare."
-                both = PlotlyHost("Recoveries of both", caption, empty=nothing, elem_id="plot-both")
+        two = lay_out_two()
         room = lay_out_room()
         drawer("runs")
 
-        shell.live(partial(looked, store), [listed], [opened, search], without_run=True)
-        shell.live(lambda run_id: room_taken(store), room.outputs, without_run=True)
-        shell.opens(partial(arrive, store), [opened, search, listed, room.bound])
+        shell.live(lambda run_id, words: listing(store, words), [listed], [search], without_run=True)
+        shell.live(lambda run_id: room_taken(store, room), room.outputs, without_run=True)
+        shell.opens(partial(arrive, store, search, room), [search, room.bound])
         again: dict[str, Any] = {"fn": partial(listing, store), "inputs": search, "outputs": listed, **QUIET}
         remembered(search.change(trigger_mode="always_last", **again).then, {"find": search})
-        shown = [chosen, hint, one.row, one.title, one.tags, one.note, one.code, really, two, compared, both]
-        wire_choice(store, listed, chosen, shown)
+        wire_choice(store, listed, Ticked(chosen, hint, one, two, really))
         wire_one(store, one, chosen, again)
         delete = one.delete.click(guarded(partial(ask, store)), chosen, [really, warning], **PRIVATE)
         delete.success(None, None, None, js="() => document.querySelector('#delete-no')?.focus()", **QUIET)
         no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
         gone = yes.click(guarded(partial(delete_run, store)), chosen, api_name="delete_run", **ACT).success(**again)
-        gone.then(partial(room_taken, store), None, room.outputs, **QUIET)
+        gone.then(partial(room_taken, store, room), None, room.outputs, **QUIET)
         wire_room(store, room, again)
 
 
-def wire_choice(store: Store, listed: gr.HTML, chosen: gr.Textbox, parts: list[Any]) -> None:
+@dataclass(frozen=True)
+class Ticked:
+    """What the page shows for the runs that are ticked; chosen: their ids, hidden."""
+
+    chosen: gr.Textbox
+    hint: gr.Markdown
+    one: One
+    two: Two
+    really: gr.Row
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `picked` changes."""
+        one, two = self.one, self.two
+        about = [one.row, one.title, one.tags, one.note, one.code]
+        return [self.chosen, self.hint, *about, self.really, two.row, two.compared, two.both]
+
+
+def wire_choice(store: Store, listed: gr.HTML, on: Ticked) -> None:
     """Ticking runs; the address keeps which."""
 
-    def ticked(event: gr.EventData) -> list[Any]:
-        return picked(store, " ".join(event.ids))
+    def ticked(event: gr.EventData) -> Answer:
+        return picked(store, on, " ".join(event.ids))
 
-    event = listed.select(guarded(ticked), None, parts, api_visibility="private", **ACT)
-    remembered(event.success, {"ticked": chosen})
+    event = listed.select(guarded(ticked), None, on.outputs, api_visibility="private", **ACT)
+    remembered(event.success, {"ticked": on.chosen})
 
 
 def wire_one(store: Store, one: One, chosen: gr.Textbox, again: dict[str, Any]) -> None:
@@ -116,22 +125,16 @@ def wire_one(store: Store, one: One, chosen: gr.Textbox, again: dict[str, Any]) 
 
 def wire_room(store: Store, room: Room, again: dict[str, Any]) -> None:
     """The bound, and dropping what is offered above it."""
-    look: dict[str, Any] = {"fn": partial(room_taken, store), "inputs": None, "outputs": room.outputs, **QUIET}
+    look: dict[str, Any] = {"fn": partial(room_taken, store, room), "inputs": None, "outputs": room.outputs, **QUIET}
     change = guarded(partial(set_bound, store))
     room.set.click(change, room.bound, api_name="set_storage_bound", **ACT).success(**look)
     dropped = room.drop.click(guarded(partial(drop_weights, store)), None, api_name="drop_weights", **ACT)
     dropped.success(**look).then(**again)
 
 
-def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
-    """The search that the address names, the table it gives, and the bound in GB."""
-    words = options.get("find", "")
-    return ["opened", words, listing(store, words), round(disk_space.bound(store) / 1e9, 3)]
-
-
-def looked(store: Store, run_id: str, opened: str, words: str) -> Any:
-    """The table, once the page has taken what its address says."""
-    return listing(store, words) if opened else gr.skip()
+def arrive(store: Store, search: gr.Textbox, room: Room, run_id: str, options: dict[str, str]) -> Answer:
+    """The search that the address names, and the bound in GB."""
+    return {search: options.get("find", ""), room.bound: round(disk_space.bound(store) / 1e9, 3)}
 
 
 def listing(store: Store, words: str) -> str:
@@ -143,17 +146,24 @@ def listing(store: Store, words: str) -> str:
     return table([summary(store, run) for run in found], tick=True)
 
 
-def picked(store: Store, ids: str) -> list[Any]:
-    """What the page shows for the ticked runs: values for chosen, hint, the part for one with its title, tags, note and
-    code, the question whether to delete, and two side by side with their curves."""
+def picked(store: Store, on: Ticked, ids: str) -> Answer:
+    """One run with what can be done with it, two side by side, or what to tick."""
     runs = sorted((store.run(one) for one in ids.split()), key=lambda run: run.created)
-    hint = HINTS.get(len(runs), f"{len(runs)} runs are ticked; two can be compared.")
-    one, two = (runs[0] if len(runs) == 1 else None), [run.id for run in runs] if len(runs) == 2 else None
-    tags = gr.Dropdown(choices=store.tags(), value=list(one.tags) if one else [])
-    about = [gr.Column(visible=one is not None), one.title if one else "", tags, one.note if one else ""]
-    beside = [side_by_side(store, *two), curves(store, *two)] if two else ["", None]
-    hidden = [gr.Code(visible=False), gr.Row(visible=False)]
-    return [" ".join(run.id for run in runs), hint, *about, *hidden, gr.Row(visible=two is not None), *beside]
+    shown = {
+        on.chosen: " ".join(run.id for run in runs),
+        on.hint: HINTS.get(len(runs), f"{len(runs)} runs are ticked; two can be compared."),
+        on.one.row: gr.Column(visible=len(runs) == 1),
+        on.one.code: gr.Code(visible=False),
+        on.really: gr.Row(visible=False),
+        on.two.row: gr.Row(visible=len(runs) == 2),
+    }
+    if len(runs) == 1:
+        tags = gr.Dropdown(choices=store.tags(), value=list(runs[0].tags))
+        shown |= {on.one.title: runs[0].title, on.one.tags: tags, on.one.note: runs[0].note}
+    if len(runs) == 2:
+        ids_of = [run.id for run in runs]
+        shown |= {on.two.compared: side_by_side(store, *ids_of), on.two.both: curves(store, *ids_of)}
+    return shown
 
 
 def ask(store: Store, run_id: str) -> list[Any]:
@@ -185,9 +195,9 @@ def delete_run(store: Store, run_id: str) -> None:
     store.delete_run(run_id)
 
 
-def room_taken(store: Store) -> list[Any]:
-    """Values for `Room.outputs`: what runs take, and whether something is offered to be dropped."""
-    return [storage_in_words(store), gr.Button(visible=bool(disk_space.offered(store)))]
+def room_taken(store: Store, room: Room) -> Answer:
+    """What runs take, and whether something is offered to be dropped."""
+    return {room.told: storage_in_words(store), room.drop: gr.Button(visible=bool(disk_space.offered(store)))}
 
 
 def set_bound(store: Store, gigabytes: float) -> None:

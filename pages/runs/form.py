@@ -7,6 +7,9 @@ import gradio as gr
 
 from minillm.store import disk_space
 
+from ..plots import CAPTIONS
+from ..shell.plotly_host import PlotlyHost
+
 SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 170}
 
 
@@ -30,6 +33,15 @@ class One:
 
 
 @dataclass(frozen=True)
+class Two:
+    """Two runs beside each other."""
+
+    row: gr.Row
+    compared: gr.HTML
+    both: PlotlyHost
+
+
+@dataclass(frozen=True)
 class Room:
     """What runs take on disk."""
 
@@ -40,7 +52,7 @@ class Room:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `room_taken` gives values for."""
+        """What `room_taken` may change."""
         return [self.told, self.drop]
 
 
@@ -71,6 +83,17 @@ def lay_out_question() -> tuple[gr.Row, gr.HTML, gr.Button, gr.Button]:
         yes = gr.Button("Delete for good", variant="stop", elem_id="delete-yes", scale=0, min_width=150)
         no = gr.Button("Keep it", elem_id="delete-no", scale=0, min_width=110)
     return row, warning, yes, no
+
+
+def lay_out_two() -> Two:
+    """What differs between two runs, and their learning curves."""
+    with gr.Row(visible=False, elem_id="two-runs") as row:
+        with gr.Column(scale=1, min_width=320):
+            compared = gr.HTML(elem_id="compared-runs")
+        with gr.Column(scale=1, min_width=320):
+            nothing = "Neither run has been recovered: there are no learning curves to compare."
+            both = PlotlyHost("Recoveries of both", CAPTIONS["curves_compared"], empty=nothing, elem_id="plot-both")
+    return Two(row, compared, both)
 
 
 def lay_out_room() -> Room:

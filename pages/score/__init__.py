@@ -13,7 +13,7 @@ from ..plots import CAPTIONS
 from ..shell import job_panel
 from ..shell.address import choice, number, remembered
 from ..shell.drawers import drawer
-from ..shell.frame import ACT, QUIET, Context, Shell, frame, guarded
+from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..views import scores as scores_view
 from . import form as form_part
@@ -43,10 +43,9 @@ PLOTS = {
 class Pictures:
     """The pictures and what they are shown of.
 
-    opened: empty until the page has taken what its address says; picked, view: what the reader chose. All three hidden.
+    picked, view: what the reader chose, both hidden.
     """
 
-    opened: gr.Textbox
     picked: gr.Textbox
     view: gr.Textbox
     criterion: gr.Radio
@@ -70,13 +69,8 @@ class Pictures:
         return dict(zip(("criterion", "view", "kind", "ratio", "block"), self.inputs, strict=True))
 
     @property
-    def restored(self) -> list[Any]:
-        """What `view_in_address` gives values for."""
-        return [self.opened, self.picked, self.view, self.kind, self.tabs, *self.outputs]
-
-    @property
     def outputs(self) -> list[Any]:
-        """What `draw` gives values for."""
+        """What `draw` may change."""
         return [self.criterion, self.ratio, self.block, self.note, *self.hosts.values()]
 
 
@@ -93,10 +87,10 @@ def build(ctx: Context) -> None:
         drawer("score")
 
         asked = [form.criteria, form.together, *form.recipe.values()]
-        shell.opens(partial(form_part.arrive, ctx.store), asked, form.button)
+        shell.opens(partial(form_part.arrive, ctx.store, form), asked, form.button)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
-        shell.live(partial(looked, ctx.store), pictures.outputs, [pictures.opened, *pictures.inputs])
-        shell.opens(partial(view_in_address, ctx.store), pictures.restored)
+        shell.live(partial(draw, ctx.store, pictures), pictures.outputs, pictures.inputs)
+        shell.opens(partial(view_in_address, pictures), [*pictures.inputs, pictures.tabs])
         shell.starts(form.button.click, partial(form_part.begin, ctx), form.inputs, api_name="score")
         shell.runs_again(panel)
         wire_pictures(shell, pictures)
@@ -106,7 +100,7 @@ def build(ctx: Context) -> None:
 
 def lay_out_pictures() -> Pictures:
     """The right column, below the job."""
-    opened, picked, view = (gr.Textbox(text, visible=False) for text in ("", "", "bands"))
+    picked, view = (gr.Textbox(text, visible=False) for text in ("", "bands"))
     with gr.Row(elem_id="shown-of"):
         criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
         kinds = [(label, name) for name, label in scores_view.KINDS]
@@ -124,7 +118,7 @@ def lay_out_pictures() -> Pictures:
                 hosts |= lay_out_hosts(name)
                 if name == "block":
                     group = gr.HTML(elem_id="one-group")
-    return Pictures(opened, picked, view, criterion, kind, tabs, tab, ratio, block, note, hosts, group)
+    return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, note, hosts, group)
 
 
 def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
@@ -139,7 +133,7 @@ def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
 
 def wire_pictures(shell: Shell, on: Pictures) -> None:
     """What the reader chooses to see; each choice redraws only the view that is open."""
-    inputs, fn = [shell.run, *on.inputs], partial(draw, shell.ctx.store)
+    inputs, fn = [shell.run, *on.inputs], answering(partial(draw, shell.ctx.store, on))
     redraw: dict[str, Any] = {"fn": fn, "inputs": inputs, "outputs": on.outputs, **QUIET}
     drawn = [
         on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw),
@@ -149,8 +143,8 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
     for name, tab in on.tab.items():
         drawn.append(tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw))
     block_view = [on.block, on.view, on.tabs]
-    for name, block_of in (("bands", column_of), ("sorted", row_of), ("kept", row_of)):
-        drawn.append(on.hosts[name].select(block_of, None, block_view, **QUIET).success(**redraw))
+    for name, axis in (("bands", "x"), ("sorted", "y"), ("kept", "y")):
+        drawn.append(on.hosts[name].select(block_at(on, axis), None, block_view, **QUIET).success(**redraw))
     for event in drawn:
         remembered(event.then, on.addressed)
 
@@ -161,48 +155,46 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
     on.hosts["block"].select(guarded(facts), [shell.run, on.kind, on.block], on.group, api_visibility="private", **ACT)
 
 
-def column_of(event: gr.EventData) -> list[Any]:
-    """The block of a clicked column, and the view that shows it."""
-    return [round(float(event.x)), "block", gr.Tabs(selected="block")]
+def block_at(on: Pictures, axis: str) -> Callable[[gr.EventData], Answer]:
+    """A handler of clicks on a picture whose blocks stand along an axis: that block, in the view that shows it."""
+
+    def clicked(event: gr.EventData) -> Answer:
+        block = round(float(getattr(event, axis)))
+        return {on.block: block, on.view: "block", on.tabs: gr.Tabs(selected="block")}
+
+    return clicked
 
 
-def row_of(event: gr.EventData) -> list[Any]:
-    """The block of a clicked row, and the view that shows it."""
-    return [round(float(event.y)), "block", gr.Tabs(selected="block")]
-
-
-def progress(store: Store, panel: job_panel.Panel, run_id: str) -> list[Any]:
+def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
     """The job panel: a row for each criterion."""
     look = scores_view.board(store, run_id)
     rows = job_panel.table(look.rows, "criterion") if look.rows else ""
     return panel.show(look.job, rows)
 
 
-def looked(store: Store, run_id: str, opened: str, *values: Any) -> list[Any]:
-    """`draw`, once the page has taken what its address says."""
-    return draw(store, run_id if opened else "", *values)
-
-
-def view_in_address(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
-    """Values for `Pictures.restored`: what the address says, as far as it can be read, and that drawn."""
+def view_in_address(on: Pictures, run_id: str, options: dict[str, str]) -> Answer:
+    """What the address says is to be shown, as far as it can be read."""
     view = choice(options, "view", VIEWS, "bands")
-    kind = choice(options, "kind", [name for name, _ in scores_view.KINDS], scores_view.KINDS[0][0])
-    ratio, block = number(options, "ratio", STANDARD, 0.01, MOST), number(options, "block", 8, 0, 10_000)
-    picked = options.get("criterion", "")
-    criterion, _, *rest = draw(store, run_id, picked, view, kind, ratio, block)
-    slider = gr.Slider(value=ratio, visible=bool(run_id) and view in CUTTING)
-    return ["opened", picked, view, kind, gr.Tabs(selected=view), criterion, slider, *rest]
+    return {
+        on.picked: options.get("criterion", ""),
+        on.view: view,
+        on.tabs: gr.Tabs(selected=view),
+        on.kind: choice(options, "kind", [name for name, _ in scores_view.KINDS], scores_view.KINDS[0][0]),
+        on.ratio: number(options, "ratio", STANDARD, 0.01, MOST),
+        on.block: number(options, "block", 8, 0, 10_000),
+    }
 
 
-def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float) -> list[Any]:
-    """Values for `Pictures.outputs`: the open view drawn, the others left as they are."""
+def draw(
+    store: Store, on: Pictures, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float
+) -> Answer:
+    """The open view, and the choices above it."""
     if not run_id:
-        return [gr.skip()] * (4 + sum(map(len, PLOTS.values())))
+        return {}
     look = scores_view.board(store, run_id)
     label, blocks = look.shown(picked) or "", look.known_blocks or 32
     layer, scores = min(int(block or 0), blocks - 1), look.scores.get(label)
     plan, note = scores_view.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
-    note = scores_view.shared_walks(look) if view == "memory" else note
     makers: dict[str, Callable[[], Any]] = {
         "bands": lambda: scores_view.bands(look, label, kind),
         "sorted": lambda: scores_view.in_order(look, label, kind, plan),
@@ -211,7 +203,11 @@ def draw(store: Store, run_id: str, picked: str, view: str, kind: str, ratio: fl
         "peaks": lambda: scores_view.peaks(look),
         "timeline": lambda: scores_view.timeline(look, label),
     }
-    drawn = [make() if name in PLOTS[view] else gr.skip() for name, make in makers.items()]
     choices = [(scores_view.shown_name(one), one) for one in look.labels]
-    sliders = [gr.Slider(visible=view in CUTTING), gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block")]
-    return [gr.Radio(choices=choices, value=label or None), *sliders, note, *drawn]
+    return {
+        on.criterion: gr.Radio(choices=choices, value=label or None),
+        on.ratio: gr.Slider(visible=view in CUTTING),
+        on.block: gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
+        on.note: scores_view.shared_walks(look) if view == "memory" else note,
+        **{on.hosts[name]: makers[name]() for name in PLOTS[view]},
+    }

@@ -6,14 +6,14 @@ of its own.
 
 import re
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import gradio as gr
 
 from minillm.criteria import CRITERIA
-from minillm.criteria.settings import Settings
+from minillm.criteria.settings import CHOSEN, Settings
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
 from minillm.paths import written_whole
@@ -23,11 +23,8 @@ from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.controls import control, fields_of, takes
-from ..shell.frame import Context
+from ..shell.frame import Answer, Context
 from ..shell.phrases import escape
-
-SETTINGS = tuple(one.name for one in fields(Settings) if one.name != "seed")
-"""Settings of scoring that have a control, in the order in which `begin` takes them; the seed is the run's."""
 
 READ = ("text", "samples", "length", "gradient_samples", "seed")
 """Fields of a run's recipe that scoring reads, in that order."""
@@ -93,7 +90,7 @@ def lay_out_recipe() -> dict[str, Any]:
 
 def lay_out_settings() -> dict[str, Any]:
     """Controls of `Settings`, by field; the Methods page says what each means."""
-    return {one.name: control(one, "setting", info=None) for one in fields_of(Settings, SETTINGS)}
+    return {one.name: control(one, "setting", info=None) for one in fields_of(Settings, CHOSEN)}
 
 
 def criteria_table() -> str:
@@ -106,23 +103,25 @@ def criteria_table() -> str:
     return f'<dl class="criteria">{items}</dl>'
 
 
-def arrive(store: Store, run_id: str, options: dict[str, str]) -> list[Any]:
+def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> Answer:
     """The form as the run has it: what its latest job asked for, and its recipe."""
     if not run_id:
-        return [gr.skip()] * 7
+        return {}
     recipe = store.run(run_id).recipe
+    shown: Answer = {control: getattr(recipe, name) for name, control in form.recipe.items()}
     job: Any = job_panel.current(store, run_id, "score")
-    asked = [list(job.request.criteria), job.request.together] if job else [gr.skip(), gr.skip()]
-    return [*asked, recipe.text, recipe.samples, recipe.length, recipe.gradient_samples, recipe.seed]
+    if job:
+        shown |= {form.criteria: list(job.request.criteria), form.together: job.request.together}
+    return shown
 
 
-@takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, SETTINGS), (ScoreRequest, ("together",)))
+@takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, CHOSEN), (ScoreRequest, ("together",)))
 def begin(ctx: Context, run_id: str, **given: Any) -> int:
     """Score a run's model under some criteria, in turn or on one walk; returns the job's number. Other text, samples or
     seed than the run's make a new run beside it."""
     if not given["criteria"]:
         raise BadInput("No criterion is ticked; tick at least one.")
-    settings = Settings.of(**{name: given[name] for name in SETTINGS}).changed()
+    settings = Settings.of(**{name: given[name] for name in CHOSEN}).changed()
     request = ScoreRequest.from_json(
         {"criteria": given["criteria"], "settings": settings, "together": given["together"]}
     )

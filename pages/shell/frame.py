@@ -12,13 +12,14 @@ that matters, so a reload, another tab or another person sees the same. A page i
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import start_again
@@ -101,8 +102,7 @@ def guarded(function: Callable) -> Callable:
         except Exception as fault:
             raise gr.Error(_unexpected(fault), print_exception=False) from fault
 
-    inner = function.func if isinstance(function, partial) else function
-    called.__annotations__ = getattr(inner, "__annotations__", {})
+    called.__annotations__ = _annotations(function)
     return called
 
 
@@ -111,8 +111,14 @@ def _unexpected(fault: Exception) -> str:
     return f"Something went wrong in the app ({type(fault).__name__}); its log says more. Your runs are safe."
 
 
+Answer = dict[Any, Any]
+"""{component: value}: what is absent stays as it is."""
+
 Draw = Callable[..., Any]
-"""(run id, values of the inputs …) -> the value of the one output, or a list with one for each."""
+"""(run id, values of the inputs …) -> an Answer; of one output, its value alone will do."""
+
+Arrive = Callable[[str, dict[str, str]], Answer]
+"""(run id, options of the address) -> an Answer."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,34 @@ class _View:
     inputs: list[Any]
     without_run: bool
 
+    def answer(self, run_id: str, given: Answer) -> Answer:
+        drawn = self.draw(run_id, *(given[component] for component in self.inputs))
+        return drawn if _by_component(drawn) else {self.outputs[0]: drawn}
 
-Arrive = Callable[[str, dict[str, str]], list[Any]]
-"""(run id, options of the address) -> values of some outputs."""
+
+def _by_component(drawn: Any) -> bool:
+    return isinstance(drawn, dict) and all(isinstance(key, Block) for key in drawn)
+
+
+def answering(draw: Draw) -> Draw:
+    """A handler that may have nothing to say: where its answer is empty, Gradio is told that all stays as it is."""
+
+    @wraps(draw)
+    def called(*given: Any, **named: Any) -> Any:
+        drawn = draw(*given, **named)
+        return gr.skip() if isinstance(drawn, dict) and not drawn else drawn
+
+    called.__annotations__ = _annotations(draw)
+    return called
+
+
+def _annotations(function: Callable) -> dict[str, Any]:
+    return getattr(function.func if isinstance(function, partial) else function, "__annotations__", {})
+
+
+def merged(answers: Iterable[Answer]) -> Answer:
+    """Several answers as one; of two about one component, the later."""
+    return {component: value for answer in answers for component, value in answer.items()}
 
 
 @dataclass
@@ -149,7 +180,7 @@ class Shell:
     ready: list[gr.Button] = field(default_factory=list)
 
     def opens(self, arrive: Arrive, outputs: list[Any], ready: gr.Button | None = None) -> None:
-        """When the page opens, before anything is drawn: arrive(run id, options of the address) -> values of outputs.
+        """When the page opens, before anything is drawn: arrive(run id, options of the address) -> an Answer.
 
         The run id is "" where the address names none, or one that is not there (the title bar says so). ready: a button
         laid out with interactive=False, which works once the page has opened: pressed before, it would ask for what the
@@ -163,6 +194,37 @@ class Shell:
         has got further. Without a run it is called only where `without_run` (its run id is then "")."""
         self.views.append(_View(draw, outputs, inputs or [], without_run))
 
+    def redraws_when(
+        self,
+        state: Callable[[str], str],
+        draw: Draw,
+        outputs: list[Any],
+        inputs: list[Any],
+        asked: Arrive,
+        anew: Draw | None = None,
+    ) -> None:
+        """Draw when the page opens, with what `asked` gives of the inputs, and then only where state(run id) is another
+        than when it was drawn last: a live job must not disturb who is choosing.
+
+        draw(run id, *values of inputs) is called without a run as well; anew: draws in its place on a change. Call it
+        inside the layout.
+        """
+        drawn = gr.Textbox(visible=False)
+
+        def mark(run_id: str) -> str:
+            return f"as of {state(run_id)}"
+
+        def arrive(run_id: str, options: dict[str, str]) -> Answer:
+            given = asked(run_id, options)
+            return {drawn: mark(run_id), **given, **draw(run_id, *(given.get(component) for component in inputs))}
+
+        def looked(run_id: str, before: str, *values: Any) -> Answer:
+            now = mark(run_id)
+            return {} if before in ("", now) else {drawn: now, **(anew or draw)(run_id, *values)}
+
+        self.live(looked, [drawn, *outputs], [drawn, *inputs])
+        self.opens(arrive, [drawn, *inputs, *outputs])
+
     def follows(self, controls: dict[str, Any], draw: Draw, outputs: list[Any]) -> None:
         """Draw anew, draw(run id, *values of controls), when a reader has moved one of them; keep all in the address.
 
@@ -170,7 +232,7 @@ class Shell:
         before. controls: {option in the address: control}.
         """
         moves = [move for control in controls.values() for move in moves_of(control)]
-        gr.on(moves, draw, [self.run, *controls.values()], outputs, trigger_mode="always_last", **QUIET)
+        gr.on(moves, answering(draw), [self.run, *controls.values()], outputs, trigger_mode="always_last", **QUIET)
         remembers(controls)
 
     def starts(
@@ -210,20 +272,24 @@ class Shell:
 
         self.starts(panel.again.click, again, [], api_name=f"{panel.kind}_again")
 
-    def _inputs(self) -> list[Any]:
-        return [component for view in self.views for component in view.inputs]
+    @property
+    def _inputs(self) -> set[Any]:
+        """What handlers of the frame are given, by component."""
+        return {self.run, self.seen, *(component for view in self.views for component in view.inputs)}
 
+    @property
     def _outputs(self) -> list[Any]:
         own = [self.seen, self.bar, self.stop, self.timer]
-        return own + [component for view in self.views for component in view.outputs]
+        return list(dict.fromkeys([*own, *(component for view in self.views for component in view.outputs)]))
 
     def wire(self) -> None:
         """The events of the frame itself: opening the page, looking again, stopping."""
-        opened = [self.run, self.navbar, *self.ready, *self._outputs()]
+        opened = [self.run, self.navbar, *self.ready, *self._outputs]
         # One after the other: an answer of the first that came last would put back what someone has done meanwhile.
-        arrived = self.ctx.app.load(self._arrive, None, [out for _, outs in self.arrivals for out in outs], **QUIET)
-        arrived.then(self._open, self._inputs(), opened, **QUIET)
-        self.timer.tick(self._look, [self.run, self.seen, *self._inputs()], self._outputs(), **QUIET)
+        asked = list(dict.fromkeys(component for _, outputs in self.arrivals for component in outputs))
+        arrived = self.ctx.app.load(answering(self._arrive), None, asked, **QUIET)
+        arrived.then(self._open, self._inputs, opened, **QUIET)
+        self.timer.tick(self._look, self._inputs, self._outputs, **QUIET)
         stopped = self.stop.click(
             guarded(partial(job_panel.stop, self.ctx.store)), [self.run], None, api_visibility="private", **ACT
         )
@@ -231,64 +297,54 @@ class Shell:
 
     def looks_again(self, event: Any) -> None:
         """After an event that has changed the run: draw everything anew. Call it after all `live`."""
-        event.success(self._look_again, [self.run, *self._inputs()], self._outputs(), **QUIET)
+        event.success(self._look_again, self._inputs, self._outputs, **QUIET)
 
-    def _arrive(self, request: gr.Request) -> list[Any]:
+    def _arrive(self, request: gr.Request) -> Answer:
         """What the pages' own controls say as the page opens, by its address."""
         run_id, _ = _run_in_address(self.ctx.store, request)
         options = {str(name): str(value) for name, value in dict(request.query_params or {}).items() if name != "run"}
-        return [value for arrive, _ in self.arrivals for value in arrive(run_id, options)]
+        return merged(arrive(run_id, options) for arrive, _ in self.arrivals)
 
-    def _open(self, request: gr.Request, *values: Any) -> list[Any]:
+    def _open(self, given: Answer, request: gr.Request) -> Answer:
         """The page as it opens: which run, and everything drawn."""
         run_id, problem = _run_in_address(self.ctx.store, request)
-        links = gr.Navbar(value=_links(self.ctx, run_id))
         problem = problem or (NO_RUN if self.needs_run and not run_id else "")
-        ready = [gr.Button(interactive=True) for _ in self.ready]
-        return [run_id, links, *ready, *self._looked(run_id, "", values, problem)]
+        opened = {self.run: run_id, self.navbar: gr.Navbar(value=_links(self.ctx, run_id))}
+        ready = {button: gr.Button(interactive=True) for button in self.ready}
+        return {**opened, **ready, **self._looked(run_id, "", given, problem)}
 
-    def _look_again(self, run_id: str, *values: Any) -> list[Any]:
-        return self._looked(run_id, "", values)
+    def _look_again(self, given: Answer) -> Answer:
+        return self._looked(given[self.run], "", given)
 
-    def _look(self, run_id: str, seen: str, *values: Any) -> list[Any]:
-        return self._looked(run_id, seen, values)
+    def _look(self, given: Answer) -> Answer:
+        return self._looked(given[self.run], given[self.seen], given)
 
-    def _looked(self, run_id: str, seen: str, values: tuple[Any, ...], problem: str = "") -> list[Any]:
-        """Values for `_outputs`. The title bar is always new; the page's own only where something has changed.
+    def _looked(self, run_id: str, seen: str, given: Answer, problem: str = "") -> Answer:
+        """The title bar, always new, and the page's own where something has changed.
 
         Never raises. A view that cannot be drawn says why in the title bar, and is tried again at the next look.
         """
-        store, job, stamp, drawn = self.ctx.store, None, "", None
+        store, job, stamp, drawn = self.ctx.store, None, "", {}
         try:
             if run_id:
                 stamp, job = job_panel.stamp(store, run_id), job_panel.current(store, run_id)
             if not seen or stamp != seen:
-                drawn = self._drawn(run_id, values)
+                views = [view for view in self.views if run_id or view.without_run]
+                drawn = merged(view.answer(run_id, given) for view in views)
         except MiniLLMError as fault:
             problem, stamp = problem or str(fault), ""
         except Exception as fault:
             problem, job = _unexpected(fault), None
         live, stopping = (job.live, job.stopping) if job else (False, False)
-        own = [stamp, self._bar(run_id, job, problem), gr.Button(visible=live, interactive=not stopping)]
-        return [*own, gr.Timer(active=live), *(drawn or [gr.skip() for view in self.views for _ in view.outputs])]
+        own = {self.seen: stamp, self.bar: self._bar(run_id, job, problem)}
+        buttons = {self.stop: gr.Button(visible=live, interactive=not stopping), self.timer: gr.Timer(active=live)}
+        return {**own, **buttons, **drawn}
 
     def _bar(self, run_id: str, job: Job | None, problem: str) -> str:
         try:
             return title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
         except MiniLLMError as fault:
             return title_bar(self.ctx.store, "", None, str(fault))
-
-    def _drawn(self, run_id: str, values: tuple[Any, ...]) -> list[Any]:
-        found: list[Any] = []
-        place = 0
-        for view in self.views:
-            given, place = values[place : place + len(view.inputs)], place + len(view.inputs)
-            if run_id or view.without_run:
-                drawn = view.draw(run_id, *given)
-                found += drawn if isinstance(drawn, list | tuple) else [drawn]
-            else:
-                found += [gr.skip() for _ in view.outputs]
-        return found
 
 
 def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:

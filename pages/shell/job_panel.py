@@ -199,13 +199,13 @@ class Panel:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `show` gives values for."""
+        """What `show` may change."""
         return [self.view, self.again]
 
-    def show(self, job: Job | None, rows: str = "") -> list[Any]:
-        """Values for `outputs`: how the job ended if not well, the rows, and "Start again" where that makes sense."""
+    def show(self, job: Job | None, rows: str = "") -> dict[Any, Any]:
+        """By component: how the job ended if not well, the rows, and "Start again" where that makes sense."""
         again = job is not None and job.state in ENDED
-        return [f"{ending(job)}{rows}", gr.Button(visible=again)]
+        return {self.view: f"{ending(job)}{rows}", self.again: gr.Button(visible=again)}
 
 
 def panel(kind: str) -> Panel:

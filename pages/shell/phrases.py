@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["ago", "count", "escape", "percent", "place", "seconds", "size"]
+__all__ = ["ago", "count", "escape", "notice", "percent", "place", "seconds", "size"]
 
 
 def seconds(value: float | None) -> str:
@@ -49,6 +49,11 @@ def percent(share: float) -> str:
 def place(ahead: int) -> str:
     """Where something stands in a line, by how many are ahead of it."""
     return {0: "next in line", 1: "1 job ahead"}.get(ahead, f"{ahead} jobs ahead")
+
+
+def notice(sentence: str) -> str:
+    """A sentence on why something cannot be, where it would stand."""
+    return f'<p class="notice is-failed" role="alert">{escape(sentence)}</p>'
 
 
 def ago(when: float, now: float | None = None) -> str:

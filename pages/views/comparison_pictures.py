@@ -4,9 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import gradio as gr
-
-from minillm.errors import MiniLLMError
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.store.store import Store
 
@@ -19,22 +16,18 @@ from .plans import read_blocks, really_cut
 Maker = Callable[[], Any]
 
 
-def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any]) -> list[Any]:
-    """A notice, and the pictures named, none but these drawn. Where something cannot be, the notice says why and every
-    picture stays.
+def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """The pictures named, none but these drawn, by name. Raises MiniLLMError where one cannot be.
 
     values: reference, others, of, ratio, blocks, pair, kind.
     """
     reference, others, of, ratio, blocks, pair, kind = values
-    try:
-        scores = store.scores(run_id)
-        layers = read_blocks(blocks, len(scores[reference].groups))
-        found = compare(scores, reference, others, ratio, layers, of)
-        close = found if pair in found.tables else compare(scores, reference, [pair], ratio, layers, of)
-        makers = _overlaps(found, close, pair) | _closer(close, pair, kind) | _cut(found, run_id, ratio, blocks)
-        return ["", *[makers[name]() for name in names]]
-    except MiniLLMError as fault:
-        return [f'<p class="notice is-failed" role="alert">{escape(str(fault))}</p>', *[gr.skip() for _ in names]]
+    scores = store.scores(run_id)
+    layers = read_blocks(blocks, len(scores[reference].groups))
+    found = compare(scores, reference, others, ratio, layers, of)
+    close = found if pair in found.tables else compare(scores, reference, [pair], ratio, layers, of)
+    makers = _overlaps(found, close, pair) | _closer(close, pair, kind) | _cut(found, run_id, ratio, blocks)
+    return {name: makers[name]() for name in names}
 
 
 def _overlaps(found: Comparison, close: Comparison, pair: str) -> dict[str, Maker]:

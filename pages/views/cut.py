@@ -20,6 +20,7 @@ from minillm.store.store import Store
 
 from ..plots import plan_bars
 from ..shell import job_panel
+from ..shell.address import link
 from ..shell.cut_controls import SAME, UNIFORM
 from ..shell.phrases import escape, html_table
 from .comparison import in_order
@@ -30,6 +31,13 @@ FIRST = "fms-zo"
 """The paper's own criterion."""
 
 NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
+
+
+def needs_model(run_id: str) -> str:
+    """What stands above a cut where the run's model is not known yet, with the way there; nothing without a run."""
+    there = escape(link("model", run=run_id))
+    return f'<p class="notice">{NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>' if run_id else ""
+
 
 LABELS = {
     "load": "load the model",

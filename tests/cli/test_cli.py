@@ -171,9 +171,9 @@ def test_settings_reach_the_scores(run, folder):
         (("recover", "TINY", "--steps", "1", "--teacher", "", "--text", "file:text.txt", "--preset", "best"), "paper"),
         (("recover", "nofolder"), "nofolder"),
         (("evaluate", "--model", "TINY", "--text", "file:text.txt", "--length", "1"), "window of 1"),
-        (("generate", "", "--model", "TINY"), "prompt"),
-        (("generate", "Hello", "--model", "TINY", "--max-new-tokens", "0"), "max_new_tokens"),
-        (("generate", "Hello", "--model", "TINY", "--temperature", "-1"), "temperature"),
+        (("generate", "", "--model", "TINY"), "Prompts"),
+        (("generate", "Hello", "--model", "TINY", "--max-new-tokens", "0"), "Max new tokens"),
+        (("generate", "Hello", "--model", "TINY", "--temperature", "-1"), "Temperature"),
         (("runs", "show", "12345678"), "12345678"),
         (("runs", "delete", "12345678", "--yes"), "12345678"),
         (("frobnicate",), "frobnicate"),
@@ -346,7 +346,7 @@ def test_fidelity_prints_every_setting_against_every_other(run, folder):
     [
         (("--share", "0.33"), "give one of 0.05"),
         (("--seeds", "0"), "Seeds is 0"),
-        (("--directions", "1,x"), "--directions is “1,x”"),
+        (("--directions", "1,x"), "Directions is “1,x”"),
         (("--draws", "gausian"), "Did you mean gaussian?"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from minillm.recipes.recipe import InspectRequest, RunRecipe
 from minillm.store.store import Store
 from pages import NAMES, model, runs, start
 from pages.shell import job_panel, title_bar
-from pages.shell.frame import Shell, _run_in_address, address, guarded
+from pages.shell.frame import Shell, _run_in_address, address, answering, guarded
 from pages.shell.phrases import ago, count, percent, seconds, size
 from pages.views import model as model_view
 from pages.views import runs as runs_view
@@ -115,24 +116,32 @@ def test_the_title_bar_names_run_model_and_job_and_escapes_what_people_typed(sto
 
 
 def shell(store: Store, *views: Any) -> Shell:
-    nothing: Any = None
-    made = Shell(context(store), True, *[nothing] * 7)
-    for draw in views:
-        made.live(draw, ["one output"])
+    with gr.Blocks():
+        names = ("run", "started", "seen", "navbar", "bar", "stop", "timer")
+        made = Shell(context(store), True, **{name: gr.HTML() for name in names})  # type: ignore[arg-type]
+        for draw in views:
+            made.live(draw, [gr.HTML()])
     return made
+
+
+def look(on: Shell, run_id: str, seen: str = "") -> tuple[Any, ...]:
+    """Stamp, title bar, stop button, timer and the first view's output after a look, None where that was left alone."""
+    answer = on._look({on.run: run_id, on.seen: seen})
+    picture = answer.get(on.views[0].outputs[0])
+    return answer[on.seen], answer[on.bar], answer[on.stop], answer[on.timer], picture
 
 
 def test_a_look_draws_only_where_something_has_changed(store: Store, run_id: str):
     drawn: list[str] = []
     on = shell(store, lambda run: drawn.append(run) or "picture")
     job = score_job(store, run_id)
-    stamp, bar, stop, timer, picture = on._look(run_id, "")
+    stamp, bar, stop, timer, picture = look(on, run_id)
     assert picture == "picture" and "waiting" in bar and stop.visible and timer.active
-    assert on._look(run_id, stamp)[4] == gr.skip() and drawn == [run_id]
+    assert look(on, run_id, stamp)[4] is None and drawn == [run_id]
     store.request_cancel(job)
-    again, bar, stop, timer, picture = on._look(run_id, stamp)
+    again, bar, stop, timer, picture = look(on, run_id, stamp)
     assert picture == "picture" and "stopped" in bar and not stop.visible and not timer.active
-    assert on._look(run_id, again)[4] == gr.skip()
+    assert look(on, run_id, again)[4] is None
 
 
 def test_a_view_that_cannot_be_drawn_says_why_and_is_tried_again(store: Store, run_id: str):
@@ -140,22 +149,55 @@ def test_a_view_that_cannot_be_drawn_says_why_and_is_tried_again(store: Store, r
         raise BadInput("Not yet.")
 
     score_job(store, run_id)
-    stamp, bar, _, timer, picture = shell(store, fails)._look(run_id, "")
-    assert "Not yet." in bar and "A &lt;b&gt;run" in bar and picture == gr.skip()
+    stamp, bar, _, timer, picture = look(shell(store, fails), run_id)
+    assert "Not yet." in bar and "A &lt;b&gt;run" in bar and picture is None
     assert timer.active and stamp == ""
 
 
 def test_a_fault_in_a_view_is_one_sentence_and_ends_the_looking(store: Store, run_id: str):
     score_job(store, run_id)
-    _, bar, _, timer, _ = shell(store, lambda run: 1 / 0)._look(run_id, "")
+    _, bar, _, timer, _ = look(shell(store, lambda run: 1 / 0), run_id)
     assert "ZeroDivisionError" in bar and not timer.active
 
 
 def test_a_run_deleted_meanwhile_is_said(store: Store, run_id: str):
     on = shell(store, lambda run: store.run(run).title)
     store.delete_run(run_id)
-    _, bar, _, timer, _ = on._look(run_id, "seen before")
+    _, bar, _, timer, _ = look(on, run_id, "seen before")
     assert "There is no run" in bar and not timer.active
+
+
+def test_an_answer_names_what_it_changes_and_the_rest_stays(store: Store, run_id: str):
+    with gr.Blocks():
+        one, other = gr.HTML(), gr.HTML()
+    on = shell(store, lambda run: {other: "drawn"})
+    on.views[0] = replace(on.views[0], outputs=[one, other])
+    answer = on._look({on.run: run_id, on.seen: ""})
+    assert answer[other] == "drawn" and one not in answer
+    assert answering(lambda: {})() == gr.skip() and answering(lambda: {one: 1})() == {one: 1}
+
+
+def test_choices_are_drawn_anew_only_where_the_state_has_changed(store: Store, run_id: str):
+    state, on = ["a"], shell(store)
+    with gr.Blocks():
+        control, picture = gr.Textbox(), gr.HTML()
+        on.redraws_when(
+            lambda run: state[0],
+            lambda run, word: {picture: f"drawn {word}"},
+            [picture],
+            [control],
+            lambda run, options: {control: options["word"]},
+        )
+    arrive, _ = on.arrivals[0]
+    opened = arrive(run_id, {"word": "asked"})
+    assert opened[control] == "asked" and opened[picture] == "drawn asked"
+    drawn = on.views[0].inputs[0]
+    given = {on.run: run_id, on.seen: "", drawn: opened[drawn], control: "typed"}
+    assert picture not in on._look(given), "nothing has changed"
+    assert picture not in on._look({**given, drawn: ""}), "not before the page has opened"
+    state[0] = "b"
+    answer = on._look(given)
+    assert answer[picture] == "drawn typed" and control not in answer and answer[drawn] != opened[drawn]
 
 
 # Jobs

@@ -6,6 +6,7 @@ from dataclasses import replace
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import pytest
+from made_pages import laid_out
 from made_scores import scores, shape
 
 from minillm.errors import BadInput, UnreachableRatio
@@ -48,13 +49,15 @@ def keep(store: Store, run_id: str, allocation: Allocation) -> str:
 
 
 def test_a_live_search_is_drawn_from_its_events_and_an_ended_one_from_its_allocation(store: Store, run_id: str) -> None:
-    panel = type("Panel", (), {"kind": "allocate", "show": lambda self, job, rows="": [rows, ""]})()
-    assert allocate.watched(store, panel, run_id)[2:] == ["", None, None, None]
+    page = laid_out(allocate.lay_out)
+    nothing = allocate.watched(store, page, run_id)
+    assert [nothing[one] for one in (page.said, page.curve, page.best, page.sensitivity)] == ["", None, None, None]
     number = store.add_job(run_id, AllocateRequest("wanda", generations=9))
     store.claim_next("cpu/1")
     seen = {"allocation": found().to_json(), "state": {"history": HISTORY[:3]}, **HISTORY[2]}
     store.append_event(number, Event("search", 2, 9, seen))
-    rows, _, said, curve, bars, _ = allocate.watched(store, panel, run_id)
+    shown = allocate.watched(store, page, run_id)
+    rows, said, curve, bars = (shown[one] for one in (page.panel.view, page.said, page.curve, page.best))
     assert "search, by generation" in rows and "Generation 2 of 9" in said and "0.7" in said
     assert [list(t.y) for t in curve.data if t.name == "best"] == [pytest.approx([0.9, 0.8, 0.7])]
     assert [int(sum(t.customdata[:, 0])) for t in bars.data] == [
@@ -62,7 +65,7 @@ def test_a_live_search_is_drawn_from_its_events_and_an_ended_one_from_its_alloca
     ]
     store.finish_job(number, "done")
     keep(store, run_id, found())
-    said = allocate.watched(store, panel, run_id)[2]
+    said = allocate.watched(store, page, run_id)[page.said]
     assert "Generation 3 at a ratio of 30%:" in said and "uniform has 0.9" in said
 
 
@@ -119,15 +122,23 @@ def test_starting_puts_the_request_in_line_and_refuses_the_first_wrong_field(sto
 
 
 def test_a_ratio_nobody_can_reach_is_said_where_the_table_would_stand(store: Store, run_id: str) -> None:
-    _, table = allocate.compared(store, run_id, "wanda", "", 0.6, "2")
+    page = laid_out(allocate.lay_out)
+    answer = allocate.compared(store, page, run_id, "wanda", "", 0.6, "2")
+    table = answer[page.table]
+    assert list(answer) == [page.table], "the last picture stays"
     assert "the largest ratio they reach" in table and 'role="alert"' in table
 
 
 def test_an_address_sets_the_controls_and_nonsense_does_not(store: Store, run_id: str) -> None:
-    assert allocate.from_address({"criterion": "wanda", "ratio": "0.5", "blocks": "1-2"}) == ["wanda", "", 0.5, "1-2"]
-    assert allocate.from_address({"ratio": "much"})[2] == allocate.DEFAULT.ratio
+    page = laid_out(allocate.lay_out)
+
+    def given(options: dict[str, str]) -> list:
+        return list(allocate.asked_for(store, page, run_id, options).values())
+
+    assert given({"criterion": "wanda", "ratio": "0.5", "blocks": "1-2"}) == ["wanda", "", 0.5, "1-2"]
+    assert given({"ratio": "much"})[2] == allocate.DEFAULT.ratio
     empty = store.create_run(RunRecipe())
-    assert "Model page" in allocate.arrived(store, empty, allocate.from_address({}))[1]
+    assert "Model page" in allocate.arrived(store, page, empty, None, "", 0.2, "")[page.empty]
     assert allocate.state(store, run_id) != allocate.state(store, empty)
     names = list(allocations(store, run_id))
     keep(store, run_id, found())
@@ -139,10 +150,17 @@ def test_the_page_opens_at_what_was_searched_for_last_unless_the_address_says_ot
 ) -> None:
     store.save_scores(run_id, scores(GROUPS, "fms-bp"), "fms-bp")
     keep(store, run_id, found(0.25, criterion="fms-bp", channels_from="wanda", layers=[1, 2, 3]))
-    _, empty, heads, channels, ratio, blocks, *_ = allocate.opened(store, run_id, {})
+    page = laid_out(allocate.lay_out)
+
+    def opened(options: dict[str, str]) -> list:
+        given = allocate.asked_for(store, page, run_id, options)
+        answer = given | allocate.arrived(store, page, run_id, *given.values())
+        return [answer[page.empty], *(answer[page.cut[name]] for name in page.cut)]
+
+    empty, heads, channels, ratio, blocks = opened({})
     assert (empty, heads.value, channels.value, ratio, blocks) == ("", "fms-bp", "wanda", 0.25, "1, 2, 3")
-    assert allocate.opened(store, run_id, {"criterion": "wanda"})[2].value == "wanda"
-    assert allocate.opened(store, "", {})[1] == ""
+    assert opened({"criterion": "wanda"})[1].value == "wanda"
+    assert allocate.arrived(store, page, "", None, "", 0.2, "") == {page.empty: ""}
 
 
 def sensitivity(measure: str = "fisher") -> Sensitivity:

@@ -6,10 +6,14 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
+from pages.compare import _drawn
+from pages.compare.form import layout
+
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import numpy as np
 import pytest
+from made_pages import context, laid_out
 from made_scores import llama_7b, scores, several, shape
 
 from minillm.errors import BadInput, UnreachableRatio
@@ -149,11 +153,11 @@ def run() -> tuple[Store, str]:
 def test_only_the_pictures_asked_for_are_made_and_the_link_carries_the_plan(run) -> None:
     store, run_id = run
     values = ["llm-pruner", ["wanda", "random"], PRUNED, 0.25, "1-4", "fms-zo", CHANNELS]
-    notice, *drawn = pictures(store, run_id, [*PICTURES, *REST], values)
-    assert notice == "" and len(drawn) == len(PICTURES) + len(REST)
-    assert f"prune?run={run_id}&amp;criterion=llm-pruner&amp;ratio=0.25&amp;blocks=1-4" in drawn[-1]
-    assert "fms-zo" in drawn[1]
-    table = drawn[-2]
+    drawn = pictures(store, run_id, [*PICTURES, *REST], values)
+    assert list(drawn) == [*PICTURES, *REST]
+    assert f"prune?run={run_id}&amp;criterion=llm-pruner&amp;ratio=0.25&amp;blocks=1-4" in drawn["use"]
+    assert "fms-zo" in drawn["reading-channels"]
+    table = drawn["cut-table"]
     assert table.count("<tr>") == 7 and "0 of 4" in table
 
 
@@ -161,9 +165,9 @@ def test_at_the_size_of_a_7b_model_the_page_stays_small() -> None:
     large = several(llama_7b())
     store: Any = SimpleNamespace(scores=lambda run_id: large)
     values = ["llm-pruner", [name for name in large if name != "llm-pruner"], PRUNED, 0.3, "", "wanda", CHANNELS]
-    notice, *drawn = pictures(store, "run", [*PICTURES, *REST], values)
-    sizes = [len(one if isinstance(one, str) else as_json(one)) for one in drawn]
-    assert notice == "" and max(sizes) <= 250_000 and sum(sizes) <= 1_000_000
+    drawn = pictures(store, "run", [*PICTURES, *REST], values)
+    sizes = [len(one if isinstance(one, str) else as_json(one)) for one in drawn.values()]
+    assert max(sizes) <= 250_000 and sum(sizes) <= 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -175,6 +179,8 @@ def test_at_the_size_of_a_7b_model_the_page_stays_small() -> None:
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence_and_every_picture_stays(run, values: list, said: str) -> None:
-    notice, *drawn = pictures(*run, PICTURES, values)
-    assert said in notice and 'role="alert"' in notice
-    assert all(one == {"__type__": "update"} for one in drawn)
+    store, run_id = run
+    page = laid_out(layout)
+    answer = _drawn(context(store), page, PICTURES, run_id, *values)
+    assert list(answer) == [page.notice]
+    assert said in answer[page.notice] and 'role="alert"' in answer[page.notice]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import made_sweeps
 import pytest
+from made_pages import laid_out
 
 from minillm.errors import BadInput
 from minillm.recipes.recipe import SweepRequest
@@ -35,7 +36,8 @@ def test_a_text_becomes_a_job_and_the_same_text_goes_on(store: Store) -> None:
 
 
 def test_a_shipped_sweep_shows_its_text_and_its_forms() -> None:
-    text, forms = experiments.chosen("f5")
+    page = laid_out(experiments.lay_out)
+    text, forms = experiments.chosen(page, "f5").values()
     assert "layers: [1-30" in text and forms.value == "embedded"
     assert sweep_part.asked_for(text, "embedded", "") == read_sweep("f5", "embedded")
     assert sweep_part.forms_of_text(text) == ["embedded", "local", "paper"]
@@ -46,26 +48,28 @@ def test_a_shipped_sweep_shows_its_text_and_its_forms() -> None:
 def test_a_sweep_is_followed_cell_by_cell(store: Store) -> None:
     sweep = made_sweeps.asked()
     run_id = made_sweeps.made(store, sweep, failed="seed 1, random, 0.2")
-    panel = type("Panel", (), {"kind": "sweep", "show": lambda self, job, rows="": ["", ""]})()
-    told = experiments.followed(store, panel, run_id)[-1]
+    page = laid_out(experiments.lay_out)
+    told = experiments.followed(store, page, run_id)[page.cells]
     assert "12 of 13 cells are done, 1 failed" in told and "It needs 9 GB" in told and told.count("<tr") == 14
     other = store.create_run(sweep.recipe("smollm2-135m", 0), "Ordinary")
-    assert "No sweep is open" in experiments.followed(store, panel, other)[-1]
+    assert "No sweep is open" in experiments.followed(store, page, other)[page.cells]
 
 
 def test_numbers_stand_with_their_spread_and_differences_with_a_judgement(store: Store) -> None:
     run_id = made_sweeps.made(store, made_sweeps.asked())
-    found = experiments.looked(store, run_id, "")
-    assert "30.05 ± 0.07" in found[2] and "python-docs" in found[2] and "flatters the number" in found[2]
-    assert found[1].visible and "9 of 9 differences exceed the spread" in found[3]
-    drawn = [one for one in found[4:] if one.get("visible")]
+    page = laid_out(experiments.lay_out)
+    found = experiments.looked(store, page, run_id, "")
+    numbers = found[page.numbers]
+    assert "30.05 ± 0.07" in numbers and "python-docs" in numbers and "flatters the number" in numbers
+    assert found[page.results].visible and "9 of 9 differences exceed the spread" in found[page.differences]
+    drawn = [found[host] for host in page.hosts if found[host].get("visible")]
     assert len(drawn) == 1 and [t.name for t in drawn[0]["value"].data] == list(made_sweeps.GAP)
-    again = experiments.looked(store, run_id, found[0])
-    assert all("__type__" in one and "value" not in one for one in again)
+    assert experiments.looked(store, page, run_id, found[page.seen]) == {}
 
 
 def test_a_run_that_is_no_sweep_shows_no_empty_tables(store: Store, run_id: str) -> None:
-    assert experiments.looked(store, run_id, "")[1].visible is False
+    page = laid_out(experiments.lay_out)
+    assert experiments.looked(store, page, run_id, "")[page.results].visible is False
 
 
 def test_one_seed_tells_no_difference(store: Store) -> None:

@@ -6,6 +6,7 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import pytest
+from made_pages import laid_out
 from made_texts import with_a_variant, writes, wrote
 
 from minillm.errors import BadInput
@@ -13,6 +14,7 @@ from minillm.recipes.recipe import GenerateRequest
 from minillm.store.store import Store
 from pages.generate import _balloted
 from pages.generate.blind import NONE, UNKNOWN, ballot, tally, tally_html, vote
+from pages.generate.form import layout
 from pages.views.generations import exhibits, shuffled, unveiled
 from pages.views.generations_html import as_csv, as_html, as_json, as_markdown
 
@@ -117,10 +119,11 @@ def test_what_cannot_be_voted_on_is_refused(store: Store, run_id: str) -> None:
 
 
 def test_the_ballot_on_the_page_is_left_alone_while_it_is_the_same(store: Store, run_id: str) -> None:
-    assert _balloted(store, run_id, "")[0].visible is False
+    poll = laid_out(layout).poll
+    assert _balloted(store, poll, run_id, "")[poll.box].visible is False
     job = answered_blind(store, run_id)
-    box, name, question, best, pruned = _balloted(store, run_id, "")
-    assert (box.visible, name) == (True, f"{job}:0") and "Why?" in question
-    assert [value for _, value in best.choices] == ["A", "B", NONE]
-    assert [value for _, value in pruned.choices] == ["A", "B", UNKNOWN]
-    assert all(type(value) is dict for value in _balloted(store, run_id, name)), "skipped: an answer may be ticked"
+    answer = _balloted(store, poll, run_id, "")
+    assert (answer[poll.box].visible, answer[poll.name]) == (True, f"{job}:0") and "Why?" in answer[poll.question]
+    assert [value for _, value in answer[poll.best].choices] == ["A", "B", NONE]
+    assert [value for _, value in answer[poll.pruned].choices] == ["A", "B", UNKNOWN]
+    assert _balloted(store, poll, run_id, answer[poll.name]) == {}, "an answer may be ticked"

@@ -9,6 +9,7 @@ import re
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import pytest
+from made_pages import laid_out
 from made_scores import scores, shape
 from made_texts import MEASURED, asked, was_read, with_a_variant, writes, wrote
 
@@ -18,6 +19,7 @@ from minillm.recipes.recipe import GenerateRequest, RunRecipe
 from minillm.store.records import Variant
 from minillm.store.store import Store
 from pages.generate import _choices, begin, csv_of, json_of, markdown_of
+from pages.generate.form import layout
 from pages.views.generations import CUT_OFF, DONE, WAITING, WRITING, exhibits
 from pages.views.generations_html import as_csv, as_html, as_json, as_markdown, facts_in_words, settings_in_words
 
@@ -120,7 +122,9 @@ def test_variants_of_other_runs_can_be_chosen_and_are_called_by_their_run(store:
     far = store.create_run(RunRecipe(model="some/where"), "Far")
     store.add_variant(other, Variant("pruned-1", "pruned", "original"), make_plan(scores(shape()), 0.3))
     store.add_variant(other, Variant("recovered-1", "recovered", "pruned-1"))
-    _, variants, others = _choices(store, run_id, [f"{other}/pruned-1", "pruned-1", "gone"])
+    page = laid_out(layout)
+    answer = _choices(store, page, run_id, ["pruned-1", "gone"], [f"{other}/pruned-1"])
+    variants, others = (answer[page.controls[name]] for name in ("variants", "others"))
     assert (variants.value, others.value) == (["original", "pruned-1"], [f"{other}/pruned-1"])
     assert dict(others.choices) == {"original of Far": f"{far}/original", "pruned-1 of Another": f"{other}/pruned-1"}
     number = store.add_job(run_id, GenerateRequest(("Why?",), ("original", f"{other}/pruned-1")))

@@ -1,13 +1,14 @@
 """The Gradient page's pure part: what it says follows the numbers, whichever way they go; and what it asks for."""
 
 import os
-from types import SimpleNamespace
 from typing import Any
+
+from pages.shell import job_panel
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-import gradio as gr
 import pytest
+from made_pages import laid_out
 from made_scores import shape
 
 from minillm.errors import BadInput
@@ -58,9 +59,10 @@ def kept(store: Store, run_id: str, *results: dict[str, Any]):
 
 def test_before_the_first_draw_is_through_the_page_says_what_to_do(store: Store, run_id: str) -> None:
     assert kept(store, run_id, REFERENCE) is None
-    _, empty, body, *_ = gradient.draw(store, run_id, CHANNELS, 0.25)
-    assert "Press “Measure”" in empty and body.visible is False
-    assert gradient.draw(store, "", CHANNELS, 0.25)[1] == ""
+    page = laid_out(gradient.layout)
+    answer = gradient.draw(store, page, run_id, CHANNELS, 0.25)
+    assert "Press “Measure”" in answer[page.empty] and answer[page.body].visible is False
+    assert gradient.draw(store, page, "", CHANNELS, 0.25)[page.empty] == ""
 
 
 def test_that_the_loss_cancels_is_said_only_where_it_does(store: Store, run_id: str) -> None:
@@ -135,14 +137,22 @@ def test_a_share_at_which_nothing_goes_is_a_dash_and_no_mark(store: Store, run_i
 
 def test_the_page_draws_at_the_nearest_share(store: Store, run_id: str) -> None:
     kept(store, run_id, REFERENCE, printed(0, 0.4, 0.3))
+    page = laid_out(gradient.layout)
     for given, share in ((0.30000000000000004, 30), (0.52, 50), (9.0, 60)):
-        _, empty, body, text, *_ = gradient.draw(store, run_id, CHANNELS, given)
-        assert (empty, body.visible) == ("", True) and f"{share} % of each block" in text
+        answer = gradient.draw(store, page, run_id, CHANNELS, given)
+        assert (answer[page.empty], answer[page.body].visible) == ("", True)
+        assert f"{share} % of each block" in answer[page.shown["said"]]
 
 
 def test_an_address_gives_the_nearest_share_and_nothing_unreadable() -> None:
-    assert gradient.from_address({"kind": HEADS, "share": "0.52"}) == [HEADS, 0.5]
-    assert gradient.from_address({"kind": "nonsense", "share": "x"}) == gradient.from_address({}) == [CHANNELS, 0.25]
+    page = laid_out(gradient.layout)
+    for given, kind, share in (
+        ({"kind": HEADS, "share": "0.52"}, HEADS, 0.5),
+        ({"kind": "nonsense", "share": "x"}, CHANNELS, 0.25),
+        ({}, CHANNELS, 0.25),
+    ):
+        answer = gradient.from_address(page, "", given)
+        assert answer == {page.controls["kind"]: kind, page.controls["share"]: share}
 
 
 def test_measuring_is_asked_for_in_full(store: Store, run_id: str) -> None:
@@ -173,7 +183,7 @@ def test_what_cannot_be_measured_is_refused_and_leaves_nothing(
 def test_the_panel_names_what_this_job_measures_and_not_what_is_known(store: Store, run_id: str) -> None:
     kept(store, run_id, result("groups", 7, trial(BY_GROUPS, 4, **{EXACT: 0.1, NOISE: 0.1, CONTROL: 0.1})))
     gradient.begin(store, run_id, ["groups", "rademacher"], "1", "4", 2, 8, 1)
-    panel: Any = SimpleNamespace(show=lambda job, rows="": [rows, gr.Button()])
-    rows = gradient.progress(store, panel, run_id)[0]
+    panel = laid_out(job_panel.panel, "fidelity")
+    rows = gradient.progress(store, panel, run_id)[panel.view]
     assert "exact gradient" in rows and "z = ±1, seed 8" in rows
     assert 'data-part="groups:7"' not in rows and 'data-part="groups:8"' in rows

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from made_pages import laid_out
 from made_scores import scores, shape
 
 from minillm.plan.plan import make_plan
@@ -117,7 +118,9 @@ def test_a_wrong_choice_is_said_and_the_right_one_explained():
 
 def test_a_step_that_is_none_is_the_nearest_and_the_ends_have_no_way_on():
     assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 9, 0]
-    step, told, path, opens, choices, verdict, back, onward = lesson.show("99")
+    page = laid_out(lesson.section, Store())
+    answer = lesson.show(page, "99")
+    step, told, path, opens, choices, verdict, back, onward = (answer[one] for one in page.shown)
     assert step == 9 and "Step 10 of 10" in told and "Generate page" in opens and path == "generate"
     assert choices.value is None and verdict == "" and back.interactive and not onward.interactive
 

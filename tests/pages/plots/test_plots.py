@@ -96,7 +96,7 @@ def _lists_of_numbers(part: Any) -> list[int]:
 
 def test_figures_load_no_tensor_library():
     probe = (
-        "import sys, pages._plots, pages.shell.plotly_host; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+        "import sys, pages.plots, pages.shell.plotly_host; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"

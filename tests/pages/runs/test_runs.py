@@ -6,7 +6,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
+from made_pages import laid_out
 from made_runs import full_run, weighty
 
 from minillm.errors import BadInput
@@ -15,6 +17,7 @@ from minillm.store import disk_space
 from minillm.store.store import Store
 from pages import runs, score
 from pages.runs.files import figures, save_all, save_report
+from pages.runs.form import lay_out_room
 from pages.shell.address import choice, number
 from pages.views import runs as runs_view
 
@@ -131,23 +134,24 @@ def test_pictures_drawn_by_the_page_are_packed_and_nothing_else_is(store: Store)
 def test_storage_warns_and_offers_only_above_the_bound(store: Store):
     run_id = store.create_run(RunRecipe(), "Heavy <b>")
     weighty(store, run_id, "pruned-1", size=15_000_000)
-    told, button = runs.room_taken(store)
+    room, search = laid_out(lay_out_room), laid_out(gr.Textbox)
+    told, button = runs.room_taken(store, room).values()
     assert "15 MB" in told and "alert" not in told and not button.visible
-    assert runs.arrive(store, "", {"find": "heavy"})[1::2] == ["heavy", 20]
+    assert runs.arrive(store, search, room, "", {"find": "heavy"}) == {search: "heavy", room.bound: 20}
     with pytest.raises(BadInput, match="nothing needs to be dropped"):
         runs.drop_weights(store)
     runs.set_bound(store, 0.01)
-    told, button = runs.room_taken(store)
+    told, button = runs.room_taken(store, room).values()
     assert "alert" in told and "Heavy &lt;b&gt;" in told and "made again" in told and button.visible
     disk_space.drop(store, disk_space.offered(store))
-    assert "alert" not in runs.room_taken(store)[0]
+    assert "alert" not in runs.room_taken(store, room)[room.told]
 
 
 def test_storage_that_nothing_can_free_says_so(store: Store):
     run_id = store.create_run(RunRecipe())
     weighty(store, run_id, "recovered-1", kind="recovered", size=15_000_000)
     runs.set_bound(store, 0.01)
-    told, button = runs.room_taken(store)
+    told, button = runs.room_taken(store, laid_out(lay_out_room)).values()
     assert "only deleting a run makes room" in told and not button.visible
 
 
@@ -172,18 +176,14 @@ def test_options_that_cannot_be_read_are_the_defaults():
 def test_the_score_page_opens_as_its_address_says(store: Store):
     run_id = full_run(store, "Viewed")
     options = {"criterion": "wanda", "view": "block", "kind": "heads", "ratio": "0.35", "block": "2"}
-    opened, picked, view, kind, tabs, criterion, ratio, block, _, *drawn = score.view_in_address(store, run_id, options)
-    assert (opened, picked, view, kind, tabs.selected) == ("opened", "wanda", "block", "heads", "block")
-    assert (criterion.value, ratio.value, ratio.visible, block.value) == ("wanda", 0.35, True, 2)
-    assert drawn[3].layout.meta["name"] and isinstance(drawn[0], dict)
-    opened, picked, view, kind, *_ = score.view_in_address(store, run_id, {"view": "x", "kind": "y", "ratio": "z"})
-    assert (opened, picked, view, kind) == ("opened", "", "bands", "channels")
-    assert score.view_in_address(store, "", {})[0] == "opened"
-
-
-def test_the_score_page_draws_nothing_before_it_knows_its_address(store: Store):
-    run_id = full_run(store, "Viewed")
-    before = score.looked(store, run_id, "", "", "bands", "channels", 0.2, 8)
-    assert all(isinstance(value, dict) and len(value) == 1 for value in before)
-    after = score.looked(store, run_id, "opened", "", "bands", "channels", 0.2, 8)
-    assert after[4].layout.meta["name"] and len(after) == len(before)
+    on = laid_out(score.lay_out_pictures)
+    asked = score.view_in_address(on, run_id, options)
+    assert asked[on.tabs].selected == "block"
+    values = [asked[control] for control in on.inputs]
+    assert values == ["wanda", "block", "heads", 0.35, 2]
+    drawn = score.draw(store, on, run_id, *values)
+    assert (drawn[on.criterion].value, drawn[on.ratio].visible, drawn[on.block].value) == ("wanda", True, 2)
+    assert drawn[on.hosts["block"]].layout.meta["name"] and on.hosts["bands"] not in drawn
+    unread = score.view_in_address(on, run_id, {"view": "x", "kind": "y", "ratio": "z"})
+    assert [unread[control] for control in on.inputs][:3] == ["", "bands", "channels"]
+    assert score.draw(store, on, "", *values) == {}
