@@ -53,7 +53,7 @@ def is_ready(place: Path) -> bool:
         with safe_open(place / "model.safetensors", framework="numpy"):
             pass
         return bool(json.loads((place / "provenance.json").read_text())["format"] == FORMAT)
-    except (OSError, SafetensorError, ValueError, KeyError):
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

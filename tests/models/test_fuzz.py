@@ -15,11 +15,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from minillm.errors import MiniLLMError
+from minillm.models.checkpoint import save_pruned
 from minillm.models.gguf import read_gguf
 from minillm.models.load import load_model, plan_from_config
 from minillm.models.loaded import LoadedModel, wrap
 from minillm.models.weights import quiet
-from minillm.plan.plan import plan_from_groups
+from minillm.plan.plan import make_plan, plan_from_groups
+from minillm.scoring.score import score
+from minillm.surgery.cut import prune
 
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 5, 6, 10**8, 2**70, 0.5, -1.0, 1e300, float("nan"), float("inf")),
@@ -190,4 +193,56 @@ def test_gguf_files_with_bytes_changed(tmp_path: Path, seed: int) -> None:
     except MiniLLMError as fault:
         return told(fault)
     assert logits(model).shape == (*ROWS.shape, tiny.VOCABULARY)
+    return None
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lm = wrap(tiny.llama(layers=3))
+    plan = make_plan(score(lm, "magnitude-l2", tiny.tokens(), 1), 0.25, layers=range(3))
+    return save_pruned(prune(lm, plan), tmp_path_factory.mktemp("pruned") / "small")
+
+
+def changed_within(found: Any, random: Random) -> Any:
+    """A copy in which one value, however deep, is an odd one."""
+    if isinstance(found, dict) and found and random.random() < 0.8:
+        key = random.choice(list(found))
+        return {**found, key: changed_within(found[key], random)}
+    if isinstance(found, list) and found and random.random() < 0.8:
+        at = random.randrange(len(found))
+        return [*found[:at], changed_within(found[at], random), *found[at + 1 :]]
+    return random.choice(ODD)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_records_of_pruned_folders(pruned: Path, tmp_path: Path, seed: int) -> None:
+    random = Random(f"pruned {seed}")
+    folder = Path(shutil.copytree(pruned, tmp_path / "small"))
+    file = folder / ("pruning.json", "config.json")[seed % 2]
+    whole = json.loads(file.read_text())
+    part = "minillm_blocks" if "minillm_blocks" in whole and random.random() < 0.7 else random.choice(list(whole))
+    file.write_text(json.dumps({**whole, part: changed_within(whole[part], random)}))
+    try:
+        lm = load_model(folder, device="cpu", offload=(None, "disk")[seed // 2 % 2])
+    except MiniLLMError as fault:
+        return told(fault)
+    planned(lm)
+    assert logits(lm.model).shape == (*ROWS.shape, tiny.VOCABULARY)
+    return None
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_safetensors_with_bytes_changed(folders: dict[str, Path], tmp_path: Path, seed: int) -> None:
+    random = Random(f"bytes {seed}")
+    folder = Path(shutil.copytree(folders["llama"], tmp_path / "model"))
+    file = folder / "model.safetensors"
+    whole = bytearray(file.read_bytes())
+    for _ in range(random.choice((1, 2, 8))):
+        whole[random.randrange(3_000)] = random.randrange(256)
+    file.write_bytes(whole)
+    try:
+        lm = load_model(folder, device="cpu", offload=(None, "disk")[seed % 2])
+    except MiniLLMError as fault:
+        return told(fault)
+    assert logits(lm.model).shape == (*ROWS.shape, tiny.VOCABULARY)
     return None
