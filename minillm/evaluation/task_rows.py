@@ -73,8 +73,14 @@ def _boolq(row: Row) -> Row:
     return {"question": _text(row, "question"), "passage": _text(row, "passage"), "label": answer}
 
 
-def _piqa(row: Row) -> Row:
-    return {**{name: _text(row, name) for name in ("goal", "sol1", "sol2")}, "label": _choice(row, "label", 0, 1)}
+def _question(*texts: str, **choices: range) -> Callable[[Row], Row]:
+    """Rows of some texts and some numbers of choices, each in its range."""
+
+    def form(row: Row) -> Row:
+        numbers = {name: _choice(row, name, among[0], among[-1]) for name, among in choices.items()}
+        return {**{name: _text(row, name) for name in texts}, **numbers}
+
+    return form
 
 
 def _hellaswag(row: Row) -> Row:
@@ -101,7 +107,7 @@ def _mmlu(row: Row) -> Row:
 
 HUB_FORM: dict[str, Callable[[Row], Row]] = {
     "boolq": _boolq,
-    "piqa": _piqa,
+    "piqa": _question("goal", "sol1", "sol2", label=range(2)),
     "hellaswag": _hellaswag,
     "winogrande": _winogrande,
     "mmlu": _mmlu,

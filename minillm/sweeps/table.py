@@ -105,7 +105,7 @@ def table(store: Store, run_id: str, asked: Sweep) -> Table:
     measures: dict[str, Measure] = {}
     rows: dict[Cell, list[tuple[Standing, dict[str, float]]]] = {}
     texts: list[Written] = []
-    named = Names(asked)
+    named, doubts = Names(asked), dict[str, None]()
     for one in found:
         values: dict[str, float] = {}
         if one.variant and one.state == DONE:
@@ -113,12 +113,14 @@ def table(store: Store, run_id: str, asked: Sweep) -> Table:
                 for measure, value in read(kind, data, named.of(place, kind, data)):
                     measures.setdefault(measure.name, measure)
                     values[measure.name] = value
+                if kind == ACCURACY and data.get("note"):
+                    doubts[f"{one.cell.name(asked)}: {data['note']}"] = None
                 if kind == GENERATION:
                     texts.append(Written(one.cell, data["prompt"], data["text"]))
         rows.setdefault(without_seed(one.cell), []).append((one, values))
     _add_scored(store, asked, rows, measures)
     made = [_row(cell, members) for cell, members in rows.items()]
-    return Table(asked, made, _with_average(made, list(measures.values())), list(notes(asked, found)), texts)
+    return Table(asked, made, _with_average(made, list(measures.values())), [*notes(asked, found), *doubts], texts)
 
 
 def _add_scored(store: Store, asked: Sweep, rows: Any, measures: dict[str, Measure]) -> None:

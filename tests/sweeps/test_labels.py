@@ -74,9 +74,10 @@ def test_each_way_of_asking_a_task_has_a_column_of_its_own(store: Store) -> None
     for variant in [ORIGINAL, *(v.name for v in store.variants(run))]:
         for limit in (10, 20):
             way = accuracy_asked(variant, "piqa", limit, "hub")
-            store.add_result(run, "accuracy", {**way, **found, "acc": limit / 100})
+            store.add_result(run, "accuracy", {**way, **found, "acc": limit / 100, "note": "Doubtful." * (limit == 20)})
     whole = table(store, run_id, sweep)
     assert [m.name for m in whole.measures] == ["acc piqa", "acc piqa, limit 20"]
+    assert sum("Doubtful." in note for note in whole.notes) == len(whole.rows)
     assert all([number.mean for number in row.numbers.values()] == [0.1, 0.2] for row in whole.rows)
 
 
