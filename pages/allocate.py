@@ -10,7 +10,7 @@ from minillm.errors import MiniLLMError
 from minillm.jobs.submit import submit
 from minillm.plan.methods import METHODS
 from minillm.plan.sensitivity import MEASURES
-from minillm.recipes.recipe import AllocateRequest
+from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import sensitivities
 from minillm.store.store import Store
 

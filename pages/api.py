@@ -18,7 +18,8 @@ from minillm.plan.overlap import overlap
 from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scores import Scores
 from minillm.recipes.models import PATH, allowed_path, kind_of
-from minillm.recipes.recipe import GenerateRequest, RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import GenerateRequest, ScoreRequest
 from minillm.recipes.texts import checked_text
 from minillm.store.records import DONE
 from minillm.store.store import Store

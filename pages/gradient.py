@@ -12,7 +12,7 @@ from minillm.errors import BadInput
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.jobs.submit import submit
 from minillm.plan.fidelity import SHARES
-from minillm.recipes.recipe import DRAWS, FidelityRequest
+from minillm.recipes.requests import DRAWS, FidelityRequest
 from minillm.store.records import Job
 from minillm.store.store import Store
 

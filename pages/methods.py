@@ -8,7 +8,7 @@ import gradio as gr
 from minillm.criteria import CRITERIA
 from minillm.criteria.settings import Settings
 from minillm.plan.methods import METHODS
-from minillm.recipes.recipe import COMPENSATIONS
+from minillm.recipes.requests import COMPENSATIONS
 
 from .shell.drawers import drawer
 from .shell.frame import Context, frame

@@ -11,7 +11,8 @@ from patience import until
 
 from minillm.jobs.submit import submit
 from minillm.jobs.supervisor import Supervisor
-from minillm.recipes.recipe import InspectRequest, RecoverRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import InspectRequest, RecoverRequest
 from minillm.store.records import Variant
 from minillm.store.store import Store
 

@@ -24,7 +24,7 @@ from minillm.evaluation import task_rows
 from minillm.evaluation.tasks import accuracy
 from minillm.events import finish
 from minillm.plan.methods import METHODS
-from minillm.recipes import recipe, tasks
+from minillm.recipes import requests, tasks
 from minillm.store.store import Store
 from minillm.worker import kinds
 from minillm.worker.pool import Pool
@@ -126,8 +126,8 @@ def test_one_more_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_more_kind_of_job_and_its_page(made, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = added("minillm/recipes/recipe.py", monkeypatch).ZerosRequest
-    monkeypatch.setitem(recipe.REQUESTS, "zeros", request)
+    request = added("minillm/recipes/requests.py", monkeypatch).ZerosRequest
+    monkeypatch.setitem(requests.REQUESTS, "zeros", request)
     monkeypatch.setitem(kinds.KINDS, "zeros", made("minillm/worker/zeros.py").zeros)
     page = made("pages/zeros.py")
     with gr.Blocks() as app:

@@ -16,7 +16,7 @@ from ..places import delivered, file_for
 from ..plan.budget import Allocation
 from ..plan.methods import FROM_SCORES, METHODS
 from ..plan.scores import Scores
-from ..recipes.recipe import AllocateRequest
+from ..recipes.requests import AllocateRequest
 from .progress import (
     EMBEDDED,
     Device,

@@ -13,7 +13,7 @@ from ..errors import BadInput, MiniLLMError
 from ..places import delivered, folder_for
 from ..plan.patterns import in_words, masking
 from ..recipes.presets import RECOVERIES, RecoverySettings, find_cut, preset_and
-from ..recipes.recipe import SparsifyRequest
+from ..recipes.requests import SparsifyRequest
 from .allocating import Choice
 from .progress import (
     EMBEDDED,

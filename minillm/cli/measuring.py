@@ -14,7 +14,7 @@ from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT, Events
 from ..plain import terminal
-from ..recipes.recipe import EvaluateRequest, GenerateRequest
+from ..recipes.requests import EvaluateRequest, GenerateRequest
 from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, options_of, show
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from ..errors import BadInput, StoreFault, UnknownName
 from ..paths import home
 from ..places import folder_for
 from ..recipes.prompts import paper_prompts
-from ..recipes.recipe import (
+from ..recipes.recipe import RunRecipe
+from ..recipes.requests import (
     AllocateRequest,
     FidelityRequest,
     GenerateRequest,
@@ -21,7 +22,6 @@ from ..recipes.recipe import (
     PruneRequest,
     RecoverRequest,
     Request,
-    RunRecipe,
     ScoreRequest,
 )
 from ..store import disk_space

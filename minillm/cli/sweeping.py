@@ -11,7 +11,7 @@ from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT
 from ..places import files_in
-from ..recipes.recipe import SweepRequest
+from ..recipes.requests import SweepRequest
 from ..store.store import Store
 from ..sweeps import Sweep, read_sweep, shipped
 from ..sweeps.export import WRITTEN, write_all

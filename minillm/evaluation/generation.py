@@ -21,7 +21,7 @@ from ..checks import LONGEST_PROMPT, as_in
 from ..errors import BadInput
 from ..events import RESULT, Event, Events, awaited
 from ..models.loaded import LoadedModel
-from ..recipes.recipe import GenerateRequest
+from ..recipes.requests import GenerateRequest
 from ..text.chat import chat_text, has_chat
 from ..text.tokens import longest, text_of, token_ids, tokenizer_of
 from ..walk.view import eval_view

@@ -17,7 +17,7 @@ from ..checks import as_in
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, finish, relay
 from ..models.loaded import LoadedModel
-from ..recipes.recipe import EvaluateRequest
+from ..recipes.requests import EvaluateRequest
 from ..recipes.texts import is_name
 from ..text.load import evaluation_tokens_events
 from ..text.tokens import check_length, in_order

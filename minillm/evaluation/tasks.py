@@ -24,7 +24,7 @@ from ..checks import as_in
 from ..errors import BadInput, NumericalFault, UnknownName
 from ..events import NOTE, RESULT, Event, Events, finish
 from ..models.loaded import LoadedModel
-from ..recipes.recipe import EvaluateRequest
+from ..recipes.requests import EvaluateRequest
 from ..recipes.tasks import BENCHMARKS, HUB, Benchmark
 from ..text.hub import asking
 from ..text.tokens import token_ids

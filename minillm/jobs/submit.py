@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from ..errors import BadInput
-from ..recipes.recipe import Request
+from ..recipes.requests import Request
 from ..store.records import QUEUED, RUNNING, Job
 from ..store.store import Store
 from .checks import check

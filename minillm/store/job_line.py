@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..events import Event
-from ..recipes.recipe import Request, request_from_json
+from ..recipes.requests import Request, request_from_json
 from .database import Database
 from .records import CANCELLED, DONE, LIVE, QUEUED, RUNNING, Job, StoredEvent
 

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from ..checks import blocks_of
-from ..recipes.recipe import PruneRequest, RecoverRequest, ScoreRequest
+from ..recipes.requests import PruneRequest, RecoverRequest, ScoreRequest
 from .recipe import JOINT, Sweep
 
 DENSE = "dense"

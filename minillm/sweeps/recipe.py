@@ -16,17 +16,8 @@ from ..errors import BadInput, UnknownName
 from ..plan.methods import METHODS
 from ..recipes.presets import preset_and
 from ..recipes.prompts import paper_prompts
-from ..recipes.recipe import (
-    COMPENSATIONS,
-    DTYPES,
-    EvaluateRequest,
-    GenerateRequest,
-    ProfileRequest,
-    RecoverRequest,
-    Request,
-    RunRecipe,
-    settings,
-)
+from ..recipes.recipe import DTYPES, RunRecipe, settings
+from ..recipes.requests import COMPENSATIONS, EvaluateRequest, GenerateRequest, ProfileRequest, RecoverRequest, Request
 from ..recipes.tasks import HUB
 
 CALIBRATION = ("text", "samples", "length", "gradient_samples")

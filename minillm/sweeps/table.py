@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
-from ..recipes.recipe import EvaluateRequest, ProfileRequest
+from ..recipes.requests import EvaluateRequest, ProfileRequest
 from ..recipes.tasks import BENCHMARKS
 from ..recipes.texts import same_text, text_labels
 from ..store.measured_before import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, RunContents

@@ -8,7 +8,7 @@ from ..evaluation.generation import Generation, compare_events
 from ..evaluation.surprise import log_probabilities
 from ..events import RESULT, Event, Events, relay
 from ..models.loaded import LoadedModel
-from ..recipes.recipe import GenerateRequest
+from ..recipes.requests import GenerateRequest
 from ..store.records import ORIGINAL
 from ..text.tokens import same_tokens, tokenizer_of
 from .pool import size

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from minillm.jobs.submit import submit
 from minillm.paths import temporary, written_whole
-from minillm.recipes.recipe import SweepRequest
+from minillm.recipes.requests import SweepRequest
 from minillm.store.store import Store
 from minillm.sweeps import shipped
 from minillm.sweeps.export import FORMATS, text_of

@@ -9,7 +9,7 @@ from minillm.errors import BadInput
 from minillm.jobs.submit import submit
 from minillm.plain import markdown
 from minillm.recipes.prompts import paper_prompts
-from minillm.recipes.recipe import GenerateRequest
+from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
 

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from minillm.recipes.prompts import paper_prompts
-from minillm.recipes.recipe import GenerateRequest
+from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import ORIGINAL
 
 from ..shell import job_panel

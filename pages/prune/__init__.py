@@ -8,7 +8,7 @@ import gradio as gr
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import submit
 from minillm.recipes.presets import CUTS, RECOVERIES, find_cut, find_recovery
-from minillm.recipes.recipe import EvaluateRequest, PruneRequest, RecoverRequest
+from minillm.recipes.requests import EvaluateRequest, PruneRequest, RecoverRequest
 from minillm.store.allocations import allocations
 from minillm.store.store import Store
 

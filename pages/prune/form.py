@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from minillm.recipes.presets import CUTS, RECOVERIES
-from minillm.recipes.recipe import PruneRequest, RecoverRequest
+from minillm.recipes.requests import PruneRequest, RecoverRequest
 from minillm.recipes.texts import TEXTS
 
 from ..plots import CAPTIONS

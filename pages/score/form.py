@@ -17,7 +17,8 @@ from minillm.criteria.settings import CHOSEN, Settings
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
 from minillm.paths import written_whole
-from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
 from minillm.recipes.texts import SUFFIXES, TEXTS, checked_text, parse
 from minillm.store.store import Store
 

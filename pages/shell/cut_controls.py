@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.recipes.recipe import PruneRequest
+from minillm.recipes.requests import PruneRequest
 
 from .choices import OpenDropdown
 from .controls import control, fields_of

@@ -12,7 +12,7 @@ from minillm.families.groups import Groups
 from minillm.plan.budget import Allocation, gone
 from minillm.plan.methods import FROM_SCORES, WITHOUT_SEARCH, fitting
 from minillm.plan.plan import Plan, plan_from_groups
-from minillm.recipes.recipe import AllocateRequest
+from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import allocations, known_allocation
 from minillm.store.records import Job, StoredEvent
 from minillm.store.store import Store

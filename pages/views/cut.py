@@ -15,7 +15,7 @@ from minillm.plan.budget import largest_ratio
 from minillm.plan.methods import WITHOUT_SEARCH
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
 from minillm.recipes.presets import CUTS
-from minillm.recipes.recipe import PruneRequest
+from minillm.recipes.requests import PruneRequest
 from minillm.recipes.texts import same_text
 from minillm.store.allocations import allocations, known_allocation
 from minillm.store.records import Job, StoredEvent

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from minillm.families.groups import HEADS
 from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, derivative_error, over_seeds, table
-from minillm.recipes.recipe import DRAWS
+from minillm.recipes.requests import DRAWS
 from minillm.store.store import Store
 
 from ..plots import fidelity_dots, fidelity_lines

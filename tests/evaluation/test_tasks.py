@@ -121,7 +121,8 @@ def test_the_real_files_are_of_the_form(name: str) -> None:
 
 
 def test_a_job_keeps_an_accuracy_and_does_not_measure_it_twice(folder: Path, tmp_path: Path) -> None:
-    from minillm.recipes.recipe import EvaluateRequest, RunRecipe
+    from minillm.recipes.recipe import RunRecipe
+    from minillm.recipes.requests import EvaluateRequest
     from minillm.store.store import Store
     from minillm.worker.kinds import execute_events
     from minillm.worker.pool import Pool

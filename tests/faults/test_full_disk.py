@@ -12,7 +12,8 @@ from patience import until
 
 from minillm.errors import DoesNotFit
 from minillm.jobs import submit as jobs
-from minillm.recipes.recipe import InspectRequest, RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import InspectRequest, ScoreRequest
 from minillm.store.records import DONE, FAILED, RUNNING
 from minillm.store.store import Store
 

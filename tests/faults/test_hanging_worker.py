@@ -15,7 +15,7 @@ from minillm.jobs import submit as jobs
 from minillm.jobs.lookout import Patience
 from minillm.jobs.supervisor import Supervisor
 from minillm.jobs.workplace import CUT_OFF
-from minillm.recipes.recipe import InspectRequest
+from minillm.recipes.requests import InspectRequest
 from minillm.store.records import CANCELLED, DONE, INTERRUPTED
 from minillm.store.store import Store
 

@@ -14,7 +14,8 @@ from patience import until
 from minillm.errors import BadInput, StoreFault
 from minillm.events import RESULT, Event, Events
 from minillm.jobs import submit as jobs
-from minillm.recipes.recipe import InspectRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import InspectRequest
 from minillm.store.job_line import MOST_IN_LINE
 from minillm.store.records import DONE, RUNNING, Job
 from minillm.store.store import Store

@@ -297,6 +297,6 @@ def _run(store: Store) -> str:
 
 
 def _request() -> Any:
-    from minillm.recipes.recipe import InspectRequest
+    from minillm.recipes.requests import InspectRequest
 
     return InspectRequest()

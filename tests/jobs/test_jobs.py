@@ -17,13 +17,13 @@ from minillm.errors import BadInput, NumericalFault, UnknownName, UnreachableRat
 from minillm.events import RESULT, Event, Events
 from minillm.jobs.submit import cancel, snapshot, start_again, submit
 from minillm.jobs.supervisor import CUT_OFF, Supervisor, cause_of_death, worker_lock
-from minillm.recipes.recipe import (
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import (
     GenerateRequest,
     InspectRequest,
     PruneRequest,
     RecoverRequest,
     Request,
-    RunRecipe,
     ScoreRequest,
 )
 from minillm.store.records import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Job, Variant

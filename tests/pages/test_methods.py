@@ -12,7 +12,7 @@ from markupsafe import escape
 from minillm.criteria import CRITERIA
 from minillm.criteria.settings import Settings
 from minillm.plan.methods import METHODS
-from minillm.recipes.recipe import COMPENSATIONS, PruneRequest
+from minillm.recipes.requests import COMPENSATIONS, PruneRequest
 from pages.methods import PAPER, criteria, cutting, one_by_one, settings, users
 
 

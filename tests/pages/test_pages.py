@@ -17,7 +17,8 @@ from minillm.errors import BadInput, UnknownName
 from minillm.events import Event
 from minillm.jobs.submit import submit
 from minillm.recipes.models import MODELS
-from minillm.recipes.recipe import InspectRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import InspectRequest
 from minillm.store.store import Store
 from pages import NAMES, model, runs, start
 from pages.shell import job_panel, title_bar

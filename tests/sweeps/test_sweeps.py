@@ -15,7 +15,7 @@ from made_sweeps import written
 
 import minillm
 from minillm.errors import BadInput, DoesNotFit, MiniLLMError
-from minillm.recipes.recipe import SweepRequest
+from minillm.recipes.requests import SweepRequest
 from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
 from minillm.sweeps import Sweep, cells
@@ -84,7 +84,7 @@ def numbers(store: Store, run_id: str, sweep: Sweep) -> dict[str, list]:
 SCRIPT = """
 import os, sys, json
 from minillm.events import RESULT
-from minillm.recipes.recipe import SweepRequest
+from minillm.recipes.requests import SweepRequest
 from minillm.store.store import Store
 from minillm.worker.kinds import execute_events
 from minillm.worker.pool import Pool

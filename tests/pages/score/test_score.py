@@ -9,7 +9,8 @@ from made_pages import block, context, score_job
 from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, UnknownName
 from minillm.events import Event
-from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
 from minillm.store.store import Store
 from pages.score import form
 from pages.views import scores as scores_view
