@@ -10,7 +10,7 @@ from minillm.errors import MiniLLMError
 from minillm.jobs.submit import submit
 from minillm.plan.methods import METHODS
 from minillm.plan.sensitivity import MEASURES
-from minillm.recipes.recipe import AllocateRequest
+from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import sensitivities
 from minillm.store.store import Store
 
@@ -21,8 +21,8 @@ from .shell.controls import asked_in, controls, takes
 from .shell.cut_controls import MOST, SAME, cut_controls
 from .shell.drawers import drawer
 from .shell.frame import Answer, Context, Shell, frame
-from .shell.phrases import escape, notice
 from .shell.plotly_host import PlotlyHost
+from .shell.templates import notice, paragraph
 from .views import allocations
 from .views import cut as cut_view
 from .views.cut import Cut
@@ -180,7 +180,7 @@ def compared(store: Store, page: Page, run_id: str, criterion: str, channels: st
     try:
         plans = allocations.compared(store, run_id, cut)
     except MiniLLMError as fault:
-        return {page.table: notice(str(fault))}
+        return {page.table: notice(str(fault), "failed")}
     return {page.bars: allocation_bars(plans), page.table: allocations.comparison(store, run_id, cut, plans)}
 
 
@@ -197,7 +197,7 @@ def watched(store: Store, page: Page, run_id: str) -> Answer:
     plan = allocations.plan_shown(groups, search.allocation)
     return {
         **shown,
-        page.said: f"<p>{escape(search.in_words())}</p>",
+        page.said: paragraph(search.in_words()),
         page.curve: search_curve(search.points, search.measure, search.generations),
         page.best: plan_bars(plan),
     }

@@ -12,7 +12,7 @@ from minillm.errors import BadInput
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.jobs.submit import submit
 from minillm.plan.fidelity import SHARES
-from minillm.recipes.recipe import DRAWS, FidelityRequest
+from minillm.recipes.requests import DRAWS, FidelityRequest
 from minillm.store.records import Job
 from minillm.store.store import Store
 
@@ -22,9 +22,8 @@ from .shell.address import choice
 from .shell.controls import asked_in, control, controls, fields_of, takes, written
 from .shell.drawers import drawer
 from .shell.frame import Answer, Context, Shell, frame
-from .shell.phrases import escape
 from .shell.plotly_host import PlotlyHost
-from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, said, trial_table
+from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, measured_on, said, trial_table
 
 TITLE = "Gradient"
 TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
@@ -142,7 +141,7 @@ def from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
 
 def _read(found: Findings, kind: str, share: float) -> str:
     """What the data say, and how they were measured."""
-    return f"{said(found, kind, share)}<p><small>Measured on {escape(found.how)}.</small></p>"
+    return said(found, kind, share) + measured_on(found)
 
 
 def _state(store: Store, run_id: str) -> str:

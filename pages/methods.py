@@ -1,5 +1,5 @@
 """Methods: what each criterion computes, reads and costs, and what does not add up in the paper. All from the records
-that the form, the command line and the README's table are made of; what no record holds stands in `PAPER` here."""
+that the form, the command line and docs/criteria.md are made of; what no record holds stands in `PAPER` here."""
 
 from dataclasses import Field, fields
 
@@ -8,11 +8,11 @@ import gradio as gr
 from minillm.criteria import CRITERIA
 from minillm.criteria.settings import Settings
 from minillm.plan.methods import METHODS
-from minillm.recipes.recipe import COMPENSATIONS
+from minillm.recipes.requests import COMPENSATIONS
 
 from .shell.drawers import drawer
 from .shell.frame import Context, frame
-from .shell.phrases import escape, html_table
+from .shell.templates import html, html_table
 
 TITLE = "Methods"
 
@@ -39,7 +39,8 @@ PAPER: tuple[tuple[str, str, str], ...] = (
     (
         "Equation 8 with one z holds no gradient: c is one number for all weights and cancels in every ranking.",
         "MINI-LLM, Eqs. 7–9 with n = 1 as default, Section 3.2; algebra, and the Gradient page",
-        "The default is as printed; directions, minibatch, scope and the exact gradient are settings.",
+        "The default is as printed, but that only the blocks' linears are perturbed, and no |z| is below 1e-6; "
+        "directions, minibatch, scope and the exact gradient are settings.",
     ),
     (
         "The scale ε of the perturbation is never given.",
@@ -70,6 +71,11 @@ PAPER: tuple[tuple[str, str, str], ...] = (
         "LLM-Pruner's perplexity differs between two tables of the same model.",
         "MINI-LLM, Tables 1 and 7: 17.58 and 17.79 at 20 %, 38.12 and 39.48 at 50 %",
         "Starred rows are copied from LLM-Pruner's paper; only numbers measured in one run are compared here.",
+    ),
+    (
+        "All evaluations are said to have a context of 128 tokens, in which questions with five examples cannot fit.",
+        "MINI-LLM, Section 4.1, and Table 4",
+        "Perplexity at 128; tasks are asked at the model's full context, with Tables 1, 2 and 4, too.",
     ),
     (
         "MMLU is at chance level (25 %) for every pruned model.",
@@ -116,11 +122,7 @@ def criteria() -> str:
 
 def one_by_one() -> str:
     """What each criterion is about, and where it differs from its original."""
-    return "".join(
-        f'<h3 id="method-{c.name}">{escape(c.label)} <code>{escape(c.equation)}</code></h3><p>{escape(c.idea)}'
-        f"{f'</p><p><b>Differs:</b> {escape(c.differs)}' if c.differs else ''}</p>"
-        for c in CRITERIA.values()
-    )
+    return html("methods", criteria=CRITERIA.values())
 
 
 def settings() -> str:

@@ -8,7 +8,8 @@ import gradio as gr
 
 from minillm.jobs.submit import submit
 from minillm.recipes.models import EMBEDDED, MODELS, PATH, allowed_path, kind_of
-from minillm.recipes.recipe import DTYPES, InspectRequest, RunRecipe
+from minillm.recipes.recipe import DTYPES, RunRecipe
+from minillm.recipes.requests import InspectRequest
 from minillm.store.store import Store
 
 from .plots import CAPTIONS

@@ -11,9 +11,9 @@ from minillm.store.store import Store
 
 from .plots import CAPTIONS
 from .shell.drawers import drawer
-from .shell.frame import ACT, QUIET, Context, address, frame, guarded
-from .shell.phrases import escape
+from .shell.frame import ACT, QUIET, Context, frame, guarded
 from .shell.plotly_host import PlotlyHost
+from .shell.templates import html, paragraph
 from .views.runs import latest_table
 from .views.sample_run import OPEN, RATIO, open_sample, overlap_at_once
 
@@ -68,17 +68,13 @@ def build(ctx: Context) -> None:
 
 def stepper(run_id: str) -> str:
     """The way through the app as numbered links, which carry the run."""
-    items = "".join(
-        f'<li><a href="{address(path, run_id)}"><b>{escape(name)}</b><span>{escape(what)}</span></a></li>'
-        for path, name, what in STEPS
-    )
-    return f'<ol class="stepper">{items}</ol>'
+    return html("stepper", steps=STEPS, run=run_id)
 
 
 def at_once() -> tuple[str, str]:
     """The sample run's overlap as a picture and in words, with no run open."""
     figure, said = overlap_at_once()
-    return figure, f"<p>{escape(said)}</p>"
+    return figure, paragraph(said)
 
 
 def begin_embedded(store: Store) -> str:

@@ -1,4 +1,4 @@
-"""Perplexity of a model pruned under several allocations at the same budget: the README's table.
+"""Perplexity of a model pruned under several allocations at the same budget: the table in docs/allocation.md.
 
     python -m scripts.compare_allocations --calibrate file:wikitext2/valid.txt --evaluate file:wikitext2/test.txt \\
         --evaluate file:ptb/test.txt --ratio 0.3 --ratio 0.5 --seed 0 --seed 1 --seed 2 --dtype bfloat16
@@ -17,6 +17,7 @@ from typing import Any
 import minillm
 from minillm.allocation.evolution import SearchState
 from minillm.allocation.structured import allocate_events
+from minillm.criteria import find
 from minillm.events import RESULT
 from minillm.plan.methods import METHODS
 from minillm.plan.scores import Scores
@@ -48,9 +49,10 @@ def arguments() -> argparse.Namespace:
 def cells(given: argparse.Namespace) -> list[dict[str, Any]]:
     """What is to be measured: methods with each sensitivity, ratios, seeds."""
     found = []
+    able = [method for method in METHODS if method != "al-am" or find(given.criterion).by_features]
     for seed in given.seed or [0]:
         for ratio in given.ratio or [0.3]:
-            for method in given.method or list(METHODS):
+            for method in given.method or able:
                 for measure in MEASURES if method == "sensitivity" else [""]:
                     found.append({"method": method, "sensitivity": measure, "ratio": ratio, "seed": seed})
     return found

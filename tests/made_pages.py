@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from minillm.jobs.submit import submit
-from minillm.recipes.recipe import ScoreRequest
+from minillm.recipes.requests import ScoreRequest
 from minillm.store.store import Store
 from pages.shell.frame import Context
 

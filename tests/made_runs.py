@@ -8,7 +8,8 @@ import numpy as np
 from minillm.families.groups import BlockGroups, Groups
 from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
-from minillm.recipes.recipe import PruneRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import PruneRequest
 from minillm.store.records import Variant
 from minillm.store.store import Store
 

@@ -1,6 +1,7 @@
 """Scores of models that exist only as shapes, for tests of plans, overlaps and figures. No model, no tensor library."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,15 +39,18 @@ def llama_7b() -> Groups:
     return shape(32, 4096, 32, 1, 128, 11008, 32000, tied=False)
 
 
-def scores(groups: Groups, criterion: str = "wanda", seed: int = 0) -> Scores:
-    """Log-normal scores, all different, rising with depth; every seed another draw."""
+def scores(groups: Groups, criterion: str = "wanda", seed: int = 0, features: bool = False) -> Scores:
+    """Log-normal scores, all different, rising with depth; every seed another draw. features: as if they were sums over
+    input features, of which the spread is known."""
     draw = np.random.default_rng(seed)
 
     def vectors(kind: str) -> dict[int, np.ndarray]:
         sizes = [block.count(kind) for block in groups.blocks]
         return {i: np.exp(draw.normal(size=n) + 0.1 * i).astype(np.float32) for i, n in enumerate(sizes)}
 
-    return Scores(vectors("heads"), vectors("channels"), groups, {"criterion": criterion, "seed": seed})
+    made = Scores(vectors("heads"), vectors("channels"), groups, {"criterion": criterion, "seed": seed})
+    spreads = {i: float(draw.uniform(0.01, 0.1)) for i in range(len(groups))} if features else {}
+    return replace(made, spreads=spreads)
 
 
 def several(groups: Groups, criteria: Sequence[str] = EIGHT) -> dict[str, Scores]:

@@ -4,7 +4,8 @@ from made_scores import scores, shape
 
 from minillm.events import Event
 from minillm.plan.plan import make_plan
-from minillm.recipes.recipe import GenerateRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import Variant
 from minillm.store.store import Store
 

@@ -15,7 +15,7 @@ import minillm
 from minillm.events import finish
 from minillm.families.groups import CHANNELS
 from minillm.plan.plan import make_plan
-from minillm.recipes.recipe import GenerateRequest, PruneRequest, RecoverRequest
+from minillm.recipes.requests import GenerateRequest, PruneRequest, RecoverRequest
 from minillm.store.as_code import as_commands, course
 from minillm.store.store import Store
 from minillm.worker.kinds import execute_events

@@ -19,7 +19,7 @@ from ..errors import BadInput, TextTooShort, UnknownName
 from ..events import RESULT, Event, Events, awaited, relay
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation, budget, checked_layers, cut_counts
-from ..plan.methods import FROM_SCORES, METHODS
+from ..plan.methods import METHODS, fitting
 from ..plan.plan import make_plan
 from ..plan.scores import Scores
 from ..plan.sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
@@ -164,7 +164,7 @@ class _Allocating:
         groups, measured = self.scores.groups, self.sensitivities.values()
         return [
             self._uniform(),
-            *map(self._decided, FROM_SCORES),
+            *map(self._decided, fitting(self.scores)),
             *(sensitivity_allocation(groups, s, self.ratio, self.layers, power=p) for s in measured for p in POWERS),
         ]
 

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from ..batches import BATCH_TOKENS
 from ..models.loaded import LoadedModel
 from ..scoring.group_masks import Mask
-from ..walk.forward import frozen
+from ..walk.view import eval_view
 from ..walk.whole import hidden_states, token_losses
 
 
 def forward(lm: LoadedModel, tokens: Tensor) -> None:
     """Tokens [rows, length] through the blocks, no output head: all that input norms need."""
-    with frozen(lm.model), torch.inference_mode():
+    lm = eval_view(lm)
+    with torch.inference_mode():
         for batch in tokens.split(max(1, BATCH_TOKENS // tokens.shape[1])):
             hidden_states(lm, batch)
 
@@ -27,7 +28,8 @@ def forward(lm: LoadedModel, tokens: Tensor) -> None:
 def losses(lm: LoadedModel, tokens: Tensor) -> float:
     """The mean loss of tokens [rows, length]: blocks, output head, cross-entropy."""
     found = []
-    with frozen(lm.model), torch.inference_mode():
+    lm = eval_view(lm)
+    with torch.inference_mode():
         for batch in tokens.split(max(1, BATCH_TOKENS // tokens.shape[1])):
             found.append(token_losses(lm, hidden_states(lm, batch).last_hidden_state, batch))
     return float(torch.cat(found).mean())
@@ -36,7 +38,8 @@ def losses(lm: LoadedModel, tokens: Tensor) -> float:
 def backward(lm: LoadedModel, tokens: Tensor) -> None:
     """Forward and backward over tokens [rows, length] in one batch, the gradients of all parameters kept to the end:
     LLM-Pruner's way (Ma et al. 2023). They are dropped afterwards."""
-    with frozen(lm.model), _trainable(lm.model):
+    lm = eval_view(lm)
+    with _trainable(lm.model):
         lm.model(input_ids=tokens.to(lm.device), labels=tokens.to(lm.device), use_cache=False).loss.backward()
 
 

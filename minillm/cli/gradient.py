@@ -8,7 +8,7 @@ import typer
 from .. import heavy
 from ..errors import BadInput
 from ..plan.fidelity import SHARES, over_seeds, table
-from ..recipes.recipe import FidelityRequest
+from ..recipes.requests import FidelityRequest
 from .progress import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, options_of, show
 
 

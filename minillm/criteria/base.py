@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .settings import SUBMODELS, Settings
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from .settings import Settings
-
-BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
 NORM, FLUCTUATION, MOMENTS, INVERSE = "norm", "fluctuation", "moments", "inverse"
 
 
@@ -24,19 +23,20 @@ class Evidence:
 
     weight: [out, in]; generator: seeded by (seed, layer, linear); settings: how to score;
     inputs: what was observed of the input features, [in]: X_j, the L2 norm over all calibration tokens ("norm"), the
-    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse");
+    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse"),
+    both 0 where a feature never fired;
     gradient: ∂L/∂W or its estimate, [out, in]; squares: mean over samples of their squared gradients, [out, in].
     """
 
     weight: "Tensor"
     generator: "Generator"
-    settings: "Settings"
+    settings: Settings
     inputs: "Tensor | None" = None
     gradient: "Tensor | None" = None
     squares: "Tensor | None" = None
 
 
-def as_they_are(kind: str, sums: "Tensor", settings: "Settings") -> "Tensor":
+def as_they_are(kind: str, sums: "Tensor", settings: Settings) -> "Tensor":
     """Unit sums unchanged."""
     return sums
 
@@ -82,11 +82,16 @@ class Criterion:
     cost: str
     idea: str
     look: Look
-    units: Callable[[str, "Tensor", "Settings"], "Tensor"] = as_they_are
+    units: Callable[[str, "Tensor", Settings], "Tensor"] = as_they_are
     structures: tuple[str, ...] = ()
     observes: str | None = None
     gradient: str | None = None
     differs: str = ""
+
+    @property
+    def by_features(self) -> bool:
+        """Whether a group's score is a sum over the input features of o or down that it owns."""
+        return self.structures == ("o", "down") and self.gradient != SUBMODELS
 
     @property
     def activations(self) -> bool:

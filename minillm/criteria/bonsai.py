@@ -4,7 +4,8 @@ Sub-models drop a share of the groups that a prior holds for unimportant; a ridg
 masks says what each group is worth. See `submodels.py` for the steps.
 """
 
-from .base import NORM, SUBMODELS, Criterion, Look
+from .base import NORM, Criterion, Look
+from .settings import SUBMODELS
 from .wanda import mean_over_rows
 
 BONSAI = Criterion(
@@ -20,7 +21,9 @@ BONSAI = Criterion(
     observes=NORM,
     gradient=SUBMODELS,
     differs=(
-        "Ridge in closed form instead of early-stopped Adam; log-perplexity as target; groups are masked, not cut, "
-        "between rounds; heads and channels are drawn within each block at the same share."
+        "Ridge in closed form instead of early-stopped Adam; log-perplexity as target; one round by default, and "
+        "between rounds groups are masked, not cut, with the prior taken once; heads and channels are drawn within "
+        "each block at the same share and ranked within it, where the original cuts by one ranking of all blocks; a "
+        "block of one or two head groups keeps its prior."
     ),
 )

@@ -37,5 +37,8 @@ FLAP = Criterion(
     units=squared_for_heads,
     structures=("o", "down"),
     observes=FLUCTUATION,
-    differs="The variance over all tokens (the repository's running formula aliases its mean); ranking within a block.",
+    differs=(
+        "The variance over all tokens (the repository's running formula aliases its mean); ranking within a block, "
+        "where the original ranks all blocks together (allocation al-am does)."
+    ),
 )

@@ -2,13 +2,14 @@
 
 With |W ⊙ g| by backprop (`llm_pruner`) they are one computation with a choice of where g comes from (backprop, or the
 zeroth-order estimate of Eq. 8) and whether the input norm X is in. With one direction and one minibatch the estimate is
-one number for all weights times noise, so that the loss cancels in every ranking (see METHODS in the README).
+one number for all weights times noise, so that the loss cancels in every ranking (see docs/criteria.md).
 """
 
 from typing import TYPE_CHECKING
 
-from .base import BACKPROP, NORM, ZEROTH_ORDER, Criterion, Evidence, Look
+from .base import NORM, Criterion, Evidence, Look
 from .llm_pruner import size_of_sums, taylor
+from .settings import BACKPROP, ZEROTH_ORDER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,11 @@ def fms(evidence: Evidence) -> "Tensor":
     assert evidence.inputs is not None
     return taylor(evidence).mul_(evidence.inputs)
 
+
+PERTURBED = (
+    "Only the weights of the blocks' linears are perturbed, where the paper perturbs every parameter (with one "
+    "direction and minibatch this changes no ranking), and no |z| is below 1e-6, for it is divided by."
+)
 
 FMS_BP = Criterion(
     name="fms-bp",
@@ -42,6 +48,7 @@ ZO = Criterion(
     element=taylor,
     cost="2 forwards over the gradient rows for each direction",
     idea="LLM-Pruner's score with the gradient estimated by forward passes.",
+    differs=PERTURBED,
     units=size_of_sums,
     gradient=ZEROTH_ORDER,
 )
@@ -54,6 +61,7 @@ FMS_ZO = Criterion(
     element=fms,
     cost="1 forward over the activation rows, 2 over the gradient rows for each direction",
     idea="MINI-LLM: weight, estimated gradient and input norm.",
+    differs=PERTURBED,
     observes=NORM,
     units=size_of_sums,
     gradient=ZEROTH_ORDER,

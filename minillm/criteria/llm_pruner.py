@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from .base import BACKPROP, Criterion, Evidence, Look
+from .base import Criterion, Evidence, Look
+from .settings import BACKPROP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +42,8 @@ LLM_PRUNER = Criterion(
     cost="forward and backward over the gradient rows",
     idea="First-order change of the loss if the weight went, by backprop.",
     differs=(
-        "Groups reduce as MINI-LLM's do (reduction llm-pruner is the original's order); the query rows of a key/value "
-        "head are summed contiguously."
+        "Groups reduce as MINI-LLM's do, by the largest structure; the original's default is reduction sum, and its "
+        "maximum is reduction llm-pruner. The query rows of a key/value head are summed contiguously."
     ),
     units=size_of_sums,
     gradient=BACKPROP,

@@ -8,18 +8,22 @@ from typing import Any
 
 from ..checks import Checked, field, number, one_of, whole
 from ..errors import UnknownName
-from .base import BACKPROP, SUBMODELS, ZEROTH_ORDER
+
+BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
+"""Where a criterion has its gradient from."""
 
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """How to score. The defaults are the paper as printed; each field's `help` says what it means."""
+    """How to score. The defaults are the paper's (what `zo` and `fms-zo` perturb is less than all, as their records
+    say); each field's `help` says what it means."""
 
     reduction: str = field(
         one_of("max", "sum", "mean", "llm-pruner"),
         label="Over the slices of a group",
-        help="Over the structures of a group: max (the paper), sum or mean of their sums, or llm-pruner: the largest "
-        "structure for each channel first, then the sum over the head.",
+        help="Over the structures of a group: max (MINI-LLM), sum (LLM-Pruner's default) or mean of their sums, or "
+        "llm-pruner: the largest structure for each channel first, then the sum over the head (LLM-Pruner's max). With "
+        "LLM-Pruner's score sum falls to pieces where half of the model goes, and max does not.",
         default="max",
     )
     noise: str = field(
@@ -112,3 +116,7 @@ class Settings(Checked):
         ignored = [one for one in fields(self) if (users := one.metadata["used_by"]) and gradient not in users]
         defaults: dict[str, Any] = {one.name: one.default for one in ignored}
         return replace(self, **defaults)
+
+
+CHOSEN = tuple(one.name for one in fields(Settings) if one.name != "seed")
+"""Settings that forms and verbs ask for; the seed is the run's."""

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def obs(evidence: Evidence) -> "Tensor":
-    """W² / diag(H⁻¹): [out, in]."""
+    """W² / diag(H⁻¹): [out, in]; 0 for an input that never fires, whose weight does nothing."""
     assert evidence.inputs is not None
-    return evidence.weight.float().square() / evidence.inputs
+    fired = evidence.inputs.where(evidence.inputs > 0, float("inf"))
+    return evidence.weight.float().square() / fired
 
 
 SPARSEGPT = Criterion(

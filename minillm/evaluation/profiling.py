@@ -19,7 +19,7 @@ from ..errors import BadInput
 from ..events import RESULT, Event, Events, finish
 from ..models.loaded import LoadedModel
 from ..text.tokens import longest
-from ..walk.forward import frozen
+from ..walk.view import eval_view
 from ..walk.whole import hidden_states, logits
 
 STAGE = "latency"
@@ -191,13 +191,13 @@ def _check(lm: LoadedModel, prompt_tokens: int, new_tokens: int, rows: int, repe
 @torch.inference_mode()
 def _round(lm: LoadedModel, ids: Tensor, new_tokens: int) -> tuple[float, float]:
     """Seconds to read the prompts, and seconds for each token after the first."""
-    with frozen(lm.model):
-        began = _now(lm)
-        step, cache = _step(lm, ids, None)
-        read = _now(lm)
-        for _ in range(new_tokens):
-            step, cache = _step(lm, step, cache)
-        return read - began, (_now(lm) - read) / new_tokens
+    lm = eval_view(lm)
+    began = _now(lm)
+    step, cache = _step(lm, ids, None)
+    read = _now(lm)
+    for _ in range(new_tokens):
+        step, cache = _step(lm, step, cache)
+    return read - began, (_now(lm) - read) / new_tokens
 
 
 def _step(lm: LoadedModel, ids: Tensor, cache: Any) -> tuple[Tensor, Any]:

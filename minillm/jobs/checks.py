@@ -8,7 +8,7 @@ from functools import singledispatch
 from ..criteria import CRITERIA
 from ..errors import BadInput, UnknownName
 from ..plan.plan import make_plan
-from ..recipes.recipe import (
+from ..recipes.requests import (
     AllocateRequest,
     EvaluateRequest,
     GenerateRequest,

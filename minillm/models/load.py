@@ -12,7 +12,7 @@ import torch
 
 from ..device import pick_device, pick_dtype
 from ..errors import BadInput, UnknownName
-from ..events import RESULT, Event, Events, awaited, finish, relay
+from ..events import RESULT, Event, Events, awaited, finish, outside_inference, relay
 from ..families import family_of, groups_from_config
 from ..families.groups import Groups
 from ..plan.budget import Allocation
@@ -20,13 +20,15 @@ from ..plan.plan import Plan, plan_from_groups
 from ..recipes.models import BUILT_IN, HUB, MODELS, kind_of
 from . import embedded, hub
 from .checkpoint import load_pruned
+from .configs import config_from_dict, read_config
 from .gguf import read_gguf, read_gguf_config
 from .loaded import LoadedModel
 from .placing import offloaded
 from .residence import CPU, PLACES
-from .weights import config_from_dict, read_config, read_folder, read_tokenizer
+from .weights import read_folder, read_tokenizer
 
 
+@outside_inference
 def load_model_events(
     name: str | Path,
     dtype: str | torch.dtype = "float32",

@@ -8,11 +8,13 @@ channels take up the difference until the total is met within one channel.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from ..errors import BadInput, UnreachableRatio
+from ..checks import LAST_BLOCK, spans
+from ..errors import BadInput, UnreachableRatio, shown
 from ..families.groups import CHANNELS, HEADS, BlockGroups, Groups
 
 MIN_HEADS, MIN_CHANNELS = 1, 8
@@ -89,10 +91,10 @@ def cut_counts(
     Raises UnreachableRatio, BadInput.
     """
     weights = _weights(groups, checked_layers(groups, layers, allocation), allocation)
-    target = budget(groups, ratio, weights, count)
-    exact = _exactly(groups, weights, allocation, target)
+    exact = _exactly(groups, weights, allocation, _wanted(groups, ratio, count))
     if exact is not None:
         return exact
+    target = budget(groups, ratio, weights, count)
     shares = _shares(groups, weights, target)
     heads = _heads_cut(groups, shares, target)
     wish = {
@@ -105,31 +107,33 @@ def cut_counts(
 
 def budget(groups: Groups, ratio: float, layers: Iterable[int], count: str = "model") -> float:
     """How many parameters are to go. Raises BadInput for a ratio that is none, UnreachableRatio (says the largest)."""
-    if not 0 <= ratio < 1:
-        raise BadInput(f"A ratio of {ratio} is no share; give a number from 0 to below 1, such as 0.2.")
-    chosen = list(layers)
+    wanted, chosen = _wanted(groups, ratio, count), list(layers)
     whole, largest = _whole(groups, count), sum(most(groups.blocks[i]) for i in chosen)
     if ratio > largest / whole:
         raise UnreachableRatio(
-            f"A ratio of {ratio:g} needs {ratio * whole:,.0f} parameters to go, but {len(chosen)} blocks can give up "
+            f"A ratio of {ratio:g} needs {wanted:,.0f} parameters to go, but {len(chosen)} blocks can give up "
             f"{largest:,} at most; the largest ratio they reach is {largest * 1000 // whole / 1000:.3f}. "
             "Choose a smaller ratio or more blocks."
         )
     # The largest ratio times the whole may exceed the most by a rounding error.
-    return min(ratio * whole, largest)
+    return min(wanted, largest)
 
 
 def checked_layers(groups: Groups, layers: Iterable[int] | None, allocation: str | Allocation = "uniform") -> list[int]:
     """The blocks that give, sorted: those named, else those an allocation names, else `default_layers`."""
     if layers is None:
-        named = allocation.shares if isinstance(allocation, Allocation) else default_layers(len(groups))
+        # Of so small a ratio that every block's part of it was rounded away, nothing is left to name.
+        named = (allocation.shares if isinstance(allocation, Allocation) else ()) or default_layers(len(groups))
         return sorted(i for i in named if i < len(groups))
-    chosen = sorted({int(i) for i in layers})
+    try:
+        chosen = {int(i) for i in islice(layers, LAST_BLOCK + 1)}
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise BadInput(f"Blocks are whole numbers; given was {shown(layers)}.") from fault
     wrong = [i for i in chosen if not 0 <= i < len(groups)]
     if wrong or not chosen:
-        given = ", ".join(map(str, wrong)) if wrong else "none"
+        given = spans(wrong) if wrong else "none"
         raise BadInput(f"Blocks given: {given}; this model has blocks 0 to {len(groups) - 1}.")
-    return chosen
+    return sorted(chosen)
 
 
 def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, float], target: float) -> dict[int, int]:
@@ -190,6 +194,12 @@ def water_filled(rates: np.ndarray, caps: np.ndarray, target: float) -> np.ndarr
     return np.asarray(caps, float)
 
 
+def _wanted(groups: Groups, ratio: float, count: str) -> float:
+    if not 0 <= ratio < 1:
+        raise BadInput(f"A ratio of {ratio} is no share; give a number from 0 to below 1, such as 0.2.")
+    return ratio * _whole(groups, count)
+
+
 def _whole(groups: Groups, count: str) -> int:
     if count not in ("model", "blocks"):
         raise BadInput(f"Unknown way to count “{count}”; choose model (all parameters) or blocks.")
@@ -217,16 +227,16 @@ def _weights(groups: Groups, chosen: list[int], allocation: str | Allocation) ->
 
 
 def _exactly(groups: Groups, weights: dict[int, float], allocation: str | Allocation, target: float) -> Counts | None:
-    """The counts an allocation names, where it names some for these blocks and they come to the target within a
-    channel."""
-    if not isinstance(allocation, Allocation) or not allocation.cut or set(allocation.cut) != set(weights):
+    """The counts an allocation names, where it names them for these blocks and they come to the target within a
+    channel. One that gives nothing names none for no block."""
+    if not isinstance(allocation, Allocation) or set(allocation.cut) != set(weights):
         return None
     blocks = groups.blocks
     wrong = [i for i, pair in allocation.cut.items() if any(n > m for n, m in zip(pair, spare(blocks[i]), strict=True))]
     if wrong:
         raise BadInput(f"The allocation cuts more than blocks {wrong} can give up; it was made for another model.")
     total = sum(gone(blocks[i], *pair) for i, pair in allocation.cut.items())
-    if abs(total - target) > max(blocks[i].channel_parameters for i in allocation.cut):
+    if abs(total - target) > max(blocks[i].channel_parameters for i in allocation.cut or range(len(blocks))):
         return None
     heads, channels = ({i: pair[k] for i, pair in allocation.cut.items()} for k in (0, 1))
     return counts_of(groups, heads, channels)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .budget import Allocation
-from .ranking import global_allocation, sparing_allocation
+from .ranking import al_am_allocation, global_allocation, sparing_allocation
+from .scores import Scores
 
 NOTHING, SCORES, MEASUREMENT, SEARCH = "nothing", "scores", "a measurement", "a search"
+FEATURE_SCORES = "scores by input features"
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,18 @@ METHODS: dict[str, Method] = {
         Method(
             "global",
             "global (one ranking)",
-            "one ranking of all blocks' groups by standardised scores (FLAP)",
+            "one ranking of all blocks' groups, a block's heads and its channels standardised among themselves",
             SCORES,
             "#E69F00",
             global_allocation,
+        ),
+        Method(
+            "al-am",
+            "al-am (one ranking, FLAP's)",
+            "one ranking of all blocks' groups, standardised over input features (FLAP's; with flap, wanda-sp, ziplm)",
+            FEATURE_SCORES,
+            "#0072B2",
+            al_am_allocation,
         ),
         Method(
             "sparing",
@@ -70,3 +80,8 @@ METHODS: dict[str, Method] = {
 
 WITHOUT_SEARCH = {name: method for name, method in METHODS.items() if method.needs != SEARCH}
 FROM_SCORES = {name: method for name, method in METHODS.items() if method.decide is not None}
+
+
+def fitting(scores: Scores) -> dict[str, Method]:
+    """Those of `FROM_SCORES` that these scores of heads are enough for."""
+    return {name: one for name, one in FROM_SCORES.items() if one.needs != FEATURE_SCORES or scores.spreads}

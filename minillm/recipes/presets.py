@@ -38,7 +38,7 @@ CUTS: dict[str, CutPreset] = {
         "uniform",
         "",
         128,
-        "MINI-LLM as printed: one estimated gradient chooses everything, and nothing makes up for the cut.",
+        "MINI-LLM's own: one estimated gradient chooses everything, and nothing makes up for the cut.",
     ),
     "best": CutPreset(
         "best measured here",
@@ -117,7 +117,7 @@ RECOVERIES: dict[str, RecoveryPreset] = {
 
 def find_recovery(name: str) -> RecoveryPreset:
     """The way to recover of that name. Raises UnknownName."""
-    if name not in RECOVERIES:
+    if not isinstance(name, str) or name not in RECOVERIES:
         raise UnknownName("preset", name, RECOVERIES)
     return RECOVERIES[name]
 

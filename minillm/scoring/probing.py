@@ -28,7 +28,7 @@ from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..plan.fidelity import EXACT, NOISE, PRUNER, WANDA, measurement, trial
 from ..plan.scores import Scores
-from ..recipes.recipe import DRAWS, ScoreRequest
+from ..recipes.requests import DRAWS, ScoreRequest
 from ..walk.forward import Observed, Stream, forward_events
 from ..walk.observers import InputNorm
 from ..walk.reverse import Reduced, reverse_events

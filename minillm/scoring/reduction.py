@@ -50,6 +50,15 @@ def group_scores(
     return result
 
 
+def feature_spread(family: Family, sums: dict[str, Sums], criterion: Criterion, settings: Settings) -> float | None:
+    """Standard deviation of what a criterion scores the input features of o with, before heads add them up; None where
+    it does not score by features."""
+    if not criterion.by_features:
+        return None
+    writing = next(s for s in family.of_kind(HEADS) if s.axis == "columns")
+    return float(criterion.units(HEADS, sums[writing.linear]["columns"], settings).std())
+
+
 def _slices(structure: Structure, block: BlockGroups, units: Tensor) -> Tensor:
     """The unit sums of each group: [groups, size]."""
     if structure.kind == CHANNELS:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batches import COPIES_AT_ONCE
+from ..checks import as_in
 from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from ..criteria.base import NORM
 from ..criteria.settings import Settings
@@ -30,12 +31,13 @@ from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
 from ..plan.scores import Scores
+from ..recipes.recipe import RunRecipe
 from ..walk.forward import Observed, Stream
 from ..walk.memory import MemoryMeter
 from ..walk.reverse import Slope
 from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
 from .group_masks import Place, group_gradient_events
-from .reduction import Sums, group_scores, unit_sums
+from .reduction import Sums, feature_spread, group_scores, unit_sums
 from .submodels import submodel_scores_events
 from .together import Backward, Forward, Together, Work
 from .zeroth_order import Estimate
@@ -73,7 +75,9 @@ def score_together_events(
 
     As events: Event("score:CRITERION", its visits done, its visits, what a block scored).
     """
-    tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
+    as_in(RunRecipe, gradient_samples=gradient_samples)
+    used = gradient_samples if any(find(name).gradient for name in criteria) else 1
+    tokens, asked = checked_tokens(lm, tokens, used), Settings.of(**settings)
     jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
     with MemoryMeter(lm.device) as meter:
@@ -117,6 +121,7 @@ class _Scoring:
     settings: Settings
     found: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     coefficients: tuple[float, ...] = ()
+    spreads: dict[int, float] = field(default_factory=dict)
 
     @property
     def visits(self) -> int:
@@ -274,6 +279,9 @@ class _Scoring:
         """Scores of the groups of a block, from the sums of its linears."""
         groups = self.lm.groups.blocks[layer]
         scores = group_scores(self.lm.family, groups, sums, self.criterion, self.settings)
+        spread = feature_spread(self.lm.family, sums, self.criterion, self.settings)
+        if spread is not None:
+            self.spreads[layer] = spread
         self.found[layer] = {kind: scores[kind].float().cpu().numpy() for kind in KINDS}
         for kind, values in self.found[layer].items():
             if not np.isfinite(values).all():
@@ -306,6 +314,7 @@ class _Scoring:
             seconds=seconds,
             peak_bytes=meter.peak_bytes,
             coefficients=self.coefficients,
+            spreads=dict(sorted(self.spreads.items())),
             timeline=meter.timeline,
             samples=meter.samples,
         )

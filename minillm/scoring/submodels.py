@@ -2,7 +2,8 @@
 
     prior     a cheap score of every group (Wanda-sp)
     draw      in each block the groups of highest prior are fixed; of the rest a share is dropped at random, likelier
-              the lower the prior; every sub-model is followed by its complement among the candidates
+              the further they are below the best of the block; every sub-model is followed by its complement among the
+              candidates
     fit       y = mean loss (log-perplexity) of each sub-model; ridge in closed form on the masks of the candidates,
               λ by cross-validated Kendall τ
     rounds    the lowest are masked for good and the rest drawn again
@@ -24,6 +25,8 @@ from .group_masks import Place, masked_losses_events
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 FOLDS = 4
+LEAST = np.finfo(np.float64).tiny
+"""Weight of a candidate as good as the best of its block: it is drawn only where no other is left."""
 
 Vectors = dict[Place, np.ndarray]
 
@@ -83,7 +86,8 @@ def draw(prior: Vectors, round_: _Round, pairs: int, source: np.random.Generator
         for place, scores in prior.items():
             alive, drops = round_.alive[place], round_.drops[place]
             pool = _candidates(scores, alive, drops)
-            weight = scores[pool].max() - scores[pool] + 1e-12 if len(pool) else np.zeros(0)
+            # The best of the block measures all: among few groups, the best candidate would never be drawn.
+            weight = (scores[alive].max() - scores[pool]).astype(np.float64) + LEAST
             first[place], second[place] = alive.astype(np.float32), alive.astype(np.float32)
             gone = source.choice(pool, drops, replace=False, p=weight / weight.sum()) if drops else pool
             first[place][gone] = 0
@@ -113,19 +117,28 @@ def submodel_scores_events(
     rounds = settings.rounds
     scores = {place: rounds + 1 + v / max(float(v.max()), 1e-12) for place, v in prior.items()}
     for number in range(rounds):
-        share = settings.drop / rounds
-        drops = {p: min(round(share * len(v)) or len(v) // 3, (int(alive[p].sum()) - 1) // 2) for p, v in prior.items()}
-        round_ = _Round(alive, drops)
-        masks = draw(prior, round_, settings.submodels // 2, source)
+        drops = {p: _drops(settings, len(v), int(alive[p].sum())) for p, v in prior.items()}
+        masks = draw(prior, _Round(alive, drops), settings.submodels // 2, source)
         losses = yield from relay(masked_losses_events(lm, rows, [_tensors(m) for m in masks]))
         worth = _worth(masks, losses.mean(1).cpu().numpy())
         for place, values in worth.items():
             pool = _candidates(prior[place], alive[place], drops[place])
-            gone = pool[np.argsort(values[pool], kind="stable")[: drops[place]]]
+            due = min(_due(settings, number, len(values)) - int((~alive[place]).sum()), drops[place])
+            gone = pool[np.argsort(values[pool], kind="stable")[:due]]
             unit = _unit(values[pool])
             alive[place][gone] = False
             scores[place][pool] = unit + np.where(np.isin(pool, gone), number, rounds)
     return {place: values.astype(np.float32) for place, values in scores.items()}
+
+
+def _drops(settings: Settings, groups: int, living: int) -> int:
+    """How many of a block's groups a sub-model drops: at least one, as long as twice as many and one more live."""
+    return min(max(round(settings.drop * groups / settings.rounds), 1), (living - 1) // 2)
+
+
+def _due(settings: Settings, number: int, groups: int) -> int:
+    """How many of a block's groups are to be gone after a round: few groups lose one only every few rounds."""
+    return round(settings.drop * groups * (number + 1) / settings.rounds)
 
 
 def _worth(masks: list[Vectors], losses: np.ndarray) -> Vectors:

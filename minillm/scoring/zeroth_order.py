@@ -1,11 +1,11 @@
 """The zeroth-order gradient estimate (Eqs. 7 and 8): two losses, and noise that can be made again.
 
     c = [L(W + εz) − L(W − εz)] / 2ε           one number for all weights, a `Probe` each
-    ĝ = c / z  (the paper, "divide")   or   c · z  ("multiply")       averaged over all probes
+    ĝ = c / z  (the paper, "divide")   or   c · z  ("multiply")       averaged over all probes by their rows
 
 z is never stored: a generator seeded by (seed, direction, minibatch, layer, linear) makes it again for any linear.
 Weights are never changed: W ± εz exists for one block at a time. Only the blocks' linears are perturbed (the paper
-perturbs every parameter; embeddings and norms would add variance only).
+perturbs every parameter; embeddings and norms would add variance only), and no |z| is below 1e-6.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,13 +70,15 @@ def _usable(z: Tensor, kind: str) -> Tensor:
 class Probe:
     """One z: W + εz and W − εz of a block, and z again when it is wanted.
 
-    float32: make the weights in float32 whatever their dtype; keep: hold the z of the block last walked.
+    share: of the gradient rows, those it walks; float32: make the weights in float32 whatever their dtype;
+    keep: hold the z of the block last walked.
     """
 
     family: Family
     settings: Settings
     direction: int
     minibatch: int
+    share: float
     float32: bool
     keep: bool
     made: dict[str, Tensor] = field(default_factory=dict)
@@ -114,7 +116,8 @@ class Estimate:
         self.streams: list[Stream] = []
         for direction in range(settings.directions):
             for minibatch, part in enumerate(rows):
-                probe = Probe(lm.family, settings, direction, minibatch, not self.single, self.single)
+                share = len(part) / len(tokens)
+                probe = Probe(lm.family, settings, direction, minibatch, share, not self.single, self.single)
                 self.probes.append(probe)
                 self.streams.append(Stream(part, copies=2, versions=probe.versions, float32=not self.single))
 
@@ -132,12 +135,13 @@ class Estimate:
         return tuple(found)
 
     def gradient(self, layer: int, name: str, weight: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-        """ĝ of one linear: float32 [out, in]."""
+        """ĝ of one linear, of the mean loss over all rows: float32 [out, in]."""
         total: Tensor | None = None
         for probe, c in zip(self.probes, coefficients, strict=True):
             z = probe.z(layer, name, weight)
             part = z.reciprocal_() if self.settings.estimator == "divide" else z
-            part.mul_(c / len(self.probes))
+            # The last minibatch may be a smaller one, and then is a smaller part of the mean.
+            part.mul_(c * probe.share / self.settings.directions)
             total = part if total is None else total.add_(part)
         assert total is not None
         return total
@@ -148,14 +152,14 @@ class Estimate:
         """Several estimates from one drawing of each z: after each probe its z, and for each mix the sum so far.
 
         mixes: {(estimator, name): a factor for each probe, c or another}. The sums are float32 [out, in], go on
-        growing, and are not divided by the number of probes.
+        growing; each probe counts by its share of the rows, and they are not divided by the number of directions.
         """
         totals = {mix: torch.zeros(weight.shape, device=weight.device) for mix in mixes}
         one = torch.ones((), device=weight.device)
         for place, probe in enumerate(self.probes):
             z = probe.z(layer, name, weight)
             for mix, total in totals.items():
-                factor = mixes[mix][place]
+                factor = mixes[mix][place] * probe.share
                 total.addcdiv_(one, z, value=factor) if mix[0] == "divide" else total.add_(z, alpha=factor)
             yield z, totals
 

@@ -12,7 +12,7 @@ from ..plan.budget import Allocation
 from ..plan.methods import METHODS
 from ..plan.scores import Scores
 from ..plan.sensitivity import MEASURES, Sensitivity, sensitivity_allocation
-from ..recipes.recipe import AllocateRequest, PruneRequest
+from ..recipes.requests import AllocateRequest, PruneRequest
 from .store import Store
 
 ALLOCATION, SENSITIVITY = "allocation", "sensitivity"

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..criteria.settings import Settings
 from ..errors import BadInput
-from ..recipes.recipe import PruneRequest, RecoverRequest
+from ..recipes.requests import PruneRequest, RecoverRequest
 from ..recipes.texts import FROM_MODEL
 from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
 from .store import Store

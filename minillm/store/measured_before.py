@@ -6,7 +6,7 @@ Each result keeps beside its numbers how they were asked for; the same question 
 from functools import singledispatch
 from typing import Any
 
-from ..recipes.recipe import EvaluateRequest, GenerateRequest, ProfileRequest
+from ..recipes.requests import EvaluateRequest, GenerateRequest, ProfileRequest
 from .records import ORIGINAL
 from .store import Store
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..recipes.recipe import Request, RunRecipe
+from ..recipes.recipe import RunRecipe
+from ..recipes.requests import Request
 
 QUEUED, RUNNING = "queued", "running"
 DONE, CANCELLED, FAILED, INTERRUPTED = "done", "cancelled", "failed", "interrupted"

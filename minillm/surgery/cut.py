@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from ..events import RESULT, Event, Events, awaited, relay
+from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..families import Family
 from ..families.groups import BlockGroups
 from ..models.loaded import LoadedModel
@@ -30,6 +30,7 @@ Slices = dict[str, dict[str, Tensor]]
 """{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
 
 
+@outside_inference
 def prune_events(
     lm: LoadedModel, plan: Plan, compensate: str | None = None, text: str | Tensor | None = None
 ) -> Events:

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
+from threading import Lock
 from typing import Any
 
 import torch
@@ -18,15 +19,19 @@ from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
 from ..errors import BadInput, NumericalFault
-from ..events import RESULT, Event, Events, awaited, relay
+from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..models.loaded import LoadedModel
 from ..recipes.presets import RecoverySettings
 from ..text.load import load_text_events, rows_available
+from ..text.tokens import same_tokens
+from ..walk.view import eval_view
 from ..walk.whole import hidden_states, logits, token_losses
 
 CHUNK = 128
+_SEEDED = Lock()
 
 
+@outside_inference
 def recover_events(
     small: LoadedModel,
     text: str | Tensor,
@@ -52,15 +57,28 @@ def recover_events(
     chosen = RecoverySettings.from_json({"loss": "distill" if teacher else "language-model", **settings})
     if chosen.loss == "distill" and teacher is None:
         raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
+    if chosen.loss == "distill" and teacher is not None:
+        _check_words(small, teacher)
     rows = text
     if isinstance(rows, str):
         rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
-    training = _Training(small, teacher, _checked(rows, chosen), chosen)
+    rows = _checked(rows, chosen)
+    training = _Training(small, teacher, rows.clone() if rows.is_inference() else rows, chosen)
     yield from relay(training.events(stop))
     yield Event(RESULT, 1, 1, training.merged())
 
 
 recover = awaited(recover_events, LoadedModel)
+
+
+def _check_words(small: LoadedModel, teacher: LoadedModel) -> None:
+    """Raise BadInput where the teacher means other words by the same token ids: it would teach them."""
+    known = small.tokenizer is not None and teacher.tokenizer is not None
+    if small.groups.vocabulary != teacher.groups.vocabulary or (known and not same_tokens(small, teacher)):
+        raise BadInput(
+            f"The teacher {teacher.source} has other words than the model to recover; give the model that it was cut "
+            f"from ({small.source}), or use loss language-model."
+        )
 
 
 def recovery_text_events(
@@ -93,17 +111,19 @@ class _Training:
     """One recovery on its way."""
 
     def __init__(self, small: LoadedModel, teacher: LoadedModel | None, rows: Tensor, chosen: RecoverySettings) -> None:
-        self.small, self.teacher, self.chosen = small, teacher, chosen
+        self.small, self.teacher, self.chosen = small, teacher and eval_view(teacher), chosen
         self.held_out, self.rows = rows[: chosen.held_out], rows[chosen.held_out :]
-        self.inner = copy.deepcopy(small.model)
+        # Eval mode, as everywhere: under dropout the best step would be chosen by chance.
+        self.inner = copy.deepcopy(small.model).eval()
         targets = list(small.family.linears.values())
-        torch.manual_seed(chosen.seed)
         config = LoraConfig(
             r=chosen.rank, lora_alpha=chosen.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
         )
-        with warnings.catch_warnings():
+        # peft draws from the generator that all threads share.
+        with _SEEDED, warnings.catch_warnings():
             # peft reads an attribute that transformers has renamed; nothing here can change that.
             warnings.simplefilter("ignore", FutureWarning)
+            torch.manual_seed(chosen.seed)
             self.adapted = get_peft_model(self.inner, config)
         self.lm = LoadedModel(self.inner, small.tokenizer, small.family, small.source)
         self.best: tuple[float, int, dict[str, Tensor]] = (math.inf, 0, {})

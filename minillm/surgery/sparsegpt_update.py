@@ -26,7 +26,7 @@ def solved(weight: Tensor, moments: Tensor, keep: Sequence[int], of: int) -> Ten
     Raises NumericalFault where no damping makes H positive definite.
     """
     dead = moments.diagonal() == 0
-    factor = torch.cholesky_inverse(damped_factor(moments + torch.diag(dead.float())))
+    factor = torch.cholesky_inverse(damped_factor(moments))
     upper = torch.linalg.cholesky(factor, upper=True)
     levels = torch.tensor(keep, device=weight.device)[:, None, None]
     open_ = weight.float().masked_fill(dead, 0).repeat(len(keep), 1, 1)

@@ -21,7 +21,7 @@ from ..criteria import Criterion
 from ..criteria.base import MOMENTS
 from ..criteria.settings import Settings
 from ..errors import BadInput, NumericalFault
-from ..events import RESULT, Event, Events, awaited, relay
+from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..models.loaded import LoadedModel
 from ..models.zeros import check_widths, zeros
 from ..plan.budget import Allocation
@@ -36,6 +36,7 @@ STAGE = "mask"
 NO_TOKENS = torch.zeros(1, 2, dtype=torch.long)
 
 
+@outside_inference
 def sparsify_events(
     lm: LoadedModel,
     criterion: str,

@@ -7,7 +7,7 @@ leaves nothing to repair.
 from dataclasses import dataclass
 from typing import Any
 
-from ..recipes.recipe import PruneRequest, RecoverRequest
+from ..recipes.requests import PruneRequest, RecoverRequest
 from ..store.measured_before import RunContents, wanted
 from ..store.records import ORIGINAL, PRUNED, RECOVERED, Variant
 from ..store.store import Store

@@ -3,7 +3,8 @@
 A walk takes token *streams* through the model block by block. Each block is read once for all streams, so that peak
 memory is one block plus the streams, progress and cancelling come for free, and a score can be reduced to groups while
 its block is at hand. Weights are never changed: a stream that needs other weights (W ± εz) brings a function that
-makes them for one block, and they are dropped after it.
+makes them for one block, and they are dropped after it. What is put on modules is put on a view of the model that is
+this walk's own (`view`), so that walks in other threads never meet it.
 
     forward   embeddings → block 0 → … → block L−1, here
     tail      norm, output head, loss in chunks of 128 tokens: `tail`
@@ -23,10 +24,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..batches import BATCH_TOKENS
-from ..events import Event, Events
+from ..events import Event, Events, outside_inference
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
 from ..models.spill import spilled
+from .view import eval_view
 
 Weights = dict[str, Tensor]
 Versions = Callable[[int, nn.Module], Iterator[Weights]]
@@ -75,40 +77,29 @@ Visit = Callable[[int, nn.Module, Observed], Any]
 """(layer, block, {linear: its observer}) -> payload of the block's event."""
 
 
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Eval mode, restored afterwards: dropout would change what is measured."""
-    training = {name: module.training for name, module in model.named_modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for name, module in model.named_modules():
-            module.training = training[name]
-
-
+@outside_inference
 def forward_events(lm: LoadedModel, streams: list[Stream], visit: Visit | None = None, stage: str = "walk") -> Events:
     """Walk all streams through all blocks; after each block call `visit` and yield an event with what it returns.
 
     Leaves each stream's `hidden` at the last block's output. Yields Event(stage, layer + 1, blocks, payload).
     """
+    lm = eval_view(lm)
     blocks = list(lm.family.block_list(lm.model))
-    with frozen(lm.model):
-        for stream in streams:
-            _enter(lm, blocks, stream)
-        with in_turn(blocks) as next_block:
-            for layer in range(len(blocks)):
-                # Per block: whoever takes the events between two of them must find gradients as they left them.
-                with torch.no_grad(), next_block() as block:
-                    entered = [(stream, list(map(list, stream.hidden))) for stream in streams if stream.sequential]
-                    observed = _pass(lm, layer, block, streams)
-                    payload = visit(layer, block, observed) if visit else None
-                    for stream, hidden in entered:
-                        stream.hidden = hidden
-                        _push(stream, layer, block)
-                # Second moments are as large as a block, and a block that was read is one; the next must not meet them.
-                del observed, block
-                yield Event(stage, layer + 1, len(blocks), payload)
+    for stream in streams:
+        _enter(lm, blocks, stream)
+    with in_turn(blocks) as next_block:
+        for layer in range(len(blocks)):
+            # Per block: whoever takes the events between two of them must find gradients as they left them.
+            with torch.no_grad(), next_block() as block:
+                entered = [(stream, list(map(list, stream.hidden))) for stream in streams if stream.sequential]
+                observed = _pass(lm, layer, block, streams)
+                payload = visit(layer, block, observed) if visit else None
+                for stream, hidden in entered:
+                    stream.hidden = hidden
+                    _push(stream, layer, block)
+            # Second moments are as large as a block, and a block that was read is one; the next must not meet them.
+            del observed, block
+            yield Event(stage, layer + 1, len(blocks), payload)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -28,10 +29,10 @@ class MemoryMeter:
     Whoever measures something long calls `meter.lap()` now and then. After the block: peak_bytes (above what was
     allocated at the start), timeline ([{"phase", "start", "seconds", "peak_bytes"}], seconds since the start) and
     samples ([[seconds, bytes]], at most 240, each the peak since the one before; empty on a GPU). One meter measures at
-    a time; a meter inside another leaves the measuring to it.
+    a time, for there is one profiler: a meter that is opened meanwhile, inside it or in another thread, has no figures.
     """
 
-    measuring = False
+    measuring = Lock()
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
@@ -47,8 +48,7 @@ class MemoryMeter:
         self._owner = False
 
     def __enter__(self) -> "MemoryMeter":
-        self._owner = not MemoryMeter.measuring
-        MemoryMeter.measuring = True
+        self._owner = MemoryMeter.measuring.acquire(blocking=False)
         self._start = time.time_ns()
         if self._owner and self.device.type == "cuda":
             self._base = torch.cuda.memory_allocated(self.device)
@@ -70,10 +70,14 @@ class MemoryMeter:
             self._note()
 
     def __exit__(self, *fault: Any) -> None:
-        end = time.time_ns()
         if not self._owner:
             return
-        MemoryMeter.measuring = False
+        try:
+            self._conclude(time.time_ns())
+        finally:
+            MemoryMeter.measuring.release()
+
+    def _conclude(self, end: int) -> None:
         self._marks = self._marks or [("work", self._start)]
         self._close_phase(last=True)
         edges = [at for _, at in self._marks] + [end]

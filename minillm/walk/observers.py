@@ -52,16 +52,19 @@ class InputMoments:
         return self.total / self.tokens
 
     def result(self) -> Tensor:
-        """The diagonal of the damped H⁻¹: float32 [features].
+        """The diagonal of the damped H⁻¹: float32 [features], 0 for a feature that never fired.
 
         Raises NumericalFault where no damping up to the mean diagonal makes H positive definite.
         """
         return self.inverse().diagonal()
 
     def inverse(self) -> Tensor:
-        """The damped H⁻¹: float32 [features, features]. Raises NumericalFault like `result`."""
+        """The damped H⁻¹: float32 [features, features]; as in a pseudo-inverse, rows and columns of features that never
+        fired are 0. Raises NumericalFault like `result`."""
         assert self.moments is not None
-        return torch.cholesky_inverse(damped_factor(self.moments))
+        inverse = torch.cholesky_inverse(damped_factor(self.moments))
+        inverse.diagonal().masked_fill_(self.moments.diagonal() == 0, 0)
+        return inverse
 
 
 class InputInverse(InputMoments):
@@ -78,11 +81,13 @@ DAMPING, MOST_DAMPING = 0.01, 1.0
 def damped_factor(moments: Tensor) -> Tensor:
     """Cholesky factor of H + λ · mean diagonal · I, λ = 1 % and ten times more while it fails: [features, features].
 
-    A feature that never fired counts as 1 on the diagonal (SparseGPT). Raises NumericalFault where λ = 1 does not help
-    either, or H is not finite.
+    The mean is over the features that fired; one that never did is put there in their size, where it touches no other
+    (SparseGPT puts a 1, in the units of the inputs). Raises NumericalFault where λ = 1 does not help either, or H is
+    not finite.
     """
-    moments = moments + torch.diag((moments.diagonal() == 0).to(moments))
-    damping, mean = DAMPING, moments.diagonal().mean()
+    dead = moments.diagonal() == 0
+    mean = moments.diagonal().sum() / (~dead).sum() if not dead.all() else torch.ones_like(moments[0, 0])
+    moments, damping = moments + torch.diag(dead * mean), DAMPING
     while damping <= MOST_DAMPING and moments.isfinite().all():
         damped = moments.clone()
         damped.diagonal().add_(damping * mean)

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..events import Event, Events
+from ..errors import BadInput
+from ..events import Event, Events, outside_inference
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
-from .forward import Stream, frozen, run_block
+from .forward import Stream, run_block
 from .tail import tail_gradients
+from .view import eval_view
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def whole(layer: int, name: str, weight: Tensor, slope: Slope) -> Slope:
     return slope
 
 
+@outside_inference
 def reverse_events(
     lm: LoadedModel, stream: Stream, visit: VisitReduced, reduce: Reduce = whole, stage: str = "reverse walk"
 ) -> Events:
@@ -55,18 +58,28 @@ def reverse_events(
     The loss is the mean token cross-entropy over the whole stream. The gradient of a linear, equal to that of a full
     backward, goes to `reduce` the moment it is complete and is freed after it, before those of the linears further in
     are made; `visit` gets what is left of them. Yields Event(stage, blocks done, blocks, payload).
+    Raises BadInput for weights that no gradient can pass, NumericalFault where the loss is not finite.
     """
+    _check_differentiable(lm)
+    lm = eval_view(lm)
     blocks = list(lm.family.block_list(lm.model))
-    with frozen(lm.model):
-        upstream = tail_gradients(lm, stream)
-        with in_turn(blocks[::-1]) as next_block:
-            for layer in reversed(range(len(blocks))):
-                with next_block() as block:
-                    reduced, upstream = _block_gradients(lm, layer, block, stream, upstream, reduce)
-                    with torch.no_grad():
-                        payload = visit(layer, block, reduced)
-                del reduced, block
-                yield Event(stage, len(blocks) - layer, len(blocks), payload)
+    upstream = tail_gradients(lm, stream)
+    with in_turn(blocks[::-1]) as next_block:
+        for layer in reversed(range(len(blocks))):
+            with next_block() as block:
+                reduced, upstream = _block_gradients(lm, layer, block, stream, upstream, reduce)
+                with torch.no_grad():
+                    payload = visit(layer, block, reduced)
+            del reduced, block
+            yield Event(stage, len(blocks) - layer, len(blocks), payload)
+
+
+def _check_differentiable(lm: LoadedModel) -> None:
+    if any(p.is_inference() for p in lm.model.parameters()):
+        raise BadInput(
+            "The weights of this model were made under torch.inference_mode, and no gradient can pass through such "
+            "tensors; build or load the model outside of it, or take a criterion without backprop."
+        )
 
 
 def _block_gradients(

@@ -11,7 +11,8 @@ from ..batches import LOSS_TOKENS, TAIL_TOKENS
 from ..errors import NumericalFault
 from ..models.loaded import LoadedModel
 from ..models.residence import resident
-from .forward import Stream, frozen, in_float32
+from .forward import Stream, in_float32
+from .view import module_view
 
 Tail = Callable[[Tensor], Tensor]
 """Hidden states [tokens, width] -> logits [tokens, vocabulary]."""
@@ -24,7 +25,8 @@ def _tail(lm: LoadedModel, dtype: torch.dtype) -> Iterator[Tail]:
     dtype: of the hidden states; where it is float32, so are the weights.
     """
     with ExitStack() as stack:
-        parts = [stack.enter_context(resident(module)) for module in lm.family.tail_modules(lm.model)]
+        modules = map(module_view, lm.family.tail_modules(lm.model))
+        parts = [stack.enter_context(resident(module)) for module in modules]
         weights = [in_float32(part) if dtype == torch.float32 else {} for part in parts]
 
         def logits(hidden: Tensor) -> Tensor:
@@ -38,6 +40,8 @@ def _tail(lm: LoadedModel, dtype: torch.dtype) -> Iterator[Tail]:
 def _chunks(hidden: Tensor, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Hidden states and the words they predict, at most 128 at a time, of a batch [batch, length, width]."""
     flat, words = hidden[:, :-1].flatten(0, 1), tokens[:, 1:].flatten().to(hidden.device)
+    # Tokens read under `torch.inference_mode` may not be part of a gradient; a copy made outside of it may.
+    words = words.clone() if words.is_inference() else words
     yield from zip(flat.split(TAIL_TOKENS), words.split(TAIL_TOKENS), strict=True)
 
 
@@ -54,7 +58,7 @@ def tail_losses(lm: LoadedModel, stream: Stream) -> list[Tensor]:
 
     Raises NumericalFault where a loss is not finite.
     """
-    with frozen(lm.model), torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
+    with torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
         return [_sample_losses(tail, copy, stream.batches()) for copy in stream.hidden]
 
 
@@ -84,7 +88,7 @@ def tail_divergences(lm: LoadedModel, stream: Stream, reference: Tensor) -> list
     """
     rows = [row for batch in stream.batches() for row in batch]
     copies = [[states for batch in copy for states in batch] for copy in stream.hidden]
-    with frozen(lm.model), torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
+    with torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
         found = [_sample_divergences(tail, reference[i], row, [c[i] for c in copies]) for i, row in enumerate(rows)]
     return list(_checked(torch.stack(found, 1)))
 

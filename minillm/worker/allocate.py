@@ -9,7 +9,7 @@ from ..allocation.structured import allocate_events
 from ..events import RESULT, Event, Events
 from ..models.loaded import LoadedModel
 from ..plan.budget import budget, checked_layers
-from ..recipes.recipe import AllocateRequest
+from ..recipes.requests import AllocateRequest
 from ..store.allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
 from .progress import LOADING, Steps
 from .workbench import Found, Workbench

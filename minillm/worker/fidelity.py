@@ -10,7 +10,8 @@ from typing import Any
 
 from ..events import RESULT, Event, Events
 from ..models.loaded import LoadedModel
-from ..recipes.recipe import DRAWS, FidelityRequest, RunRecipe
+from ..recipes.recipe import RunRecipe
+from ..recipes.requests import DRAWS, FidelityRequest
 from ..scoring.probing import Study
 from .progress import LOADING, Steps
 from .workbench import Found, Workbench

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..events import RESULT, Event, Events
-from ..recipes.recipe import Request
+from ..recipes.requests import Request
 from ..store.store import Store
 from .allocate import allocate
 from .fidelity import fidelity

@@ -4,7 +4,7 @@ from ..errors import NumericalFault
 from ..evaluation.machine import machine
 from ..evaluation.profiling import compared, latencies_events, size
 from ..models.loaded import LoadedModel
-from ..recipes.recipe import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
+from ..recipes.requests import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
 from ..recipes.tasks import BENCHMARKS
 from ..store.measured_before import EFFICIENCY, efficiency_asked
 from .progress import LOADING, Steps

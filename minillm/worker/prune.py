@@ -10,7 +10,7 @@ from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation, budget, checked_layers
 from ..plan.methods import MEASUREMENT, METHODS, SEARCH
 from ..plan.plan import make_plan
-from ..recipes.recipe import PruneRequest, RecoverRequest, SparsifyRequest
+from ..recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest
 from ..store.allocations import known_allocation, to_find
 from ..store.records import ORIGINAL, PRUNED, Variant
 from ..surgery.cut import prune_events

@@ -3,7 +3,7 @@
 from ..events import RESULT, Event, Events
 from ..models.checkpoint import save_pruned
 from ..models.loaded import LoadedModel
-from ..recipes.recipe import RecoverRequest
+from ..recipes.requests import RecoverRequest
 from ..store.records import RECOVERED, Variant
 from ..surgery.recovery import recover_events, recovery_text_events
 from .progress import Steps

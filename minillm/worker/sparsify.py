@@ -9,7 +9,7 @@ from ..models.checkpoint import save_pruned
 from ..models.loaded import LoadedModel
 from ..models.zeros import zeros
 from ..plan.patterns import LEVELS, patterns_of
-from ..recipes.recipe import SparsifyRequest
+from ..recipes.requests import SparsifyRequest
 from ..store.records import ORIGINAL, SPARSE, Variant
 from ..surgery.sparsify import check_can_mask, sparsify_events
 from .progress import LOADING, Steps

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from ..errors import BadInput, MiniLLMError, out_of_memory, sentence
 from ..events import RESULT, Event, Events, relay
 from ..recipes.models import MODELS
-from ..recipes.recipe import EvaluateRequest, GenerateRequest, ProfileRequest, ScoreRequest, SweepRequest
+from ..recipes.requests import EvaluateRequest, GenerateRequest, ProfileRequest, ScoreRequest, SweepRequest
 from ..store.measured_before import RunContents
 from ..store.store import Store
 from ..sweeps.cells import Cell, cells, in_groups, prune_request, recover_request, score_requests

@@ -21,7 +21,8 @@ from ..events import RESULT, Event, Events, relay
 from ..families.groups import CHANNELS, HEADS
 from ..models.loaded import LoadedModel
 from ..plan.scores import Scores
-from ..recipes.recipe import EvaluateRequest, RunRecipe
+from ..recipes.recipe import RunRecipe
+from ..recipes.requests import EvaluateRequest
 from ..scoring.score import score_together_events
 from ..store.measured_before import ACCURACY, PERPLEXITY, accuracy_asked, known, perplexity_asked
 from ..store.records import ORIGINAL

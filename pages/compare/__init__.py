@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.families.groups import CHANNELS, HEADS
@@ -12,7 +13,7 @@ from minillm.plan.scores import Scores
 
 from ..shell.address import choice, link, moves_of, number, remembered, remembers, saved
 from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
-from ..shell.phrases import notice
+from ..shell.templates import notice
 from ..views.comparison import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
 from ..views.comparison_pictures import pictures
 from ..views.plans import read_blocks
@@ -118,14 +119,14 @@ def _drawn(ctx: Context, page: Page, names: list[str], run_id: str, *values: Any
     try:
         found = pictures(ctx.store, run_id, names, values)
     except MiniLLMError as fault:
-        return {page.notice: notice(str(fault))}
+        return {page.notice: notice(str(fault), "failed")}
     return {page.notice: "", **{page.shown[name]: value for name, value in found.items()}}
 
 
 def _nothing_yet(run_id: str) -> str:
     """What stands in place of the body."""
-    there = link("score", run=run_id)
-    return f'<p class="notice">{FEW} <a href="{there}">Go to the Score page</a></p>' if run_id else ""
+    there = Markup('{} <a href="{}">Go to the Score page</a>').format(FEW, link("score", run=run_id))
+    return notice(there) if run_id else ""
 
 
 def _settled(scores: Mapping[str, Scores], values: Sequence[Any]) -> list[Any]:

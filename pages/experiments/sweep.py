@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from minillm.errors import MiniLLMError
 from minillm.store.store import Store
@@ -17,8 +18,8 @@ from minillm.sweeps.table import Table, shown
 
 from ..report.report import document
 from ..shell.address import link
-from ..shell.job_panel import grid
-from ..shell.phrases import escape, html_table, seconds
+from ..shell.phrases import seconds
+from ..shell.templates import html, html_table, paragraph
 from ..views.sweep_pictures import pictures
 
 OWN = ""
@@ -29,6 +30,7 @@ WORDS = {DONE: "done", FAILED: "failed", BEGUN: "at work", "stopped": "stopped",
 
 NO_SWEEP = "No sweep is open. Choose one and start it, or open one from the list."
 NONE_YET = "No sweep has been started yet."
+NOTHING_TO_COMPARE = "Two cells that differ in one thing are compared here once both are measured."
 MOST_DIFFERENCES = 200
 NEEDS = (
     f"A difference counts only where both numbers come from at least {SEEDS} seeds, something varies with the seed, "
@@ -76,48 +78,49 @@ def as_asked(sweep: Sweep) -> tuple[str, str, str]:
     return OWN, "", yaml.safe_dump(sweep.changed(), sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
-def progress(asked: Sweep, found: list[Standing], live: bool) -> str:
+def progress(asked: Sweep, found: list[Standing], live: bool) -> Markup:
     """How many cells are done, and a table of them all."""
     done, failed = (sum(one.state == state for one in found) for state in (DONE, FAILED))
     told = f"{done} of {len(found)} cells are done" + (f", {failed} failed and were left out" if failed else "")
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in ("cell", "state", "took", "where"))
-    rows = "".join(_cell(asked, one, live) for one in found)
-    return f"<p>{told}.</p>{grid('cells of the sweep', 'sweep-cells', head, rows)}"
+    states = ["stopped" if one.state == BEGUN and not live else one.state for one in found]
+    rows = [_cell(asked, one, state) for one, state in zip(found, states, strict=True)]
+    marks, head = [{"class": f"is-{state}"} for state in states], ("cell", "state", "took", "where")
+    return paragraph(f"{told}.") + html_table(head, rows, name="cells of the sweep", kind="sweep-cells", marks=marks)
 
 
-def _cell(asked: Sweep, one: Standing, live: bool) -> str:
-    state = "stopped" if one.state == BEGUN and not live else one.state
-    said = f"{WORDS[state]}: {escape(one.error)}" if one.error else WORDS[state]
+def _cell(asked: Sweep, one: Standing, state: str) -> tuple[str, str, str, str]:
+    said = f"{WORDS[state]}: {one.error}" if one.error else WORDS[state]
     took = seconds(one.seconds) if one.seconds is not None and one.state == DONE else ""
-    there = f'<a href="{escape(link("prune", run=one.run))}">{escape(one.variant or "its run")}</a>' if one.run else ""
-    name = escape(one.cell.name(asked))
-    return f'<tr class="is-{state}"><th scope="row">{name}</th><td>{said}</td><td>{took}</td><td>{there}</td></tr>'
+    return one.cell.name(asked), said, took, _link("prune", one.run, one.variant or "its run") if one.run else ""
 
 
-def numbers(whole: Table) -> str:
+def _link(page: str, run_id: str, name: str) -> Markup:
+    return Markup('<a href="{}">{}</a>').format(link(page, run=run_id), name)
+
+
+def numbers(whole: Table) -> Markup:
     """The table with its notes, and what the paper prints where the model is the paper's."""
     columns, rows = shown(whole)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in whole.notes)
-    parts = [html_table(columns, rows, whole.sweep.title, "sweep-table"), f"<ul>{notes}</ul>"]
+    parts = [html_table(columns, rows, whole.sweep.title, "sweep-table"), html("list", said=whole.notes)]
     for one in printed(whole.sweep):
         lines = [[f"{row[0]:.0%}", *("–" if v is None else str(v) for v in row[1:])] for row in one.rows]
         caption = f"Printed in the paper: {one.table}, {one.model}"
         parts.append(html_table(("ratio", "criterion", *one.columns), lines, caption, "printed"))
-        parts += [f"<p>{escape(one.note)}</p>"] if one.note else []
-    return "".join(parts)
+        parts += [paragraph(one.note)] if one.note else []
+    return Markup("").join(parts)
 
 
-def differences(whole: Table) -> str:
+def differences(whole: Table) -> Markup:
     """Which pairs of cells that differ in one thing are told apart by the numbers, those first."""
     frame = as_frame(whole)
     if frame.empty:
-        return '<p class="quiet">Two cells that differ in one thing are compared here once both are measured.</p>'
+        return Markup('<p class="quiet">{}</p>').format(NOTHING_TO_COMPARE)
     frame = frame.sort_values("matters", key=lambda column: column != MATTERS, kind="stable")
     count = (frame["matters"] == MATTERS).sum()
     told = f"{count:,} of {len(frame):,} differences exceed the spread over seeds. {NEEDS}"
     rows = [[m, a, b, f"{d:+.4g}", w, y] for m, a, b, d, w, y in frame.head(MOST_DIFFERENCES).to_numpy().tolist()]
     head = ("measure", "one", "other", "other minus one", "better", "exceeds the spread")
-    return f"<p>{told}</p>{html_table(head, rows, name='differences')}"
+    return paragraph(told) + html_table(head, rows, name="differences")
 
 
 def sweeps_begun(store: Store) -> str:
@@ -125,8 +128,7 @@ def sweeps_begun(store: Store) -> str:
     runs = [run for run in store.runs(limit=1000) if TAG in run.tags][:20]
     if not runs:
         return f'<p class="quiet">{NONE_YET}</p>'
-    items = [f'<li><a href="{escape(link("experiments", run=r.id))}">{escape(r.title or r.id)}</a></li>' for r in runs]
-    return f"<ul>{''.join(items)}</ul>"
+    return html("list", said=[_link("experiments", run.id, run.title or run.id) for run in runs])
 
 
 def as_page(store: Store, run_id: str, whole: Table) -> str:
@@ -135,4 +137,4 @@ def as_page(store: Store, run_id: str, whole: Table) -> str:
     cells = progress(whole.sweep, standings(store, run_id, whole.sweep), live=False)
     sections = [("Pictures", found)] if found else []
     sections += [("Which differences matter", [differences(whole)]), ("Cells", [cells])]
-    return document(store.run(run_id), [numbers(whole)], sections)
+    return document(store.run(run_id), numbers(whole), sections)

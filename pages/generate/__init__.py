@@ -7,8 +7,9 @@ import gradio as gr
 
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
+from minillm.plain import markdown
 from minillm.recipes.prompts import paper_prompts
-from minillm.recipes.recipe import GenerateRequest
+from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
 
@@ -16,7 +17,6 @@ from ..shell import job_panel
 from ..shell.address import remembered, saved
 from ..shell.controls import asked_in, takes
 from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
-from ..shell.phrases import escape
 from ..views.generations import Exhibit, exhibits
 from ..views.generations_html import as_csv, as_html, as_json, as_markdown, has_surprise
 from .blind import NONE, UNKNOWN, ballot, tally_html, vote
@@ -172,7 +172,7 @@ def _balloted(store: Store, poll: Poll, run_id: str, asked: str) -> Answer:
     return {
         poll.box: gr.Column(visible=True),
         poll.name: found.name,
-        poll.question: f"## Your vote\n\n{escape(' '.join(found.prompt.split()))}",
+        poll.question: f"## Your vote\n\n{markdown(' '.join(found.prompt.split()))}",
         poll.best: gr.Radio(choices=[*found.letters, NONE], value=NONE),
         poll.pruned: gr.Radio(choices=[*found.letters, UNKNOWN], value=UNKNOWN),
     }

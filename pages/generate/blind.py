@@ -10,7 +10,7 @@ from minillm.errors import BadInput
 from minillm.store.records import PRUNED
 from minillm.store.store import Store
 
-from ..shell.phrases import html_table
+from ..shell.templates import html_table, paragraph
 from ..views.generations import LETTERS, Exhibit, Names, shuffled, unveiled
 
 NONE = "no difference"
@@ -108,7 +108,7 @@ def tally_html(store: Store, run_id: str) -> str:
         (names.of(one)[0], f"{found.shown[one]}", f"{found.best[one]}", f"{found.taken[one]}") for one in found.shown
     ]
     head = ("variant", "on a ballot", "best", "taken for the pruned one")
-    return f"<p>{_sentence(found)}</p>{html_table(head, rows, 'Blind votes in this run', 'votes')}"
+    return paragraph(_sentence(found)) + html_table(head, rows, "Blind votes in this run", "votes")
 
 
 def _sentence(found: Tally) -> str:

@@ -10,8 +10,8 @@ from minillm.criteria import CRITERIA
 
 from ..plots.style import CUT, SEQUENTIAL, axis, figure, hatched
 from ..shell.frame import QUIET, guarded
-from ..shell.phrases import escape
 from ..shell.plotly_host import PlotlyHost
+from ..shell.templates import html
 from .formulas import ELEMENTS, FOUR, LINEARS, STRUCTURES, Change, Facts, channel_scores, sheet, structure_sums
 from .matrices import Matrix, matrices
 
@@ -101,12 +101,8 @@ def worked(criterion: str, known: dict[str, Facts], change: Change) -> str:
     score, scores = ELEMENTS[criterion](facts)[place], channel_scores(criterion, known)
     listed = ", ".join(f"{value:.3g}" for value in scores)
     first = f"{change.linear}, row {change.row}, column {change.column}: {'; '.join(terms)} → score {score:.4g}"
-    lines = [
-        f"<p><b>{escape(entry.label)}</b> <code>{escape(entry.equation)}</code> {escape(entry.idea)}</p>",
-        f"<p>{escape(first)}.</p>",
-        f"<p>Scores of the channels 0 to 3: {listed}. <b>Channel {int(scores.argmin())} goes.</b></p>",
-    ]
-    return "".join(lines) + (f"<p>{escape(REMARKS[criterion])}</p>" if criterion in REMARKS else "")
+    remark = REMARKS.get(criterion)
+    return html("worked", entry=entry, first=first, scores=listed, goes=int(scores.argmin()), remark=remark)
 
 
 def drawn(criterion: str, place: int, weight: float, norm: float, gradient: float) -> list[Any]:

@@ -15,8 +15,8 @@ import plotly.graph_objects as go
 
 from ..plots.style import GREY, SEQUENTIAL, axis, figure
 from ..shell.frame import QUIET
-from ..shell.phrases import html_table
 from ..shell.plotly_host import PlotlyHost
+from ..shell.templates import html_table
 
 A = np.array([[2.0, 1.0], [1.0, 2.0]])
 WEIGHTS = np.array([1.0, -0.9])

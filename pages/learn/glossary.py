@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ..shell.phrases import escape
+from ..shell.templates import html
 
 WORDS: dict[str, str] = {
     "family": "Architectures built alike (LLaMA-like, BLOOM, OPT): a description of where heads and channels live.",
@@ -40,5 +40,4 @@ WORDS: dict[str, str] = {
 
 def section() -> None:
     """Lay the glossary out."""
-    items = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in WORDS.items())
-    gr.HTML(f'<dl class="glossary">{items}</dl>', elem_id="glossary")
+    gr.HTML(html("glossary", words=WORDS), elem_id="glossary")

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from minillm.families import FAMILIES
 from minillm.families.base import Family
@@ -19,8 +20,8 @@ from minillm.families.groups import CHANNELS, HEADS, BlockGroups, Structure
 from ..plots import blocks_in_words
 from ..plots.style import CUT
 from ..shell.frame import QUIET, guarded
-from ..shell.phrases import escape, html_table
 from ..shell.plotly_host import PlotlyHost
+from ..shell.templates import html_table
 from .matrices import Matrix, matrices
 
 WIDTH, HEAD_DIM, CHANNEL_COUNT = 8, 2, 12
@@ -137,7 +138,7 @@ def told(example: Example, kind: str, group: int) -> str:
     """The same in words: a table of the slices and what to see."""
     rows = slices(example, kind, group)
     title = f"{WORDS[kind].capitalize()} {group} of {example.block.count(kind)}: what goes together"
-    note = f'<p class="reading">{escape(example.note)}</p>'
+    note = Markup('<p class="reading">{}</p>').format(example.note)
     return html_table(("structure", "where", "weights"), rows, title) + note
 
 

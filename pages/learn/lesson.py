@@ -5,12 +5,12 @@ from functools import cache, partial
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from minillm.store.as_folder import BUNDLED
 from minillm.store.store import Store
 
 from ..shell.frame import ACT, QUIET, Answer, guarded
-from ..shell.phrases import escape
 from ..views.sample_run import OPEN, open_sample
 from .questions import QUESTIONS, Question
 
@@ -78,13 +78,15 @@ def judged(step: float, chosen: str | None) -> str:
     asked = question(settled(step))
     if chosen is None:
         return ""
-    return answered(step) if chosen == asked.answer else f'<p class="notice is-cancelled" role="status">{AGAIN}</p>'
+    if chosen == asked.answer:
+        return answered(step)
+    return Markup('<p class="notice is-cancelled" role="status">{}</p>').format(AGAIN)
 
 
 def answered(step: float) -> str:
     """The answer, and what the numbers say."""
     asked = question(settled(step))
-    return f'<p class="notice" role="status"><b>{escape(asked.answer.capitalize())}.</b> {escape(asked.because)}</p>'
+    return Markup('<p class="notice" role="status"><b>{}.</b> {}</p>').format(asked.answer.capitalize(), asked.because)
 
 
 def section(store: Store) -> Lesson | None:

@@ -22,6 +22,7 @@ from ..plots import in_bytes
 from ..plots.style import CUT, axis, byte_unit, figure, hatched
 from ..shell.frame import QUIET
 from ..shell.plotly_host import PlotlyHost
+from ..shell.templates import html
 
 BLOCKS = 4
 SHOWN = ("wanda", "fms-zo", "fms-bp")
@@ -172,18 +173,11 @@ def strip(criterion: str, number: int) -> str:
     """Where the walk is, as a row of blocks, and what happens there."""
     every = steps(criterion)
     step = every[number]
-    tail = _chip("loss", step.way == "loss", False) if any(s.way == "loss" for s in every) else ""
-    chips = "".join(_chip(f"block {i}", step.layer == i, i < step.kept) for i in range(BLOCKS))
+    chips = [(f"block {i}", step.layer == i, i < step.kept) for i in range(BLOCKS)]
+    chips += [("loss", step.way == "loss", False)] if any(s.way == "loss" for s in every) else []
     arrow = {"forward": "→", "reverse": "←"}.get(step.way, "·")
     said = f"Step {number} of {len(every) - 1}. {step.title}. {step.told}"
-    held = f" Held above the weights: <b>{in_bytes(step.total)}</b>." if step.held else ""
-    row = f'<div class="walk" aria-hidden="true"><b>{arrow}</b>{chips}{tail}</div>'
-    return f'{row}<p class="reading" role="status">{said}{held}</p>'
-
-
-def _chip(name: str, now: bool, kept: bool) -> str:
-    marks = " ".join(mark for mark, on in (("is-now", now), ("is-kept", kept)) if on)
-    return f'<span class="walk-block {marks}">{name}{"<small>input kept</small>" if kept else ""}</span>'
+    return html("walk", chips=chips, arrow=arrow, said=said, held=in_bytes(step.total) if step.held else "")
 
 
 def whole_against_walk() -> str:

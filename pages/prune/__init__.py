@@ -8,7 +8,7 @@ import gradio as gr
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import submit
 from minillm.recipes.presets import CUTS, RECOVERIES, find_cut, find_recovery
-from minillm.recipes.recipe import EvaluateRequest, PruneRequest, RecoverRequest
+from minillm.recipes.requests import EvaluateRequest, PruneRequest, RecoverRequest
 from minillm.store.allocations import allocations
 from minillm.store.store import Store
 
@@ -17,7 +17,7 @@ from ..shell.address import number, remembered
 from ..shell.controls import asked_in, preset, takes, way_in
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
 from ..shell.frame import QUIET, Answer, Context, Shell, answering, frame
-from ..shell.phrases import escape, notice
+from ..shell.templates import notice, paragraph
 from ..views import cut as cut_view
 from ..views.cut import Cut
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, variants_table
@@ -120,7 +120,7 @@ def _jobs_shown(store: Store, page: Page, run_id: str) -> Answer:
         **found,
         page.variants: variants_table(store, run_id),
         page.measure: gr.Button(interactive=len(store.variants(run_id)) > 1),
-        said: f"<p>{escape(curve_in_words(points, live))}</p>",
+        said: paragraph(curve_in_words(points, live)),
         host: curve(points, recovery),
     }
 
@@ -183,7 +183,7 @@ def _previewed(
     try:
         shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
     except MiniLLMError as fault:
-        return {page.preview[0]: notice(str(fault))}
+        return {page.preview[0]: notice(str(fault), "failed")}
     return dict(zip(page.preview, shown, strict=True))
 
 

@@ -7,7 +7,7 @@ import gradio as gr
 from minillm.criteria import CRITERIA
 from minillm.jobs.submit import submit
 from minillm.plan.patterns import LEVELS, MASKING
-from minillm.recipes.recipe import SparsifyRequest
+from minillm.recipes.requests import SparsifyRequest
 from minillm.store.store import Store
 
 from ..shell.controls import control, fields_of, takes

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from markupsafe import Markup
+
 from minillm.errors import BadInput, MiniLLMError
 from minillm.families.groups import KINDS
 from minillm.store.as_code import as_commands, as_python, course
@@ -12,7 +14,8 @@ from minillm.store.records import Run
 from minillm.store.store import Store
 
 from ..plots import CAPTIONS, kept_map, memory_timeline, plan_bars, recovery_curve
-from ..shell.phrases import escape, html_table, seconds, size
+from ..shell.phrases import seconds, size
+from ..shell.templates import html, html_table, notice, paragraph
 from ..views import scores as scores_view
 from ..views.comparison import REFERENCE, compare, in_order, lines, pairs, reading
 from ..views.generations import exhibits
@@ -22,7 +25,7 @@ from ..views.plans import in_a_sentence, really_cut
 from ..views.variants import variants_table
 from .searches import allocation_found, gradient_added
 
-Section = tuple[str, list["Picture | str"]]
+Section = tuple[str, list["Picture | Markup"]]
 """A heading, and what stands below it: pictures, or HTML."""
 
 
@@ -53,13 +56,13 @@ def sections(store: Store, run: Run) -> Iterator[Section]:
     if labels:
         code = course(store, run.id)
         shown = (("as Python", as_python(code)), ("as commands", as_commands(code)))
-        yield "The same run again", [f"<h3>{name}</h3><pre>{escape(text)}</pre>" for name, text in shown]
+        yield "The same run again", [Markup("<h3>{}</h3><pre>{}</pre>").format(*one) for one in shown]
 
 
-def _numbers(store: Store, run: Run, look: scores_view.Board) -> list[Picture | str]:
+def _numbers(store: Store, run: Run, look: scores_view.Board) -> list[Picture | Markup]:
     if not look.scores and not store.results(run.id):
         return []
-    parts: list[Picture | str] = [variants_table(store, run.id)]
+    parts: list[Picture | Markup] = [variants_table(store, run.id)]
     if look.scores:
         rows = [
             (label, seconds(look.scores[label].seconds), size(look.scores[label].peak_bytes)) for label in look.scores
@@ -68,8 +71,8 @@ def _numbers(store: Store, run: Run, look: scores_view.Board) -> list[Picture | 
     return parts
 
 
-def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
-    found: list[Picture | str] = []
+def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | Markup]:
+    found: list[Picture | Markup] = []
     for label in labels:
         for kind, name in scores_view.KINDS:
             figure = scores_view.bands(look, label, kind)
@@ -80,7 +83,7 @@ def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
     return found
 
 
-def _overlaps(store: Store, run: Run, look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
+def _overlaps(store: Store, run: Run, look: scores_view.Board, labels: list[str]) -> list[Picture | Markup]:
     """Overlap at the ratio the run was first cut at, else at the usual one."""
     if len(labels) < 2:
         return []
@@ -90,21 +93,21 @@ def _overlaps(store: Store, run: Run, look: scores_view.Board, labels: list[str]
     try:
         found = compare(look.scores, reference, labels, asked["ratio"], asked.get("layers"))
     except MiniLLMError as fault:
-        return [f'<p class="notice">{escape(str(fault))}</p>']
-    parts: list[Picture | str] = [f"<p>At a ratio of {asked['ratio']:g}; the reference is {escape(reference)}.</p>"]
+        return [notice(str(fault))]
+    parts: list[Picture | Markup] = [paragraph(f"At a ratio of {asked['ratio']:g}; the reference is {reference}.")]
     every = CAPTIONS["overlap_matrix"].partition(" Click")[0]
     for kind in reversed(KINDS):
         parts.append(Picture(f"Overlap with {reference}: {kind}", CAPTIONS["overlap_lines"], lines(found, kind)))
         parts.append(Picture(f"Every pair: {kind}", every, pairs(found, kind)))
     said = [reading(found, other, kind) for other in labels if other != reference for kind in KINDS[1:]]
-    return [*parts, "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in said if one) + "</ul>"]
+    return [*parts, html("list", said=filter(None, said))]
 
 
-def _memory(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
+def _memory(look: scores_view.Board, labels: list[str]) -> list[Picture | Markup]:
     peaks = scores_view.peaks(look)
     if peaks is None:
         return []
-    found: list[Picture | str] = [Picture("Peak memory by criterion (Figure 1)", CAPTIONS["peak_bars"], peaks)]
+    found: list[Picture | Markup] = [Picture("Peak memory by criterion (Figure 1)", CAPTIONS["peak_bars"], peaks)]
     for label in labels:
         scores = look.scores[label]
         if scores.timeline:
@@ -114,21 +117,21 @@ def _memory(look: scores_view.Board, labels: list[str]) -> list[Picture | str]:
     return found
 
 
-def _cuts(store: Store, run: Run) -> list[Picture | str]:
-    parts: list[Picture | str] = []
+def _cuts(store: Store, run: Run) -> list[Picture | Markup]:
+    parts: list[Picture | Markup] = []
     for variant in store.variants(run.id):
         with suppress(BadInput):
             plan = store.plan(run.id, variant.name)
-            parts.append(f"<h3>{escape(variant.name)}</h3><p>{escape(in_a_sentence(plan))}</p>")
+            parts.append(Markup("<h3>{}</h3>").format(variant.name) + paragraph(in_a_sentence(plan)))
             parts.append(Picture(f"{variant.name}: what is really cut", CAPTIONS["plan_bars"], plan_bars(plan)))
             parts.append(Picture(f"{variant.name}: what stays", CAPTIONS["kept_map"], kept_map(plan)))
             head = ("block", "head groups", "channels", "of the block")
             rows = html_table(head, really_cut(plan), name=f"{variant.name}, block by block")
-            parts.append(f"<details><summary>Block by block</summary>{rows}</details>")
+            parts.append(Markup("<details><summary>Block by block</summary>{}</details>").format(rows))
     return parts
 
 
-def _curves(store: Store, run: Run) -> list[Picture | str]:
+def _curves(store: Store, run: Run) -> list[Picture | Markup]:
     return [
         Picture(result.data["variant"], CAPTIONS["recovery_curve"], recovery_curve(result.data["points"]))
         for result in store.results(run.id, "curve")

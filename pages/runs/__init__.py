@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from minillm.errors import BadInput
 from minillm.store import disk_space
@@ -15,7 +16,8 @@ from ..shell.address import remembered
 from ..shell.clipboard import copied
 from ..shell.drawers import drawer
 from ..shell.frame import ACT, QUIET, Answer, Context, frame, guarded
-from ..shell.phrases import escape, size
+from ..shell.phrases import size
+from ..shell.templates import notice
 from ..views.runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
 from .files import wire_files
 from .form import One, Room, Two, lay_out_one, lay_out_question, lay_out_room, lay_out_two
@@ -141,8 +143,7 @@ def listing(store: Store, words: str) -> str:
     """The table of all runs in which every word is found; says so where there are none."""
     found = store.runs(words or "", MOST)
     if not found:
-        said = f"No run has “{escape(words)}” in its title, note, tags, model or text."
-        return f'<p class="notice">{said}</p>' if words else NONE_YET
+        return notice(f"No run has “{words}” in its title, note, tags, model or text.") if words else NONE_YET
     return table([summary(store, run) for run in found], tick=True)
 
 
@@ -170,7 +171,7 @@ def ask(store: Store, run_id: str) -> list[Any]:
     """Show what would be lost, before it is."""
     one = summary(store, store.run(run_id))
     lost = f"{len(one.criteria)} sets of scores and {len(one.variants)} variants ({size(one.bytes)})"
-    return [gr.Row(visible=True), f"Delete <b>{escape(one.title)}</b> with its {lost}?"]
+    return [gr.Row(visible=True), Markup("Delete <b>{}</b> with its {}?").format(one.title, lost)]
 
 
 def describe_run(store: Store, run_id: str, title: str, tags: list[str], note: str) -> None:

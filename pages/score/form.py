@@ -6,28 +6,26 @@ of its own.
 
 import re
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import gradio as gr
 
 from minillm.criteria import CRITERIA
-from minillm.criteria.settings import Settings
+from minillm.criteria.settings import CHOSEN, Settings
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
 from minillm.paths import written_whole
-from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
 from minillm.recipes.texts import SUFFIXES, TEXTS, checked_text, parse
 from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.controls import asked_in, control, fields_of, takes
 from ..shell.frame import Answer, Context
-from ..shell.phrases import escape
-
-SETTINGS = tuple(one.name for one in fields(Settings) if one.name != "seed")
-"""Settings of scoring that have a control, in the order in which `begin` takes them; the seed is the run's."""
+from ..shell.templates import html
 
 READ = ("text", "samples", "length", "gradient_samples", "seed")
 """Fields of a run's recipe that scoring reads, in that order."""
@@ -66,7 +64,7 @@ def lay_out_form() -> Form:
     with gr.Accordion("Calibration text, samples, seed", open=False, elem_id="calibration"):
         text, upload = lay_out_text()
         recipe = {"text": text, **lay_out_recipe()}
-    with gr.Accordion("Settings (as printed in the paper)", open=False, elem_id="settings"):
+    with gr.Accordion("Settings (the paper's)", open=False, elem_id="settings"):
         settings = lay_out_settings()
     button = gr.Button("Score", variant="primary", elem_id="score")
     return Form(criteria, together, recipe, settings, upload, button)
@@ -93,17 +91,12 @@ def lay_out_recipe() -> dict[str, Any]:
 
 def lay_out_settings() -> dict[str, Any]:
     """Controls of `Settings`, by field; the Methods page says what each means."""
-    return {one.name: control(one, "setting", info=None) for one in fields_of(Settings, SETTINGS)}
+    return {one.name: control(one, "setting", info=None) for one in fields_of(Settings, CHOSEN)}
 
 
 def criteria_table() -> str:
     """Every criterion with its equation, what it reads, what it costs and its idea."""
-    items = "".join(
-        f"<dt><b>{escape(c.label)}</b> <code>{escape(c.equation)}</code></dt>"
-        f"<dd>{escape(c.idea)} Reads {escape(c.needs)}; {escape(c.cost)}. <i>{escape(c.paper)}</i></dd>"
-        for c in CRITERIA.values()
-    )
-    return f'<dl class="criteria">{items}</dl>'
+    return html("criteria", criteria=CRITERIA.values())
 
 
 def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> Answer:
@@ -119,13 +112,13 @@ def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> An
     return shown
 
 
-@takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, SETTINGS), (ScoreRequest, ("together",)))
+@takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, CHOSEN), (ScoreRequest, ("together",)))
 def begin(ctx: Context, run_id: str, **given: Any) -> int:
     """Score a run's model under some criteria, in turn or on one walk; returns the job's number. Other text, samples or
     seed than the run's make a new run beside it."""
     if not given["criteria"]:
         raise BadInput("No criterion is ticked; tick at least one.")
-    settings = Settings.of(**{name: given[name] for name in SETTINGS}).changed()
+    settings = Settings.of(**{name: given[name] for name in CHOSEN}).changed()
     request = ScoreRequest.from_json(
         {"criteria": given["criteria"], "settings": settings, "together": given["together"]}
     )
@@ -150,6 +143,7 @@ def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
     for result in store.results(run_id, "inspect"):
         store.add_result(made, result.kind, result.data)
     if empty:
+        store.describe_run(made, note=run.note, tags=run.tags)
         store.delete_run(run_id)
     return made
 

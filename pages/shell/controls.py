@@ -5,7 +5,7 @@ written for keywords and called with the values of those controls, in that order
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from typing import Any
@@ -82,7 +82,7 @@ def preset(choice: gr.Radio, ways: dict[str, Sequence[Any]], controls: Sequence[
     return choice.input(lambda name: list(ways[name]), choice, list(controls), **QUIET)
 
 
-def way_in(ways: dict[str, Sequence[Any]], values: Sequence[Any]) -> str | None:
+def way_in(ways: Mapping[str, Sequence[Any]], values: Sequence[Any]) -> str | None:
     """Which way known by name has these values; None where there is none."""
     return next((name for name, way in ways.items() if list(way) == list(values)), None)
 

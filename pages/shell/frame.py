@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
+from inspect import iscoroutinefunction
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
+from markupsafe import Markup
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import start_again
@@ -32,7 +34,7 @@ from minillm.store.store import Store
 from . import job_panel
 from .address import link, moves_of, remembers
 from .clipboard import copies_address
-from .phrases import escape
+from .templates import notice
 from .title_bar import title_bar
 
 STYLE = ASSETS / "app.css"
@@ -118,17 +120,30 @@ def guarded(function: Callable) -> Callable:
 
     @wraps(function)
     def called(*given: Any, **named: Any) -> Any:
-        try:
+        with _told():
             return function(*given, **named)
-        except gr.Error:
-            raise
-        except MiniLLMError as fault:
-            raise gr.Error(str(fault), print_exception=False) from fault
-        except Exception as fault:
-            raise gr.Error(_unexpected(fault), print_exception=False) from fault
 
-    called.__annotations__ = _annotations(function)
-    return called
+    @wraps(function)
+    async def awaited(*given: Any, **named: Any) -> Any:
+        with _told():
+            return await function(*given, **named)
+
+    inner = function.func if isinstance(function, partial) else function
+    guard = awaited if iscoroutinefunction(inner) else called
+    guard.__annotations__ = _annotations(function)
+    return guard
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except MiniLLMError as fault:
+        raise gr.Error(str(fault), print_exception=False) from fault
+    except Exception as fault:
+        raise gr.Error(_unexpected(fault), print_exception=False) from fault
 
 
 def _unexpected(fault: Exception) -> str:
@@ -244,7 +259,7 @@ class Shell:
             now = mark(run_id)
             return {} if before in ("", now) else {drawn: now, **(anew or draw)(run_id, *values)}
 
-        self.live(looked, [drawn, *outputs], [drawn, *inputs])
+        self.live(looked, [drawn, *inputs, *outputs], [drawn, *inputs])
         self.opens(arrive, [drawn, *inputs, *outputs])
 
     def follows(self, controls: dict[str, Any], draw: Draw, outputs: list[Any]) -> None:
@@ -374,8 +389,9 @@ class Shell:
         sample = bundled_id()
         ways = [(address(self.ctx.path, sample), "Open the sample run here")] if sample else []
         ways += [("model", "Choose a model to begin with"), ("runs", "Open one of your runs")]
-        links = "".join(f'<a class="onward" href="{escape(there)}">{words}</a>' for there, words in ways)
-        return f'{"" if said else f"<p class=notice>{NO_RUN}</p>"}<p class="no-run">{links}</p>'
+        onward = Markup('<a class="onward" href="{}">{}</a>')
+        links = Markup("").join(onward.format(*way) for way in ways)
+        return ("" if said else notice(NO_RUN)) + Markup('<p class="no-run">{}</p>').format(links)
 
 
 def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:
@@ -394,7 +410,8 @@ def _lesson(step: str) -> str:
     if not step.isdecimal() or not 0 < int(step) < 100:
         return ""
     there = link("learn", topic="lesson", step=str(int(step) - 1))
-    return f'<p class="notice">Step {int(step)} of the lesson. <a href="{escape(there)}">Back to its question</a></p>'
+    told = Markup('<p class="notice">Step {} of the lesson. <a href="{}">Back to its question</a></p>')
+    return told.format(int(step), there)
 
 
 def _links(ctx: Context, run_id: str) -> list[tuple[str, str]]:

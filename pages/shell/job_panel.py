@@ -6,17 +6,20 @@ everyone who looks, and after a reload.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from minillm.errors import BadInput
 from minillm.jobs.submit import Snapshot, cancel, snapshot
 from minillm.store.records import Job, StoredEvent
 from minillm.store.store import Store
 
-from .phrases import escape, percent, place, seconds, size
+from .phrases import percent, place, seconds, size
+from .templates import html_table, notice
 
 WORDS = {
     "queued": "waiting",
@@ -81,13 +84,15 @@ def chip(store: Store, job: Job | None) -> str:
     if job is None:
         return ""
     now = snapshot(store, job.id)
-    bar = f'<progress max="1" value="{now.fraction:.3f}" aria-label="{job.kind} job"></progress>' if now.live else ""
-    state = f'<b>{escape(job.kind)}</b> <span role="status">{_state(now)}</span>'
-    return f'<span class="job-chip is-{now.state}">{state} {bar}<span>{_when(now)}</span></span>'
+    bar = _bar(now.fraction, f"{job.kind} job") if now.live else ""
+    state = "stopping" if now.stopping else WORDS[now.state]
+    return Markup(
+        '<span class="job-chip is-{}"><b>{}</b> <span role="status">{}</span> {}<span>{}</span></span>'
+    ).format(now.state, job.kind, state, bar, _when(now))
 
 
-def _state(now: Snapshot) -> str:
-    return "stopping" if now.stopping else WORDS[now.state]
+def _bar(share: float, label: str) -> Markup:
+    return Markup('<progress max="1" value="{:.3f}" aria-label="{}"></progress>').format(share, label)
 
 
 def _when(now: Snapshot) -> str:
@@ -164,7 +169,8 @@ def _took(job: Job, events: list[StoredEvent]) -> dict[str, float]:
     before, last = job.started, None
     for event in events:
         at_work = last.stage if last and not last.done else event.stage
-        took[at_work] = took.get(at_work, 0.0) + event.time - (event.time if before is None else before)
+        stretch = event.time - (event.time if before is None else before)
+        took[at_work] = took.get(at_work, 0.0) + max(0.0, stretch)  # below 0 where the clock was set back
         before, last = event.time, event
     return took
 
@@ -186,28 +192,18 @@ def _still_running(row: Part, last: StoredEvent, now: float) -> None:
 
 def table(rows: list[Part], noun: str) -> str:
     """Parts as a table: name, state with a progress bar, time left, seconds, peak. noun: what a part is called."""
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in (noun, "state", "left", "took", "peak"))
-    return grid("progress", "job-parts", head, "".join(map(_row, rows)))
+    marks = [{"class": f"is-{part.state}", "data-part": part.name} for part in rows]
+    head = (noun, "state", "left", "took", "peak")
+    return html_table(head, map(_cells, rows), name="progress", kind="job-parts", marks=marks)
 
 
-def grid(name: str, kind: str, head: str, body: str) -> str:
-    """A table of rows already written, that scrolls where it is too large, also by keyboard. name: read aloud."""
-    rows = f'<table class="facts {kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll-x" tabindex="0" role="region" aria-label="{name}">{rows}</div>'
-
-
-def _row(part: Part) -> str:
-    name, label = escape(part.name), escape(part.label)
+def _cells(part: Part) -> Iterator[str]:
     share = part.done / part.total if part.total else 0.0
-    bar = f'<progress max="1" value="{share:.3f}" aria-label="{label}"></progress> ' if part.state == "running" else ""
-    cells = (
-        f"{bar}{part.state}",
-        seconds(part.left) if part.left is not None else "",
-        seconds(part.seconds) if part.seconds is not None else "",
-        size(part.peak) if part.peak is not None else "",
-    )
-    body = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f'<tr class="is-{part.state}" data-part="{name}"><th scope="row">{label}</th>{body}</tr>'
+    yield part.label
+    yield _bar(share, part.label) + f" {part.state}" if part.state == "running" else part.state
+    yield seconds(part.left) if part.left is not None else ""
+    yield seconds(part.seconds) if part.seconds is not None else ""
+    yield size(part.peak) if part.peak is not None else ""
 
 
 ENDED = {
@@ -221,8 +217,7 @@ def ending(job: Job | None) -> str:
     """What to say about a job that ended before its time; empty for one that is live, done or not there."""
     if job is None or job.state not in ENDED:
         return ""
-    said = f"{ENDED[job.state].format(kind=escape(job.kind))} {escape(job.error)}".strip()
-    return f'<p class="notice is-{job.state}" role="alert">{said}</p>'
+    return notice(f"{ENDED[job.state].format(kind=job.kind)} {job.error}".strip(), job.state)
 
 
 @dataclass(frozen=True)

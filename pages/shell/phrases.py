@@ -1,10 +1,6 @@
-"""Numbers and times as people say them, and text made safe for a page. The same everywhere in the app."""
+"""Numbers and times as people say them, the same everywhere in the app."""
 
 import time
-from collections.abc import Iterable, Sequence
-from html import escape
-
-__all__ = ["ago", "count", "escape", "notice", "percent", "place", "seconds", "size"]
 
 
 def seconds(value: float | None) -> str:
@@ -51,11 +47,6 @@ def place(ahead: int) -> str:
     return {0: "next in line", 1: "1 job ahead"}.get(ahead, f"{ahead} jobs ahead")
 
 
-def notice(sentence: str) -> str:
-    """A sentence on why something cannot be, where it would stand."""
-    return f'<p class="notice is-failed" role="alert">{escape(sentence)}</p>'
-
-
 def ago(when: float, now: float | None = None) -> str:
     """How long ago a time was: "just now", "5 min ago", "3 h ago", then the date."""
     passed = (time.time() if now is None else now) - when
@@ -66,18 +57,3 @@ def ago(when: float, now: float | None = None) -> str:
     if passed < 86_400:
         return f"{int(passed // 3600)} h ago"
     return time.strftime("%d %b %Y", time.localtime(when))
-
-
-def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", name: str = "") -> str:
-    """Rows of words as a table that can be read aloud: the first cell of a row is its heading. Cells are escaped."""
-    columns = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="scroll-x" tabindex="0" role="region" aria-label="{escape(caption or name)}">'
-        f'<table class="facts {escape(name)}">{said}'
-        f"<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
-    )

@@ -20,29 +20,16 @@ from urllib.parse import quote
 import gradio as gr
 import plotly
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from minillm.paths import ASSETS
 
 from ..plots import as_json
+from .templates import html
 
 STYLE = ASSETS / "style.css"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 HOST_JS = ASSETS / "plots.js"
-
-TEMPLATE = """
-<figure class="plot-figure plot-none" role="group" data-words="WORDS">
-  <div class="plot-head">
-    <h2 class="plot-heading"></h2>
-    <span class="plot-save">
-      <button type="button" class="plot-csv" title="Save the numbers (CSV)">CSV</button>
-      <button type="button" class="plot-png" title="Save as a picture (PNG)">PNG</button>
-    </span>
-  </div>
-  <p class="plot-empty"></p>
-  <div class="plot-mount" role="group" tabindex="0"></div>
-  <figcaption class="plot-caption"></figcaption>
-</figure>
-"""
 
 ON_LOAD = """
 (async () => {
@@ -68,10 +55,10 @@ def head_html() -> str:
     )
 
 
-def figure_html(heading: str, caption: str = "", height: int = 360, empty: str = "") -> str:
+def figure_html(heading: str, caption: str = "", height: int = 360, empty: str = "") -> Markup:
     """What assets/plots.js draws into; its words travel with it."""
     words = {"heading": heading, "caption": caption, "height": height, "empty": empty}
-    return TEMPLATE.replace("WORDS", quote(json.dumps(words)))
+    return html("figure", words=quote(json.dumps(words)))
 
 
 class PlotlyHost(gr.HTML):

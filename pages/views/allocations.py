@@ -6,19 +6,21 @@ Everything is read from the store; a plan follows from each allocation, so that 
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from minillm.families.groups import Groups
 from minillm.plan.budget import Allocation, gone
-from minillm.plan.methods import WITHOUT_SEARCH
+from minillm.plan.methods import FROM_SCORES, WITHOUT_SEARCH, fitting
 from minillm.plan.plan import Plan, plan_from_groups
-from minillm.recipes.recipe import AllocateRequest
+from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import allocations, known_allocation
 from minillm.store.records import Job, StoredEvent
 from minillm.store.store import Store
 
 from ..shell.address import link
 from ..shell.cut_controls import UNIFORM
-from ..shell.job_panel import grid
-from ..shell.phrases import count, escape
+from ..shell.phrases import count
+from ..shell.templates import html_table
 from .cut import Cut, asked, layers_of
 from .plans import write_blocks
 from .variants import groups_of
@@ -79,10 +81,12 @@ def compared(store: Store, run_id: str, cut: Cut) -> dict[str, Plan]:
     """
     groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
     assert groups is not None
-    stored = _stored(store, run_id, cut)
+    stored, heads = _stored(store, run_id, cut), store.scores(run_id).get(cut.criterion)
     names = [name for name in WITHOUT_SEARCH if name not in {found.name for found in stored.values()}]
     ready: dict[str, str | Allocation] = {}
     for name in names:
+        if heads is not None and name in FROM_SCORES and name not in fitting(heads):
+            continue
         request = asked(store, run_id, Cut(cut.criterion, cut.channels_from, cut.ratio, cut.blocks, name))
         found = known_allocation(store, run_id, request)
         if found is not None:
@@ -123,27 +127,20 @@ def comparison(store: Store, run_id: str, cut: Cut, plans: dict[str, Plan]) -> s
     if measured:
         fitness.setdefault(UNIFORM, _fitness(measured[-1], "uniform"))
     head = ("allocation", "head groups cut", "channels cut", "parameters left", "fitness (lower is better)", "onward")
-    cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     rows = [_row(run_id, cut, name, plan, fitness.get(name, "–")) for name, plan in plans.items()]
-    return grid("allocations compared", "allocations", cells, "".join(rows))
+    return html_table(head, rows, name="allocations compared", kind="allocations")
 
 
 def _fitness(told: dict[str, Any], which: str) -> str:
     return f"{WORDS[told['measure']]} {told[which]:.4g} on {told['rows']} × {told['length']} tokens"
 
 
-def _row(run_id: str, cut: Cut, name: str, plan: Plan, fitness: str) -> str:
+def _row(run_id: str, cut: Cut, name: str, plan: Plan, fitness: str) -> tuple[str, ...]:
     table = plan.table()
     options = {"criterion": cut.criterion, "channels": cut.channels_from, "ratio": f"{cut.ratio:g}"}
     there = link("prune", run=run_id, **options, blocks=cut.blocks, allocation=name)
-    cells = (
-        f"{int(table['heads_cut'].sum()):,}",
-        f"{int(table['channels_cut'].sum()):,}",
-        count(plan.parameters),
-        escape(fitness),
-        f'<a href="{escape(there)}">Prune by it</a>',
-    )
-    return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    gone = (f"{int(table[column].sum()):,}" for column in ("heads_cut", "channels_cut"))
+    return (name, *gone, count(plan.parameters), fitness, Markup('<a href="{}">Prune by it</a>').format(there))
 
 
 def allocate_request(store: Store, run_id: str, cut: Cut, **settings: Any) -> AllocateRequest:

@@ -4,16 +4,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from markupsafe import Markup
+
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.store.store import Store
 
 from ..plots import plan_bars
 from ..shell.address import link
-from ..shell.phrases import escape, html_table
+from ..shell.templates import html_table, paragraph
 from .comparison import Comparison, compare, correlation, density, lines, pairs, reading
 from .plans import read_blocks, really_cut
 
 Maker = Callable[[], Any]
+
+USE = Markup('<a class="onward" href="{}">Prune with this plan of {} →</a>')
 
 
 def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
@@ -40,14 +44,14 @@ def _overlaps(found: Comparison, close: Comparison, pair: str) -> dict[str, Make
 
 
 def _read(close: Comparison, pair: str, kind: str) -> str:
-    return f"<p>{escape(reading(close, pair, kind))}</p>"
+    return paragraph(reading(close, pair, kind))
 
 
 def _closer(close: Comparison, pair: str, kind: str) -> dict[str, Maker]:
     a, b = close.scores[close.reference], close.scores[pair]
     return {
         "density": partial(density, close, pair, kind),
-        "correlation": lambda: f"<p>{correlation(a, b, kind)}</p>",
+        "correlation": lambda: paragraph(correlation(a, b, kind)),
     }
 
 
@@ -59,7 +63,5 @@ def _cut(found: Comparison, run_id: str, ratio: float, blocks: str) -> dict[str,
     return {
         "cut": partial(plan_bars, plan),
         "cut-table": lambda: html_table(head, really_cut(plan), caption),
-        "use": lambda: (
-            f'<a class="onward" href="{escape(there)}">Prune with this plan of {escape(found.reference)} →</a>'
-        ),
+        "use": partial(USE.format, there, found.reference),
     }

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.plan.budget import largest_ratio
 from minillm.plan.methods import WITHOUT_SEARCH
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
 from minillm.recipes.presets import CUTS
-from minillm.recipes.recipe import PruneRequest
+from minillm.recipes.requests import PruneRequest
 from minillm.recipes.texts import same_text
 from minillm.store.allocations import allocations, known_allocation
 from minillm.store.records import Job, StoredEvent
@@ -24,7 +26,7 @@ from ..shell import job_panel
 from ..shell.address import link
 from ..shell.controls import asked_in
 from ..shell.cut_controls import SAME, UNIFORM
-from ..shell.phrases import escape, html_table
+from ..shell.templates import html_table, notice, paragraph
 from .comparison import in_order
 from .plans import costs, in_a_sentence, read_blocks, really_cut, write_blocks
 from .variants import dtype_of, groups_of
@@ -37,8 +39,8 @@ NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model
 
 def needs_model(run_id: str) -> str:
     """What stands above a cut where the run's model is not known yet, with the way there; nothing without a run."""
-    there = escape(link("model", run=run_id))
-    return f'<p class="notice">{NEEDS_MODEL} <a href="{there}">Go to the Model page</a></p>' if run_id else ""
+    there = Markup('{} <a href="{}">Go to the Model page</a>').format(NEEDS_MODEL, link("model", run=run_id))
+    return notice(there) if run_id else ""
 
 
 @dataclass(frozen=True)
@@ -132,12 +134,11 @@ def too_few(store: Store, run_id: str, compensate: str) -> str:
     recipe, known = store.run(run_id).recipe, max(way.samples for way in CUTS.values() if way.compensate)
     if recipe.samples >= known:
         return ""
-    there = escape(link("score", run=run_id))
-    return (
-        f"<p class=notice>Compensation learns from the run's calibration text. “Best measured here” was measured with "
-        f"{known:,} rows; this run has {recipe.samples:,} of {recipe.length:,} tokens, and may come out worse than "
-        f'without it. <a href="{there}">Score with more samples</a> for a run that has them.</p>'
-    )
+    return Markup(
+        '<p class="notice">Compensation learns from the run\'s calibration text. “Best measured here” was measured '
+        "with {:,} rows; this run has {:,} of {:,} tokens, and may come out worse than without it. "
+        '<a href="{}">Score with more samples</a> for a run that has them.</p>'
+    ).format(known, recipe.samples, recipe.length, link("score", run=run_id))
 
 
 def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
@@ -146,7 +147,7 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
     head = ("block", "head groups", "channels", "of the block")
     return [
-        f"<p>{escape(in_a_sentence(plan, largest) + found_first(store, run_id, cut))}</p>",
+        paragraph(in_a_sentence(plan, largest) + found_first(store, run_id, cut)),
         html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
         plan_bars(plan),
         html_table(head, really_cut(plan), "What is really cut of each block"),
@@ -171,7 +172,7 @@ def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
         said = same_text(store.run(run_id).recipe.text, evaluate_text) if evaluate_text else ""
     except BadInput:
         return ""
-    return f'<p class="notice">{escape(said)}</p>' if said else ""
+    return notice(said) if said else ""
 
 
 def rows(job: Job, events: Sequence[StoredEvent]) -> str:

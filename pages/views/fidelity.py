@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from minillm.families.groups import HEADS
 from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, derivative_error, over_seeds, table
-from minillm.recipes.recipe import DRAWS
+from minillm.recipes.requests import DRAWS
 from minillm.store.store import Store
 
 from ..plots import fidelity_dots, fidelity_lines
-from ..shell.phrases import escape, html_table
+from ..shell.templates import html_table, paragraph
 
 KIND = "fidelity"
 PRINTED, UNIT, BY_GROUPS = "fms-zo", "fms-zo (noise rademacher)", "zo (noise rademacher, scope groups)"
@@ -128,12 +129,17 @@ class _Look:
         return "chance undefined" if share is None else f"chance {100 * share:.0f} %"
 
 
-def said(found: Findings, kind: str, share: float) -> str:
+def said(found: Findings, kind: str, share: float) -> Markup:
     """What the data say, as paragraphs."""
     summary = over_seeds(found.trials, share)
     look = _Look(found, kind, share, summary[summary["kind"] == kind])
     parts = [*_cancels(look), *_more(look), *_by_groups(look), *_derivatives(look)]
-    return "".join(f"<p>{escape(part)}</p>" for part in parts)
+    return Markup("").join(map(paragraph, parts))
+
+
+def measured_on(found: Findings) -> Markup:
+    """What was measured, small."""
+    return Markup("<p><small>Measured on {}.</small></p>").format(found.how)
 
 
 def _per_cent(row: pd.Series | None) -> str:
@@ -169,7 +175,8 @@ def _cancels(look: _Look) -> Iterator[str]:
         "With one direction and one minibatch the loss cancels" if cancels else "With one direction and one minibatch"
     )
     yield (
-        f"{begin}: of the {look.words} that “as printed” cuts at {100 * look.share:.0f} % of each block, its "
+        f"{begin}: of the {look.words} that “as printed” (but that only the blocks' linears are perturbed) cuts at "
+        f"{100 * look.share:.0f} % of each block, its "
         f"noise-only control, which sees no loss, cuts {_per_cent(noise)} too, Wanda {_per_cent(wanda)}, and the same "
         f"formula with the exact gradient {_per_cent(exact)} ({look.chance})."
     )

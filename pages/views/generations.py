@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minillm.errors import BadInput
-from minillm.recipes.recipe import GenerateRequest
+from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import ORIGINAL, PRUNED, Job, Result
 from minillm.store.store import Store
 

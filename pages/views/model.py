@@ -15,7 +15,8 @@ from minillm.store.records import Run
 from minillm.store.store import Store
 
 from ..plots import peak_bars
-from ..shell.phrases import count, escape, html_table, percent, size
+from ..shell.phrases import count, percent, size
+from ..shell.templates import html, html_table
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -144,7 +145,4 @@ def group_costs(block: BlockGroups) -> str:
 def provenance(known: Known) -> str:
     """Where the weights come from, and what to know before comparing numbers."""
     told = {key: value for key, value in known.provenance.items() if value and key not in ("note", "format")}
-    items = "".join(f"<li>{escape(str(key))}: {escape(str(value))}</li>" for key, value in told.items())
-    note = known.provenance.get("note")
-    said = f'<p class="notice">{escape(str(note))}</p>' if note else ""
-    return f"{said}<ul class='provenance'>{items}</ul>" if items or said else ""
+    return html("provenance", told=told, note=known.provenance.get("note"))

@@ -19,10 +19,9 @@ from minillm.store.records import Run
 from minillm.store.store import Store
 
 from ..plots import curves_compared
-from ..shell.address import link
-from ..shell.frame import address
-from ..shell.job_panel import WORDS, current, grid
-from ..shell.phrases import ago, count, escape, html_table, seconds, size
+from ..shell.job_panel import WORDS, current
+from ..shell.phrases import count, seconds, size
+from ..shell.templates import html, html_table, notice, paragraph
 from .variants import what_was_done
 
 NONE_YET = (
@@ -52,6 +51,11 @@ class Summary:
         """What to call it."""
         return self.run.title or self.run.id
 
+    @property
+    def note(self) -> str:
+        """The beginning of its note."""
+        return shorten(self.run.note, SHORT, placeholder=" …")
+
 
 def summary(store: Store, run: Run) -> Summary:
     """What came of a run so far."""
@@ -69,36 +73,7 @@ def latest_table(store: Store, limit: int) -> str:
 
 def table(rows: list[Summary], tick: bool = False) -> str:
     """Runs as a table. tick: with a box before each, whose value is the run's id."""
-    head = ["run", "model", "criteria", "variants", "perplexity", "size", "begun", "job"]
-    cells = [f'<th scope="col">{name}</th>' for name in head]
-    if tick:
-        cells.insert(0, '<th scope="col"><span class="unseen">chosen</span></th>')
-    return grid("runs", "runs", "".join(cells), "".join(_row(row, tick) for row in rows))
-
-
-def _row(row: Summary, tick: bool) -> str:
-    run, name = row.run, escape(row.title)
-    box = f'<td><input type="checkbox" value="{run.id}" aria-label="choose {name}"></td>' if tick else ""
-    there = f'<a href="{address("compare" if row.criteria else "score", run.id)}">{name}</a>'
-    numbers = " · ".join(f"{escape(variant)} {value:.1f}" for variant, value in row.perplexities.items())
-    cells = (
-        escape(run.recipe.model),
-        escape(", ".join(row.criteria)),
-        escape(", ".join(row.variants)),
-        numbers,
-        size(row.bytes) if row.bytes else "",
-        escape(ago(run.created)),
-        escape(row.state),
-    )
-    first = f'<th scope="row">{there}{_about(run)}</th>'
-    return f'<tr data-run="{run.id}">{box}{first}{"".join(f"<td>{c}</td>" for c in cells)}</tr>'
-
-
-def _about(run: Run) -> str:
-    """Tags, each a link to the runs that have it, and the beginning of the note."""
-    tags = " ".join(f'<a class="tag" href="{escape(link("runs", find=tag))}">{escape(tag)}</a>' for tag in run.tags)
-    note = f'<span class="note">{escape(shorten(run.note, SHORT, placeholder=" …"))}</span>' if run.note else ""
-    return "".join(f"<div>{part}</div>" for part in (tags, note) if part)
+    return html("runs", rows=rows, tick=tick)
 
 
 def side_by_side(store: Store, one: str, other: str) -> str:
@@ -110,11 +85,11 @@ def side_by_side(store: Store, one: str, other: str) -> str:
     for run, told in zip(runs, asked, strict=True):
         told |= _made(store, run, shared)
     differing = _rows([row for row in _both(asked) if row[1] != row[2]])
-    same = "" if differing else "<p>Both were asked for with the same settings.</p>"
+    same = paragraph("Both were asked for with the same settings.")
     settings = html_table(("setting", *names), differing, "Settings that differ") if differing else same
     scored = set(store.score_labels(one)) & set(store.score_labels(other))
     rows = _both([dict(_numbers(store, run, scored)) for run in runs])
-    numbers = html_table(("number", *names), rows, "Numbers") if rows else "<p>Neither has numbers yet.</p>"
+    numbers = html_table(("number", *names), rows, "Numbers") if rows else paragraph("Neither has numbers yet.")
     return settings + _agreement(store, one, other) + numbers
 
 
@@ -206,10 +181,10 @@ def storage_in_words(store: Store) -> str:
     taken, most, chosen = store.storage_bytes(), disk_space.bound(store), disk_space.offered(store)
     said = f"All runs take {size(taken)}; above {size(most)} this page warns."
     if taken <= most:
-        return f"<p>{said}</p>"
+        return paragraph(said)
     if not chosen:
         way = "Nothing here can be rebuilt, so only deleting a run makes room."
-        return f'<p class="notice is-failed" role="alert">{said} {way}</p>'
+        return notice(f"{said} {way}", "failed")
     rows = [(one.run.title or one.run.id, one.variant.name, size(one.bytes)) for one in chosen]
     way = "These weights can be made again from what stays (scores, plan, text), so they may go, the oldest first."
-    return f'<p class="notice is-failed" role="alert">{said} {way}</p>' + html_table(("run", "variant", "size"), rows)
+    return notice(f"{said} {way}", "failed") + html_table(("run", "variant", "size"), rows)

@@ -33,7 +33,7 @@ from ..plots import (
     sorted_map,
 )
 from ..shell import job_panel
-from ..shell.phrases import html_table
+from ..shell.templates import html_table
 
 PREFIX = "score:"
 PAPERS_OWN = "fms-zo"

@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from html import escape
+
+from markupsafe import Markup
+
+from ..shell.templates import html
 
 PIECES = re.compile(r"\s+|\S+")
 
@@ -89,16 +92,7 @@ def cut(pieces: list[Piece], sizes: Iterable[int]) -> list[list[Piece]]:
     return runs
 
 
-def marked(pieces: list[Piece]) -> str:
+def marked(pieces: list[Piece]) -> Markup:
     """Pieces as HTML. Nothing is told by colour alone: what differs is underlined, where the texts part stands a sign
     that screen readers read as words."""
-    return "".join(_tag(piece) for piece in pieces)
-
-
-def _tag(piece: Piece) -> str:
-    text = escape(piece.text)
-    if piece.differs:
-        text = f'<mark class="differs">{text}</mark>'
-    if piece.parts:
-        text = f'<span class="parts"><span class="unseen"> (differs from here:) </span>{text}</span>'
-    return text
+    return html("words", pieces=pieces)

@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import expect
 
 from minillm.jobs.submit import cancel, submit
-from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
 from minillm.store.as_folder import BUNDLED, import_run
 from pages import NAMES
 

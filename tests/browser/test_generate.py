@@ -7,7 +7,8 @@ from patience import until
 from playwright.sync_api import expect
 
 from minillm.jobs.submit import submit
-from minillm.recipes.recipe import GenerateRequest, PruneRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import GenerateRequest, PruneRequest
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 

@@ -5,7 +5,8 @@ from playwright.sync_api import expect
 
 from minillm.events import finish
 from minillm.jobs.submit import cancel
-from minillm.recipes.recipe import FidelityRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import FidelityRequest
 from minillm.worker.kinds import execute_events
 
 SMALL = FidelityRequest(seeds=2, directions=(1, 2), group_directions=(4,))

@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 from minillm.jobs.submit import cancel, submit
 from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
-from minillm.recipes.recipe import PruneRequest, RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import PruneRequest, ScoreRequest
 from minillm.store.as_code import as_commands, as_python, course
 from minillm.store.as_folder import BUNDLED
 from minillm.store.records import Variant

@@ -7,7 +7,8 @@ import signal
 from playwright.sync_api import expect
 
 from minillm.jobs.submit import submit
-from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 LONG = {"samples": 1500, "length": 64, "gradient_samples": 300}

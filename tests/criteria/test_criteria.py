@@ -6,10 +6,13 @@ import pytest
 import tiny
 import torch
 
-from minillm.criteria import CRITERIA, find, find_all
+from minillm.criteria import CRITERIA, Evidence, find, find_all
+from minillm.criteria.settings import Settings
 from minillm.errors import NumericalFault, UnknownName
 from minillm.models.loaded import wrap
+from minillm.plan.ranking import al_am_allocation
 from minillm.scoring.score import score
+from minillm.walk.observers import InputInverse, InputMoments
 
 ROWS, GRADIENT_ROWS = 12, 4
 FAMILIES = {name: tiny.ALL[name] for name in ("llama", "qwen2", "bloom", "opt", "opt_post_norm")}
@@ -34,6 +37,13 @@ def inputs(model, tokens) -> list[dict[str, torch.Tensor]]:
     return [{n: kept[i, n] for n in naive.linears(model, i)} for i in range(len(naive.blocks(model)))]
 
 
+def damped(x) -> tuple[torch.Tensor, torch.Tensor]:
+    """(which features fired, H + 1 % of its mean diagonal of these alone): the others might as well not be there."""
+    fired = (x != 0).any(0)
+    moments = x[:, fired].T @ x[:, fired]
+    return fired, moments + 0.01 * moments.diagonal().mean() * torch.eye(len(moments))
+
+
 def columns(model, layer, name, per_column, heads):
     """Sums over the columns each group owns of o or down, from one value a column."""
     count = heads if name == "o" else len(per_column)
@@ -52,16 +62,15 @@ def test_wanda_sp_is_the_mean_over_rows_of_o_and_down(build):
 
 @each_family
 def test_ziplm_removes_first_what_the_others_make_up_for_best(build, monkeypatch):
-    """Against solving anew, from the whole, what is left after each removal; here one by one."""
+    """Against solving anew, from the whole, what is left after each removal; here one by one, the dead for nothing."""
     monkeypatch.setattr("minillm.criteria.ziplm.STEPS", 10_000)
     model, tokens = build(), tiny.tokens(ROWS, 20)
     found = score(wrap(model), "ziplm", tokens, GRADIENT_ROWS).channels[1]
-    x = inputs(model, tokens)[1]["down"]
-    weight = naive.linears(model, 1)["down"].weight.detach().double()
-    moments = x.T @ x
-    moments += torch.diag((moments.diagonal() == 0).double())  # a feature that never fired counts as 1
-    moments += 0.01 * moments.diagonal().mean() * torch.eye(len(moments))
-    left, order = list(range(len(moments))), []
+    fired, moments = damped(inputs(model, tokens)[1]["down"])
+    weight = naive.linears(model, 1)["down"].weight.detach().double()[:, fired]
+    dead = (~fired).nonzero().flatten().tolist()
+    assert not found[dead].any() and np.argsort(found, kind="stable")[: len(dead)].tolist() == dead
+    found, left, order = found[fired.numpy()], list(range(len(moments))), []
     while left:
         inverse = moments[left][:, left].inverse()
         cost = (weight @ moments[:, left] @ inverse).square().sum(0) / inverse.diagonal()
@@ -84,21 +93,110 @@ def test_flap_is_variance_times_the_columns_squared_norm_squared_again_for_heads
         np.testing.assert_allclose(scores, columns(model, 1, name, per_column, heads), rtol=1e-3)
 
 
+def flaps_own_counts(model, tokens, target, head, channel):
+    """FLAP's AL-AM from its published steps: WIFV of every input feature, squared for o, all blocks stacked; each
+    block standardised over its features; o's averaged over the features of a head; one list, sorted; from its low end
+    what comes to the target. Returns {block: (heads, channels) that go} and the parameters that do."""
+    metrics = {"o": [], "down": []}
+    for layer, seen in enumerate(inputs(model, tokens)):
+        for name, made in metrics.items():
+            weight = naive.linears(model, layer)[name].weight.detach().double()
+            wifv = seen[name].var(0, correction=0) * weight.square().sum(0)
+            made.append(wifv.square() if name == "o" else wifv)
+    attention, ffn = (torch.stack(made) for made in metrics.values())
+    attention, ffn = ((m - m.mean(1, keepdim=True)) / m.std(1, keepdim=True) for m in (attention, ffn))
+    attention = attention.view(len(attention), naive.kv_heads(model), -1).mean(2)
+    sizes = torch.cat([torch.full((attention.numel(),), head), torch.full((ffn.numel(),), channel)])
+    values, order = torch.cat([attention.flatten(), ffn.flatten()]).sort()
+    last = int((sizes[order].cumsum(0) - target).abs().argmin())
+    gone = [(attention <= values[last]).sum(1).tolist(), (ffn <= values[last]).sum(1).tolist()]
+    return dict(enumerate(zip(*gone, strict=True))), int(sizes[order[: last + 1]].sum())
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.12, 0.2])
+@pytest.mark.parametrize("build", [tiny.llama, tiny.opt, lambda: tiny.llama(layers=5, heads=8, kv=8, width=64, ffn=96)])
+def test_al_am_is_flaps_own_ranking_of_all_blocks(build, ratio):
+    model, tokens = build(), tiny.tokens(ROWS, 20)
+    lm = wrap(model)
+    found, block, blocks = score(lm, "flap", tokens, GRADIENT_ROWS), lm.groups.blocks[0], len(lm.groups)
+    sizes = (block.head_parameters, block.channel_parameters)
+    wanted, parameters = flaps_own_counts(model, tokens, ratio * lm.parameters, *sizes)
+    allocation = al_am_allocation(found, parameters / lm.parameters, range(blocks))
+    assert {i: allocation.cut.get(i, (0, 0)) for i in range(blocks)} == wanted
+    assert any(heads for heads, _ in wanted.values()) or ratio < 0.2
+
+
 @each_family
 def test_sparsegpt_divides_by_the_diagonal_of_the_damped_inverse(build):
     model, tokens = build(), tiny.tokens(40, 20)
     found = score(wrap(model), "sparsegpt", tokens, GRADIENT_ROWS)
     elements = {}
     for name, x in inputs(model, tokens)[1].items():
-        moments = x.T @ x
-        dead = moments.diagonal() == 0
-        moments += torch.diag(dead.double())
-        damped = moments + 0.01 * moments.diagonal().mean() * torch.eye(len(moments))
+        fired, moments = damped(x)
         weight = naive.linears(model, 1)[name].weight.detach().double()
-        elements[name] = weight**2 / torch.linalg.inv(damped).diagonal()
+        elements[name] = torch.zeros_like(weight)
+        elements[name][:, fired] = weight[:, fired] ** 2 / torch.linalg.inv(moments).diagonal()
     heads, channels = naive.grouped(elements, naive.kv_heads(model))
     np.testing.assert_allclose(found.heads[1], heads, rtol=2e-3)
     np.testing.assert_allclose(found.channels[1], channels, rtol=2e-3)
+
+
+def silenced(units: float = 1.0):
+    """OPT with six channels a block that never fire. units: the rest of the FFN in other units, the function the same
+    (ReLU carries a positive factor through)."""
+    model = tiny.opt()
+    for layer in model.model.decoder.layers:
+        layer.fc1.weight.data *= 0.1 * units
+        layer.fc1.bias.data *= 0.1 * units
+        layer.fc1.bias.data[:6] = -100 * units
+        layer.fc2.weight.data /= units
+    return model
+
+
+@pytest.mark.parametrize("steps", [10_000, 64, 4])
+def test_channels_that_never_fire_cost_ziplm_nothing_and_go_first(steps, monkeypatch):
+    monkeypatch.setattr("minillm.criteria.ziplm.STEPS", steps)
+    lm, tokens = wrap(silenced()), tiny.tokens(16, 32)
+    found = score(lm, "ziplm", tokens, GRADIENT_ROWS)
+    for layer, channels in found.channels.items():
+        x = inputs(lm.model, tokens)[layer]["down"]
+        assert sorted((channels == 0).nonzero()[0]) == sorted((x == 0).all(0).nonzero().flatten().tolist())
+        assert set(range(6)) <= set((channels == 0).nonzero()[0])
+
+
+def test_what_a_channel_costs_does_not_depend_on_the_units_of_its_input():
+    one, other = (score(wrap(silenced(u)), "ziplm", tiny.tokens(16, 32), GRADIENT_ROWS) for u in (1.0, 1 / 128))
+    for layer in range(len(one.channels)):
+        assert one.ranks("channels")[layer].tolist() == other.ranks("channels")[layer].tolist()
+        np.testing.assert_allclose(one.channels[layer], other.channels[layer], rtol=1e-4)
+
+
+def test_a_weight_whose_input_never_fires_is_nothing_to_sparsegpt():
+    """Neither the score of it nor, by its share in the damping, that of the others."""
+    x = torch.randn(200, 7, generator=torch.Generator().manual_seed(1))
+    weight, fired = torch.randn(3, 7, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1, 3, 4, 6])
+    for units in (1.0, 1e-3, 1e3):
+        seen, living = InputMoments(), InputMoments()
+        seen.add((units * x).index_fill(1, torch.tensor([2, 5]), 0.0)[None])
+        living.add(units * x[None][..., fired])
+        found, alone = (
+            find("sparsegpt").element(Evidence(w, torch.Generator(), Settings(), inputs=s.result()))
+            for w, s in ((weight, seen), (weight[:, fired], living))
+        )
+        assert not found[:, [2, 5]].any()
+        torch.testing.assert_close(found[:, fired], alone)
+
+
+def test_ziplms_steps_are_small_enough_to_be_as_good_as_one_by_one():
+    """Twins are cheap until one has gone: what takes many at once takes both of a pair."""
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(4000, 64, generator=source)
+    x = torch.cat([x, x + 0.05 * torch.randn(4000, 64, generator=source)], 1)
+    moments, weight = InputInverse(), torch.randn(24, 128, generator=source)
+    moments.add(x[None])
+    costs = find("ziplm").element(Evidence(weight, torch.Generator(), Settings(), inputs=moments.result())).sum(0)
+    first = costs.argsort()[:32].tolist()
+    assert len({column % 64 for column in first}) == 32
 
 
 @each_family
@@ -117,11 +215,20 @@ def test_llm_pruners_variants(build, taylor):
         first, second = w * g[n], w * fisher[n] * w
         elements[n] = {"param_second": second, "param_mix": (first - second / 2).abs()}.get(taylor, first.abs())
     if taylor == "vectorize":
-        up = (naive.linears(model, 1)["up"].weight.detach() * g["up"]).sum(1).abs()
-        down = (naive.linears(model, 1)["down"].weight.detach() * g["down"]).sum(0).abs()
-        assert (found.channels[1] >= torch.maximum(up, down).numpy() * 0.999).all()
-        if "gate" not in g:
-            np.testing.assert_allclose(found.channels[1], torch.maximum(up, down), rtol=1e-3)
+        signed = {n: linear.weight.detach() * g[n] for n, linear in naive.linears(model, 1).items()}
+        heads = naive.kv_heads(model)
+        # Rows of q, k, v, gate and up, columns of o and down: |Σ| of each, summed over a group, the largest structure.
+        for found_, count, parts in (
+            (found.channels[1], len(signed["up"]), lambda c: naive.channel_parts(signed, c)),
+            (found.heads[1], heads, lambda h: naive.head_parts(signed, heads, h)),
+        ):
+            wanted = []
+            for group in range(count):
+                *rows, column = parts(group)
+                sizes = [row.view(-1, row.shape[-1]).sum(1).abs().sum() for row in rows]
+                sizes.append(column.view(len(column), -1).sum(0).abs().sum())
+                wanted.append(float(max(sizes)))
+            np.testing.assert_allclose(found_, wanted, rtol=2e-3)
         return
     heads, channels = naive.grouped(elements, naive.kv_heads(model))
     np.testing.assert_allclose(found.heads[1], heads, rtol=2e-3)

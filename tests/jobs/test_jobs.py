@@ -17,13 +17,13 @@ from minillm.errors import BadInput, NumericalFault, UnknownName, UnreachableRat
 from minillm.events import RESULT, Event, Events
 from minillm.jobs.submit import cancel, snapshot, start_again, submit
 from minillm.jobs.supervisor import CUT_OFF, Supervisor, cause_of_death, worker_lock
-from minillm.recipes.recipe import (
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import (
     GenerateRequest,
     InspectRequest,
     PruneRequest,
     RecoverRequest,
     Request,
-    RunRecipe,
     ScoreRequest,
 )
 from minillm.store.records import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Job, Variant
@@ -401,7 +401,7 @@ def test_a_stopped_app_interrupts_its_job(tmp_path: Path, model: str):
 
 
 def test_a_worker_that_cannot_start_is_reported_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(Supervisor, "command", ("/bin/false",))
     supervisor = Supervisor(Store(tmp_path)).start()
     until(lambda: supervisor.problem != "", "the report", 5)
     assert "exit code 1 soon after its start" in supervisor.problem

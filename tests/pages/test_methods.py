@@ -7,13 +7,13 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 from dataclasses import Field, fields
 
 import pytest
+from markupsafe import escape
 
 from minillm.criteria import CRITERIA
 from minillm.criteria.settings import Settings
 from minillm.plan.methods import METHODS
-from minillm.recipes.recipe import COMPENSATIONS, PruneRequest
+from minillm.recipes.requests import COMPENSATIONS, PruneRequest
 from pages.methods import PAPER, criteria, cutting, one_by_one, settings, users
-from pages.shell.phrases import escape
 
 
 @pytest.mark.parametrize("name", CRITERIA)

@@ -10,11 +10,11 @@ from made_plans import ragged, removed
 from made_scores import scores as made
 from made_scores import shape, smollm2
 
-from minillm.errors import BadInput
+from minillm.errors import BadInput, UnreachableRatio
 from minillm.plan.budget import Allocation, budget, cut_counts, default_layers, largest_ratio, most, spare, water_filled
-from minillm.plan.methods import FROM_SCORES, METHODS
+from minillm.plan.methods import FROM_SCORES, METHODS, fitting
 from minillm.plan.plan import make_plan, plan_from_groups
-from minillm.plan.ranking import global_allocation, sparing_allocation, standardised
+from minillm.plan.ranking import al_am_allocation, global_allocation, sparing_allocation, standardised
 from minillm.plan.sensitivity import Sensitivity, sensitivity_allocation
 
 
@@ -65,7 +65,8 @@ def test_every_allocation_meets_the_budget_and_leaves_every_block_its_least():
         groups, layers, ratio = random_case(draw, seed)
         values = np.random.default_rng(seed)
         parts = [{i: float(np.exp(3 * values.normal())) for i in layers} for _ in range(2)]
-        from_scores = [one.decide(made(groups, seed=seed), ratio, layers) for one in FROM_SCORES.values()]
+        given = made(groups, seed=seed, features=True)
+        from_scores = [one.decide(given, ratio, layers) for one in FROM_SCORES.values()]
         inverse = sensitivity_allocation(groups, Sensitivity("fisher", *parts), ratio, layers)
         for allocation in (*from_scores, inverse):
             counts = cut_counts(groups, ratio, layers, allocation)
@@ -132,6 +133,16 @@ def test_the_global_ranking_takes_the_lowest_standardised_scores_whatever_their_
         assert 0 <= channels - nearest[i, "channels"] <= cost["heads"] / cost["channels"]
 
 
+def test_al_am_asks_for_the_spread_over_input_features_and_says_where_to_get_it():
+    given = made(smollm2(), "fms-bp")
+    with pytest.raises(
+        BadInput, match=r"^The allocation al-am ranks by input features.*fms-bp.*score by flap[^\n]*\.$"
+    ):
+        al_am_allocation(given, 0.2)
+    assert list(fitting(given)) == ["global", "sparing"]
+    assert fitting(made(smollm2(), features=True)) == FROM_SCORES
+
+
 def test_heads_count_with_what_they_take_along():
     """A head group weighs many channels: ranking groups alike would miss the budget by far."""
     groups = smollm2()
@@ -153,6 +164,32 @@ def test_an_allocation_says_exactly_what_goes_at_its_ratio_and_in_proportion_at_
     assert plan.table()["heads_cut"].tolist() == counts["heads"]
     assert plan.recipe["layers"] == sorted(found.cut)
     assert plan_from_groups(groups, 0.3, allocation=found).removed == plan.removed
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1e-9, 5e-4])
+def test_an_allocation_of_which_nothing_is_left_after_rounding_cuts_nothing(ratio):
+    groups = shape(blocks=4, heads=2, channels=40, vocabulary=10)
+    given, even = made(groups, features=True), dict.fromkeys(range(4), 1.0)
+    size = groups.blocks[0].channel_parameters
+    ratio = min(ratio, 0.4 * size / groups.parameters)
+    found = [one.decide(given, ratio, range(4)) for one in FROM_SCORES.values()]
+    found.append(sensitivity_allocation(groups, Sensitivity("fisher", even, even), ratio, range(4)))
+    for allocation in found:
+        assert not allocation.cut and not allocation.shares
+        plan = make_plan(given, ratio, allocation=allocation)
+        assert plan.removed == 0 and plan_from_groups(groups, ratio, allocation=allocation).removed == 0
+    with pytest.raises(UnreachableRatio):
+        make_plan(given, 0.2, allocation=found[0])
+
+
+def test_an_allocation_at_the_most_a_block_can_give_is_a_plan_at_its_own_ratio():
+    """The rest, less than half a channel, was rounded away: the blocks named can give no more than they do."""
+    groups = shape(blocks=4, heads=2, channels=40, vocabulary=10)
+    ratio = (most(groups.blocks[0]) + 0.4 * groups.blocks[0].channel_parameters) / groups.parameters
+    parts = {0: 1e-9, 1: 1.0, 2: 1.0, 3: 1.0}
+    found = sensitivity_allocation(groups, Sensitivity("fisher", parts, parts), ratio, range(4))
+    assert set(found.cut) == {0}
+    assert make_plan(made(groups), ratio, allocation=found).removed == most(groups.blocks[0])
 
 
 def test_an_allocation_of_another_model_and_what_is_none_are_refused():

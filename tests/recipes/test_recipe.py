@@ -6,21 +6,22 @@ from typing import Any
 import pytest
 
 from minillm.errors import BadInput, UnknownName
-from minillm.recipes import recipe
-from minillm.recipes.recipe import REQUESTS, PruneRequest, RunRecipe, ScoreRequest, request_from_json
+from minillm.recipes import requests
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import REQUESTS, PruneRequest, ScoreRequest, request_from_json
 
 EXAMPLES = {
-    "inspect": recipe.InspectRequest(),
+    "inspect": requests.InspectRequest(),
     "score": ScoreRequest(("wanda", "fms-zo"), {"directions": 4}),
-    "allocate": recipe.AllocateRequest("fms-bp", layers=(2, 3), method="sensitivity", sensitivity="masking", rows=4),
+    "allocate": requests.AllocateRequest("fms-bp", layers=(2, 3), method="sensitivity", sensitivity="masking", rows=4),
     "prune": PruneRequest("wanda", channels_from="fms-zo", ratio=0.25, layers=(2, 3), compensate="bias"),
-    "sparsify": recipe.SparsifyRequest("sparsegpt", allocation="evolutionary", sparsity=0.75, generations=3),
-    "recover": recipe.RecoverRequest("pruned-1", loss="language-model", steps=7),
-    "generate": recipe.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),
-    "fidelity": recipe.FidelityRequest(("groups", "gaussian"), seeds=2, directions=(4, 1), gradient_samples=3),
-    "evaluate": recipe.EvaluateRequest(("original",), "file:a.txt", tokens=None),
-    "profile": recipe.ProfileRequest(("original", "pruned-1"), prompt_tokens=32, repeats=3),
-    "sweep": recipe.SweepRequest({"title": "Two", "models": ["opt-tiny"], "criteria": ["wanda"], "ratios": [0.2]}),
+    "sparsify": requests.SparsifyRequest("sparsegpt", allocation="evolutionary", sparsity=0.75, generations=3),
+    "recover": requests.RecoverRequest("pruned-1", loss="language-model", steps=7),
+    "generate": requests.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),
+    "fidelity": requests.FidelityRequest(("groups", "gaussian"), seeds=2, directions=(4, 1), gradient_samples=3),
+    "evaluate": requests.EvaluateRequest(("original",), "file:a.txt", tokens=None),
+    "profile": requests.ProfileRequest(("original", "pruned-1"), prompt_tokens=32, repeats=3),
+    "sweep": requests.SweepRequest({"title": "Two", "models": ["opt-tiny"], "criteria": ["wanda"], "ratios": [0.2]}),
 }
 
 
@@ -68,7 +69,7 @@ def test_a_bad_value_is_refused_in_one_sentence(field: str, value: Any, said: st
     ("make", "said"),
     [
         (lambda: ScoreRequest(("wandaa",)), "Unknown criterion “wandaa”. Did you mean wanda"),
-        (lambda: ScoreRequest(()), "Criteria has 0 entries"),
+        (lambda: ScoreRequest(()), "Criteria has no entries"),
         (lambda: ScoreRequest("wanda"), "Criteria is “wanda”; give a list"),
         (lambda: ScoreRequest(("wanda",), {"direction": 2}), "Unknown setting “direction”. Did you mean directions"),
         (lambda: ScoreRequest(("wanda",), {"directions": 0}), "Directions is 0"),
@@ -76,15 +77,15 @@ def test_a_bad_value_is_refused_in_one_sentence(field: str, value: Any, said: st
         (lambda: PruneRequest("wanda", ratio=float("nan")), "Ratio is nan"),
         (lambda: PruneRequest("wanda", compensate="bia"), "Unknown compensate “bia”. Did you mean bias"),
         (lambda: PruneRequest("wanda", layers=(-1,)), "Layers is -1"),
-        (lambda: recipe.SparsifyRequest("wanda", "0:8"), "“0:8” is no pattern; give N:M"),
-        (lambda: recipe.SparsifyRequest("wandas"), "Unknown criterion “wandas”. Did you mean wanda"),
-        (lambda: recipe.SparsifyRequest("wanda", sparsity=1), "Sparsity is 1; give a number from 0 to 0.875"),
-        (lambda: recipe.RecoverRequest("pruned-1", learning_rate=2), "Learning rate is 2"),
-        (lambda: recipe.GenerateRequest(()), "Prompts has 0 entries"),
-        (lambda: recipe.GenerateRequest(("a",), chat="no"), "Chat is “no”; give true or false"),
-        (lambda: recipe.EvaluateRequest(tokens=1), "Tokens is 1"),
-        (lambda: recipe.EvaluateRequest(text="python-dogs"), "Unknown text “python-dogs”. Did you mean python-docs"),
-        (lambda: recipe.RunRecipe(text="file:notes.pdf"), "notes.pdf is no text that is read here"),
+        (lambda: requests.SparsifyRequest("wanda", "0:8"), "“0:8” is no pattern; give N:M"),
+        (lambda: requests.SparsifyRequest("wandas"), "Unknown criterion “wandas”. Did you mean wanda"),
+        (lambda: requests.SparsifyRequest("wanda", sparsity=1), "Sparsity is 1; give a number from 0 to 0.875"),
+        (lambda: requests.RecoverRequest("pruned-1", learning_rate=2), "Learning rate is 2"),
+        (lambda: requests.GenerateRequest(()), "Prompts has no entries"),
+        (lambda: requests.GenerateRequest(("a",), chat="no"), "Chat is “no”; give true or false"),
+        (lambda: requests.EvaluateRequest(tokens=1), "Tokens is 1"),
+        (lambda: requests.EvaluateRequest(text="python-dogs"), "Unknown text “python-dogs”. Did you mean python-docs"),
+        (lambda: RunRecipe(text="file:notes.pdf"), "notes.pdf is no text that is read here"),
         (lambda: PruneRequest("wanda", evaluate_text="hub:../up"), "is no data set name"),
     ],
 )

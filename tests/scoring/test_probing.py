@@ -13,7 +13,7 @@ from minillm.events import Event, finish
 from minillm.models.loaded import LoadedModel, wrap
 from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, WANDA, agreement
 from minillm.plan.scores import Scores
-from minillm.recipes.recipe import DRAWS
+from minillm.recipes.requests import DRAWS
 from minillm.scoring.probing import Study, label
 from minillm.scoring.score import score
 

@@ -12,7 +12,7 @@ from minillm.errors import BadInput, NumericalFault, TextTooShort, UnknownName
 from minillm.families.groups import KINDS
 from minillm.models.loaded import wrap
 from minillm.plan.scores import Scores
-from minillm.recipes.recipe import ScoreRequest
+from minillm.recipes.requests import ScoreRequest
 from minillm.scoring.score import score
 from minillm.scoring.zeroth_order import noise
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from scipy.stats import kendalltau
 
 from minillm.events import finish
 from minillm.models.loaded import wrap
@@ -47,8 +48,45 @@ def test_a_draw_fixes_the_best_and_complements_the_rest():
         assert a[0] == b[0] == 0 and (a[9:] == 1).all() and (b[9:] == 1).all()
         assert (a[1:9] + b[1:9] == 1).all() and a[1:9].sum() == 4
         assert first[1, "heads"][0] == 1 and first[1, "heads"][[1, 2]].sum() == 1
-    often = np.mean([m[0, "channels"] for m in masks[::2]], axis=0)
-    assert often[1] < often[8]
+
+
+def test_a_candidate_is_drawn_the_likelier_the_further_it_is_below_the_best_of_its_block():
+    """Of three heads 1, 2 and 4 the first two are candidates, and go with 3 : 2; measured by the better of these two,
+    the lowest would always go, and no regression could tell one block from another."""
+    prior = {(i, "heads"): np.array([2.0, 4.0, 1.0]) for i in range(30)} | {(0, "channels"): np.full(10, 0.3)}
+    round_ = _Round({p: np.ones(len(v), bool) for p, v in prior.items()}, {p: len(v) // 3 for p, v in prior.items()})
+    masks = draw(prior, round_, 400, np.random.default_rng(0))
+    first = np.array([[m[i, "heads"] for i in range(30)] for m in masks[::2]])
+    assert (first[:, :, 1] == 1).all() and (first.sum(2) == 2).all()
+    assert np.mean(first[:, :, 2] == 0) == pytest.approx(3 / 5, abs=0.02)
+    heads = np.array([np.concatenate([m[i, "heads"] for i in range(30)]) for m in masks[:64]])
+    assert np.linalg.matrix_rank(heads - heads.mean(0)) == 30
+    alike = np.mean([m[0, "channels"] for m in masks[::2]], axis=0)
+    assert (alike[6:] == 1).all() and alike[:6] == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_ridge_is_chosen_on_pairs_held_out_in_four_folds():
+    """Against the definition by hand: a fold is every fourth pair of a sub-model and its complement."""
+    chosen = []
+    for seed in range(12):
+        source = np.random.default_rng(seed)
+        half = source.integers(0, 2, (9, 14)).astype(float)
+        masks = np.stack([half, 1 - half], 1).reshape(18, 14)
+        losses = masks @ source.normal(size=14) + source.normal(scale=3, size=18)
+        taus = {}
+        for strength in (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0):
+            found = []
+            for fold in range(4):
+                held = [row for row in range(18) if (row // 2) % 4 == fold]
+                rest = [row for row in range(18) if row not in held]
+                x, y = masks[rest] - masks[rest].mean(0), losses[rest] - losses[rest].mean()
+                size = strength * np.mean((x**2).sum(1))
+                weights = np.linalg.solve(x.T @ x + size * np.eye(14), x.T @ y)
+                found.append(kendalltau(masks[held] @ weights, losses[held], variant="b").statistic)
+            taus[strength] = np.mean(found)
+        chosen.append(max(taus, key=taus.get))
+        assert best_ridge(masks, losses) == chosen[-1]
+    assert len(set(chosen)) > 2
 
 
 def test_scores_of_candidates_follow_what_each_group_is_worth_alone():
@@ -62,6 +100,15 @@ def test_scores_of_candidates_follow_what_each_group_is_worth_alone():
     assert kendall_tau(np.array([found.channels[i][c] for i, c in candidates]), losses) > 0.4
     again = score(lm, "bonsai", tokens, 12, **settings)
     assert all(np.array_equal(found.channels[i], again.channels[i]) for i in range(2))
+
+
+@pytest.mark.parametrize(("heads", "rounds", "drop", "gone"), [(8, 4, 0.2, 2), (32, 20, 0.2, 6), (3, 1, 0.2, 1)])
+def test_few_groups_lose_no_more_in_many_rounds_than_was_asked(heads, rounds, drop, gone):
+    lm = wrap(tiny.llama(layers=2, heads=heads, kv=heads, width=4 * heads, ffn=40))
+    found = score(lm, "bonsai", tiny.tokens(3, 8), 3, submodels=8, drop=drop, rounds=rounds)
+    for layer in range(2):
+        assert int((found.heads[layer] < rounds).sum()) == gone
+        assert int((found.channels[layer] < rounds).sum()) == 8
 
 
 def test_rounds_share_the_drop_and_order_what_they_dropped():

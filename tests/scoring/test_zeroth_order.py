@@ -66,6 +66,38 @@ def test_the_estimate_is_the_average_of_c_over_z_or_c_times_z():
         torch.testing.assert_close(estimate.gradient(1, "up", weight, c), sum(parts) / 3)
 
 
+def test_minibatches_of_different_sizes_count_by_their_rows():
+    """5 rows in minibatches of 4 and 1: with one and the same z for both, their c average to that of all five."""
+    lm, tokens = wrap(tiny.llama()), tiny.tokens(5, 20)
+    weight = lm.model.model.layers[1].mlp.up_proj.weight
+    for estimator, mixed in (("divide", lambda c, z: c / z), ("multiply", lambda c, z: c * z)):
+        estimate, c = estimated(lm, tokens, directions=2, minibatch=4, estimator=estimator, epsilon=1e-4)
+        zs = [noise(weight, "gaussian", 0, direction, part, 1, "up") for direction in range(2) for part in range(2)]
+        wanted = sum(share * mixed(*pair) for share, *pair in zip((0.8, 0.2, 0.8, 0.2), c, zs, strict=True)) / 2
+        torch.testing.assert_close(estimate.gradient(1, "up", weight, c), wanted)
+        *_, (_, totals) = estimate.running(1, "up", weight, {(estimator, "loss"): c})
+        torch.testing.assert_close(totals[estimator, "loss"], 2 * wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_estimate_over_uneven_minibatches_is_of_the_mean_loss():
+    """Against the exact gradient: 900 directions point towards it, and no more towards the mean of the minibatches."""
+    lm, tokens = wrap(tiny.llama(layers=1, width=12, heads=2, kv=1, ffn=8, head_dim=4)), tiny.tokens(5, 20)
+    exact: list[dict] = []
+    for rows in (tokens, tokens[:4], tokens[4:]):
+        stream, found = Stream(rows, keep_inputs=True), {}
+        list(forward_events(lm, [stream]))
+        list(reverse_events(lm, stream, lambda layer, _, slopes, found=found: found.update(slopes)))
+        exact.append({name: slope.gradient for name, slope in found.items()})
+    settings = {"directions": 900, "minibatch": 4, "estimator": "multiply", "noise": "rademacher"}
+    estimate, c = estimated(lm, tokens, **settings)
+    linears = lm.family.block_linears(lm.family.block_list(lm.model)[0])
+    names = list(linears)
+    flat = torch.cat([estimate.gradient(0, name, linears[name].weight, c).flatten() for name in names])
+    right, four, one = (torch.cat([gradients[name].flatten() for name in names]) for gradients in exact)
+    similarity = torch.nn.functional.cosine_similarity
+    assert similarity(flat, right, dim=0) > similarity(flat, (four + one) / 2, dim=0)
+
+
 def test_noise_repeats_differs_by_key_and_never_is_zero():
     weight = torch.empty(300, 400)
     a, b = noise(weight, "gaussian", 0, 0, 0, 1, "q"), noise(weight, "gaussian", 0, 0, 0, 1, "q")

@@ -15,7 +15,8 @@ import torch
 from minillm.errors import BadInput
 from minillm.events import finish
 from minillm.plan.scores import Scores
-from minillm.recipes.recipe import EvaluateRequest, PruneRequest, RecoverRequest, RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import EvaluateRequest, PruneRequest, RecoverRequest, ScoreRequest
 from minillm.store.as_code import as_commands, as_python, course
 from minillm.store.records import Variant
 from minillm.store.store import Store

@@ -9,7 +9,8 @@ import pytest
 
 from minillm.errors import BadInput
 from minillm.plan.plan import make_plan
-from minillm.recipes.recipe import PruneRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import PruneRequest
 from minillm.store.as_folder import export_run, import_run
 from minillm.store.records import ORIGINAL, PRUNED, Variant
 from minillm.store.store import Store

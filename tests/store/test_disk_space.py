@@ -9,7 +9,8 @@ from made_runs import weighty
 
 from minillm.errors import BadInput
 from minillm.events import finish
-from minillm.recipes.recipe import PruneRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import PruneRequest
 from minillm.store import disk_space
 from minillm.store.as_folder import export_run, import_run
 from minillm.store.records import DONE

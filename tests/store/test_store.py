@@ -19,7 +19,8 @@ from minillm.errors import BadInput, MiniLLMError, UnknownName
 from minillm.events import Event
 from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
-from minillm.recipes.recipe import InspectRequest, RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import InspectRequest, ScoreRequest
 from minillm.store import files as files_part
 from minillm.store import schema
 from minillm.store.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Variant

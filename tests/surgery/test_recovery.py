@@ -5,6 +5,7 @@ import tiny
 import torch
 
 from minillm.errors import BadInput, UnknownName
+from minillm.evaluation.perplexity import perplexity
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.loaded import wrap
 from minillm.plan.plan import make_plan
@@ -54,6 +55,66 @@ def test_the_best_measurement_is_what_is_kept(pair):
     with torch.no_grad():
         loss = fixed.model(input_ids=held_out, labels=held_out).loss
     assert float(loss.exp()) == pytest.approx(min(measured.values()), rel=1e-3)
+
+
+def test_a_model_in_train_mode_is_recovered_as_in_eval_mode():
+    """Dropout would choose the best step by chance, record it wrongly, and blur what the teacher says."""
+
+    def recovered(mode):
+        teacher, small = (wrap(tiny.opt(seed=seed, dropout=0.3).train(mode)) for seed in (0, 3))
+        text = tiny.tokens(30, 16)
+        fixed = recover(small, text, teacher, steps=4, batch=4, held_out=16, evaluate_every=2)
+        assert small.model.training == teacher.model.training == mode and not fixed.model.training
+        note = fixed.history[-1]
+        assert note["held_out_perplexity"] == pytest.approx(perplexity(fixed, text[:16], length=16), rel=1e-5)
+        return note["curve"], [p.tolist() for p in fixed.model.parameters()]
+
+    assert recovered(True) == recovered(False)
+
+
+class Step:
+    """What one update of a recovery works with: the gradients of the adapters before they are clipped, and how large
+    they may be."""
+
+    def __init__(self, monkeypatch, small, text, teacher=None, **settings) -> None:
+        real = torch.nn.utils.clip_grad_norm_
+
+        def clip(parameters, most):
+            self.gradient = torch.cat([p.grad.detach().clone().flatten() for p in parameters])
+            real(parameters, most)
+            self.clipped = torch.cat([p.grad.detach().clone().flatten() for p in parameters])
+
+        monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
+        fixed = recover(small, text, teacher, **{"steps": 1, "held_out": 2, "batch": len(text) - 2, **settings})
+        monkeypatch.undo()
+        self.loss = next(point["loss"] for point in fixed.history[-1]["curve"] if "loss" in point)
+
+
+def test_the_loss_of_distillation_is_how_far_the_model_is_from_its_teacher_and_not_the_other_way(pair, monkeypatch):
+    """KL(teacher ‖ model), the mean over predicted tokens: adapters begin at nothing, and one update sees all rows."""
+    lm, small = pair
+    with torch.no_grad():
+        taught, found = (m(rows()[2:12]).logits[:, :-1].double().log_softmax(-1) for m in (lm.model, small.model))
+    forward, reverse = (float((a.exp() * (a - b)).sum(-1).mean()) for a, b in ((taught, found), (found, taught)))
+    assert Step(monkeypatch, small, rows()[:12], lm).loss == pytest.approx(forward, rel=1e-5)
+    assert forward != pytest.approx(reverse, rel=0.01)
+
+
+@pytest.mark.parametrize("loss", ["distill", "language-model"])
+def test_a_batch_in_unequal_pieces_has_the_gradient_of_the_whole(pair, loss, monkeypatch):
+    """7 rows in pieces of 3, 3 and 1: each counts by its rows."""
+    lm, small = pair
+    text = tiny.tokens(9, 20)
+    whole, parts = (Step(monkeypatch, small, text, lm, loss=loss, accumulate=n) for n in (1, 3))
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5) and whole.gradient.abs().max() > 0
+    torch.testing.assert_close(parts.gradient, whole.gradient, rtol=1e-4, atol=1e-5 * float(whole.gradient.abs().max()))
+
+
+def test_gradients_are_clipped_to_a_norm_of_one(pair, monkeypatch):
+    _, small = pair
+    step = Step(monkeypatch, small, tiny.tokens(9, 20))
+    assert float(step.gradient.norm()) > 1
+    assert float(step.clipped.norm()) == pytest.approx(1, rel=1e-3)
 
 
 def test_stop_ends_early_and_keeps_the_best(pair):

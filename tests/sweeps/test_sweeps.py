@@ -15,16 +15,17 @@ from made_sweeps import written
 
 import minillm
 from minillm.errors import BadInput, DoesNotFit, MiniLLMError
-from minillm.recipes.recipe import SweepRequest
+from minillm.recipes.requests import SweepRequest
 from minillm.store.records import ORIGINAL
 from minillm.store.store import Store
 from minillm.sweeps import Sweep, cells
 from minillm.sweeps.cells import prune_request
 from minillm.sweeps.compare import FEW, FIXED, MATTERS, WITHIN, as_frame, judge
 from minillm.sweeps.export import text_of, write_all
+from minillm.sweeps.file import read_sweep
 from minillm.sweeps.record import record
 from minillm.sweeps.standing import CELL, DONE, FAILED, begin, begun, runs_of, standings
-from minillm.sweeps.table import Number, shown, table
+from minillm.sweeps.table import Number, notes, shown, table
 from minillm.worker import prune
 from minillm.worker import sweep as sweep_part
 from minillm.worker.kinds import execute_events
@@ -83,10 +84,10 @@ def numbers(store: Store, run_id: str, sweep: Sweep) -> dict[str, list]:
 SCRIPT = """
 import os, sys, json
 from minillm.events import RESULT
-from minillm.pipeline import execute_events
-from minillm.pool import Pool
-from minillm.recipe import SweepRequest
-from minillm.store import Store
+from minillm.recipes.requests import SweepRequest
+from minillm.store.store import Store
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool
 store, run_id, sweep = Store(), sys.argv[1], json.loads(sys.argv[2])
 for event in execute_events(store, run_id, SweepRequest(sweep), Pool(10**9)):
     if event.payload and event.payload.get("state"):
@@ -121,6 +122,12 @@ def test_killed_half_way_a_sweep_goes_on_with_no_cell_twice_none_lost_and_the_sa
     assert len(measured) == len(set(measured)) == 5
     run(store, whole, sweep)
     assert numbers(store, killed, sweep) == numbers(store, whole, sweep)
+
+
+@pytest.mark.parametrize(("name", "said"), [("t1", True), ("t2", True), ("t4", True), ("t3", False)])
+def test_a_table_of_the_paper_says_at_what_length_its_tasks_are_asked(name: str, said: bool) -> None:
+    told = any("full context, where the paper names 128" in note for note in notes(read_sweep(name, "paper"), []))
+    assert told == said
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import minillm
 from minillm.errors import BadInput, UnknownName, UnreachableRatio
 from minillm.events import RESULT
 from minillm.jobs.submit import submit
-from minillm.recipes.recipe import AllocateRequest, PruneRequest, ScoreRequest
+from minillm.recipes.requests import AllocateRequest, PruneRequest, ScoreRequest
 from minillm.store.allocations import allocations, known_allocation, sensitivities
 from minillm.store.records import DONE
 from minillm.worker.__main__ import execute_in, work

@@ -7,7 +7,8 @@ import pytest
 import minillm
 from minillm.errors import BadInput, DoesNotFit, UnknownName
 from minillm.events import RESULT, Event, finish
-from minillm.recipes.recipe import FidelityRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import FidelityRequest
 from minillm.scoring.probing import Study
 from minillm.store.store import Store
 from minillm.worker.kinds import execute_events

@@ -18,14 +18,14 @@ from minillm.errors import BadInput, DoesNotFit, NumericalFault
 from minillm.evaluation.surprise import log_probabilities
 from minillm.events import RESULT, Event, Events, finish
 from minillm.models.loaded import LoadedModel
-from minillm.recipes.recipe import (
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import (
     EvaluateRequest,
     GenerateRequest,
     InspectRequest,
     PruneRequest,
     RecoverRequest,
     Request,
-    RunRecipe,
     ScoreRequest,
     SparsifyRequest,
 )

@@ -14,7 +14,8 @@ from minillm.events import Event
 from minillm.plan.budget import Allocation, cut_counts
 from minillm.plan.ranking import global_allocation
 from minillm.plan.sensitivity import Sensitivity
-from minillm.recipes.recipe import AllocateRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import allocations, as_result
 from minillm.store.store import Store
 from pages import allocate

@@ -12,7 +12,7 @@ import pytest
 from made_pages import laid_out
 
 from minillm.errors import BadInput
-from minillm.recipes.recipe import SweepRequest
+from minillm.recipes.requests import SweepRequest
 from minillm.store.store import Store
 from minillm.sweeps import Sweep, read_sweep
 from minillm.sweeps.cells import Cell, cells

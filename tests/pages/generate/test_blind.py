@@ -10,7 +10,7 @@ from made_pages import laid_out
 from made_texts import with_a_variant, writes, wrote
 
 from minillm.errors import BadInput
-from minillm.recipes.recipe import GenerateRequest
+from minillm.recipes.requests import GenerateRequest
 from minillm.store.store import Store
 from pages.generate import _balloted
 from pages.generate.blind import NONE, UNKNOWN, ballot, tally, tally_html, vote

@@ -15,7 +15,8 @@ from made_texts import MEASURED, asked, was_read, with_a_variant, writes, wrote
 
 from minillm.errors import BadInput, UnknownName
 from minillm.plan.plan import make_plan
-from minillm.recipes.recipe import GenerateRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import Variant
 from minillm.store.store import Store
 from pages.generate import _choices, begin, csv_of, json_of, markdown_of

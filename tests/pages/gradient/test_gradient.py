@@ -14,7 +14,8 @@ from made_scores import shape
 from minillm.errors import BadInput
 from minillm.families.groups import CHANNELS, HEADS, KINDS
 from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, measurement
-from minillm.recipes.recipe import FidelityRequest, RunRecipe
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import FidelityRequest
 from minillm.store.store import Store
 from pages import gradient
 from pages.views.fidelity import BY_GROUPS, PRINTED, UNIT, WORDS, dots, findings, lines, said, trial_table

@@ -14,7 +14,8 @@ from minillm.events import Event
 from minillm.jobs.submit import submit
 from minillm.plan.plan import make_plan
 from minillm.recipes.presets import RECOVERIES, RecoverySettings, find_recovery, preset_and
-from minillm.recipes.recipe import PruneRequest, RecoverRequest, RunRecipe, SparsifyRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest
 from minillm.store.records import Variant
 from minillm.store.store import Store
 from minillm.sweeps import Sweep

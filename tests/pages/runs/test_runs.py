@@ -12,7 +12,8 @@ from made_pages import laid_out
 from made_runs import full_run, weighty
 
 from minillm.errors import BadInput
-from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
 from minillm.store import disk_space
 from minillm.store.store import Store
 from pages import runs, score

@@ -9,7 +9,8 @@ from made_pages import block, context, score_job
 from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, UnknownName
 from minillm.events import Event
-from minillm.recipes.recipe import RunRecipe, ScoreRequest
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
 from minillm.store.store import Store
 from pages.score import form
 from pages.views import scores as scores_view
@@ -140,6 +141,13 @@ def test_another_seed_makes_another_run_and_a_run_without_scores_gives_way(store
     assert store.run(job.run_id).title == "A <b>run</b>"
     assert [run.id for run in store.runs()] == [job.run_id]
     assert [result.kind for result in store.results(job.run_id)] == ["inspect"]
+
+
+def test_what_was_written_about_a_run_that_gives_way_stays(store: Store, run_id: str):
+    store.describe_run(run_id, title="Mine", note="why it was begun", tags=["thesis"])
+    made = store.job(begin(store, run_id, ["random"], seed=7)).run_id
+    run = store.run(made)
+    assert made != run_id and (run.title, run.note, run.tags) == ("Mine", "why it was begun", ("thesis",))
 
 
 def test_a_run_with_scores_stays_beside_the_new_one(store: Store, run_id: str):

@@ -67,7 +67,7 @@ def test_everything_is_served_from_here():
         plotly_host.head_html(),
         plotly_host.HOST_JS.read_text(),
         plotly_host.STYLE.read_text(),
-        plotly_host.TEMPLATE,
+        plotly_host.figure_html("Heading"),
     ):
         assert not re.search(r"https?:|url\(|@import", text)
 

@@ -11,7 +11,7 @@ from made_scores import llama_7b, scores, shape, smollm2
 from minillm.errors import BadInput
 from minillm.plan.budget import largest_ratio
 from minillm.plan.plan import make_plan, plan_from_groups
-from pages.shell.phrases import html_table
+from pages.shell.templates import html_table
 from pages.views.plans import costs, in_a_sentence, read_blocks, really_cut, write_blocks
 
 READ = [
@@ -75,4 +75,4 @@ def test_cells_are_escaped_and_the_first_of_a_row_is_its_heading() -> None:
     html = html_table(("a", "<b>"), [("<i>", "1"), ("x", "2 & 3")], 'says "so"')
     assert "<b>" not in html and "<i>" not in html and "2 &amp; 3" in html
     assert re.findall(r'<th scope="row">(.*?)</th>', html) == ["&lt;i&gt;", "x"]
-    assert 'aria-label="says &quot;so&quot;"' in html
+    assert 'aria-label="says &#34;so&#34;"' in html

@@ -1,0 +1,372 @@
+"""What can be asked for, one frozen record a kind of job: the requests that add to a run.
+
+Label, help, check and default of a field stand on it once; forms, verbs and reports take them from there. Whether a
+variant or a score exists is not known here: `jobs.checks` asks the store.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, get_args
+
+from ..checks import (
+    LONGEST_PROMPT,
+    Checked,
+    field,
+    line,
+    number,
+    one_of,
+    optional,
+    several,
+    whole,
+    yes_or_no,
+    zero_or,
+)
+from ..criteria import find
+from ..criteria.settings import Settings
+from ..errors import UnknownName
+from ..plan.methods import METHODS
+from ..plan.patterns import LEVELS, MASKING, MIXING
+from ..plan.sensitivity import MEASURES
+from .presets import RecoverySettings
+from .recipe import criteria, pattern, settings, table, text, text_or_none
+from .tasks import HUB, measured, source, tasks
+
+DRAWS: dict[str, dict[str, Any]] = {
+    "gaussian": {},
+    "rademacher": {"noise": "rademacher"},
+    "minibatch": {"minibatch": 1},
+    "groups": {"noise": "rademacher", "scope": "groups"},
+}
+"""What a fidelity job draws z for, with the settings of scoring that say so: every weight (N(0, 1) or ±1), every weight
+anew for each gradient row, the mask of every group."""
+
+
+COMPENSATIONS = {
+    "": "Nothing: what is cut is gone (the paper).",
+    "bias": "What the cut columns of o and down contributed on average is added to their bias (FLAP).",
+    "least-squares": "The columns of o and down that stay take over what the cut ones did, by least squares on the "
+    "second moments of their inputs.",
+}
+"""What makes up for the cut without training: {name: what it means}."""
+
+
+@dataclass(frozen=True)
+class InspectRequest(Checked):
+    """Load the model and report what it is made of."""
+
+    kind: ClassVar[str] = "inspect"
+
+
+@dataclass(frozen=True)
+class ScoreRequest(Checked):
+    """Score every group under some criteria, all with the same settings.
+
+    together: read each block once for all of them; faster, but seconds and peak memory are then those of all together.
+    """
+
+    kind: ClassVar[str] = "score"
+    criteria: tuple[str, ...] = field(criteria)
+    settings: dict[str, Any] = field(settings, default_factory=dict)
+    together: bool = field(
+        yes_or_no,
+        label="All on one walk",
+        help="In about half the time; seconds and peak memory are then those of all together.",
+        default=False,
+    )
+
+    def label(self, criterion: str) -> str:
+        """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
+        used = Settings.of(**self.settings).used_by(find(criterion).gradient)
+        changed = [f"{name} {value}" for name, value in sorted(used.changed().items())]
+        return f"{criterion} ({', '.join(changed)})" if changed else criterion
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeAndAfter(Checked):
+    """Perplexity measured of the original and of what was made of it; of nothing where the text is empty."""
+
+    evaluate_text: str = field(
+        text_or_none, label="Evaluation text", help="A name, or file:PATH, or hub:NAME.", default="python-docs"
+    )
+    evaluate_tokens: int | None = field(
+        optional(whole(2, 10**9)), label="Tokens", help="the first so many; empty: all", default=4096
+    )
+    evaluate_length: int = field(whole(2, 131_072), label="Window", help="tokens each", default=128)
+
+
+@dataclass(frozen=True)
+class PruneRequest(BeforeAndAfter):
+    """Make a plan from stored scores, cut, and measure perplexity before and after.
+
+    criterion: the label of stored scores, or a criterion, scored first where it has not been; layers: None for the
+    default range; allocation: the name of one the run has, or a method (`methods.METHODS`), by which one is found first
+    where it has not been; compensate: on the run's calibration text.
+    """
+
+    kind: ClassVar[str] = "prune"
+    criterion: str = field(line(), label="Criterion", help="Chooses the head groups.")
+    channels_from: str = field(line(empty=True), label="Channels by", help="May be another criterion.", default="")
+    ratio: float = field(number(0, 0.99), label="Ratio", help="Share of all parameters that goes.", default=0.2)
+    layers: tuple[int, ...] | None = field(
+        optional(several(whole(0, 9_999), 10_000)),
+        label="Blocks that may be cut",
+        help="Such as 3-27 or 0-5, 8; empty: all but the first eighth and the last sixteenth.",
+        default=None,
+    )
+    allocation: str = field(
+        line(),
+        label="Allocation",
+        help="How the cut is divided among these blocks; the Allocate page searches for better ones.",
+        default="uniform",
+    )
+    compensate: str = field(
+        one_of(*COMPENSATIONS),
+        label="Compensate for the cut",
+        help="Without training, from the run's calibration text.",
+        default="",
+    )
+
+
+@dataclass(frozen=True)
+class AllocateRequest(Checked):
+    """Find how much each block gives up at a ratio. Stopping a search keeps the best so far; the same request made
+    again goes on from there, also with more generations.
+
+    criterion, channels_from, ratio, layers: as for `PruneRequest`; fitness: on the run's calibration text.
+    """
+
+    kind: ClassVar[str] = "allocate"
+    criterion: str = field(line())
+    channels_from: str = field(line(empty=True), default="")
+    ratio: float = field(number(0, 0.99), default=0.3)
+    layers: tuple[int, ...] | None = field(optional(several(whole(0, 9_999), 10_000)), default=None)
+    method: str = field(
+        one_of(*METHODS),
+        label="Method",
+        help="; ".join(f"{name}: {method.about}" for name, method in reversed(METHODS.items())),
+        default="evolutionary",
+    )
+    sensitivity: str = field(
+        one_of(*MEASURES),
+        label="Sensitivity",
+        help="What the method “sensitivity” follows; a search starts from both.",
+        default=MEASURES[0],
+    )
+    fitness: str = field(
+        one_of("kl", "perplexity"),
+        label="Fitness",
+        help="Lower is better: KL to the dense model, or perplexity.",
+        default="kl",
+    )
+    generations: int = field(whole(0, 10_000), label="Generations", help="Rounds of the search.", default=20)
+    offspring: int = field(whole(1, 10_000), label="Offspring", help="Candidates in each.", default=32)
+    few_rows: int = field(whole(1, 100_000), label="Few rows", help="Of text, for every candidate.", default=2)
+    rows: int = field(whole(1, 100_000), label="Rows", help="For the best quarter, judged again.", default=8)
+    seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of the search.", default=0)
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """How it is searched, as `allocation.search.SearchSettings` has it."""
+        amounts = (self.few_rows, self.rows)
+        return {"generations": self.generations, "offspring": self.offspring, "amounts": amounts, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class SparsifyRequest(BeforeAndAfter):
+    """Zeros in an N:M pattern, and perplexity before and after. Nothing gets smaller.
+
+    allocation: "uniform" gives every block the `pattern`, the others mix N:8 patterns so that a share `sparsity` of all
+    weights in blocks is zero.
+    """
+
+    kind: ClassVar[str] = "sparsify"
+    criterion: str = field(
+        one_of(*MASKING), label="Criterion", help="Chooses the weights that stay. SparseGPT also updates them."
+    )
+    pattern: str = field(pattern, label="Pattern N:M", help="Of every M input features of a row N stay.", default="2:4")
+    allocation: str = field(
+        one_of(*MIXING), label="In each block", help="The pattern, or N:8 mixed under an average.", default="uniform"
+    )
+    sparsity: float = field(
+        number(0, 1 - 1 / LEVELS),
+        label="Average share of zeros",
+        help="Of the weights in blocks, where N:8 is mixed.",
+        default=0.5,
+    )
+    generations: int = field(whole(1, 10_000), label="Generations", help="Of the evolutionary search.", default=12)
+
+
+@dataclass(frozen=True)
+class RecoverRequest(RecoverySettings):
+    """Train LoRA on a pruned variant and merge it. Stopping it keeps the best so far.
+
+    text: its recovery part is trained on, in rows of length tokens.
+    """
+
+    kind: ClassVar[str] = "recover"
+    variant: str = field(line(), label="Variant", help="What is trained.")
+    text: str = field(
+        text,
+        label="Recovery text",
+        help="Its recovery part, which is neither calibrated nor evaluated on. Or file:PATH, or hub:NAME.",
+        default="python-docs",
+    )
+    length: int = field(whole(2, 131_072), label="Tokens a row", default=128)
+
+    @property
+    def training(self) -> RecoverySettings:
+        """How it is trained."""
+        return RecoverySettings(**{one.name: getattr(self, one.name) for one in fields(RecoverySettings)})
+
+
+@dataclass(frozen=True)
+class GenerateRequest(Checked):
+    """Continue some prompts with some variants.
+
+    variants: of this run by name, of another as RUN/NAME; blind: who wrote what is shown only once a reader has voted.
+    """
+
+    kind: ClassVar[str] = "generate"
+    prompts: tuple[str, ...] = field(several(line(LONGEST_PROMPT, strip=False), 50))
+    variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
+    max_new_tokens: int = field(whole(1, 32_768), label="New tokens at most", help="Longest answer.", default=64)
+    temperature: float = field(
+        zero_or(0.001, 10), label="Temperature", help="0: greedy, always the likeliest word.", default=0.0
+    )
+    top_p: float = field(
+        number(0.01, 1),
+        label="Top-p",
+        help="With a temperature: of the likeliest words those that reach this probability.",
+        default=1.0,
+    )
+    seed: int = field(whole(0, 2**31 - 1), label="Seed, the same for all", help="The same for every model.", default=0)
+    chat: bool = field(
+        yes_or_no, label="The prompt", help="In the model's chat format, where it has one.", default=True
+    )
+    blind: bool = field(yes_or_no, label="Blind: shuffled and unnamed until I have voted", default=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `generation.generate` takes: the same for every variant and prompt."""
+        names = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class EvaluateRequest(Checked):
+    """Perplexity of some variants on a text, and their accuracy on tasks.
+
+    text: empty for no perplexity; length: of its windows, in tokens; tokens: the first so many of it (None: all);
+    tasks: names in `tasks.BENCHMARKS`; limit: the first so many questions of each, of each subject where it has
+    subjects (None: all); data: "hub", or the folder that their files lie in.
+    """
+
+    kind: ClassVar[str] = "evaluate"
+    variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
+    text: str = field(text_or_none, default="python-docs")
+    length: int = field(whole(2, 131_072), default=128)
+    tokens: int | None = field(optional(whole(2, 10**9)), default=4096)
+    tasks: tuple[str, ...] = field(tasks, default=())
+    limit: int | None = field(optional(whole(1, 10**6)), default=None)
+    data: str = field(source(), default=HUB)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        measured(self.tasks, self.text)
+
+
+@dataclass(frozen=True)
+class ProfileRequest(Checked):
+    """Sizes of some variants, and how long they take, in turns: a busy minute of the machine hits all of them alike.
+
+    prompt_tokens: read at once; new_tokens: written one by one; rows: prompts at once; repeats: rounds that count,
+    after warm_up that do not; length: of the forward pass whose multiplications are counted (the paper: 64).
+    """
+
+    kind: ClassVar[str] = "profile"
+    variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
+    prompt_tokens: int = field(whole(1, 131_072), default=64)
+    new_tokens: int = field(whole(1, 32_768), default=16)
+    rows: int = field(whole(1, 4096), default=1)
+    repeats: int = field(whole(1, 1000), default=5)
+    warm_up: int = field(whole(0, 1000), default=1)
+    length: int = field(whole(2, 131_072), default=64)
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """How it is timed."""
+        return {name: getattr(self, name) for name in ("prompt_tokens", "new_tokens", "rows", "repeats", "warm_up")}
+
+
+@dataclass(frozen=True)
+class SweepRequest(Checked):
+    """Everything a sweep asks for (see `sweeps.recipe.Sweep`, which checks it). What is there already is not done
+    again, so the same request goes on where an earlier one ended."""
+
+    kind: ClassVar[str] = "sweep"
+    sweep: dict[str, Any] = field(table)
+
+
+@dataclass(frozen=True)
+class FidelityRequest(Checked):
+    """Hold estimated gradients against the exact one, on the run's model and text (see `fidelity`).
+
+    draws: names in `DRAWS`; seeds: from the run's own up; samples, gradient_samples: fewer rows than the run's because
+    each direction costs two passes over the latter.
+    """
+
+    kind: ClassVar[str] = "fidelity"
+    draws: tuple[str, ...] = field(
+        several(one_of(*DRAWS), len(DRAWS)),
+        label="z is drawn for",
+        help=f"What z is drawn for: {', '.join(DRAWS)}.",
+        default=tuple(DRAWS),
+    )
+    seeds: int = field(whole(1, 20), label="Seeds of z", help="How many seeds of z.", default=3)
+    directions: tuple[int, ...] = field(
+        several(whole(1, 1024), 8),
+        label="Directions over weights",
+        help="Numbers of z averaged over weights.",
+        default=(1, 2, 4, 8),
+    )
+    group_directions: tuple[int, ...] = field(
+        several(whole(1, 4096), 8), label="Over groups", help="Numbers of z averaged over groups.", default=(4, 16)
+    )
+    samples: int = field(whole(1, 100_000), label="Rows for activations", help="Rows of text.", default=32)
+    gradient_samples: int = field(
+        whole(1, 100_000), label="Rows for gradients", help="The first so many rows are for gradients.", default=2
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "directions", tuple(sorted(self.directions)))
+        object.__setattr__(self, "group_directions", tuple(sorted(self.group_directions)))
+        object.__setattr__(self, "gradient_samples", min(self.gradient_samples, self.samples))
+
+    def directions_of(self, draw: str) -> tuple[int, ...]:
+        """How many directions a draw tries. One z a row is tried once: it is the fewest passes that see the loss."""
+        return {"groups": self.group_directions, "minibatch": (1,)}.get(draw, self.directions)
+
+
+Request = (
+    InspectRequest
+    | ScoreRequest
+    | FidelityRequest
+    | AllocateRequest
+    | PruneRequest
+    | SparsifyRequest
+    | RecoverRequest
+    | GenerateRequest
+    | EvaluateRequest
+    | ProfileRequest
+    | SweepRequest
+)
+
+
+REQUESTS: dict[str, type[Request]] = {request.kind: request for request in get_args(Request)}
+
+
+def request_from_json(kind: str, data: dict[str, Any]) -> Request:
+    """A request of that kind. Raises UnknownName for a kind or field that is none."""
+    if kind not in REQUESTS:
+        raise UnknownName("kind of job", kind, REQUESTS)
+    return REQUESTS[kind].from_json(data)
