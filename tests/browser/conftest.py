@@ -152,7 +152,7 @@ def visit(browser: "sync_api.Browser", app: App) -> Iterator[Visit]:
         page.on("request", lambda r: None if HERE.match(r.url) else wrong.append(f"asked {r.url}"))
         page.goto(app.url(path), wait_until="domcontentloaded")
         page.locator("#page").wait_for()
-        sync_api.expect(page.locator("#title-bar")).not_to_contain_text("Opening")
+        page.locator("#title-bar .is-open").wait_for(state="attached")
         return page
 
     yield open_page
