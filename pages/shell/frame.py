@@ -51,7 +51,7 @@ ACT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 
 NO_RUN = "No run is open, so there is nothing to show on this page yet."
 
-OPENED = '<span class="is-open" hidden></span>'
+OPENED = Markup('<span class="is-open" hidden></span>')
 """Stands in the title bar once the page has opened."""
 
 INERT = """<script>
