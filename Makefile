@@ -1,6 +1,6 @@
 # make run     set up once, then open the app on 127.0.0.1:7860
 # make test    set up once, then all tests, fast ones first
-# make check   format, lint, types, direction of imports
+# make check   format, lint, types, direction of imports, known vulnerabilities of the requirements
 # make clean   remove the virtual environment and caches
 
 SHELL := /bin/bash
@@ -33,6 +33,7 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
+	@$(BIN)/python scripts/audit.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -6,20 +6,24 @@ This process shows what the store holds and loads no model; a worker process bes
 
 import argparse
 import os
+import signal
 import sys
 from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 import pages
+from minillm.errors import MiniLLMError
 from minillm.jobs.supervisor import Supervisor
+from minillm.recipes.texts import MOST_BYTES
 from minillm.store.store import Store
 from pages import api
-from pages.shell import frame, plotly_host, theme
+from pages.shell import frame, gate, plotly_host, theme
+from pages.shell.gate import LOCAL
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
 A_DAY = (3600, 86_400)
 """Files that were offered for download are looked for every hour and removed after a day (seconds)."""
@@ -31,6 +35,14 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python app.py", description="MINI-LLM Explorer; MINILLM_HOME keeps runs.")
     parser.add_argument("--host", default=LOCAL[0], help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[name for name in os.environ.get("MINILLM_HOSTS", "").split(",") if name],
+        metavar="NAME",
+        help="a further name that it is asked by, such as that of a proxy; * for any (also MINILLM_HOSTS=NAME,NAME)",
+    )
+    parser.add_argument("--allow-frames", action="store_true", help="let other sites show it in a frame")
     return parser.parse_args()
 
 
@@ -48,22 +60,41 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     return app
 
 
+def serve(app: gr.Blocks, given: argparse.Namespace) -> None:
+    """Listen until stopped. An upload may be as large as a text may."""
+    asked = Middleware(gate.Gate, host=given.host, allowed=given.allow_host, framed=given.allow_frames)
+    kwargs = {"middleware": [asked], "exception_handlers": {404: gate.not_found}}
+    styles: Any = {
+        "theme": theme.theme(),
+        "css_paths": [plotly_host.STYLE, frame.STYLE],
+        "head": plotly_host.head_html() + frame.SKIP,
+    }
+    where: Any = {"server_name": given.host, "server_port": given.port, "max_file_size": MOST_BYTES}
+    app.launch(footer_links=FOOTER, app_kwargs=kwargs, **where, **styles, **QUIET)
+
+
+def stop_kindly(*_: Any) -> None:
+    """SIGTERM means what Ctrl-C means: the worker ends, too, and its job says so."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Serve until stopped."""
     given = arguments()
-    store, confined = Store(), given.host not in LOCAL
+    signal.signal(signal.SIGTERM, stop_kindly)
+    try:
+        store = Store()
+    except MiniLLMError as fault:
+        sys.exit(str(fault))
+    confined = given.host not in LOCAL
     supervisor = Supervisor(store, confined=confined).start()
     gr.set_static_paths(plotly_host.static_paths())
     try:
-        app = build(store, supervisor, confined)
-        styles: Any = {
-            "theme": theme.theme(),
-            "css_paths": [plotly_host.STYLE, frame.STYLE],
-            "head": plotly_host.head_html() + frame.SKIP,
-        }
-        app.launch(server_name=given.host, server_port=given.port, footer_links=FOOTER, **styles, **QUIET)
+        serve(build(store, supervisor, confined), given)
     except OSError as fault:
         sys.exit(f"The app cannot listen on {given.host}:{given.port} ({fault}); give another --port.")
+    except KeyboardInterrupt:
+        print("Stopped.")
     finally:
         supervisor.stop()
 

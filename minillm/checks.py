@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from .errors import BadInput, UnknownName
+from .errors import BadInput, UnknownName, shown
 
 Take = Callable[[str, Any], Any]
 """(field name, value) -> the value as kept. Raises BadInput."""
@@ -41,7 +41,7 @@ def whole(low: int, high: int) -> Check:
     def check(name: str, value: Any) -> int:
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
         if number is None or number != number or not low <= number <= high or number != int(number):
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give a whole number from {low:,} to {high:,}.")
+            raise BadInput(f"{_words(name)} is {shown(value)}; give a whole number from {low:,} to {high:,}.")
         return int(number)
 
     return Check(check, low, high)
@@ -52,10 +52,21 @@ def number(low: float, high: float) -> Check:
 
     def check(name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give a number from {low:g} to {high:g}.")
+            raise BadInput(f"{_words(name)} is {shown(value)}; give a number from {low:g} to {high:g}.")
         return float(value)
 
     return Check(check, low, high)
+
+
+def zero_or(low: float, high: float) -> Check:
+    """0, or a number from low to high."""
+
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (value == 0 or low <= value <= high):
+            raise BadInput(f"{_words(name)} is {shown(value)}; give 0, or a number from {low:g} to {high:g}.")
+        return float(value)
+
+    return Check(check, 0, high)
 
 
 def line(longest: int = LONGEST_NAME, empty: bool = False, strip: bool = True) -> Check:
@@ -63,7 +74,7 @@ def line(longest: int = LONGEST_NAME, empty: bool = False, strip: bool = True) -
 
     def check(name: str, value: Any) -> str:
         if not isinstance(value, str) or "\0" in value or not (value.strip() or empty):
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give some text.")
+            raise BadInput(f"{_words(name)} is {shown(value)}; give some text.")
         if len(value) > longest:
             raise BadInput(f"{_words(name)} has {len(value):,} characters; give at most {longest:,}.")
         return value.strip() if strip else value
@@ -87,11 +98,16 @@ def several(of: Take, most: int) -> Check:
 
     def check(name: str, value: Any) -> tuple:
         if isinstance(value, str) or not isinstance(value, Iterable):
-            raise BadInput(f"{_words(name)} is {_shown(value)}; give a list.")
-        found = tuple(dict.fromkeys(of(name, one) for one in value))
+            raise BadInput(f"{_words(name)} is {shown(value)}; give a list.")
+        found: dict[Any, None] = {}
+        for one in value:
+            found[of(name, one)] = None
+            if len(found) > most:
+                break
         if not 1 <= len(found) <= most:
-            raise BadInput(f"{_words(name)} has {len(found)} entries; give from 1 to {most}.")
-        return found
+            count = f"more than {most}" if found else "no"
+            raise BadInput(f"{_words(name)} has {count} entries; give from 1 to {most}.")
+        return tuple(found)
 
     return Check(check)
 
@@ -104,37 +120,61 @@ def optional(of: Check) -> Check:
 def yes_or_no(name: str, value: Any) -> bool:
     """True or False, and nothing that merely counts as such."""
     if not isinstance(value, bool):
-        raise BadInput(f"{_words(name)} is {_shown(value)}; give true or false.")
+        raise BadInput(f"{_words(name)} is {shown(value)}; give true or false.")
     return value
 
 
 def device(name: str, value: Any) -> str:
     """auto, cpu, cuda or cuda:N."""
     if not isinstance(value, str) or not DEVICE.fullmatch(value):
-        raise BadInput(f"{_words(name)} is {_shown(value)}; give auto, cpu, cuda or cuda:N.")
+        raise BadInput(f"{_words(name)} is {shown(value)}; give auto, cpu, cuda or cuda:N.")
     return value
+
+
+LAST_BLOCK = 9_999
+"""No model has as many blocks; so large a number is a slip of the hand."""
+LONGEST_BLOCKS = 10_000
+_BLOCKS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
 
 
 def blocks_of(layers: str) -> list[int] | None:
     """Blocks as people name them: "4-27", "3,5,7", "" for the default (None). Raises BadInput."""
     if not layers:
         return None
-    chosen: list[int] = []
+    if len(layers) > LONGEST_BLOCKS:
+        raise BadInput(f"Blocks are named in {len(layers):,} characters; give at most {LONGEST_BLOCKS:,}.")
+    chosen: dict[int, None] = {}
     for part in layers.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise BadInput(f"“{layers}” names no blocks; give a range such as 4-27, or a list such as 3,5,7.")
-        if int(last or first) < int(first):
+        found = _BLOCKS.fullmatch(part.strip())
+        if found is None:
+            raise BadInput(
+                f"{shown(layers)} names no blocks; give a range such as 4-27, or a list such as 3,5,7, with numbers up "
+                f"to {LAST_BLOCK:,}."
+            )
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last < first:
             raise BadInput(f"The range “{part.strip()}” selects no block; the first must not be beyond the last.")
-        chosen += range(int(first), int(last or first) + 1)
-    return chosen
+        chosen |= dict.fromkeys(range(first, last + 1))
+    return list(chosen)
+
+
+def spans(numbers: Iterable[int], most: int = 8) -> str:
+    """Whole numbers in few words: "0–9, 12, …", at most so many spans of them."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number <= found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    words = [str(first) if first == last else f"{first}–{last}" for first, last in found[:most]]
+    return ", ".join(words + ["…"] * (len(found) > most))
 
 
 def numbers_of(name: str, numbers: str) -> tuple[int, ...]:
     """Whole numbers as people write them: "1, 2, 4". Raises BadInput."""
     words = re.split(r"[\s,;]+", (numbers or "").strip())
     if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
-        raise BadInput(f"{_words(name)} is {_shown(numbers)}; give whole numbers such as 1, 2, 4.")
+        raise BadInput(f"{_words(name)} is {shown(numbers)}; give whole numbers such as 1, 2, 4.")
     return tuple(map(int, words))
 
 
@@ -146,6 +186,15 @@ def field(check: Take, label: str = "", help: str = "", used_by: tuple[str, ...]
     """
     known = {"check": check if isinstance(check, Check) else Check(check), "label": label, "help": help}
     return dataclasses.field(metadata={**known, "used_by": used_by}, **default)
+
+
+def as_in(record: type["Checked"], **given: Any) -> dict[str, Any]:
+    """Values as some fields of a record would keep them, by the same checks: for calls that take them one by one.
+
+    Raises BadInput.
+    """
+    known = {one.name: one.metadata["check"] for one in fields(record)}  # type: ignore[arg-type]
+    return {name: known[name](name, value) for name, value in given.items()}
 
 
 class Checked:
@@ -181,8 +230,3 @@ class Checked:
 
 def _words(name: str) -> str:
     return name.replace("_", " ").capitalize()
-
-
-def _shown(value: Any) -> str:
-    text = f"“{value}”" if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"

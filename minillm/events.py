@@ -4,6 +4,7 @@ The last event has stage "result" and carries what `f` returns. Whoever iterates
 a progress bar, a row in the store, a picture. Closing the generator cancels the work.
 """
 
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 RESULT = "result"
+NOTE = "note"
+"""In a payload: a sentence that whoever asked should see, about something that was done otherwise than expected."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,20 @@ Events = Generator[Event, None, None]
 
 
 def finish(events: Events) -> Any:
-    """Run a generator of events to its end and return the result it carries."""
+    """Run a generator of events to its end and return the result it carries; its notes become warnings."""
     result = None
     with closing(events):
         for event in events:
             if event.stage == RESULT:
                 result = event.payload
+            elif note := note_of(event):
+                warnings.warn(note, stacklevel=3)
     return result
+
+
+def note_of(event: Event) -> str:
+    """The note that an event carries, or none."""
+    return event.payload.get(NOTE, "") if event.stage != RESULT and isinstance(event.payload, dict) else ""
 
 
 P = ParamSpec("P")

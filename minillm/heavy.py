@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .evaluation.generation import compare_events, generate, generate_events
     from .evaluation.perplexity import perplexity, perplexity_events
     from .evaluation.tasks import accuracy_events
-    from .models.checkpoint import load_pruned, save_pruned
+    from .models.checkpoint import TABLE, load_pruned, save_pruned
     from .models.load import load_model, load_model_events, plan_from_config
     from .models.loaded import wrap
     from .models.zeros import zeros
@@ -35,7 +35,7 @@ _HOMES = {
     "evaluation.generation": "compare_events generate generate_events",
     "evaluation.perplexity": "perplexity perplexity_events",
     "evaluation.tasks": "accuracy_events",
-    "models.checkpoint": "load_pruned save_pruned",
+    "models.checkpoint": "TABLE load_pruned save_pruned",
     "models.load": "load_model load_model_events plan_from_config",
     "models.loaded": "wrap",
     "models.zeros": "zeros",

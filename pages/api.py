@@ -4,7 +4,9 @@ Beside the events of the pages, which take what their controls hold and return a
 and return what it found. They are listed, with an example in Python, under "Use via API" at the foot of the Start page.
 """
 
-import time
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -16,7 +18,7 @@ from minillm.plan.overlap import overlap
 from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scores import Scores
 from minillm.recipes.models import PATH, allowed_path, kind_of
-from minillm.recipes.recipe import GenerateRequest, Request, RunRecipe, ScoreRequest
+from minillm.recipes.recipe import GenerateRequest, RunRecipe, ScoreRequest
 from minillm.recipes.texts import checked_text
 from minillm.store.records import DONE
 from minillm.store.store import Store
@@ -28,16 +30,21 @@ from .views.generations_html import entries
 from .views.plans import LENGTH, read_blocks
 
 LOOK_EVERY = 0.2
-"""Seconds between two looks at a job that is waited for."""
+"""Seconds between two looks at a job that is waited for. In between nothing is held: pages and files are served by a
+few dozen threads, and callers who slept in them would keep everybody else out."""
+
+
+MOST_WAITING = 24
+"""Callers that may wait for jobs at once: each has one of the 40 places of Gradio's queue, and pages need some."""
 
 
 class Endpoints:
     """The functions of the API; their docstrings and types are what its page shows."""
 
     def __init__(self, ctx: Context) -> None:
-        self._store, self._confined = ctx.store, ctx.confined
+        self._store, self._confined, self._waiting = ctx.store, ctx.confined, 0
 
-    def score(
+    async def score(
         self,
         criteria: list[str],
         model: str = "smollm2-135m",
@@ -54,15 +61,20 @@ class Endpoints:
         Returns {"run": its id, "job": number, "scores": {criterion: {"seconds", "peak_bytes", "heads", "channels"}}},
         heads and channels as a list of scores for each block.
         """
-        recipe = RunRecipe(
-            model, dtype, device, checked_text(text, self._confined), samples, length, gradient_samples, seed
-        )
-        if kind_of(model, self._confined) == PATH:
-            allowed_path(model, self._confined)
-        request = ScoreRequest(tuple(criteria))
-        run_id = self._store.create_run(recipe, f"By API: {', '.join(criteria)}"[:80])
-        job = _finished(self._store, run_id, request)
-        scored = self._store.scores(run_id)
+
+        def begin() -> tuple[str, int]:
+            named = checked_text(text, self._confined)
+            recipe = RunRecipe(model, dtype, device, named, samples, length, gradient_samples, seed)
+            if kind_of(model, self._confined) == PATH:
+                allowed_path(model, self._confined)
+            request = ScoreRequest(tuple(criteria))
+            run_id = self._store.create_run(recipe, f"By API: {', '.join(criteria)}"[:80])
+            return run_id, submit(self._store, run_id, request)
+
+        with self._place():
+            run_id, job = await asyncio.to_thread(begin)
+            await _end_of(self._store, job)
+        scored = await asyncio.to_thread(self._store.scores, run_id)
         return {"run": run_id, "job": job, "scores": {label: _vectors(scores) for label, scores in scored.items()}}
 
     def overlap(
@@ -91,7 +103,7 @@ class Endpoints:
         costs = {"ratio": found.ratio, "removed": found.removed, "parameters": found.parameters}
         return {**costs, "macs": found.macs(LENGTH), **kept}
 
-    def generate(
+    async def generate(
         self,
         run: str,
         prompts: list[str],
@@ -108,12 +120,29 @@ class Endpoints:
         measured, its tokens as "pieces" with their "log_probs" under the original}]}.
         """
         drawing = (max_new_tokens, temperature, top_p, seed, chat)
-        job = _finished(self._store, run, GenerateRequest(tuple(prompts), tuple(variants), *drawing))
-        return entries([one for one in exhibits(self._store, run) if one.job == job], run)
+        request = GenerateRequest(tuple(prompts), tuple(variants), *drawing)
+        with self._place():
+            job = await asyncio.to_thread(submit, self._store, run, request)
+            await _end_of(self._store, job)
+        return entries([one for one in await asyncio.to_thread(exhibits, self._store, run) if one.job == job], run)
 
     def stop(self, run: str) -> None:
         """Ask the live job of a run to stop: at its next step, a recovery with the best so far."""
         job_panel.stop(self._store, run)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """A place for one who waits. Raises BadInput where none is free. Entered in one thread, that of the server."""
+        if self._waiting >= MOST_WAITING:
+            raise BadInput(
+                f"{self._waiting} callers wait for their jobs already; try again later, or put the job in line by one "
+                "of the functions that begin with start_, which do not wait."
+            )
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     def _plan(self, run_id: str, label: str, ratio: float, blocks: str, channels_from: str = "") -> Plan:
         scored = self._store.scores(run_id)
@@ -130,15 +159,12 @@ def _vectors(scores: Scores) -> dict[str, Any]:
     return {"seconds": scores.seconds, "peak_bytes": scores.peak_bytes, **vectors}
 
 
-def _finished(store: Store, run_id: str, request: Request) -> int:
-    """Put a job in line and wait for its end; returns its number. Raises BadInput, saying why, where it failed or was
-    stopped."""
-    job_id = submit(store, run_id, request)
-    while (job := store.job(job_id)).live:
-        time.sleep(LOOK_EVERY)
+async def _end_of(store: Store, job_id: int) -> None:
+    """Wait for a job's end. Raises BadInput, saying why, where it failed or was stopped."""
+    while (job := await asyncio.to_thread(store.job, job_id)).live:
+        await asyncio.sleep(LOOK_EVERY)
     if job.state != DONE:
         raise BadInput(job.error or f"The {job.kind} job {job_id} was {job.state} before its end.")
-    return job_id
 
 
 def offer(ctx: Context) -> None:

@@ -1,5 +1,5 @@
 """Methods: what each criterion computes, reads and costs, and what does not add up in the paper. All from the records
-that the form, the command line and the README's table are made of; what no record holds stands in `PAPER` here."""
+that the form, the command line and docs/criteria.md are made of; what no record holds stands in `PAPER` here."""
 
 from dataclasses import Field, fields
 

@@ -1,4 +1,4 @@
-"""Perplexity of a model pruned under several allocations at the same budget: the README's table.
+"""Perplexity of a model pruned under several allocations at the same budget: the table in docs/allocation.md.
 
     python -m scripts.compare_allocations --calibrate file:wikitext2/valid.txt --evaluate file:wikitext2/test.txt \\
         --evaluate file:ptb/test.txt --ratio 0.3 --ratio 0.5 --seed 0 --seed 1 --seed 2 --dtype bfloat16

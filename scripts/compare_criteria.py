@@ -1,4 +1,4 @@
-"""Perplexity of a model pruned under many criteria: the README's tables.
+"""Perplexity of a model pruned under many criteria: the tables in docs/measured.md.
 
     python -m scripts.compare_criteria --calibrate file:wikitext2/valid.txt --evaluate file:wikitext2/test.txt \\
         --evaluate file:ptb/test.txt --ratio 0.2 --layers 4-27 --compensate none --compensate least-squares

@@ -1,4 +1,4 @@
-"""Perplexity of a model with N:M zeros, uniform and mixed, under several criteria: the README's table.
+"""Perplexity of a model with N:M zeros, uniform and mixed, under several criteria: the table in docs/allocation.md.
 
     python -m scripts.compare_patterns --dtype bfloat16 --calibrate file:wikitext2/valid.txt \\
         --evaluate file:wikitext2/test.txt --evaluate file:ptb/test.txt --pattern 2:4 --pattern 4:8 --pattern 2:8 \\

@@ -144,6 +144,12 @@ LLAMA_LIKE = {
 """Every LLaMA-like builder by name, for parametrised tests."""
 
 
+def neox(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """GPT-NeoX: fused q-k-v, rotary positions on a quarter of each head, biases everywhere, two sums side by side."""
+    sizes = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 48}
+    return _built("GPTNeoXForCausalLM", "GPTNeoXConfig", seed, dtype, **{**sizes, **config})
+
+
 def bloom_six_heads(**settings: Any) -> PreTrainedModel:
     """`bloom` with a head count that is no power of two, where ALiBi interleaves its slopes."""
     return bloom(**{"n_head": 6, "hidden_size": 48, **settings})
@@ -198,31 +204,39 @@ def saved(folder: Path, model: PreTrainedModel | None = None, words: PreTrainedT
     return Path(folder)
 
 
-def gguf(file: Path, model: PreTrainedModel | None = None, splitting: str = "smollm", scaling: float = 0.0) -> Path:
-    """Write a Llama model (default `llama()`) with the tokenizer as one GGUF file in float32; returns the file.
+def gguf(
+    file: Path,
+    model: PreTrainedModel | None = None,
+    splitting: str | None = "smollm",
+    fields: dict[str, Any] | None = None,
+    extra: dict[str, torch.Tensor] | None = None,
+    stored: Callable[[str, Any], tuple[Any, Any] | None] = lambda name, numbers: None,
+    words: Callable[[Any], None] | None = None,
+) -> Path:
+    """Write a LLaMA-like model or a BLOOM (default `llama()`) with the tokenizer as one GGUF file; returns the file.
 
-    As llama.cpp does it: the rows of q and k lie in the order that its own rotation wants. scaling: of positions.
+    As llama.cpp does it: rows of q, k and fused q-k-v lie in the order that its own attention wants. In float32, where
+    `stored` (name, numbers) gives no (bytes, type). splitting: the rule's name; words: writes another tokenizer;
+    fields: metadata to add, or None to leave out; extra: tensors more than the model's.
     """
     from gguf import GGUFWriter
 
     model = model or llama()
-    config: Any = model.config
-    writer = GGUFWriter(file, "llama")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_vocab_size(config.vocab_size)
-    if scaling:
-        writer.add_rope_scaling_factor(scaling)
-    _add_tokenizer(writer, splitting)
-    for name, weight in model.state_dict().items():
-        writer.add_tensor(_gguf_name(name), _gguf_rows(name, weight, config).float().numpy())
+    kind = model.config.model_type
+    writer = GGUFWriter(file, kind)
+    for key, value in {**_gguf_fields(model.config), **(fields or {})}.items():
+        if value is not None:
+            add = {bool: writer.add_bool, str: writer.add_string, float: writer.add_float32, list: writer.add_array}
+            whole = key.startswith(("tokenizer.", "general.", "split.", "adapter."))
+            add.get(type(value), writer.add_uint32)(key if whole else f"{kind}.{key}", value)
+    (words or (lambda writer: _add_tokenizer(writer, splitting)))(writer)
+    weights = {
+        _gguf_name(n): _gguf_rows(n, w, model.config) for n, w in model.state_dict().items() if not _is_copy(model, n)
+    }
+    for name, weight in {**weights, **(extra or {})}.items():
+        numbers = weight.float().numpy()
+        packed, form = stored(name, numbers) or (numbers, None)
+        writer.add_tensor(name, packed, raw_dtype=form)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -230,11 +244,40 @@ def gguf(file: Path, model: PreTrainedModel | None = None, splitting: str = "smo
     return Path(file)
 
 
-def _add_tokenizer(writer: Any, splitting: str) -> None:
+def _is_copy(model: PreTrainedModel, name: str) -> bool:
+    return name in (model.all_tied_weights_keys or {})
+
+
+def _gguf_fields(config: Any) -> dict[str, Any]:
+    same = {
+        "embedding_length": config.hidden_size,
+        "block_count": config.num_hidden_layers,
+        "attention.head_count": config.num_attention_heads,
+    }
+    if config.model_type == "bloom":
+        return {**same, "attention.layer_norm_epsilon": config.layer_norm_epsilon}
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    rotary = {"rope.dimension_count": head} if config.model_type == "llama" else {}
+    return {
+        **same,
+        **rotary,
+        "context_length": config.max_position_embeddings,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count_kv": config.num_key_value_heads,
+        "attention.key_length": head,
+        "attention.value_length": head,
+        "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+        "rope.freq_base": float(config.rope_parameters["rope_theta"]),
+        "vocab_size": config.vocab_size,
+    }
+
+
+def _add_tokenizer(writer: Any, splitting: str | None) -> None:
     core = json.loads(tokenizer().backend_tokenizer.to_str())
     words = sorted(core["model"]["vocab"], key=core["model"]["vocab"].get)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(splitting)
+    if splitting is not None:
+        writer.add_tokenizer_pre(splitting)
     writer.add_token_list(words)
     writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
     writer.add_token_merges([" ".join(pair) for pair in core["model"]["merges"]])
@@ -245,12 +288,20 @@ def _add_tokenizer(writer: Any, splitting: str) -> None:
 
 
 GGUF_NAMES = {
+    "transformer.word_embeddings_layernorm": "token_embd_norm",
+    "transformer.word_embeddings": "token_embd",
+    "transformer.ln_f": "output_norm",
+    "transformer.h": "blk",
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
     "lm_head": "output",
     "model.layers": "blk",
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
+    "self_attention.query_key_value": "attn_qkv",
+    "self_attention.dense": "attn_output",
+    "mlp.dense_h_to_4h": "ffn_up",
+    "mlp.dense_4h_to_h": "ffn_down",
     "self_attn.o_proj": "attn_output",
     "self_attn.": "attn_",
     "mlp.": "ffn_",
@@ -265,11 +316,14 @@ def _gguf_name(name: str) -> str:
 
 
 def _gguf_rows(name: str, weight: torch.Tensor, config: Any) -> torch.Tensor:
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    if "query_key_value" in name:
+        apart = weight.reshape(config.n_head, 3, -1, *weight.shape[1:])
+        return apart.swapaxes(0, 1).reshape(weight.shape).contiguous()
+    heads = {"q_proj": config.num_attention_heads, "k_proj": getattr(config, "num_key_value_heads", 0)}
     count = next((n for part, n in heads.items() if part in name), None)
-    if count is None:
+    if count is None or config.model_type != "llama":
         return weight
-    return weight.reshape(count, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape).contiguous()
+    return weight.reshape(count, 2, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape).contiguous()
 
 
 ALL = {**LLAMA_LIKE, **OTHERS}

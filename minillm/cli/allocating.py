@@ -1,6 +1,7 @@
 """The verb that finds how much each block gives up: allocate."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from ..checks import blocks_of
 from ..errors import BadInput
 from ..events import Event
 from ..paths import written_whole
+from ..places import delivered, file_for
 from ..plan.budget import Allocation
 from ..plan.methods import FROM_SCORES, METHODS
 from ..plan.scores import Scores
@@ -31,6 +33,7 @@ from .progress import (
     stoppable,
 )
 
+SEARCH = ("method", "sensitivity", "fitness", "generations", "offspring", "few_rows", "rows")
 WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
 Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
 
@@ -40,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(allocate)
 
 
-@options_of(AllocateRequest, leave_out=("criterion", "channels_from", "ratio", "layers", "seed"))
+@options_of(AllocateRequest, SEARCH)
 def allocate(
     scores: Annotated[Path, typer.Argument(help="Scores that decide what goes inside a block.")],
     model: Model = EMBEDDED,
@@ -61,17 +64,18 @@ def allocate(
 
     Example: python -m minillm allocate scores/fms-bp --ratio 0.3 --out allocation.json
     """
-    asked = AllocateRequest.from_json({"criterion": scores.stem, "ratio": ratio, "seed": seed, **search})
+    criterion = scores.name.removesuffix(".safetensors")
+    asked = AllocateRequest.from_json({"criterion": criterion, "ratio": ratio, "seed": seed, **search})
     chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, heavy.FISHER_ROWS)
     other = Scores.load(channels_from) if channels_from else None
+    out, state = file_for(out, _is_allocation), _read_state(file_for(_state_file(out)))
     lm = load(model, dtype, device)
     tokens = follow(heavy.load_text_events(text, lm, whole, length, seed), text)
-    state = _read_state(out)
     with stoppable() as stop:
         how = (ratio, asked.method, blocks, other, asked.fitness, asked.sensitivity, None, state, stop)
         events = heavy.allocate_events(lm, chosen, tokens, *how, **asked.search)
         found = follow(events, "allocate", lambda event: _keep_state(out, event))
-    _write(out, found.to_json())
+    delivered(partial(_write, data=found.to_json()), out)
     _show(as_json, out, found)
 
 
@@ -99,9 +103,16 @@ def _state_file(out: Path) -> Path:
     return out.with_suffix(".search.json")
 
 
-def _read_state(out: Path) -> Any:
-    """Where a search that writes to this file stands, or None."""
-    file = _state_file(out)
+def _is_allocation(file: Path) -> bool:
+    """Whether a file is what this verb wrote, or holds nothing."""
+    try:
+        return not file.stat().st_size or bool(read_allocation(str(file)))
+    except BadInput:
+        return False
+
+
+def _read_state(file: Path) -> Any:
+    """Where the search that keeps its state in this file stands, or None."""
     if not file.is_file():
         return None
     try:

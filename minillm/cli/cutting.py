@@ -1,6 +1,7 @@
 """Verbs that make other models: prune, sparsify, recover."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +9,11 @@ import typer
 
 from .. import heavy
 from ..checks import blocks_of
-from ..errors import BadInput
-from ..plan.patterns import Pattern, in_words, masking
+from ..errors import BadInput, MiniLLMError
+from ..places import delivered, folder_for
+from ..plan.patterns import in_words, masking
 from ..recipes.presets import RECOVERIES, RecoverySettings, find_cut, preset_and
+from ..recipes.recipe import SparsifyRequest
 from .allocating import Choice
 from .progress import (
     EMBEDDED,
@@ -31,6 +34,7 @@ from .progress import (
 )
 from .scores import _plan, _read
 
+ZEROS = ("pattern", "allocation", "sparsity", "generations")
 Out = Annotated[Path, typer.Option(help="Folder for the model (safetensors, tokenizer, pruning.json).")]
 
 
@@ -71,7 +75,7 @@ def prune(
         raise BadInput(
             "A preset says itself who chooses, how much each block gives and what compensates; leave these options out."
         )
-    way = find_cut(preset) if preset else None
+    way, out = find_cut(preset) if preset else None, folder_for(out, heavy.TABLE)
     plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation) if scores else None
     lm, tokens = load(model, dtype, device, offload), None
     if way or compensate:
@@ -80,7 +84,7 @@ def prune(
         heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
         plan, compensate = _plan(heads, ratio, layers, channels, way.allocation), way.compensate
     small = follow(heavy.prune_events(lm, plan, compensate or None, tokens), "prune")
-    folder = heavy.save_pruned(small, out)
+    folder = delivered(partial(heavy.save_pruned, small), out)
     size = sum(p.numel() * p.element_size() for p in small.model.parameters())
     data = {"folder": str(folder), "parameters": small.parameters, "ratio": plan.ratio, "bytes": size}
     rows = [(str(folder), small.parameters, f"{plan.ratio:.4%}", megabytes(size), compensate or "none")]
@@ -96,16 +100,11 @@ def _scored(lm: Any, criterion: str, tokens: Any, seed: int) -> Any:
     return follow(heavy.score_events(lm, criterion, tokens, few, seed=seed), criterion)
 
 
+@options_of(SparsifyRequest, ZEROS)
 def sparsify(
     criterion: Annotated[str, typer.Argument(help="Chooses the weights that stay: wanda, sparsegpt, fms-bp …")],
     model: Model = EMBEDDED,
-    pattern: Annotated[str, typer.Option(help="N:M for every block: of M input features in a row, N stay.")] = "2:4",
     layers: Annotated[str, typer.Option(help="Blocks that get the pattern, such as 4-27. Default: all.")] = "",
-    allocation: Annotated[
-        str, typer.Option(help="uniform; or sensitivity or evolutionary, which mix N:8.")
-    ] = "uniform",
-    sparsity: Annotated[float, typer.Option(help="With mixed N:8: share of zeros, on average over the blocks.")] = 0.5,
-    generations: Annotated[int, typer.Option(help="Of the evolutionary search.")] = 12,
     text: Text = "python-docs",
     samples: Annotated[int, typer.Option(help="Rows of text.")] = 128,
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
@@ -115,25 +114,25 @@ def sparsify(
     device: Device = "auto",
     out: Out = Path("sparse"),
     as_json: Json = False,
+    **how: Any,
 ) -> None:
     """Put zeros into a model in an N:M pattern, and save it. It gets no smaller: what is gained is where zeros lie.
 
     Example: python -m minillm sparsify sparsegpt --pattern 2:4 --out sparse
     """
 
-    record, chosen = masking(criterion), blocks_of(layers)
-    Pattern.parse(pattern)
-    lm = load(model, dtype, device)
-    reads = record.activations or record.gradient or allocation != "uniform"
-    tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text) if reads else None
-    asked: Any = pattern if chosen is None else dict.fromkeys(chosen, pattern)
-    if allocation != "uniform":
-        search = replace(heavy.SEARCH, generations=generations, seed=seed)
-        mixed = (criterion, sparsity, allocation, tokens, gradient_samples, search)
+    record, asked, out = masking(criterion), SparsifyRequest(criterion, **how), folder_for(out, heavy.TABLE)
+    lm, chosen, tokens = load(model, dtype, device), blocks_of(layers), None
+    if record.activations or record.gradient or asked.allocation != "uniform":
+        tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text)
+    pattern: Any = asked.pattern if chosen is None else dict.fromkeys(chosen, asked.pattern)
+    if asked.allocation != "uniform":
+        search = replace(heavy.SEARCH, generations=asked.generations, seed=seed)
+        mixed = (criterion, asked.sparsity, asked.allocation, tokens, gradient_samples, search)
         with stoppable() as stop:
-            asked = follow(heavy.mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), allocation)
-    sparse = follow(heavy.sparsify_events(lm, criterion, asked, tokens, gradient_samples, seed=seed), "sparsify")
-    folder, (gone, whole) = heavy.save_pruned(sparse, out), heavy.zeros(sparse)
+            pattern = follow(heavy.mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), asked.allocation)
+    sparse = follow(heavy.sparsify_events(lm, criterion, pattern, tokens, gradient_samples, seed=seed), "sparsify")
+    folder, (gone, whole) = delivered(partial(heavy.save_pruned, sparse), out), heavy.zeros(sparse)
     left = sparse.parameters - gone
     data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}
     data |= {"patterns": [str(p) for p in sparse.patterns]}
@@ -144,7 +143,10 @@ def sparsify(
 @options_of(RecoverySettings)
 def recover(
     folder: Annotated[Path, typer.Argument(help="A pruned model.")],
-    teacher: Annotated[str, typer.Option(help="The original to distil from; empty for the paper's loss.")] = EMBEDDED,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="What to distil from; empty for the paper's loss. Default: the model it was cut from."),
+    ] = None,
     text: Text = "python-docs",
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
     preset: Annotated[
@@ -160,15 +162,28 @@ def recover(
 
     Example: python -m minillm recover pruned --steps 120 --out recovered
     """
-    given = {"loss": "distill" if teacher else "language-model", **preset_and({"preset": preset, **settings})}
-    chosen = RecoverySettings.from_json(given)
+    given = {"loss": "language-model" if teacher == "" else "distill", **preset_and({"preset": preset, **settings})}
+    chosen, out = RecoverySettings.from_json(given), folder_for(out, heavy.TABLE)
     small = load(str(folder), dtype, device)
-    original = load(teacher, dtype, device) if teacher and chosen.loss == "distill" else None
+    original = _teacher(small, teacher, dtype, device) if chosen.loss == "distill" else None
     tokens = follow(heavy.recovery_text_events(text, original or small, length, chosen), text)
     with stoppable() as stop:
         fixed = follow(heavy.recover_events(small, tokens, original, length, stop, **chosen.to_json()), "recover")
-    target, note = heavy.save_pruned(fixed, out), fixed.history[-1]
+    target, note = delivered(partial(heavy.save_pruned, fixed), out), fixed.history[-1]
     measured = [(p["step"], p.get("loss"), p["perplexity"]) for p in note["curve"] if "perplexity" in p]
     data = {"folder": str(target), "best_step": note["best_step"], "curve": note["curve"]}
     title = f"{target}: best at step {note['best_step']}, held-out perplexity {note['held_out_perplexity']:.2f}"
     show(as_json, data, ("step", "loss", "held-out perplexity"), measured, title)
+
+
+def _teacher(small: Any, named: str | None, dtype: str, device: str) -> Any:
+    """The model to distil from: the one that was named, else the one that the pruned model was cut from."""
+    if named is not None:
+        return load(named, dtype, device) if named else None
+    try:
+        return load(small.source, dtype, device)
+    except MiniLLMError as fault:
+        raise BadInput(
+            f"This model was cut from {small.source}, which cannot be loaded as its teacher: {fault} Name one with "
+            '--teacher, or train without one: --teacher "".'
+        ) from fault

@@ -7,15 +7,15 @@ import typer
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text as Words
 
 from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT, Events
-from ..recipes.recipe import EvaluateRequest
-from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, show
+from ..plain import terminal
+from ..recipes.recipe import EvaluateRequest, GenerateRequest
+from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, options_of, show
 
 if TYPE_CHECKING:
     from ..evaluation.generation import Generation
@@ -83,24 +83,21 @@ def _accuracies(
     show(as_json, data, ("model", "task", "acc", "stderr", "acc_norm", "chance", "questions"), rows, title)
 
 
+@options_of(GenerateRequest, ("max_new_tokens", "temperature", "top_p", "seed"))
 def generate(
     prompt: Annotated[list[str], typer.Argument(help="What to say; several are answered in turn.")],
     model: Models = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest word.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest words that reach this probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same for every model.")] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text; no chat template.")] = False,
     dtype: Dtype = "auto",
     device: Device = "auto",
     as_json: Json = False,
+    **how: Any,
 ) -> None:
     """Let models answer the same prompt side by side, with the same seed.
 
     Example: python -m minillm generate "Name three fruits." --model smollm2-135m --model pruned --model recovered
     """
-    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-    settings |= {"seed": seed, "chat": not raw}
+    settings = GenerateRequest(tuple(prompt), chat=not raw, **how).settings
     lms = {name: load(name, dtype, device) for name in model or [EMBEDDED]}
     data: list[dict[str, Any]] = []
     for one in prompt:
@@ -129,9 +126,12 @@ def _streamed(events: Events, prompt: str, names: list[str]) -> Any:
 
 def _side_by_side(console: Console, prompt: str, answers: dict[str, tuple[str, str]]) -> Group:
     """The prompt, and under it a column for each answer: {model: (text, what is known of it)}."""
-    width = max(40, console.width // len(answers) - 1)
-    panels = [Panel(Words(text), title=escape(name), subtitle=facts) for name, (text, facts) in answers.items()]
-    return Group(Words(f"\n{prompt}", style="bold"), Columns(panels, width=width))
+    width = min(max(40, console.width // len(answers) - 1), console.width - 1)  # a column keeps one free beside it
+    panels = [
+        Panel(Words(terminal(text)), title=Words(terminal(name)), subtitle=Words(facts))
+        for name, (text, facts) in answers.items()
+    ]
+    return Group(Words(f"\n{terminal(prompt)}", style="bold"), Columns(panels, width=width))
 
 
 def _facts(written: "Generation") -> str:

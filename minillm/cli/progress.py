@@ -15,10 +15,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text as Words
 
 from .. import heavy
 from ..checks import Checked, numbers_of
-from ..events import RESULT, Event, Events
+from ..events import RESULT, Event, Events, note_of
+from ..plain import terminal
 
 EMBEDDED = "smollm2-135m"
 PLAIN_EVERY = 5.0
@@ -38,12 +40,14 @@ Ratio = Annotated[float, typer.Option(help="Share of the model's parameters that
 problems = Console(stderr=True)
 
 
-def options_of(record: type[Checked], leave_out: Sequence[str] = ()) -> Callable[[Callable], Callable]:
-    """A verb that takes **settings, with one option for every field of a record; it gets those that were given.
+def options_of(record: type[Checked], names: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+    """A verb that takes **settings, with one option for each of these fields of a record (all, where none is named); it
+    gets those that were given.
 
     The option's help is the field's; its type is that of the default, several values in one, separated by commas.
     """
-    wanted = [one for one in dataclasses.fields(record) if one.name not in leave_out]  # type: ignore[arg-type]
+    known = {one.name: one for one in dataclasses.fields(record)}  # type: ignore[arg-type]
+    wanted = [known[name] for name in names or known]
 
     def decorate(verb: Callable) -> Callable:
         @functools.wraps(verb)
@@ -86,7 +90,12 @@ class Bars:
     """Progress of events on stderr: a bar with ETA on a terminal, else a line every few seconds."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         self._bars = Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=problems, transient=True)
         self._tasks: dict[str, Any] = {}
         self._terminal = problems.is_terminal
@@ -116,7 +125,7 @@ class Bars:
             self._said = now
             left = (now - began) * (event.total - event.done) / event.done if event.done and event.total else None
             eta = f", ETA {left:.0f} s" if left is not None else ""
-            print(f"{name}: {event.done} of {event.total or '?'}{eta}", file=sys.stderr, flush=True)
+            say(f"{name}: {event.done} of {event.total or '?'}{eta}")
 
 
 def follow(events: Events, title: str = "", see: Callable[[Event], None] | None = None) -> Any:
@@ -128,9 +137,16 @@ def follow(events: Events, title: str = "", see: Callable[[Event], None] | None 
                 result = event.payload
             else:
                 bars.show(title, event)
+                if note := note_of(event):
+                    say(note)
                 if see is not None:
                     see(event)
     return result
+
+
+def say(sentence: str) -> None:
+    """A line on stderr, plain whatever is in it."""
+    print(terminal(sentence), file=sys.stderr, flush=True)
 
 
 def load(name: str, dtype: str = "auto", device: str = "auto", offload: str = "") -> Any:
@@ -143,12 +159,12 @@ def show(as_json: bool, data: Any, columns: Sequence[str], rows: Sequence[Sequen
     if as_json:
         print(json.dumps(data, indent=1, default=str))
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(title=Words(terminal(title)) if title else None, title_justify="left", header_style="bold")
     for i, column in enumerate(columns):
         numeric = all(isinstance(row[i], (int, float)) for row in rows) and bool(rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Words(terminal(column)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(written, row))
+        table.add_row(*(Words(terminal(written(value))) for value in row))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

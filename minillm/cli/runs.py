@@ -1,5 +1,6 @@
 """Verbs on what the app keeps: runs, and the making of the sample run that comes with it."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,9 @@ import typer
 
 from .. import heavy
 from ..criteria import CRITERIA
-from ..errors import BadInput, UnknownName
+from ..errors import BadInput, StoreFault, UnknownName
+from ..paths import home
+from ..places import folder_for
 from ..recipes.prompts import paper_prompts
 from ..recipes.recipe import (
     AllocateRequest,
@@ -23,13 +26,14 @@ from ..recipes.recipe import (
 )
 from ..store import disk_space
 from ..store.as_code import as_commands, as_python, course
-from ..store.as_folder import export_run, import_run
+from ..store.as_folder import RECORD, export_run, import_run
 from ..store.as_tables import write_zip
-from ..store.store import Store
+from ..store.faults import restored
+from ..store.store import LIST, Store
 from ..sweeps.compare import as_frame
 from ..sweeps.record import sweep_in
 from ..sweeps.table import table
-from .progress import EMBEDDED, Json, Model, follow, megabytes, show
+from .progress import EMBEDDED, Json, Model, follow, megabytes, say, show
 
 runs_app = typer.Typer(help="Runs that the app keeps.", no_args_is_help=True)
 
@@ -137,7 +141,7 @@ def compare(run: Annotated[str, typer.Argument(help="A sweep's run.")], as_json:
     frame = as_frame(whole)
     show(as_json, frame.to_dict("records"), list(frame.columns), frame.to_numpy().tolist(), whole.sweep.title)
     for note in [] if as_json else whole.notes:
-        print(note, file=sys.stderr)
+        say(note)
 
 
 @runs_app.command("delete")
@@ -169,6 +173,24 @@ def export(
     show(as_json, {"run": run, "out": target}, ("run", "out"), [(run, target)])
 
 
+@runs_app.command("restore")
+def restore(as_json: Json = False) -> None:
+    """Put the copy of the list of runs in the place of one that is damaged or gone; what was there is kept beside it.
+
+    The copy is made when the app starts and after every job. Runs begun since then are not in it; their files stay.
+    """
+    file = home() / LIST
+    with contextlib.suppress(StoreFault):
+        Store()
+        raise BadInput(f"The list of runs, {file}, is whole; there is nothing to restore.")
+    aside, store = restored(file), Store()
+    listed = {run.id for run in store.runs(limit=-1)}
+    folders = (file.parent / "runs").iterdir() if (file.parent / "runs").is_dir() else ()
+    lost = sorted(one.name for one in folders if one.is_dir() and one.name not in listed)
+    rows = [("runs in the list", len(listed)), ("runs with files alone", ", ".join(lost)), ("kept beside", str(aside))]
+    show(as_json, {"runs": sorted(listed), "unlisted": lost, "aside": str(aside)}, ("", ""), rows)
+
+
 def sample(
     model: Model = EMBEDDED,
     out: Annotated[Path, typer.Option(help="Folder for the run, in place of an earlier one.")] = Path("sample_run"),
@@ -185,6 +207,7 @@ def sample(
     requests = _sample_requests(steps, list(CRITERIA))
     if only and only not in (kinds := {request.kind for request in requests}):
         raise UnknownName("kind of job", only, kinds)
+    folder_for(out, RECORD)
     store, pool = Store(), heavy.Pool()
     run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
     missing = [criterion for criterion in CRITERIA if criterion not in store.scores(run)]

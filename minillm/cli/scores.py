@@ -10,12 +10,14 @@ from .. import heavy
 from ..checks import blocks_of
 from ..criteria import find_all
 from ..criteria.forecast import check_fits, forecast
-from ..criteria.settings import Settings
+from ..criteria.settings import CHOSEN, Settings
 from ..device import free_memory
 from ..errors import BadInput
+from ..places import delivered, files_in
 from ..plan.overlap import overlap as compare
 from ..plan.plan import Plan, make_plan
 from ..plan.scores import Scores
+from ..recipes.texts import told_apart
 from .allocating import Choice, read_allocation
 from .progress import (
     EMBEDDED,
@@ -44,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(plan)
 
 
-@options_of(Settings, leave_out=("seed",))
+@options_of(Settings, CHOSEN)
 def score(
     criterion: Annotated[list[str], typer.Argument(help="Criteria, such as wanda llm-pruner fms-bp fms-zo.")],
     model: Model = EMBEDDED,
@@ -71,6 +73,7 @@ def score(
     """
     wanted = find_all(criterion)
     settings["seed"] = seed if noise_seed is None else noise_seed
+    files_in(out, *(f"{record.name}.safetensors" for record in wanted))
     lm = load(model, dtype, device, offload)
     for record in wanted:
         sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
@@ -83,7 +86,7 @@ def score(
     else:
         scored = (follow(heavy.score_events(lm, name, tokens, gradient_samples, **settings), name) for name in chosen)
     for found in scored:
-        path = found.save(out / found.criterion)
+        path = delivered(found.save, out / f"{found.criterion}.safetensors")
         c = list(found.coefficients)
         data.append(
             {
@@ -167,8 +170,10 @@ def plan(
 
 
 def _read(files: list[Path]) -> dict[str, Scores]:
-    """Scores by the name of their file."""
-    return {path.stem: Scores.load(path) for path in files}
+    """Scores by the name of their file, with as many of its folders as tell it from the others."""
+    names = {path: ["/".join(path.parts[-count:]) for count in range(1, len(path.parts) + 1)] for path in files}
+    labels = told_apart({path: [path.name.removesuffix(".safetensors"), *longer] for path, longer in names.items()})
+    return {label: Scores.load(path) for path, label in labels.items()}
 
 
 def _plan(scores: Any, ratio: float, layers: str, other: Scores | None = None, allocation: str = "uniform") -> Plan:

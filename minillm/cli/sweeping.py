@@ -1,6 +1,5 @@
 """The verb that runs a sweep: from a file to a table, with the time that is left for the whole."""
 
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,17 +10,18 @@ import typer
 from .. import heavy
 from ..errors import BadInput
 from ..events import RESULT
+from ..places import files_in
 from ..recipes.recipe import SweepRequest
 from ..store.store import Store
 from ..sweeps import Sweep, read_sweep, shipped
-from ..sweeps.export import write_all
+from ..sweeps.export import WRITTEN, write_all
 from ..sweeps.file import forms_of
 from ..sweeps.possible import check_possible
 from ..sweeps.record import record
 from ..sweeps.standing import begin, begun
 from ..sweeps.table import shown, table
 from ..worker.progress import JOB, WHOLE
-from .progress import PLAIN_EVERY, Json, show
+from .progress import PLAIN_EVERY, Json, say, show
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,6 +47,8 @@ def sweep(
         _list(as_json)
         return
     asked = check_possible(read_sweep(file, form, data, model))
+    if out is not None:
+        files_in(out, *WRITTEN)
 
     store = Store()
     run_id = _run_of(store, asked, again)
@@ -64,7 +66,7 @@ def _run_of(store: Store, asked: Sweep, again: bool) -> str:
     """The run of this sweep: the one that was begun, else a new one."""
     run_id = "" if again else begun(store, asked)
     if run_id:
-        print(f"Run {run_id} goes on.", file=sys.stderr)
+        say(f"Run {run_id} goes on.")
     return run_id or begin(store, asked)
 
 
@@ -94,7 +96,7 @@ def _say(what: str, began: float, share: float) -> None:
     """A line of progress: how much of the whole is done, and how long the rest takes at this pace."""
     taken = time.monotonic() - began
     left = f", {_minutes(taken * (1 - share) / share)} left" if share > 0.01 else ""
-    print(f"[{share:4.0%}{left}] {what}", file=sys.stderr, flush=True)
+    say(f"[{share:4.0%}{left}] {what}")
 
 
 def _minutes(seconds: float) -> str:
@@ -107,9 +109,9 @@ def _report(store: Store, run_id: str, asked: Sweep, found: dict[str, Any], out:
     columns, rows = shown(whole)
     show(as_json, record(store, run_id), columns, rows, title)
     for line in whole.notes:
-        print(line, file=sys.stderr)
+        say(line)
     if out is not None:
         for written in write_all(store, run_id, out):
-            print(written, file=sys.stderr)
+            say(str(written))
     if found["failed"] == found["cells"]:
         raise BadInput("Every cell failed; the first reason is above.")

@@ -1,4 +1,4 @@
-"""The table of criteria, in display order. It feeds the command line, the app and the README.
+"""The table of criteria, in display order. It feeds the command line, the app and docs/criteria.md.
 
 Adding one: a file beside this one with its formula and record, and a line here.
 """
@@ -6,13 +6,14 @@ Adding one: a file beside this one with its formula and record, and a line here.
 from collections.abc import Iterable
 
 from ..errors import UnknownName
-from .base import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, Evidence
+from .base import Criterion, Evidence
 from .bonsai import BONSAI
 from .flap import FLAP
 from .fms import FMS_BP, FMS_ZO, ZO
 from .llm_pruner import LLM_PRUNER
 from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
 from .noise import RANDOM
+from .settings import BACKPROP, SUBMODELS, ZEROTH_ORDER
 from .sparsegpt import SPARSEGPT
 from .wanda import WANDA, WANDA_SP
 from .ziplm import ZIPLM

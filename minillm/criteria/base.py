@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .settings import SUBMODELS, Settings
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from .settings import Settings
-
-BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
 NORM, FLUCTUATION, MOMENTS, INVERSE = "norm", "fluctuation", "moments", "inverse"
 
 
@@ -31,13 +30,13 @@ class Evidence:
 
     weight: "Tensor"
     generator: "Generator"
-    settings: "Settings"
+    settings: Settings
     inputs: "Tensor | None" = None
     gradient: "Tensor | None" = None
     squares: "Tensor | None" = None
 
 
-def as_they_are(kind: str, sums: "Tensor", settings: "Settings") -> "Tensor":
+def as_they_are(kind: str, sums: "Tensor", settings: Settings) -> "Tensor":
     """Unit sums unchanged."""
     return sums
 
@@ -83,7 +82,7 @@ class Criterion:
     cost: str
     idea: str
     look: Look
-    units: Callable[[str, "Tensor", "Settings"], "Tensor"] = as_they_are
+    units: Callable[[str, "Tensor", Settings], "Tensor"] = as_they_are
     structures: tuple[str, ...] = ()
     observes: str | None = None
     gradient: str | None = None

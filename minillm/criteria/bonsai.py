@@ -4,7 +4,8 @@ Sub-models drop a share of the groups that a prior holds for unimportant; a ridg
 masks says what each group is worth. See `submodels.py` for the steps.
 """
 
-from .base import NORM, SUBMODELS, Criterion, Look
+from .base import NORM, Criterion, Look
+from .settings import SUBMODELS
 from .wanda import mean_over_rows
 
 BONSAI = Criterion(

@@ -2,13 +2,14 @@
 
 With |W ⊙ g| by backprop (`llm_pruner`) they are one computation with a choice of where g comes from (backprop, or the
 zeroth-order estimate of Eq. 8) and whether the input norm X is in. With one direction and one minibatch the estimate is
-one number for all weights times noise, so that the loss cancels in every ranking (see METHODS in the README).
+one number for all weights times noise, so that the loss cancels in every ranking (see docs/criteria.md).
 """
 
 from typing import TYPE_CHECKING
 
-from .base import BACKPROP, NORM, ZEROTH_ORDER, Criterion, Evidence, Look
+from .base import NORM, Criterion, Evidence, Look
 from .llm_pruner import size_of_sums, taylor
+from .settings import BACKPROP, ZEROTH_ORDER
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from .base import BACKPROP, Criterion, Evidence, Look
+from .base import Criterion, Evidence, Look
+from .settings import BACKPROP
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,9 @@ from typing import Any
 
 from ..checks import Checked, field, number, one_of, whole
 from ..errors import UnknownName
-from .base import BACKPROP, SUBMODELS, ZEROTH_ORDER
+
+BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
+"""Where a criterion has its gradient from."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,7 @@ class Settings(Checked):
         ignored = [one for one in fields(self) if (users := one.metadata["used_by"]) and gradient not in users]
         defaults: dict[str, Any] = {one.name: one.default for one in ignored}
         return replace(self, **defaults)
+
+
+CHOSEN = tuple(one.name for one in fields(Settings) if one.name != "seed")
+"""Settings that forms and verbs ask for; the seed is the run's."""

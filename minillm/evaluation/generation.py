@@ -9,16 +9,21 @@ import math
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from os.path import commonprefix
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checks import LONGEST_PROMPT, as_in
 from ..errors import BadInput
 from ..events import RESULT, Event, Events, awaited
 from ..models.loaded import LoadedModel
-from ..text.tokens import longest, tokenizer_of
+from ..recipes.recipe import GenerateRequest
+from ..text.chat import chat_text, has_chat
+from ..text.tokens import longest, text_of, token_ids, tokenizer_of
 from ..walk.view import eval_view
 from ..walk.whole import end_tokens, hidden_states, logits, next_tokens, token_losses
 
@@ -71,7 +76,9 @@ def generate_events(
     As events: Event("generate", tokens, max_new_tokens, {"text": so far, "token": what is new}). A token that ends
     inside a character adds nothing yet. The result is a `Generation`.
     """
-    _check(max_new_tokens, temperature, top_p)
+    given = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed, "chat": chat}
+    asked = as_in(GenerateRequest, **given)
+    temperature, top_p, max_new_tokens = asked["temperature"], asked["top_p"], asked["max_new_tokens"]
     ids = prompt_ids(lm, prompt, max_new_tokens, chat)
     writing = _Writing(eval_view(lm), ids)
     source = torch.Generator().manual_seed(seed)
@@ -112,29 +119,20 @@ def compare_events(lms: Mapping[str, LoadedModel], prompt: str, **settings: Any)
 compare = awaited(compare_events, dict[str, Generation])
 
 
-def _check(max_new_tokens: int, temperature: float, top_p: float) -> None:
-    if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise BadInput(f"max_new_tokens is {max_new_tokens}; give a whole number from 1 up.")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise BadInput(
-            f"A temperature of {temperature} cannot be used; give 0 for the likeliest word, or up to about 2."
-        )
-    if not 0 < top_p <= 1:
-        raise BadInput(f"top_p is {top_p}; give a probability above 0 and up to 1 (1 leaves every word in).")
-
-
 def prompt_ids(lm: LoadedModel, prompt: str, max_new_tokens: int = 1, chat: bool = True) -> Tensor:
     """Token ids of a prompt: int64 [1, length]; in the tokenizer's chat format, ready for the answer, where it has one
     and `chat` is true, else as it is with the tokens the tokenizer begins a text with. Raises BadInput."""
     tokenizer = tokenizer_of(lm)
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadInput("The prompt is empty; write a question or the beginning of a text.")
-    if chat and getattr(tokenizer, "chat_template", None):
-        turns = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if len(prompt) > LONGEST_PROMPT:
+        raise BadInput(f"The prompt has {len(prompt):,} characters; give at most {LONGEST_PROMPT:,}.")
+    if chat and has_chat(tokenizer):
+        ids = token_ids(chat_text(tokenizer, prompt), lm)
     else:
-        ids = tokenizer(prompt, verbose=False)["input_ids"]
+        ids = token_ids(prompt, lm, special=True)
+    if not ids:
+        raise BadInput("The tokenizer of this model has no token for anything in this prompt; write another one.")
     most = longest(lm)
     if most is not None and len(ids) + max_new_tokens > most:
         raise BadInput(
@@ -191,9 +189,9 @@ class _Writing:
     def result(self) -> Generation:
         """What was written, once it is done."""
         count, after = len(self.written), self.seconds - self.first_seconds
-        loss = self.prompt_loss
+        loss, text = self.prompt_loss, text_of(self.written, tokenizer_of(self.lm))
         return Generation(
-            text=tokenizer_of(self.lm).decode(self.written, **PLAIN),
+            text=text,
             tokens=count,
             prompt_tokens=self.ids.shape[1],
             stopped="eos" if self.ended else "length",
@@ -202,26 +200,50 @@ class _Writing:
             tokens_per_second=(count - 1) / after if count > 1 and after > 0 else 0.0,
             prompt_perplexity=None if loss is None else math.exp(min(loss, 700)),
             ids=(*self.ids[0].tolist(), *self.written),
-            pieces=tuple(self.pieces),
+            pieces=_settled(self.pieces, text),
         )
 
 
-PLAIN = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+def _settled(pieces: list[str], text: str) -> tuple[str, ...]:
+    """Pieces that joined are the text: a character that was left open, or that what followed showed to be none, belongs
+    to the last."""
+    ends, so_far = [0], ""
+    for piece in pieces:
+        so_far += piece
+        ends.append(len(commonprefix((so_far, text))))
+    ends[-1] = len(text)
+    return tuple(text[start:end] for start, end in pairwise(ends))
 
 
 def _decoder(tokenizer: Any) -> Generator[str, int, None]:
     """Send it token ids; each comes back as the text it completes, "" where a character is still open.
 
-    A few tokens are decoded again each time: what a token looks like depends on the one before it (spaces), and a
-    character may take several. Its first value is "".
+    Tokens back to the last one that shows something by itself are decoded again each time: what a token looks like
+    depends on what is shown before it (a decoder that strips the first space), and a character may take several. Where
+    that does not do, all are. Its first value is "".
     """
+    every: list[int] = []
     kept: list[int] = []
-    shown, piece = "", ""
+    before, shown, piece = "", 0, ""
     while True:
-        kept.append((yield piece))
-        text = tokenizer.decode(kept, **PLAIN)
-        piece = ""
-        if not text.endswith(BROKEN):
-            piece = text[len(shown) :]
-            kept = kept[-1:]
-            shown = tokenizer.decode(kept, **PLAIN)
+        token = yield piece
+        every.append(token)
+        kept.append(token)
+        text, piece = text_of(kept, tokenizer), ""
+        if text.endswith(BROKEN):
+            continue
+        if not text.startswith(before):
+            kept, before, text = list(every), "", text_of(every, tokenizer)[shown:]
+        piece = text[len(before) :]
+        shown += len(piece)
+        kept = _seen(kept, tokenizer)
+        before = text_of(kept, tokenizer)
+
+
+def _seen(kept: list[int], tokenizer: Any) -> list[int]:
+    """The last tokens that show something whole by themselves; all of them where none do."""
+    for start in range(len(kept) - 1, -1, -1):
+        text = text_of(kept[start:], tokenizer)
+        if text.strip() and BROKEN not in text:
+            return kept[start:]
+    return kept

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from ..batches import BATCH_TOKENS
+from ..checks import as_in
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, finish, relay
 from ..models.loaded import LoadedModel
+from ..recipes.recipe import EvaluateRequest
 from ..recipes.texts import is_name
 from ..text.load import evaluation_tokens_events
 from ..text.tokens import check_length, in_order
 from ..walk.view import eval_view
-from ..walk.whole import hidden_states, token_losses
+from ..walk.whole import check_ids, hidden_states, token_losses
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,12 @@ def perplexity_events(
     """`perplexity` as events: Event("perplexity", windows, windows, {"perplexity": so far}); the result is a
     `Perplexity`."""
     check_length(length, lm)
+    as_in(EvaluateRequest, tokens=tokens)
     if batch is not None and (not isinstance(batch, int) or batch < 1):
         raise BadInput(f"A batch of {batch} windows cannot be read; give a whole number from 1 up.")
     ids = yield from relay(evaluation_tokens_events(text, lm, confined))
     rows = in_order(ids, length, tokens)
-    _check_vocabulary(lm, rows)
+    check_ids(rows, lm.groups.vocabulary)
     losses: list[Tensor] = []
     view = eval_view(lm)
     for piece in rows.split(batch or max(1, BATCH_TOKENS // length)):
@@ -114,11 +117,3 @@ def _mean(losses: list[Tensor]) -> float:
 def _exp(loss: float) -> float:
     """e to the loss; infinite where that is beyond a float, as for a model cut to pieces."""
     return math.exp(loss) if loss < 700 else math.inf
-
-
-def _check_vocabulary(lm: LoadedModel, rows: Tensor) -> None:
-    known = lm.groups.vocabulary
-    if int(rows.min()) < 0 or int(rows.max()) >= known:
-        raise BadInput(
-            f"The token ids go from {rows.min()} to {rows.max()}, but this model's vocabulary has {known:,}."
-        )

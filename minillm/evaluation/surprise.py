@@ -4,22 +4,14 @@ A judge reads the prompt and the text as the writer's token ids, so that its num
 chosen. That means something only where both models' tokenizers give an id the same meaning.
 """
 
-from typing import Any
-
 import torch
 
 from ..errors import NumericalFault
 from ..models.loaded import LoadedModel
-from ..text.tokens import longest, tokenizer_of
+from ..text.tokens import longest
 from ..walk.view import eval_view
 from ..walk.whole import hidden_states, token_losses
 from .generation import Generation
-
-
-def same_tokens(one: Any, other: Any) -> bool:
-    """Whether two models (or tokenizers) mean the same by every token id. Raises BadInput without a tokenizer."""
-    one, other = tokenizer_of(one), tokenizer_of(other)
-    return one is other or one.get_vocab() == other.get_vocab()
 
 
 def log_probabilities(judge: LoadedModel, written: Generation) -> list[float] | None:

@@ -7,9 +7,11 @@ tokens, metrics and errors are the harness's, to the last bit.
 """
 
 import contextlib
+import copy
 import io
 import logging
 import math
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -18,11 +20,14 @@ from typing import Any
 
 import torch
 
+from ..checks import as_in
 from ..errors import BadInput, NumericalFault, UnknownName
-from ..events import RESULT, Event, Events, finish
+from ..events import NOTE, RESULT, Event, Events, finish
 from ..models.loaded import LoadedModel
+from ..recipes.recipe import EvaluateRequest
 from ..recipes.tasks import BENCHMARKS, HUB, Benchmark
 from ..text.hub import asking
+from ..text.tokens import token_ids
 from ..walk.view import eval_view
 from .task_rows import local_rows
 
@@ -51,7 +56,7 @@ class Accuracy:
     acc, acc_norm: shares of questions answered rightly, by likelihood and by likelihood a byte (None where the task
     has none); stderr: of either; items: questions; shots: examples before each; chance: what guessing gives;
     source: "hub" or "local"; parts: {part: acc} where the task has parts; harness: its version; dtype: of the
-    weights.
+    weights; note: a sentence about what makes the number doubtful.
     """
 
     task: str
@@ -66,6 +71,7 @@ class Accuracy:
     harness: str
     dtype: str
     parts: dict[str, float] = field(default_factory=dict)
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold."""
@@ -88,6 +94,7 @@ def accuracy_events(
     """`accuracy` as events: Event("TASK", questions read, questions)."""
     if task not in BENCHMARKS:
         raise UnknownName("task", task, BENCHMARKS)
+    as_in(EvaluateRequest, limit=limit, data=data)
     if lm.tokenizer is None:
         raise BadInput(f"Tasks are read as text, and {lm.source} has no tokenizer; give a model that has one.")
     yield Event(f"reading {task}", 0, 1)
@@ -101,7 +108,10 @@ def accuracy_events(
             yield Event(task, len(answers), len(asked))
     with _quiet():
         found = _evaluated(_Answering(answers), given, limit)[0]
-    yield Event(RESULT, 1, 1, _summed(lm, BENCHMARKS[task], found, "hub" if data == HUB else "local"))
+    summed = _summed(lm, BENCHMARKS[task], found, "hub" if data == HUB else "local")
+    if summed.note:
+        yield Event(task, len(answers), len(asked), {NOTE: summed.note})
+    yield Event(RESULT, 1, 1, summed)
 
 
 @contextlib.contextmanager
@@ -128,15 +138,15 @@ def _tasks(benchmark: Benchmark, data: str, confined: bool) -> dict[str, Any]:
     """{name: a task of the harness}: one, or one for each subject."""
     rows = {} if data == HUB else local_rows(benchmark.name, data, confined)
     names = _subjects() if benchmark.name == "mmlu" else [benchmark.name]
+    if rows and benchmark.name == "mmlu":
+        _check_subjects(rows, names, benchmark.shots)
     members = []
     for name in names:
         mine = _of_subject(rows, name) if rows and benchmark.name == "mmlu" else rows
-        if rows and not all(mine.values()):
+        if rows and not mine["test" if benchmark.name == "mmlu" else "validation"]:
             continue
         own = {"custom_dataset": _given(mine), "training_split": None, "metadata": {}} if rows else {}
         members.append({"task": name, "num_fewshot": benchmark.shots, **own})
-    if not members:
-        raise BadInput(f"The files of {benchmark.label} hold none of its subjects.")
     with asking(benchmark.label):
         # As members of a group of ours: the harness then lays what is given over each task's own settings.
         loaded: dict[str, Any] = _manager().load([{"group": GROUP, "task": members}])["tasks"]
@@ -146,6 +156,20 @@ def _tasks(benchmark: Benchmark, data: str, confined: bool) -> dict[str, Any]:
 def _subjects() -> list[str]:
     index = _manager().task_index
     return sorted(name for name, entry in index.items() if name.startswith("mmlu_") and entry.tags & MMLU_PARTS.keys())
+
+
+def _check_subjects(rows: dict[str, list[dict]], names: list[str], shots: int) -> None:
+    """Raise BadInput where a subject is none of the task's, or has fewer examples than are shown: its questions would
+    be left out."""
+    examples = Counter(row["subject"] for row in rows["dev"])
+    for subject in dict.fromkeys(row["subject"] for row in rows["test"]):
+        if f"mmlu_{subject}" not in names:
+            raise UnknownName("subject", subject, [name.removeprefix("mmlu_") for name in names])
+        if examples[subject] < shots:
+            raise BadInput(
+                f"The subject {subject} has {examples[subject]} examples in the dev file; give the {shots} that are "
+                "shown before each question."
+            )
 
 
 def _of_subject(rows: dict[str, list[dict]], name: str) -> dict[str, list[dict]]:
@@ -219,19 +243,44 @@ def _in_the_harness(model: _Asking) -> Any:
 def _answered(lm: LoadedModel, asked: list[tuple[str, str]]) -> Generator[dict[tuple[str, str], Answer], None, None]:
     """The model's answers, the longest questions first, those with one context together (it is then read once)."""
     from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
 
-    with _quiet():
-        reader = HFLM(pretrained=eval_view(lm).model, tokenizer=lm.tokenizer, batch_size=BATCH, device=str(lm.device))
+    reader = _reader(lm)
     ordered = sorted(asked, key=lambda one: (-len(one[0]), one[0]))
     for start in range(0, len(ordered), AT_ONCE):
         piece = ordered[start : start + AT_ONCE]
         requests = [Instance("loglikelihood", {}, one, 0) for one in piece]
-        with torch.inference_mode():
+        with torch.inference_mode(), _answers_checked():
             found = reader.loglikelihood(requests, disable_tqdm=True)
         if any(math.isnan(value) for value, _ in found):
             raise NumericalFault("An answer's likelihood is not a number; load the model in float32.")
         yield dict(zip(piece, [(float(value), bool(greedy)) for value, greedy in found], strict=True))
+
+
+def _reader(lm: LoadedModel) -> Any:
+    """The harness's reader of this model, with a tokenizer of its own (it adds a word for padding where there is none)
+    and our door to it."""
+    from lm_eval.models.huggingface import HFLM
+
+    class Reader(HFLM):
+        def tok_encode(self, string: str, *given: Any, **named: Any) -> list[int]:
+            token_ids(string, lm)
+            return super().tok_encode(string, *given, **named)
+
+    model, words = eval_view(lm).model, copy.deepcopy(lm.tokenizer)
+    with _quiet():
+        return Reader(pretrained=model, tokenizer=words, batch_size=BATCH, device=str(lm.device))
+
+
+@contextlib.contextmanager
+def _answers_checked() -> Iterator[None]:
+    """The harness asserts that each answer has a token and fits into the model's window."""
+    try:
+        yield
+    except AssertionError as fault:
+        raise BadInput(
+            "An answer among the questions has no token of its own, or more than this model takes at once; leave that "
+            "question out, or give a model with a longer window."
+        ) from fault
 
 
 def _summed(lm: LoadedModel, benchmark: Benchmark, found: dict[str, Any], source: str) -> Accuracy:
@@ -253,6 +302,16 @@ def _summed(lm: LoadedModel, benchmark: Benchmark, found: dict[str, Any], source
         harness=f"lm-eval {metadata.version('lm-eval')}",
         dtype=str(lm.dtype).removeprefix("torch."),
         parts=_parts(found) if benchmark.name == "mmlu" else {},
+        note=_doubt(benchmark, acc, sum(sizes)),
+    )
+
+
+def _doubt(benchmark: Benchmark, acc: float, items: int) -> str:
+    if acc or items < 2:
+        return ""
+    return (
+        f"None of {items:,} answers to {benchmark.label} is right, where guessing gets {benchmark.chance:.0%} of them; "
+        "check that the labels are those of this task."
     )
 
 

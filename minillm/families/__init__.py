@@ -1,10 +1,12 @@
 """The table of families. Adding one: a file beside this one, and a line in `FAMILIES`."""
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnsupportedModel
+from ..errors import UnsupportedModel, foreign
 from .base import Family
 from .bloom import BLOOM
+from .counts import check_counts
 from .groups import Groups
 from .llama import LLAMA
 from .neox import NEOX
@@ -12,20 +14,30 @@ from .opt import OPT
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, BLOOM, OPT, NEOX)}
 
 
 def family_of_type(model_type: str, config: Any = None) -> Family:
-    """The family that covers transformers' `model_type`. Raises UnsupportedModel, which lists what is covered."""
+    """The family that covers transformers' `model_type`; config: checked, too.
+
+    Raises UnsupportedModel, which lists what is covered, or BadInput for sizes that no model has.
+    """
     for family in FAMILIES.values():
         if model_type in family.model_types:
-            reason = family.refuses(config) if config is not None else None
-            if reason:
-                raise UnsupportedModel(f"This {model_type} model does not fit the {family.label} family: {reason}.")
+            if config is not None:
+                _check(family, config)
             return family
     covered = "; ".join(f"{f.label} ({', '.join(f.model_types)})" for f in FAMILIES.values())
     raise UnsupportedModel(f"Models of type “{model_type}” are not supported. Supported: {covered}.")
+
+
+def _check(family: Family, config: Any) -> None:
+    reason = family.refuses(config)
+    if reason:
+        raise UnsupportedModel(f"This {config.model_type} model does not fit the {family.label} family: {reason}.")
+    check_counts(lambda name: getattr(config, name, None), f"this {config.model_type} model")
 
 
 def family_of(model: "nn.Module") -> Family:
@@ -46,12 +58,15 @@ def family_of(model: "nn.Module") -> Family:
 
 def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
     """The groups of a model, real or on the meta device, cut or whole."""
+    from torch import nn
+
     family = family or family_of(model)
     config: Any = model.config
     query_heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // query_heads
     queries = query_heads // (getattr(config, "num_key_value_heads", None) or query_heads)
     head: Any = list(family.tail_modules(model))[-1]
+    blocks = [id(linear) for block in family.block_list(model) for linear in block.modules()]
     return Groups(
         family=family.name,
         model_type=config.model_type,
@@ -59,6 +74,11 @@ def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
         vocabulary=head.weight.shape[0],
         parameters=sum(p.numel() for p in own_parameters(model).values()),
         output_macs=head.weight.numel(),
+        other_macs=sum(
+            linear.weight.numel()
+            for linear in model.modules()
+            if isinstance(linear, nn.Linear) and linear is not head and id(linear) not in blocks
+        ),
         blocks=tuple(family.describe(block, head_dim, queries) for block in family.block_list(model)),
     )
 
@@ -71,10 +91,14 @@ def own_parameters(model: "nn.Module") -> dict[str, "nn.Parameter"]:
 
 def groups_from_config(config: Any) -> Groups:
     """The groups of a model that exists only as a transformers config (built on the meta device, no weights)."""
+    return groups_of(shape_of(config))
+
+
+def shape_of(config: Any) -> "PreTrainedModel":
+    """The model of a config on the meta device: shapes alone. Raises BadInput, UnsupportedModel."""
     import torch
     from transformers import AutoModelForCausalLM
 
     family_of_type(config.model_type, config)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    return groups_of(model)
+    with foreign(f"No {config.model_type} model can be made of this config: {{reason}}."), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation="eager")

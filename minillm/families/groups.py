@@ -54,7 +54,8 @@ class BlockGroups:
 class Groups:
     """The groups of a model: one `BlockGroups` a block, and the sizes outside the blocks.
 
-    parameters: all of the model, tied embeddings counted once. output_macs: the output head, per token.
+    parameters: all of the model, tied embeddings counted once. output_macs: the output head, per token;
+    other_macs: linears outside the blocks beside it (the projections into and out of narrower embeddings), per token.
     """
 
     family: str
@@ -64,6 +65,7 @@ class Groups:
     parameters: int
     output_macs: int
     blocks: tuple[BlockGroups, ...]
+    other_macs: int = 0
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -74,10 +76,10 @@ class Groups:
         return sum(b.parameters - b.fixed_parameters for b in self.blocks)
 
     def macs(self, length: int) -> int:
-        """Multiply-accumulates of one forward pass over `length` tokens: linears, output head, QKᵀ and AV."""
+        """Multiply-accumulates of one forward pass over `length` tokens: all linears, QKᵀ and AV."""
         linears = sum(b.heads * b.head_macs + b.channels * b.channel_macs for b in self.blocks)
         attention = sum(2 * b.heads * b.queries * b.head_dim for b in self.blocks)
-        return length * (linears + self.output_macs) + length * length * attention
+        return length * (linears + self.output_macs + self.other_macs) + length * length * attention
 
     def cache_bytes(self, bytes_each: int = 2) -> int:
         """Bytes of key/value cache a token needs."""

@@ -24,6 +24,7 @@ class Snapshot:
     stage, done, total: its latest step; fraction: of the whole job, 0 to 1; elapsed: seconds since it was started;
     eta_seconds: seconds left at its pace so far, None where that is not yet known or it has ended;
     position: jobs ahead of it (0: running or next); wait_seconds: until it starts, None where not known;
+    (no time is below 0, also where the clock was set back);
     stopping: asked to stop and not there yet; error: one sentence where it failed or was interrupted.
     """
 
@@ -89,7 +90,7 @@ def snapshot(store: Store, job_id: int) -> Snapshot:
         done=job.done,
         total=job.total,
         fraction=1.0 if job.state == "done" else job.fraction,
-        elapsed=(job.finished or now) - job.started if job.started else 0.0,
+        elapsed=max(0.0, (job.finished or now) - job.started) if job.started else 0.0,
         eta_seconds=_seconds_left(job, now),
         position=len(ahead),
         wait_seconds=_wait(store, ahead, now) if job.state == QUEUED else None,
@@ -102,8 +103,8 @@ def _seconds_left(job: Job, now: float) -> float | None:
     """What is left at the pace so far; counted down between two steps, so that a long step does not look stuck."""
     if job.state != RUNNING or job.started is None or job.updated is None or job.fraction < SURE:
         return None
-    left = (job.updated - job.started) * (1 - job.fraction) / job.fraction
-    return max(0.0, left - (now - job.updated))
+    left = max(0.0, job.updated - job.started) * (1 - job.fraction) / job.fraction
+    return max(0.0, left - max(0.0, now - job.updated))
 
 
 def _wait(store: Store, ahead: list[Job], now: float) -> float | None:
@@ -115,6 +116,6 @@ def _wait(store: Store, ahead: list[Job], now: float) -> float | None:
             usual = store.usual_seconds(job.kind)
             if usual is None:
                 return None
-            seconds = max(0.0, usual - (now - job.started if job.started else 0.0))
+            seconds = max(0.0, usual - max(0.0, now - job.started if job.started else 0.0))
         total += seconds
     return total

@@ -1,7 +1,10 @@
 """A pruned, sparse or recovered model as one folder that reloads bit for bit, without pickle and without remote code.
 
     config.json         the original type, and `minillm_blocks`: what each block has left
-    model.safetensors   the weights (several files, with an index, of an offloaded model)
+    pruned.safetensors  the weights (several files, with an index, of an offloaded model), under a name that no other
+                        library opens: with its sizes of before the cut it would draw weights at random, and say little.
+                        model.safetensors where no shape changed (N:M zeros), which opens everywhere
+    buffers.safetensors rotary frequencies, where a cast has rounded them
     tokenizer files     where there is a tokenizer
     pruning.json        kept indices, N:M patterns, recipes of every step, numbers, versions
 
@@ -10,24 +13,26 @@ in place, and proves the patterns where there are any. Zeros are saved like othe
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoTokenizer
 
-from ..errors import BadInput
-from ..families import Family, family_of
-from ..families.groups import BlockGroups
+from ..errors import BadInput, foreign
+from ..families import family_of, shape_of
 from ..paths import written_whole
 from ..plan.patterns import Pattern
 from ..plan.plan import Plan
+from .accounts import blank, shapes_of
+from .buffers import load_buffers, save_buffers
+from .configs import read_config, read_json
+from .cut_shapes import reshape, table_of
 from .loaded import LoadedModel
-from .placing import blank, place
-from .shape import heads_of, resize
-from .weights import check_folder, quiet
+from .placing import place
+from .weights import INDEX, PRUNED, PRUNED_INDEX, WHOLE, check_folder, quiet, read_tokenizer
 from .zeros import check_pattern
 
 TABLE = "pruning.json"
@@ -48,12 +53,9 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
         raise BadInput(f"The folder {folder} holds other files; give an empty or new folder.")
     with written_whole(folder) as scratch:
         scratch.mkdir()
-        with quiet():
-            # By the names weights have in memory, as they are read: on the hub some families have others.
-            pieces = {"max_shard_size": SHARD} if lm.offloaded else {}
-            lm.model.save_pretrained(scratch, save_original_format=False, **pieces)
-        blocks = zip(lm.family.block_list(lm.model), lm.groups.blocks, strict=True)
-        _add_table(scratch / "config.json", [_block_row(lm.family, block, groups) for block, groups in blocks])
+        _save_weights(lm, scratch)
+        save_buffers(lm.model, scratch)
+        _add_table(scratch / "config.json", table_of(lm.family, lm.model, lm.groups.blocks))
         if lm.tokenizer is not None:
             lm.tokenizer.save_pretrained(scratch)
         config: Any = lm.model.config
@@ -67,6 +69,18 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
         }
         (scratch / TABLE).write_text(json.dumps(record))
     return folder
+
+
+def _save_weights(lm: LoadedModel, folder: Path) -> None:
+    """By the names weights have in memory, as they are read: on the hub some families have others."""
+    pieces = {"max_shard_size": SHARD} if lm.offloaded else {}
+    with quiet():
+        lm.model.save_pretrained(folder, save_original_format=False, **pieces)
+    if shapes_of(lm.model) == shapes_of(shape_of(lm.model.config)):
+        return
+    for plain, own in ((WHOLE, PRUNED), (INDEX, PRUNED_INDEX)):
+        if (folder / plain).is_file():
+            (folder / plain).rename(folder / own)
 
 
 @torch.inference_mode(mode=False)
@@ -86,21 +100,32 @@ def load_pruned(
     if not (folder / TABLE).is_file():
         raise BadInput(f"{folder} holds no pruned model (no {TABLE}); give a folder that save_pruned wrote.")
     shards = check_folder(folder)
-    try:
-        record = json.loads((folder / TABLE).read_text())
-        config: Any = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as fault:
-        raise BadInput(f"The pruned model in {folder} cannot be read ({fault}); save it again.") from fault
-    model = blank(config, dtype, record["attention"])
-    _reshape(family_of(model), model, config.minillm_blocks)
+    config, record = read_config(folder), read_json(folder / TABLE, "record of a pruned model")
+    with _told(folder):
+        model = blank(config, dtype, record["attention"])
+        reshape(family_of(model), model, config.minillm_blocks)
     place(model, folder, shards, where, offload)
-    tokenizer = AutoTokenizer.from_pretrained(folder) if (folder / "tokenizer_config.json").is_file() else None
-    loaded = LoadedModel(model.requires_grad_(False).eval(), tokenizer, family_of(model), record["source"])
-    loaded.plan, loaded.history = record["plan"] and Plan.from_json(record["plan"]), record["history"]
-    if record.get("patterns"):
-        loaded.patterns = tuple(map(Pattern.parse, record["patterns"]))
+    load_buffers(model, folder, where)
+    tokenizer = read_tokenizer(folder)
+    loaded = LoadedModel(model.requires_grad_(False).eval(), tokenizer, family_of(model), str(record["source"]))
+    with _told(folder):
+        loaded.plan, loaded.history = record["plan"] and Plan.from_json(record["plan"]), list(record["history"])
+        loaded.patterns = tuple(map(Pattern.parse, record.get("patterns") or ())) or None
+    if loaded.patterns:
         check_pattern(loaded)
     return loaded
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Whatever a folder's own record does wrong is one sentence."""
+    try:
+        with foreign("{reason}"):
+            yield
+    except BadInput as fault:
+        raise BadInput(
+            f"The pruned model in {folder} cannot be read ({str(fault).rstrip('.')}); save it again."
+        ) from fault
 
 
 def versions() -> dict[str, str]:
@@ -108,24 +133,6 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "peft", "safetensors")}
 
 
-def _block_row(family: Family, block: nn.Module, groups: BlockGroups) -> dict[str, Any]:
-    """Kept head groups by their number in the uncut model, and [rows, columns, has a bias] of each linear."""
-    linears = family.block_linears(block)
-    shapes = {name: [*linear.weight.shape, linear.bias is not None] for name, linear in linears.items()}
-    return {"heads": heads_of(block, groups), "linears": shapes}
-
-
 def _add_table(path: Path, rows: list[dict[str, Any]]) -> None:
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "minillm_blocks": rows}, indent=2))
-
-
-def _reshape(family: Family, model: nn.Module, table: list[dict[str, Any]]) -> None:
-    for layer, block in enumerate(family.block_list(model)):
-        for name, linear in family.block_linears(block).items():
-            rows, columns, biased = table[layer]["linears"][name]
-            weight = linear.weight.new_empty(rows, columns)
-            bias = nn.Parameter(weight.new_empty(rows), requires_grad=False) if biased else None
-            linear.weight = nn.Parameter(weight, requires_grad=False)
-            linear.register_parameter("bias", bias)
-        resize(family, block, table[layer]["heads"])

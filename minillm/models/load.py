@@ -20,11 +20,12 @@ from ..plan.plan import Plan, plan_from_groups
 from ..recipes.models import BUILT_IN, HUB, MODELS, kind_of
 from . import embedded, hub
 from .checkpoint import load_pruned
+from .configs import config_from_dict, read_config
 from .gguf import read_gguf, read_gguf_config
 from .loaded import LoadedModel
 from .placing import offloaded
 from .residence import CPU, PLACES
-from .weights import config_from_dict, read_config, read_folder, read_tokenizer
+from .weights import read_folder, read_tokenizer
 
 
 @outside_inference

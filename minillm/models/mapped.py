@@ -14,17 +14,20 @@ import torch
 from torch import Tensor
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+PLAIN = frozenset(DTYPES)
+"""Forms that weights are read from; a weight in another one has its bytes only."""
 
 
 @dataclass(frozen=True)
 class Lies:
-    """Where a weight lies: a file, the first byte and how many, dtype and shape."""
+    """Where a weight lies: a file, the first byte and how many, dtype and shape; form: the file's word for it."""
 
     file: Path
     start: int
     length: int
     dtype: torch.dtype
     shape: tuple[int, ...]
+    form: str = ""
 
     def mapped(self) -> Tensor:
         """The weight as it is stored; nothing is read before it is used. Raises OSError, ValueError."""
@@ -44,7 +47,8 @@ def lies_in(file: Path) -> dict[str, Lies]:
     found = {}
     for name, entry in table.items():
         first, last = entry["data_offsets"]
-        found[name] = Lies(file, 8 + size + first, last - first, DTYPES[entry["dtype"]], tuple(entry["shape"]))
+        form, shape = entry["dtype"], tuple(entry["shape"])
+        found[name] = Lies(file, 8 + size + first, last - first, DTYPES.get(form, torch.uint8), shape, form)
     return found
 
 

@@ -10,40 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import dispatch_model, init_empty_weights
+from accelerate import dispatch_model
 from accelerate.hooks import attach_align_device_hook_on_blocks
-from transformers import AutoModelForCausalLM, GenerationConfig
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightRenaming, rename_source_key
 
-from ..errors import BadInput
-from ..families import family_of, own_parameters
-from .mapped import Lies, MappedWeights, lies_in
+from ..families import family_of
+from .accounts import accounted, blank
+from .configs import read_config
+from .mapped import MappedWeights
 from .residence import DISK, device_map_of
-from .weights import check_folder, quiet, read_config
-
-
-def blank(config: Any, dtype: torch.dtype | None = None, attention: str | None = None) -> Any:
-    """A model of the shape a config names, without weights; buffers (rotary frequencies) are there, in float32.
-
-    dtype: None for the config's; attention: transformers' name of an implementation, None for its choice.
-    """
-    with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
-    model.config.dtype = dtype or config.dtype
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(model.config.dtype)
-    return model
+from .weights import check_folder, quiet, read_generation
 
 
 def place(model: Any, folder: Path, shards: list[Path], device: torch.device, offload: str | None = None) -> Any:
-    """Give a blank model its weights; returns it. Raises BadInput where some are missing or of another shape.
+    """Give a blank model its weights; returns it. Raises BadInput where they are not exactly those it asks for.
 
     shards: the files they are in; offload: where the blocks wait, None to have all at hand on the device.
     """
     places = device_map_of(model, family_of(model), offload, device) if offload else {}
     waiting = tuple(f"{path}." for path, where in places.items() if where == DISK)
-    found = _found(folder, model, own_parameters(model), shards)
+    found = accounted(folder, model, shards)
     weights = MappedWeights(found, model.config.dtype)
     at_hand = {name: weights[name] for name in found if not name.startswith(waiting)}
     model.load_state_dict(at_hand, strict=False, assign=True)
@@ -75,26 +60,8 @@ def _leave_on_disk(model: Any, places: dict[str, Any], weights: MappedWeights, d
 def offloaded(folder: Path, dtype: torch.dtype, device: torch.device, offload: str) -> Any:
     """The model of a folder of safetensors, its blocks where they wait. Raises BadInput, UnsupportedModel."""
     model = blank(read_config(folder), dtype)
-    if (folder / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(folder)
+    model.generation_config = read_generation(folder) or model.generation_config
     return place(model, folder, check_folder(folder), device, offload)
-
-
-def _found(folder: Path, model: Any, wanted: dict[str, Any], shards: list[Path]) -> dict[str, Lies]:
-    """{parameter: where it lies}, under its name in memory or, as transformers renames it, on the hub."""
-    stored = {name: lies for shard in shards for name, lies in lies_in(shard).items()}
-    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
-    asked = {"base_model_prefix": model.base_model_prefix, "meta_state_dict": model.state_dict()}
-    renamed = {rename_source_key(name, renamings, [], **asked)[0]: lies for name, lies in stored.items()}
-    found = {name: stored.get(name) or renamed.get(name) for name in wanted}
-    whole = {n: lies for n, lies in found.items() if lies is not None and lies.shape == tuple(wanted[n].shape)}
-    missing = sorted(wanted.keys() - whole.keys())
-    if missing:
-        raise BadInput(
-            f"The model in {folder} lacks {len(missing)} weights, or has them in another shape than its config says, "
-            f"{missing[0]} for one; give a complete language model."
-        )
-    return whole
 
 
 M_MMAP_THRESHOLD = -3

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from ..errors import BadInput
+from ..errors import BadInput, reason
 from ..families import Family
 from .mapped import MappedWeights
 
@@ -183,6 +183,6 @@ def _files_at_hand() -> Iterator[None]:
         yield
     except (OSError, ValueError, SafetensorError) as fault:
         raise BadInput(
-            f"The weights that lie on disk can no longer be read ({str(fault).splitlines()[0]}); a model's files must "
+            f"The weights that lie on disk can no longer be read ({reason(fault)}); a model's files must "
             "stay as they are while it is used. Put them back and load it again."
         ) from fault

@@ -4,27 +4,20 @@ For what a model larger than memory leaves on the way (block inputs, weights mad
 name as soon as it is mapped, so that nothing is left behind, whatever ends the process.
 """
 
-import os
-from pathlib import Path
-from tempfile import mkstemp
-
 import torch
 from torch import Tensor
 
-from ..paths import full_disk_told, home
+from ..paths import full_disk_told, home, made
+from ..scratch import scratch_folder
 from .mapped import Lies
 
 
 def spilled(tensor: Tensor) -> Tensor:
     """The same numbers in a mapped file of MINILLM_HOME, on the CPU. Raises DoesNotFit."""
     whole = tensor.detach().cpu().contiguous()
-    folder = home() / "scratch"
-    folder.mkdir(exist_ok=True)
-    with full_disk_told(folder):
-        number, path = mkstemp(dir=folder)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(whole.flatten().view(torch.uint8).numpy().data)
-            return Lies(Path(path), 0, whole.nbytes, whole.dtype, tuple(whole.shape)).mapped()
-        finally:
-            os.unlink(path)
+    place = made(home() / "scratch")
+    with full_disk_told(place), scratch_folder(place, ".spilled-") as folder:
+        file = folder / "tensor"
+        with file.open("wb") as out:
+            out.write(whole.flatten().view(torch.uint8).numpy().data)
+        return Lies(file, 0, whole.nbytes, whole.dtype, tuple(whole.shape)).mapped()

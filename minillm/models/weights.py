@@ -4,62 +4,26 @@ Everything that can be refused is refused from the small files, before a weight 
 adapters, architectures of no family, remote code (never run), missing or truncated shards.
 """
 
-import json
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
-from ..errors import BadInput, UnsupportedModel
-from ..families import family_of_type
+from ..errors import BadInput, UnsupportedModel, foreign
+from .accounts import accounted, blank
+from .configs import read_config, read_json
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
+PRUNED_INDEX, PRUNED = "pruned.safetensors.index.json", "pruned.safetensors"
+"""Names that no other library opens, for weights of shapes that no config of transformers can name."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
-
-
-def read_config(folder: Path) -> Any:
-    """The config of a model folder, checked against the families. Raises BadInput, UnsupportedModel."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise BadInput(f"The folder {folder} is no model: it has no config.json. Give a folder of safetensors or GGUF.")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        model_type = raw["model_type"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise BadInput(f"{path} is no model config ({type(fault).__name__}: {fault}).") from fault
-    return checked_config(model_type, raw, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=False), path)
-
-
-def config_from_dict(raw: dict[str, Any]) -> Any:
-    """A transformers config from a dictionary with a "model_type". Raises BadInput, UnsupportedModel."""
-    if not isinstance(raw.get("model_type"), str):
-        raise BadInput("A config given as a dictionary needs a “model_type”, such as llama.")
-    return checked_config(raw["model_type"], raw, lambda: AutoConfig.for_model(**raw), "the dictionary")
-
-
-def checked_config(model_type: str, raw: dict[str, Any], build: Any, where: Any) -> Any:
-    """Build a config once its raw form is known to be of a family and unquantised, then check what it holds."""
-    family_of_type(model_type)
-    quantised = raw.get("quantization_config")
-    if quantised:
-        method = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
-        raise UnsupportedModel(
-            f"The model of {where} is quantised ({method}); heads and channels are cut from plain weights, so give the "
-            "unquantised model."
-        )
-    try:
-        config = build()
-    except Exception as fault:
-        raise BadInput(f"The config of {where} cannot be used: {one_line(fault)}.") from fault
-    family_of_type(config.model_type, config)
-    return config
 
 
 def check_folder(folder: Path) -> list[Path]:
@@ -70,27 +34,36 @@ def check_folder(folder: Path) -> list[Path]:
     for shard in shards:
         if not shard.is_file():
             raise BadInput(f"The model in {folder} is incomplete: {shard.name} is missing. Fetch or copy it again.")
-        try:
-            with safe_open(shard, framework="numpy"):
-                pass
-        except (SafetensorError, OSError) as fault:
-            raise BadInput(f"{shard} is truncated or no safetensors ({one_line(fault)}); fetch it again.") from fault
+        with (
+            foreign(f"{shard} is truncated or no safetensors ({{reason}}); fetch it again."),
+            safe_open(shard, framework="numpy"),
+        ):
+            pass
     return shards
 
 
 def _shards(folder: Path) -> list[Path]:
-    if (folder / WHOLE).is_file():
-        return [folder / WHOLE]
-    if (folder / INDEX).is_file():
-        try:
-            names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise BadInput(f"{folder / INDEX} is no index of safetensors ({one_line(fault)}).") from fault
-        return [folder / Path(str(name)).name for name in sorted(names)]
+    for whole, index in ((WHOLE, INDEX), (PRUNED, PRUNED_INDEX)):
+        if (folder / whole).is_file():
+            return [folder / whole]
+        if (folder / index).is_file():
+            return [folder / name for name in _indexed(folder / index)]
     pickles = sorted(f.name for f in folder.iterdir() if f.suffix in PICKLES)
     if pickles:
         raise UnsupportedModel(pickled(str(folder), pickles))
     raise BadInput(f"The folder {folder} has a config.json but no weights ({WHOLE} or {INDEX}).")
+
+
+def _indexed(index: Path) -> list[str]:
+    """The names of the files an index sends its readers to, all of them beside it."""
+    found = read_json(index, "index of safetensors")
+    files = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
+        raise BadInput(f"{index} is no index of safetensors: it has no “weight_map” of weights and files.")
+    astray = next((name for name in files.values() if Path(name).name != name), None)
+    if astray is not None:
+        raise BadInput(f"{index} sends its readers to “{astray}”, which is not beside it; copy the model again.")
+    return sorted(set(files.values()))
 
 
 def pickled(where: str, names: list[str]) -> str:
@@ -107,7 +80,8 @@ def read_folder(folder: Path, dtype: torch.dtype, device_map: Any = None) -> tup
     device_map: as accelerate takes it, parts may be "disk". Raises BadInput, UnsupportedModel.
     """
     config = read_config(folder)
-    check_folder(folder)
+    read_generation(folder)
+    accounted(folder, blank(config, dtype), check_folder(folder))
     model = built(
         lambda: AutoModelForCausalLM.from_pretrained(
             folder,
@@ -125,18 +99,21 @@ def read_folder(folder: Path, dtype: torch.dtype, device_map: Any = None) -> tup
 
 
 def built(load: Any, where: Path) -> PreTrainedModel:
-    """Run a from_pretrained that reports; refuse what it would mend by itself (missing weights drawn at random)."""
-    with quiet():
-        try:
-            model, report = load()
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as fault:
-            raise BadInput(f"The weights of {where} do not fit its config: {one_line(fault)}.") from fault
-    lacking = sorted(report["missing_keys"])
-    if lacking:
-        raise BadInput(
-            f"The model in {where} lacks {len(lacking)} weights, {lacking[0]} for one; give a complete language model."
-        )
+    """Run a from_pretrained that reports, of a checkpoint accounted for; refuse what it would mend by itself."""
+    with quiet(), foreign(f"The weights of {where} do not fit its config: {{reason}}."):
+        model, report = load()
+    drawn = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
+    if drawn:
+        raise BadInput(f"The model in {where} lacks {len(drawn)} weights, {drawn[0]} for one; give a complete model.")
     return model
+
+
+def read_generation(folder: Path) -> Any:
+    """A folder's own settings for generating, None where it has none. Raises BadInput where they cannot be read."""
+    if not (folder / "generation_config.json").is_file():
+        return None
+    with quiet(), foreign(f"The generation_config.json in {folder} cannot be read: {{reason}}."):
+        return GenerationConfig.from_pretrained(folder)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -148,10 +125,18 @@ def read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder, None where it has none. Raises BadInput where its files cannot be read."""
     if not has_tokenizer(folder):
         return None
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as fault:
-        raise BadInput(f"The tokenizer in {folder} cannot be read: {one_line(fault)}.") from fault
+    with quiet(), foreign(f"The tokenizer in {folder} cannot be read: {{reason}}."):
+        return tried(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
+
+
+def tried(tokenizer: Any) -> Any:
+    """A tokenizer whose own code survives a few words: expressions that match nothing make the library panic.
+
+    Words that it merely does not take are told where a text meets it.
+    """
+    with suppress(Exception):
+        tokenizer("A block, 12 größer\n  x")
+    return tokenizer
 
 
 @contextmanager
@@ -175,9 +160,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
-
-
-def one_line(fault: BaseException) -> str:
-    """The first line of an error's text, without its full stop."""
-    lines = str(fault).strip().splitlines()
-    return (lines[0] if lines else type(fault).__name__).rstrip(". ")[:300]

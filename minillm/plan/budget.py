@@ -8,11 +8,13 @@ channels take up the difference until the total is met within one channel.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from ..errors import BadInput, UnreachableRatio
+from ..checks import LAST_BLOCK, spans
+from ..errors import BadInput, UnreachableRatio, shown
 from ..families.groups import CHANNELS, HEADS, BlockGroups, Groups
 
 MIN_HEADS, MIN_CHANNELS = 1, 8
@@ -123,12 +125,15 @@ def checked_layers(groups: Groups, layers: Iterable[int] | None, allocation: str
         # Of so small a ratio that every block's part of it was rounded away, nothing is left to name.
         named = (allocation.shares if isinstance(allocation, Allocation) else ()) or default_layers(len(groups))
         return sorted(i for i in named if i < len(groups))
-    chosen = sorted({int(i) for i in layers})
+    try:
+        chosen = {int(i) for i in islice(layers, LAST_BLOCK + 1)}
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise BadInput(f"Blocks are whole numbers; given was {shown(layers)}.") from fault
     wrong = [i for i in chosen if not 0 <= i < len(groups)]
     if wrong or not chosen:
-        given = ", ".join(map(str, wrong)) if wrong else "none"
+        given = spans(wrong) if wrong else "none"
         raise BadInput(f"Blocks given: {given}; this model has blocks 0 to {len(groups) - 1}.")
-    return chosen
+    return sorted(chosen)
 
 
 def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, float], target: float) -> dict[int, int]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from ..families.groups import CHANNELS, HEADS, KINDS, Groups
 from ..paths import written_whole
 
 Vectors = Mapping[int, np.ndarray]
+
+CHECKSUM = "blake2b"
+"""In a file's metadata, of all else in it; files of earlier versions have none."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Scores:
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file: the vectors as arrays, the rest as JSON in its metadata. Returns the path."""
-        path = Path(path).with_suffix(".safetensors")
+        path = _named(Path(path))
         arrays = {f"{kind}.{layer}": np.asarray(v, np.float32) for kind in KINDS for layer, v in self.of(kind).items()}
         rest = {
             "groups": self.groups.to_json(),
@@ -81,21 +85,25 @@ class Scores:
             "timeline": self.timeline,
             "samples": self.samples,
         }
+        told = json.dumps(rest)
         with written_whole(path) as scratch:
-            save_file(arrays, scratch, metadata={"minillm": json.dumps(rest)})
+            save_file(arrays, scratch, metadata={"minillm": told, CHECKSUM: _checksum(arrays, told)})
         return path
 
     @classmethod
     def load(cls, path: str | Path) -> "Scores":
         """Read what `save` wrote. Raises BadInput where the file is missing or no scores."""
         path = Path(path)
-        path = path if path.suffix == ".safetensors" else path.with_suffix(".safetensors")
+        path = _named(path) if _named(path).is_file() else path.with_suffix(".safetensors")
         if not path.is_file():
             raise BadInput(f"No scores at {path}. Make some with `python -m minillm score`.")
         try:
             with safe_open(path, framework="numpy") as stored:
-                rest = json.loads((stored.metadata() or {})["minillm"])
+                metadata = stored.metadata() or {}
+                rest = json.loads(metadata["minillm"])
                 arrays = {name: stored.get_tensor(name) for name in stored.offset_keys()}
+            if metadata.get(CHECKSUM) not in (None, _checksum(arrays, metadata["minillm"])):
+                raise ValueError("its checksum is another, so the file is damaged")
         except (SafetensorError, KeyError, ValueError) as fault:
             raise BadInput(f"{path} holds no scores of ours ({fault or 'no metadata'}).") from fault
         vectors: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KINDS}
@@ -111,6 +119,17 @@ class Scores:
     def renamed(self, criterion: str) -> "Scores":
         """The same scores under another name (for comparing settings of one criterion)."""
         return replace(self, recipe={**self.recipe, "label": criterion})
+
+
+def _checksum(arrays: dict[str, np.ndarray], told: str) -> str:
+    mark = blake2b(told.encode(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        mark.update(f"{name} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return mark.hexdigest()
+
+
+def _named(path: Path) -> Path:
+    return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
 
 
 def _ranked(scores: np.ndarray) -> np.ndarray | None:

@@ -117,7 +117,7 @@ RECOVERIES: dict[str, RecoveryPreset] = {
 
 def find_recovery(name: str) -> RecoveryPreset:
     """The way to recover of that name. Raises UnknownName."""
-    if name not in RECOVERIES:
+    if not isinstance(name, str) or name not in RECOVERIES:
         raise UnknownName("preset", name, RECOVERIES)
     return RECOVERIES[name]
 

@@ -8,7 +8,20 @@ is an error, never ignored. Whether a variant or a score exists is not known her
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args
 
-from ..checks import LONGEST_PROMPT, Checked, device, field, line, number, one_of, optional, several, whole, yes_or_no
+from ..checks import (
+    LONGEST_PROMPT,
+    Checked,
+    device,
+    field,
+    line,
+    number,
+    one_of,
+    optional,
+    several,
+    whole,
+    yes_or_no,
+    zero_or,
+)
 from ..criteria import find, find_all
 from ..criteria.settings import Settings
 from ..errors import BadInput, UnknownName
@@ -88,13 +101,15 @@ class RunRecipe(Checked):
     text: str = field(
         text,
         label="Calibration text",
-        help="Or file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME.",
+        help="python-docs, self, file:PATH (.txt, .jsonl, .csv, .parquet), or hub:NAME[:config[:split[:column]]].",
         default="python-docs",
     )
-    samples: int = field(whole(1, 100_000), label="Samples", help="rows of text", default=128)
-    length: int = field(whole(2, 131_072), label="Tokens each", help="in a row", default=128)
-    gradient_samples: int = field(whole(1, 100_000), label="For gradients", help="of the samples", default=10)
-    seed: int = field(whole(0, 2**31 - 1), label="Seed", help="of choice and noise", default=0)
+    samples: int = field(whole(1, 100_000), label="Samples", help="Rows of text (the paper: 128).", default=128)
+    length: int = field(whole(2, 131_072), label="Tokens each", help="Tokens in a row.", default=128)
+    gradient_samples: int = field(
+        whole(1, 100_000), label="For gradients", help="The first so many rows (the paper: 10).", default=10
+    )
+    seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of the choice of rows, and of noise.", default=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -234,10 +249,15 @@ class SparsifyRequest(BeforeAndAfter):
     criterion: str = field(
         one_of(*MASKING), label="Criterion", help="Chooses the weights that stay. SparseGPT also updates them."
     )
-    pattern: str = field(pattern, label="Pattern N:M", help="N of M weights stay.", default="2:4")
-    allocation: str = field(one_of(*MIXING), label="In each block", default="uniform")
+    pattern: str = field(pattern, label="Pattern N:M", help="Of every M input features of a row N stay.", default="2:4")
+    allocation: str = field(
+        one_of(*MIXING), label="In each block", help="The pattern, or N:8 mixed under an average.", default="uniform"
+    )
     sparsity: float = field(
-        number(0, 1 - 1 / LEVELS), label="Average share of zeros", help="Of the weights in blocks.", default=0.5
+        number(0, 1 - 1 / LEVELS),
+        label="Average share of zeros",
+        help="Of the weights in blocks, where N:8 is mixed.",
+        default=0.5,
     )
     generations: int = field(whole(1, 10_000), label="Generations", help="Of the evolutionary search.", default=12)
 
@@ -277,7 +297,7 @@ class GenerateRequest(Checked):
     variants: tuple[str, ...] = field(several(line(), 20), default=("original",))
     max_new_tokens: int = field(whole(1, 32_768), label="New tokens at most", help="Longest answer.", default=64)
     temperature: float = field(
-        number(0, 10), label="Temperature", help="0: greedy, always the likeliest word.", default=0.0
+        zero_or(0.001, 10), label="Temperature", help="0: greedy, always the likeliest word.", default=0.0
     )
     top_p: float = field(
         number(0.01, 1),
@@ -285,7 +305,7 @@ class GenerateRequest(Checked):
         help="With a temperature: of the likeliest words those that reach this probability.",
         default=1.0,
     )
-    seed: int = field(whole(0, 2**31 - 1), label="Seed, the same for all", default=0)
+    seed: int = field(whole(0, 2**31 - 1), label="Seed, the same for all", help="The same for every model.", default=0)
     chat: bool = field(
         yes_or_no, label="The prompt", help="In the model's chat format, where it has one.", default=True
     )

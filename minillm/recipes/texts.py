@@ -6,9 +6,12 @@ evaluation. `parse` turns a name into a `Source`; the modules of `text` read it.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from platform import python_version
+from typing import Any
 
 from ..errors import BadInput, UnknownName
 from .models import allowed_path
@@ -16,6 +19,9 @@ from .models import allowed_path
 PARTS = ("calibration", "recovery", "evaluation")
 DEAL = ("calibration", "calibration", "recovery", "evaluation")
 SUFFIXES = (".txt", ".jsonl", ".csv", ".parquet")
+MOST_BYTES = 16 * 2**20
+"""Of a text's file, also of an upload: about 4 million tokens; tokenising a text as a whole takes some 140 bytes of
+memory for each of its own."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _PIECE = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")
@@ -228,10 +234,34 @@ def same_text(calibration: str, evaluation: str) -> str:
     )
 
 
-def text_label(name: str) -> str:
-    """A text's name in a column: of a file the last folder and the stem."""
-    path = parse(name).path
-    return name if path is None else "/".join([*path.parts[-2:-1], path.stem]).lstrip("/")
+def text_labels(names: Iterable[str]) -> dict[str, str]:
+    """{name: what it is called in a column}: of a file the last folder and the stem, and more where two would be
+    alike (ending, column, folders, at last the whole name), so that no two texts are called the same."""
+    return told_apart({name: _lengthening(name) for name in names})
+
+
+def _lengthening(name: str) -> list[str]:
+    source = parse(name)
+    if source.path is None:
+        return [name]
+    parts, column = source.path.parts, f"#{source.column}" if source.column else ""
+    short = "/".join([*parts[-2:-1], source.path.stem]).lstrip("/")
+    longer = ["/".join(parts[-count:]).lstrip("/") for count in range(2, len(parts) + 1)]
+    return [short, *longer[:1], *(f"{one}{column}" for one in longer), name]
+
+
+def told_apart(labels: Mapping[Any, Sequence[str]]) -> dict[Any, str]:
+    """{thing: the first of its labels that no other thing has}. labels: of each thing, the shortest first; the last of
+    them is its own."""
+    level = dict.fromkeys(labels, 0)
+    while True:
+        found = {thing: labels[thing][at] for thing, at in level.items()}
+        alike = {label for label, count in Counter(found.values()).items() if count > 1}
+        raised = [thing for thing, label in found.items() if label in alike and level[thing] + 1 < len(labels[thing])]
+        if not raised:
+            return found
+        for thing in raised:
+            level[thing] += 1
 
 
 def check_path(path: str | Path, confined: bool = False) -> Path:

@@ -12,6 +12,7 @@ from ..errors import BadInput, NumericalFault, TextTooShort
 from ..models.loaded import LoadedModel
 from ..walk.forward import Observed
 from ..walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm
+from ..walk.whole import check_ids
 from .zeroth_order import generator
 
 OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments, INVERSE: InputInverse}
@@ -29,11 +30,7 @@ def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Te
             f"{gradient_samples} gradient samples were asked of {len(tokens)} calibration rows; "
             "give a number from 1 to that, or more text."
         )
-    if int(tokens.max()) >= lm.groups.vocabulary or int(tokens.min()) < 0:
-        raise BadInput(
-            f"Calibration tokens reach {int(tokens.max())}, but this model has {lm.groups.vocabulary} words; "
-            "tokenise the text with the model's own tokenizer."
-        )
+    check_ids(tokens, lm.groups.vocabulary)
     return tokens
 
 

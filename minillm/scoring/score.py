@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batches import COPIES_AT_ONCE
+from ..checks import as_in
 from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from ..criteria.base import NORM
 from ..criteria.settings import Settings
@@ -30,6 +31,7 @@ from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
 from ..plan.scores import Scores
+from ..recipes.recipe import RunRecipe
 from ..walk.forward import Observed, Stream
 from ..walk.memory import MemoryMeter
 from ..walk.reverse import Slope
@@ -73,7 +75,9 @@ def score_together_events(
 
     As events: Event("score:CRITERION", its visits done, its visits, what a block scored).
     """
-    tokens, asked = checked_tokens(lm, tokens, gradient_samples), Settings.of(**settings)
+    as_in(RunRecipe, gradient_samples=gradient_samples)
+    used = gradient_samples if any(find(name).gradient for name in criteria) else 1
+    tokens, asked = checked_tokens(lm, tokens, used), Settings.of(**settings)
     jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
     with MemoryMeter(lm.device) as meter:

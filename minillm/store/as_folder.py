@@ -14,25 +14,30 @@ from typing import Any
 
 from ..errors import BadInput
 from ..paths import ASSETS, written_whole
+from ..places import folder_for
 from ..recipes.recipe import RunRecipe
 from .records import ORIGINAL, Variant
 from .store import RUN_ID, Store
 
 FORMAT = 1
 FILES = ("scores", "plans")
+RECORD = "run.json"
 BUNDLED = ASSETS / "sample_run"
 """The sample run that comes with the app."""
 
 
 def export_run(store: Store, run_id: str, folder: str | Path) -> Path:
-    """Write a run as a folder, in place of an earlier one; returns the folder. Raises BadInput without such a run."""
-    folder, told = Path(folder), record(store, run_id)
+    """Write a run as a folder, in place of an earlier one; returns the folder.
+
+    Raises BadInput without such a run, and where the folder holds anything else.
+    """
+    folder, told = folder_for(folder, RECORD), record(store, run_id)
     with written_whole(folder) as scratch:
         scratch.mkdir()
         for name in FILES:
             if (store.run_folder(run_id) / name).is_dir():
                 shutil.copytree(store.run_folder(run_id) / name, scratch / name)
-        (scratch / "run.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+        (scratch / RECORD).write_text(json.dumps(told, indent=1), encoding="utf-8")
     return folder
 
 
@@ -89,7 +94,7 @@ def import_run(store: Store, folder: str | Path) -> str:
 
 def _record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record["format"] != FORMAT or not RUN_ID.fullmatch(record["id"]):
             raise ValueError(f"format {record['format']}")
         record["recipe"] = RunRecipe.from_json(record["recipe"]).to_json()

@@ -16,6 +16,8 @@ import pandas as pd
 from ..errors import BadInput, MiniLLMError
 from ..families.groups import KINDS
 from ..paths import written_whole
+from ..places import file_for
+from ..plain import frame_csv
 from ..plan.overlap import overlap
 from ..plan.plan import make_plan
 from ..plan.scores import Scores
@@ -89,9 +91,9 @@ def write_zip(store: Store, run_id: str, file: str | Path, more: Mapping[str, st
 
     more: other files to put in, {name: what is in it}. Raises BadInput without such a run.
     """
-    file = Path(file)
+    file = file_for(file, lambda there: not there.stat().st_size or zipfile.is_zipfile(there))
     texts: dict[str, str | bytes] = {"run.json": _json(record(store, run_id)), "versions.json": _json(versions())}
-    texts |= {f"{name}.csv": table.to_csv(index=False) for name, table in tables(store, run_id).items()}
+    texts |= {f"{name}.csv": frame_csv(table) for name, table in tables(store, run_id).items()}
     with written_whole(file) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, text in {**texts, **(more or {})}.items():
             packed.writestr(f"{file.stem}/{name}", text)

@@ -10,15 +10,19 @@ Scores are read once a process and kept while their file stays the same, so that
 import json
 import threading
 from collections import OrderedDict
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
-from ..errors import BadInput
+from ..errors import BadInput, StoreFault
 from ..paths import written_whole
 from ..plan.plan import Plan
 from ..plan.scores import Scores
 
 KEPT_SCORES = 128
+CHECKSUM = "blake2b"
+"""Beside what a plan's file says: files of earlier versions have none."""
 
 _kept: OrderedDict[Path, tuple[tuple[int, int], Scores]] = OrderedDict()
 _lock = threading.Lock()
@@ -66,17 +70,33 @@ def _scores(file: Path) -> Scores:
 
 
 def save_plan(folder: Path, name: str, plan: Plan) -> None:
-    """Write the plan of a variant."""
+    """Write the plan of a variant, with a checksum."""
+    told = json.loads(json.dumps(plan.to_json()))
     with written_whole(folder / "plans" / f"{file_name(name)}.json") as scratch:
-        scratch.write_text(json.dumps(plan.to_json()), encoding="utf-8")
+        scratch.write_text(json.dumps({**told, CHECKSUM: checksum(told)}), encoding="utf-8")
 
 
 def load_plan(folder: Path, name: str) -> Plan:
-    """The plan of a variant. Raises BadInput where it has none."""
+    """The plan of a variant. Raises BadInput where it has none, StoreFault where its file is not what was
+    written."""
     file = folder / "plans" / f"{file_name(name)}.json"
     if not file.is_file():
         raise BadInput(f"Variant “{name}” has no plan of its own.")
-    return Plan.from_json(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if told.pop(CHECKSUM, None) not in (None, checksum(told)):
+            raise ValueError("its checksum is another")
+        return Plan.from_json(told)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as fault:
+        raise StoreFault(
+            f"The plan of “{name}” in {file} is damaged ({fault}); put the file back from a copy, or cut the variant "
+            "anew."
+        ) from fault
+
+
+def checksum(told: dict[str, Any]) -> str:
+    """Of what JSON holds, in any order of its names."""
+    return blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def weights_folder(folder: Path, name: str) -> Path:

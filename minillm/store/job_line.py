@@ -30,18 +30,30 @@ RETURNING *
 
 USUAL = f"""
 SELECT AVG(seconds) FROM (
-    SELECT finished - started AS seconds FROM jobs WHERE kind = ? AND state = '{DONE}' ORDER BY id DESC LIMIT 10)
+    SELECT finished - started AS seconds FROM jobs WHERE kind = ? AND state = '{DONE}' AND finished >= started
+    ORDER BY id DESC LIMIT 10)
 """
+
+SILENCE = """
+SELECT MAX(gap) FROM (
+    SELECT time - LAG(time, 1, (SELECT started FROM jobs WHERE id = :job)) OVER (ORDER BY seq) AS gap
+    FROM events WHERE job_id = :job)
+"""
+
+MOST_IN_LINE = 100
+"""Jobs that may wait at once, of all runs: nobody can keep everybody else waiting for days by one script."""
 
 
 class JobTable(Database):
     """The part of the store that jobs need."""
 
     def add_job(self, run_id: str, request: Request) -> int:
-        """Put a job in line; returns its number. Raises BadInput where the run has a live job of that kind."""
+        """Put a job in line; returns its number. Raises BadInput where the run has a live job of that kind, or the line
+        is full."""
         row = (run_id, request.kind, json.dumps(request.to_json()), QUEUED, time.time())
         try:
             with self.writing() as db:
+                _check_line(db)
                 found = db.execute(
                     "INSERT INTO jobs (run_id, kind, request, state, created) VALUES (?, ?, ?, ?, ?) RETURNING id", row
                 )
@@ -106,8 +118,14 @@ class JobTable(Database):
         return self.job(job_id).cancel
 
     def usual_seconds(self, kind: str) -> float | None:
-        """What the latest ten finished jobs of a kind took on average; None where there are none."""
+        """What the latest ten finished jobs of a kind took on average; None where there are none. Those that ended
+        before they began, by a clock that was set back, do not count."""
         return self.reading().execute(USUAL, (kind,)).fetchone()[0]
+
+    def longest_silence(self, job_id: int) -> float:
+        """Seconds of the longest time between two events of a job so far, the first counted from its start; 0 without
+        events."""
+        return max(0.0, self.reading().execute(SILENCE, {"job": job_id}).fetchone()[0] or 0.0)
 
     def append_event(self, job_id: int, event: Event, fraction: float | None = None) -> int:
         """Keep an event as the job's latest step; returns its place in the job, from 1.
@@ -116,7 +134,7 @@ class JobTable(Database):
         """
         payload = None if event.payload is None else json.dumps(event.payload)
         step = {"job": job_id, "now": time.time(), "stage": event.stage, "done": event.done, "total": event.total}
-        with self.writing() as db:
+        with self.writing(lasting=False) as db:
             found = db.execute(
                 """INSERT INTO events SELECT :job, COALESCE(MAX(seq), 0) + 1, :now, :stage, :done, :total, :payload
                 FROM events WHERE job_id = :job RETURNING seq""",
@@ -144,6 +162,12 @@ class JobTable(Database):
             {"job": job_id, "after": after, "wanted": wanted},
         )
         return [_event(row) for row in found]
+
+
+def _check_line(db: sqlite3.Connection) -> None:
+    waiting = db.execute(f"SELECT COUNT(*) FROM jobs WHERE state = '{QUEUED}'").fetchone()[0]
+    if waiting >= MOST_IN_LINE:
+        raise BadInput(f"There are {waiting} jobs in line already; wait until some have ended, or stop some of them.")
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -20,10 +21,13 @@ from ..errors import BadInput, UnknownName
 from ..plan.plan import Plan
 from ..plan.scores import Scores
 from ..recipes.recipe import RunRecipe
+from ..scratch import scratch_folder
 from . import files
+from .faults import copy_of
 from .job_line import IS_LIVE, JobTable
 from .records import ORIGINAL, Result, Run, Variant
 
+LIST = "store.sqlite"
 RUN_ID = re.compile(r"[0-9a-f]{8}")
 LONGEST_TITLE, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 120, 2000, 40, 20
 
@@ -37,13 +41,20 @@ ORDER BY created DESC, rowid DESC LIMIT ?
 """
 
 
-class Store(JobTable):
-    """Everything that is kept, under one folder (default: `paths.home()`)."""
+LONGEST_SEARCH = 1_000
 
-    def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = Path(folder) if folder else paths.home()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(self.folder / "store.sqlite")
+
+class Store(JobTable):
+    """Everything that is kept, under one folder (default: `paths.home()`). patience, errors: as of `Database`."""
+
+    def __init__(self, folder: str | Path | None = None, patience: float | None = None) -> None:
+        self.folder = paths.made(Path(folder)) if folder else paths.home()
+        super().__init__(self.folder / LIST, patience)
+
+    def keep_copy(self) -> None:
+        """Make the copy of the list anew from which one that is damaged is restored. Raises like the store."""
+        with paths.written_whole(copy_of(self.folder / LIST)) as scratch:
+            self.copy_to(scratch)
 
     def create_run(self, recipe: RunRecipe, title: str = "") -> str:
         """Keep a recipe as a new run; returns its id: 8 hexadecimal digits."""
@@ -62,7 +73,10 @@ class Store(JobTable):
         return _run(row)
 
     def runs(self, search: str = "", limit: int = 100) -> list[Run]:
-        """Runs of which id, title, model, text, note or tags contain every word, newest first."""
+        """Runs of which id, title, model, text, note or tags contain every word, newest first. Raises BadInput for a
+        search that is too long."""
+        if len(search) > LONGEST_SEARCH:
+            raise BadInput(f"The search has {len(search):,} characters; give at most {LONGEST_SEARCH:,}.")
         words = [re.sub(r"([\\%_])", r"\\\1", word) for word in search.split()]
         found = self.reading().execute(SEARCH, (json.dumps(words), limit))
         return [_run(row) for row in found]
@@ -106,7 +120,7 @@ class Store(JobTable):
         with self.writing() as db:
             _check_idle(db, run_id)
             db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
-        shutil.rmtree(folder, ignore_errors=True)
+        _removed(folder)
 
     def run_folder(self, run_id: str) -> Path:
         """Where the files of a run lie. Raises BadInput where there is no such run."""
@@ -116,7 +130,7 @@ class Store(JobTable):
         """Bytes that the files of a run take, or all runs with the database."""
         if run_id is not None:
             return files.size(self.run_folder(run_id))
-        return files.size(self.folder / "runs") + sum(f.stat().st_size for f in self.folder.glob("store.sqlite*"))
+        return files.size(self.folder / "runs") + sum(f.stat().st_size for f in self.folder.glob("store.*"))
 
     def save_scores(self, run_id: str, scores: Scores, label: str = "") -> None:
         """Keep scores under a label (default: their own label or criterion), in place of earlier ones."""
@@ -176,8 +190,9 @@ class Store(JobTable):
         alone it would be another model under the same name."""
         if not self.at_hand(run_id, name):
             raise BadInput(
-                f"The weights of “{name}” are not kept here (its run was imported, as the sample run is); its numbers "
-                "and texts can be read, and Prune & recover makes it anew."
+                f"The weights of “{name}” are not kept here (an imported run comes without any, as the sample run, "
+                f"and no folder {self.weights_folder(run_id, name)} is there); its numbers and texts can be read, and "
+                "Prune & recover makes it anew."
             )
 
     def free_name(self, run_id: str, kind: str) -> str:
@@ -200,15 +215,11 @@ class Store(JobTable):
         variant, folder = self.variant(run_id, name), self.weights_folder(run_id, name)
         if not (variant.rebuilds and folder.is_dir()):
             raise BadInput(f"No weights of “{name}” can be dropped: none are kept, or they could not be rebuilt.")
-        gone = folder.with_name(f".{folder.name}")
         with self.writing() as db:
             _check_idle(db, run_id)
             dropped = (json.dumps({**variant.details, "dropped": True}), run_id, name)
             db.execute("UPDATE variants SET details = ? WHERE run_id = ? AND name = ?", dropped)
-            folder.rename(gone)
-        freed = files.size(gone)
-        shutil.rmtree(gone, ignore_errors=True)
-        return freed
+        return _removed(folder)
 
     def add_result(self, run_id: str, kind: str, data: dict[str, Any], job_id: int | None = None) -> int:
         """Keep a result (perplexity, curve, generation, memory …); returns its number."""
@@ -226,6 +237,16 @@ class Store(JobTable):
             "SELECT * FROM results WHERE run_id = ? AND (? IS NULL OR kind = ?) ORDER BY id", (run_id, kind, kind)
         )
         return [Result(**{**dict(row), "data": json.loads(row["data"])}) for row in found]
+
+
+def _removed(folder: Path) -> int:
+    """Remove a folder; returns the bytes that gave. What is cut off in the midst of it is a dead maker's scratch."""
+    freed = files.size(folder)
+    if folder.is_dir():
+        with suppress(OSError), scratch_folder(folder.parent, f".{folder.name}-") as scratch:
+            folder.rename(scratch / folder.name)
+        shutil.rmtree(folder, ignore_errors=True)  # a full disk has no room for a scratch folder
+    return freed
 
 
 def _check_idle(db: sqlite3.Connection, run_id: str) -> None:

@@ -23,6 +23,7 @@ from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..models.loaded import LoadedModel
 from ..recipes.presets import RecoverySettings
 from ..text.load import load_text_events, rows_available
+from ..text.tokens import same_tokens
 from ..walk.view import eval_view
 from ..walk.whole import hidden_states, logits, token_losses
 
@@ -56,6 +57,8 @@ def recover_events(
     chosen = RecoverySettings.from_json({"loss": "distill" if teacher else "language-model", **settings})
     if chosen.loss == "distill" and teacher is None:
         raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
+    if chosen.loss == "distill" and teacher is not None:
+        _check_words(small, teacher)
     rows = text
     if isinstance(rows, str):
         rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
@@ -66,6 +69,16 @@ def recover_events(
 
 
 recover = awaited(recover_events, LoadedModel)
+
+
+def _check_words(small: LoadedModel, teacher: LoadedModel) -> None:
+    """Raise BadInput where the teacher means other words by the same token ids: it would teach them."""
+    known = small.tokenizer is not None and teacher.tokenizer is not None
+    if small.groups.vocabulary != teacher.groups.vocabulary or (known and not same_tokens(small, teacher)):
+        raise BadInput(
+            f"The teacher {teacher.source} has other words than the model to recover; give the model that it was cut "
+            f"from ({small.source}), or use loss language-model."
+        )
 
 
 def recovery_text_events(

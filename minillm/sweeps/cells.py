@@ -44,7 +44,8 @@ class Cell:
         words += [f"seed {self.seed}"] if len(sweep.seeds) > 1 else []
         if self.dense:
             return ", ".join([*words, DENSE])
-        words += [self.criterion, f"{self.ratio:.4g}"]
+        short = f"{self.ratio:.4g}"
+        words += [self.criterion, short if float(short) == self.ratio else repr(self.ratio)]
         words += [f"blocks {self.layers or 'by default'}"] if len(sweep.layers) > 1 else []
         words += [self.allocation] if len(sweep.allocations) > 1 else []
         words += [self.compensate or "no compensation"] if len(sweep.compensations) > 1 else []

@@ -4,12 +4,12 @@ CSV holds means, spreads and seeds in columns of their own, for who computes wit
 The page with pictures, in one HTML file, is made by the app, which is where pictures are drawn.
 """
 
-import csv
-import io
 import json
 from pathlib import Path
 
 from ..paths import written_whole
+from ..places import files_in
+from ..plain import csv_of, frame_csv, markdown
 from ..store.store import Store
 from .compare import as_frame
 from .printed import Printed, printed
@@ -24,11 +24,11 @@ def as_markdown(whole: Table) -> str:
     """A heading, the table, what the paper prints of it, and the notes."""
     columns, rows = shown(whole)
     words = len(_words(whole)) if whole.measures else len(columns)
-    parts = [f"## {whole.sweep.title}", "", *_pipes(columns, rows, words), ""]
+    parts = [f"## {markdown(whole.sweep.title)}", "", *_pipes(columns, rows, words), ""]
     for one in printed(whole.sweep):
         parts += [f"Printed in the paper ({one.table}, {one.model}):", "", *_pipes(*_reference(one), 2), ""]
         parts += [one.note, ""] if one.note else []
-    return "\n".join([*parts, *(f"- {note}" for note in whole.notes)]) + "\n"
+    return "\n".join([*parts, *(f"- {markdown(note)}" for note in whole.notes)]) + "\n"
 
 
 def _words(whole: Table) -> list[str]:
@@ -38,7 +38,7 @@ def _words(whole: Table) -> list[str]:
 def _pipes(columns: list[str], rows: list[list[str]], words: int) -> list[str]:
     """Rows between bars; the first so many columns are words, the others numbers."""
     rule = ["---" if i < words else "---:" for i in range(len(columns))]
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in (columns, rule, *rows)]
+    return [f"| {' | '.join(map(markdown, line))} |" for line in (columns, rule, *rows)]
 
 
 def _reference(one: Printed) -> tuple[list[str], list[list[str]]]:
@@ -49,16 +49,13 @@ def _reference(one: Printed) -> tuple[list[str], list[list[str]]]:
 def as_csv(whole: Table) -> str:
     """One row a cell: what was done, then mean, spread and number of seeds of each measure, unscaled; the paper's
     value beside it where the model is the paper's."""
-    out, references = io.StringIO(), printed(whole.sweep)
-    writer = csv.writer(out, lineterminator="\n")
+    references = printed(whole.sweep)
     if whole.texts and not whole.measures:
         columns, lines = shown(whole)
-        writer.writerows([columns, *lines])
-        return out.getvalue()
+        return csv_of([columns, *lines])
     named = [f"{m.name}{part}" for m in whole.measures for part in ("", " spread", " seeds", " paper")]
-    writer.writerow(
-        ["model", "ratio", "criterion", "blocks", "allocation", "compensation", "recovery", *named, "failed"]
-    )
+    what = ("model", "ratio", "criterion", "blocks", "allocation", "compensation", "recovery")
+    found: list[list[object]] = [[*what, *named, "failed"]]
     for row in whole.rows:
         cell = row.cell
         line = [cell.model, cell.ratio, cell.criterion, cell.layers, cell.allocation, cell.compensate, cell.recovery]
@@ -69,8 +66,8 @@ def as_csv(whole: Table) -> str:
             theirs = next((v for v in same if v is not None), "")
             mean, spread = (number.mean, number.spread) if number else ("", "")
             cells += [mean, "" if spread is None else spread, len(number.values) if number else 0, theirs]
-        writer.writerow([*line, *cells, " ".join(row.errors)])
-    return out.getvalue()
+        found.append([*line, *cells, " ".join(row.errors)])
+    return csv_of(found)
 
 
 def as_latex(whole: Table) -> str:
@@ -93,6 +90,8 @@ def _escaped(text: str) -> str:
 FORMATS = {"md": as_markdown, "csv": as_csv, "tex": as_latex}
 """{ending: what writes it}."""
 
+WRITTEN = (*(f"table.{ending}" for ending in FORMATS), "record.json", "differences.csv")
+
 
 def text_of(store: Store, run_id: str, ending: str) -> str:
     """One of the files. Raises BadInput where the run is no sweep."""
@@ -102,10 +101,11 @@ def text_of(store: Store, run_id: str, ending: str) -> str:
 
 
 def write_all(store: Store, run_id: str, folder: Path) -> list[Path]:
-    """Write table.md, table.csv, table.tex, differences.csv and record.json into a folder; returns their paths."""
+    """Write the files of `WRITTEN` into a folder; returns their paths."""
+    files_in(folder, *WRITTEN)
     whole = table(store, run_id, sweep_in(store, run_id))
     texts = {f"table.{ending}": text_of(store, run_id, ending) for ending in FORMATS}
-    texts |= {"record.json": text_of(store, run_id, "json"), "differences.csv": as_frame(whole).to_csv(index=False)}
+    texts |= {"record.json": text_of(store, run_id, "json"), "differences.csv": frame_csv(as_frame(whole))}
     for name, text in texts.items():
         with written_whole(folder / name) as scratch:
             scratch.write_text(text, encoding="utf-8")

@@ -6,21 +6,21 @@ paper's models and the hub's data in one, the embedded model and local files in 
 not to be had in that form, and evaluations on it are left out. Nothing else is computed: what a file says is what runs.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..errors import BadInput, UnknownName
+from ..errors import BadInput, UnknownName, reason, shown
 from ..recipes.tasks import HUB
-from .recipe import Sweep
+from .reading import MOST_BYTES, values_in
+from .recipe import MOST_SEEDS, Sweep
 
 FILES = Path(__file__).parent / "files"
 DATA = "_data"
 MORE = ("data", "forms")
 LISTS = ("models", "criteria", "ratios", "seeds", "layers", "allocations", "compensations", "recoveries", "evaluations")
-SPAN = re.compile(r"(\d+)-(\d+)")
+SPAN = re.compile(r"(\d{1,10})-(\d{1,10})", re.ASCII)
 
 Table = dict[str, Any]
 
@@ -81,8 +81,8 @@ def _found(name: str) -> Path:
     inside = FILES / f"{name.lower()}.yaml"
     if re.fullmatch(r"[a-z]\d{1,2}", name.lower()) and inside.is_file():
         return inside
-    file = Path(name).expanduser()
-    if file.is_file():
+    file = _path(name)
+    if os.path.isfile(file):  # false, not a fault, for names that no file can have
         return file
     if file.suffix.lower() in (".yaml", ".yml"):
         raise BadInput(f"There is no sweep file {name}; give the path of a YAML file, or a shipped name such as t1.")
@@ -91,17 +91,14 @@ def _found(name: str) -> Path:
 
 def _table(file: Path) -> Table:
     try:
-        return _parsed(file.read_text(encoding="utf-8"), file.name)
+        with file.open("rb") as stored:
+            return _parsed(stored.read(MOST_BYTES + 1).decode("utf-8-sig"), file.name)
     except (OSError, UnicodeDecodeError) as fault:
-        raise BadInput(f"{file.name} cannot be read ({fault}).") from fault
+        raise BadInput(f"{file.name} cannot be read ({reason(fault)}).") from fault
 
 
 def _parsed(text: str, name: str) -> Table:
-    try:
-        told = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        said = " ".join(str(fault).split())
-        raise BadInput(f"{name} is no YAML ({said[:160]}).") from fault
+    told = values_in(text, name)
     if not isinstance(told, dict):
         raise BadInput(f"{name} is no sweep: it must be a table with title, models, criteria and ratios.")
     return told
@@ -131,8 +128,8 @@ def _shared_data(given: Any) -> Table:
     if given is None or isinstance(given, dict):
         return dict(given or {})
     shared = _table(FILES / f"{DATA}.yaml")
-    if given not in shared:
-        raise UnknownName("data", str(given), shared)
+    if not isinstance(given, str) or given not in shared:
+        raise UnknownName("data", given, shared)
     return dict(shared[given])
 
 
@@ -145,12 +142,18 @@ def _spread(name: str, value: Any) -> Any:
         return values
     found: list[Any] = []
     for one in values:
-        span = SPAN.fullmatch(str(one))
-        chosen = list(range(int(span[1]), int(span[2]) + 1)) if span else [one]
-        if not chosen:
-            raise BadInput(f"The range of seeds “{one}” selects nothing; the first must not be beyond the last.")
-        found += chosen
+        found += _seeds(span) if isinstance(one, str) and (span := SPAN.fullmatch(one)) else [one]
     return found
+
+
+def _seeds(span: re.Match[str]) -> range:
+    """Seeds from the first to the last of a span. Raises BadInput where that is none, or more than a sweep takes."""
+    first, last = int(span[1]), int(span[2])
+    if last < first:
+        raise BadInput(f"The range of seeds “{span[0]}” selects nothing; the first must not be beyond the last.")
+    if last - first >= MOST_SEEDS:
+        raise BadInput(f"The range “{span[0]}” has {last - first + 1:,} seeds; give at most {MOST_SEEDS}.")
+    return range(first, last + 1)
 
 
 def _with_texts(fields: Table, data: Table, folder: Path | None) -> Table:
@@ -174,8 +177,11 @@ def _evaluation(entry: Any, data: Table, folder: Path | None) -> list[Any]:
         where = data.get("tasks", HUB) if isinstance(given, dict) and "data" not in given else ""
         if where is None:
             return []
+        if not isinstance(where, str):
+            raise BadInput(f"Tasks lie in a folder that data names by its path; given was {shown(where)}.")
         return [{kind: {**given, "data": _place(where, folder)}}] if where else [entry]
-    if isinstance(given, dict) and given.get("text") in data and data[given["text"]] is None:
+    text = given.get("text") if isinstance(given, dict) else None
+    if isinstance(text, str) and text in data and data[text] is None:
         return []
     return [{kind: _entry(given, "text", data, folder)}]
 
@@ -190,12 +196,12 @@ def _text(name: Any, data: Table, folder: Path | None) -> Any:
     name = data.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or not name.startswith("file:"):
         return name
-    path = Path(name.removeprefix("file:")).expanduser()
+    path = _path(name.removeprefix("file:"))
     if path.is_absolute():
         return name
     if folder is None:
         raise BadInput(f"It reads {path} from a folder of data; say which with --data FOLDER, or choose another form.")
-    return f"file:{(folder / path).resolve()}"
+    return f"file:{_resolved_in(folder, path)}"
 
 
 def _place(where: str, folder: Path | None) -> str:
@@ -204,4 +210,19 @@ def _place(where: str, folder: Path | None) -> str:
         return HUB
     if folder is None:
         raise BadInput("Its tasks lie in a folder of data; say which with --data FOLDER, or choose another form.")
-    return str((folder / where).resolve())
+    return _resolved_in(folder, Path(where))
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as fault:
+        raise BadInput(f"{shown(text)} is no path: {reason(fault)}.") from fault
+
+
+def _resolved_in(folder: Path, path: Path) -> str:
+    """The path in a folder, absolute. Raises BadInput where it can be none."""
+    try:
+        return str((folder / path).resolve())
+    except (OSError, ValueError, RuntimeError) as fault:
+        raise BadInput(f"{shown(str(path))} is no path: {reason(fault)}.") from fault

@@ -7,6 +7,7 @@ that will carry it out, in the same sentence that a page or the command line wou
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from ..checks import Checked, Take, blocks_of, device, field, line, number, one_of, optional, several, whole
@@ -36,6 +37,8 @@ JOINT = "+"
 """Between who chooses the heads and who the channels: fms-bp+ziplm."""
 
 Given = dict[str, Any]
+
+MOST_SEEDS, MOST_CELLS = 100, 10_000
 
 
 def _perplexity(given: Given) -> Request:
@@ -71,7 +74,7 @@ def _evaluation(name: str, value: Any) -> Given:
         raise BadInput("An evaluation is one name with its settings, such as perplexity: {text: python-docs}.")
     ((kind, given),) = value.items()
     if kind not in MEASURES:
-        raise UnknownName("evaluation", str(kind), MEASURES)
+        raise UnknownName("evaluation", kind, MEASURES)
     if not isinstance(given, dict | None) or "variants" in (given or {}):
         raise BadInput(f"The evaluation {kind} takes settings by name, without variants: a sweep measures them all.")
     measurement({kind: given or {}})
@@ -93,7 +96,7 @@ def _calibration(name: str, value: Any) -> Given:
         raise BadInput("Calibration is a table such as {text: python-docs, samples: 128}.")
     for given in value:
         if given not in CALIBRATION:
-            raise UnknownName("field of calibration", str(given), CALIBRATION)
+            raise UnknownName("field of calibration", given, CALIBRATION)
     RunRecipe.from_json(dict(value))
     return dict(value)
 
@@ -106,7 +109,7 @@ def _chooser(name: str, value: Any) -> str:
 
 
 def _layers(name: str, value: Any) -> str:
-    text = "" if value in ("", "default") else line()(name, str(value))
+    text = "" if value in ("", "default") else line()(name, str(value) if isinstance(value, int) else value)
     blocks_of(text)
     return text
 
@@ -141,7 +144,7 @@ class Sweep(Checked):
     models: tuple[str, ...] = field(several(line(), 50))
     criteria: tuple[str, ...] = field(several(_chooser, 50))
     ratios: tuple[float, ...] = field(several(number(0.001, 0.99), 50))
-    seeds: tuple[int, ...] = field(several(whole(0, 2**31 - 1), 100), default=(0,))
+    seeds: tuple[int, ...] = field(several(whole(0, 2**31 - 1), MOST_SEEDS), default=(0,))
     layers: tuple[str, ...] = field(several(_layers, 50), default=("",))
     allocations: tuple[str, ...] = field(several(one_of(*METHODS), len(METHODS)), default=("uniform",))
     compensations: tuple[str, ...] = field(several(one_of(*COMPENSATIONS), len(COMPENSATIONS)), default=("",))
@@ -158,6 +161,10 @@ class Sweep(Checked):
         super().__post_init__()
         if not self.recoveries:
             raise BadInput("Recoveries select nothing; give none, or settings such as {steps: 120}.")
+        axes = ("models", "seeds", "criteria", "ratios", "layers", "allocations", "compensations", "recoveries")
+        count = prod(len(getattr(self, name)) for name in axes)
+        if count > MOST_CELLS:
+            raise BadInput(f"This sweep has {count:,} cells, each a model to be made; give at most {MOST_CELLS:,}.")
 
     def recipe(self, model: str, seed: int) -> RunRecipe:
         """The recipe of the run that all cells of a model and a seed share."""

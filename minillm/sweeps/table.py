@@ -6,16 +6,17 @@ seed nothing is known of it, and the table says so instead of leaving it out.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from ..recipes.recipe import EvaluateRequest, ProfileRequest
 from ..recipes.tasks import BENCHMARKS
-from ..recipes.texts import same_text, text_label
+from ..recipes.texts import same_text, text_labels
 from ..store.measured_before import ACCURACY, EFFICIENCY, GENERATION, PERPLEXITY, RunContents
 from ..store.store import Store
 from .cells import DENSE, Cell, recovery_label, without_seed
-from .recipe import Sweep
+from .recipe import Sweep, measurement
 from .scored import scored_numbers
 from .standing import DONE, FAILED, Standing, numbers, standings
 
@@ -84,7 +85,7 @@ class Table:
         """{column: words} of what was done: only what is not the same in all rows."""
         cell, asked = row.cell, self.sweep
         words = {"model": cell.model} if len(asked.models) > 1 else {}
-        words["ratio"] = f"{cell.ratio:.0%}" if round(100 * cell.ratio, 6) % 1 == 0 else f"{cell.ratio:.1%}"
+        words["ratio"] = f"{100 * cell.ratio:.10g}%"
         words["criterion"] = cell.criterion
         if len(asked.layers) > 1:
             words["blocks"] = "" if cell.dense else cell.layers or "default"
@@ -104,11 +105,12 @@ def table(store: Store, run_id: str, asked: Sweep) -> Table:
     measures: dict[str, Measure] = {}
     rows: dict[Cell, list[tuple[Standing, dict[str, float]]]] = {}
     texts: list[Written] = []
+    named = Names(asked)
     for one in found:
         values: dict[str, float] = {}
         if one.variant and one.state == DONE:
             for place, kind, data in numbers(contents[one.run], asked, one.variant):
-                for measure, value in read(kind, data, asked.evaluations[place]):
+                for measure, value in read(kind, data, named.of(place, kind, data)):
                     measures.setdefault(measure.name, measure)
                     values[measure.name] = value
                 if kind == GENERATION:
@@ -137,18 +139,48 @@ def _row(cell: Cell, members: list[tuple[Standing, dict[str, float]]]) -> Row:
     return Row(cell, found, tuple(one.state for one, _ in members), errors)
 
 
-def read(kind: str, data: dict[str, Any], entry: dict[str, Any]) -> Iterable[tuple[Measure, float]]:
-    """The numbers in one result."""
+class Names:
+    """What the ways of measuring of a sweep are called: texts by labels of their own; a second way of the same kind by
+    what it was asked for otherwise. So no two ways share a column."""
+
+    def __init__(self, asked: Sweep) -> None:
+        self._requests = [measurement(entry) for entry in asked.evaluations]
+        self._texts = text_labels(r.text for r in self._requests if isinstance(r, EvaluateRequest) and r.text)
+
+    def of(self, place: int, kind: str, data: dict[str, Any]) -> str:
+        """The name of the text of a perplexity; of others what is to be added to their names, mostly nothing.
+
+        place: in the sweep's evaluations; kind, data: of the result.
+        """
+        if kind == PERPLEXITY:
+            return self._texts[data["text"]]
+        ways = [_way(request, kind, data.get("task")) for request in self._requests]
+        mine, alike = ways[place], [way for way in ways if way]
+        others = [way for way in alike if way != mine]
+        if not mine or not others or alike[0] == mine:
+            return ""
+        return "".join(f", {key} {value}" for key, value in mine.items() if any(o.get(key) != value for o in others))
+
+
+def _way(request: Any, kind: str, task: str | None) -> dict[str, Any]:
+    """What a request asks of one kind of result; empty where it asks for none."""
+    if kind == ACCURACY and isinstance(request, EvaluateRequest) and task in request.tasks:
+        return {"limit": request.limit or "none", "data": request.data}
+    if kind == EFFICIENCY and isinstance(request, ProfileRequest):
+        return {key.replace("_", " "): value for key, value in {**request.settings, "length": request.length}.items()}
+    return {}
+
+
+def read(kind: str, data: dict[str, Any], name: str) -> Iterable[tuple[Measure, float]]:
+    """The numbers in one result. name: see `Names`."""
     if kind == PERPLEXITY:
-        name = text_label(data["text"])
         many = f", {data['asked_tokens']:,} tokens" if data.get("asked_tokens") else ""
         label = f"{name} perplexity, window {data['length']}{many}"
         few = f" {data['asked_tokens']}" if many else ""
         yield Measure(f"perplexity {name} {data['length']}{few}", label, LOW), float(data["value"])
-    elif kind == ACCURACY:
-        yield from _accuracies(data)
-    elif kind == EFFICIENCY:
-        yield from _efficiencies(data)
+    elif kind in (ACCURACY, EFFICIENCY):
+        for measure, value in (_accuracies if kind == ACCURACY else _efficiencies)(data):
+            yield replace(measure, name=measure.name + name, label=measure.label + name), value
 
 
 def _accuracies(data: dict[str, Any]) -> Iterable[tuple[Measure, float]]:

@@ -4,27 +4,23 @@ Everything comes out as one string, because a text is tokenised once, as a whole
 blank line (METHODS: joining changes perplexity); a text file is its own string, untouched.
 """
 
-import json
-import os
 import re
 from collections.abc import Iterable
 from functools import cache
-from io import StringIO
-from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-import pandas as pd
-
 from ..errors import BadInput
-from ..recipes.texts import PARTS, SUFFIXES, Source
+from ..recipes.texts import PARTS, Source
+from .chat import chat_text, has_chat
+from .rows import Row, check_file, decoded, read_rows
 
-MOST_BYTES = 16 * 2**20
-"""About 4 million tokens; tokenising a text as a whole takes some 140 bytes of memory for each of its own."""
 SHARES = (0.5, 0.25, 0.25)
 WRAPPED_AT = 70
 JOINT = "\n\n"
 
+INSTRUCTION = "instruction"
+ALPACA_COLUMNS = (INSTRUCTION, "input", "output")
 ALPACA = (
     "Below is an instruction that describes a task{context}. Write a response that appropriately completes the "
     "request.\n\n### Instruction:\n{instruction}\n\n{input}### Response:\n{output}"
@@ -71,98 +67,79 @@ def _unwrapped(lines: list[str]) -> str:
     return whole
 
 
-def read_file(source: Source, tokenizer: Any = None) -> str:
+def read_file(source: Source, tokenizer: Any = None, notes: list[str] | None = None) -> str:
     """The text of a file, as one string.
 
-    tokenizer: formats rows of instructions and answers as a chat where it can. Raises BadInput where the file is
-    missing, too large, of another type, empty, not UTF-8, or has no such column.
+    tokenizer: formats rows of instructions and answers as a chat where it can; notes: gets a sentence where rows were
+    left out because they have no text. Raises BadInput where the file is missing, too large, of another type, empty,
+    not UTF-8, or has no such column.
     """
     path = source.path
     assert path is not None
-    _check_file(path)
+    check_file(path)
     if path.suffix.lower() == ".txt":
         if source.column:
             raise BadInput(f"{path.name} is plain text and has no column “{source.column}”; leave the # part out.")
-        text = _decoded(path)
+        text = decoded(path)
     else:
-        text = joined(_rows(path), source.column, path.name, tokenizer)
+        text = _joined(read_rows(path), source.column, path.name, tokenizer, notes)
     if not text.strip():
         raise BadInput(f"{path.name} holds no text; give a file with at least a few thousand words.")
     return text
 
 
-def _check_file(path: Path) -> None:
-    if not os.path.isfile(path):
-        what = "is a folder, not a file" if os.path.isdir(path) else "does not exist"
-        raise BadInput(f"The text file {path} {what}; give the path of a {', '.join(SUFFIXES)} file.")
-    if path.stat().st_size > MOST_BYTES:
-        raise BadInput(
-            f"{path.name} has {path.stat().st_size / 2**20:,.0f} MiB; a text may have {MOST_BYTES // 2**20} MiB at "
-            "most, so cut a piece out of it."
-        )
-
-
-def _decoded(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise BadInput(f"{path.name} is not UTF-8 text (byte {fault.start:,}); convert it to UTF-8 first.") from fault
-    except OSError as fault:
-        raise BadInput(f"{path.name} cannot be read: {fault.strerror}.") from fault
-    if "\0" in text:
-        raise BadInput(f"{path.name} has zero bytes in it and is no text; give a {', '.join(SUFFIXES)} file.")
+def _joined(rows: list[Row], column: str | None, name: str, tokenizer: Any, notes: list[str] | None) -> str:
+    """Rows as one string, joined with a blank line."""
+    columns, skipped = list(dict.fromkeys(key for row in rows for key in row.cells)), list[str]()
+    text = JOINT.join(row_texts(rows, column, name, tokenizer, skipped, columns))
+    if notes is not None:
+        notes += left_out(skipped, name)
     return text
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path).to_dict("records")
-        if path.suffix.lower() == ".jsonl":
-            return _json_lines(path)
-
-        return pd.read_csv(StringIO(_decoded(path)), dtype=str, keep_default_na=False).to_dict("records")
-    except (ValueError, OSError) as fault:
-        reason = str(fault).splitlines()[0].rstrip(".")
-        raise BadInput(f"{path.name} is no readable {path.suffix[1:]} file: {reason}.") from fault
+def left_out(skipped: list[str], name: str) -> list[str]:
+    """A sentence about the rows that have no text, none where there are none."""
+    said = f"{len(skipped):,} rows of {name} have no text" if len(skipped) > 1 else f"One row of {name} has no text"
+    return [f"{said} and {'were' if len(skipped) > 1 else 'was'} left out: {skipped[0]}, for one."] if skipped else []
 
 
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(_decoded(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as fault:
-            raise BadInput(f"Line {number} of {path.name} is no JSON ({fault}).") from fault
-        if not isinstance(row, dict):
-            raise BadInput(f"Line {number} of {path.name} is not an object with named columns.")
-        rows.append(row)
-    return rows
-
-
-def joined(rows: Iterable[dict[str, Any]], column: str | None, name: str, tokenizer: Any = None) -> str:
-    """Rows as one string, joined with a blank line.
+def row_texts(
+    rows: Iterable[Row],
+    column: str | None,
+    name: str,
+    tokenizer: Any,
+    skipped: list[str],
+    columns: list[str] | None = None,
+) -> Iterable[str]:
+    """The text of each row that has one.
 
     column: where the text is; None takes `text`, `content`, or instruction, input and output as an instruction with its
-    answer. Raises BadInput, which lists the columns there are.
+    answer; skipped: gets the places of the rows without; columns: those there are, None for the first row's. Raises
+    BadInput, which lists the columns there are or says which row holds no text but something else.
     """
-    return JOINT.join(row_texts(rows, column, name, tokenizer))
-
-
-def row_texts(rows: Iterable[dict[str, Any]], column: str | None, name: str, tokenizer: Any) -> Iterable[str]:
-    """The text of each row; see `joined`."""
     chosen = ""
-    for row in rows:
-        chosen = chosen or _column(list(row), column, name)
-        if chosen == "instruction":
-            yield instruction_text(row, tokenizer)
-            continue
-        value = row.get(chosen)
-        if value is not None and not isinstance(value, str):
-            raise BadInput(f"Column “{chosen}” of {name} holds {type(value).__name__}, not text; name another one.")
-        yield value or ""
+    for where, cells in rows:
+        chosen = chosen or _column(list(cells) if columns is None else columns, column, name)
+        needed = ("instruction", "output") if chosen == INSTRUCTION and column is None else (chosen,)
+        if any(cells.get(key) is None for key in needed):
+            skipped.append(where)
+        elif len(needed) > 1:
+            yield instruction_text(
+                {key: _written(cells.get(key), key, f"{where} of {name}") for key in ALPACA_COLUMNS}, tokenizer
+            )
+        elif not isinstance(value := cells[chosen], str):
+            raise BadInput(
+                f"Column “{chosen}” of {name} holds {type(value).__name__}, not text, in {where}; name another one."
+            )
+        else:
+            yield value
+
+
+def _written(value: Any, key: str, where: str) -> str:
+    """A part of an instruction as text; a number is one."""
+    if isinstance(value, dict | list):
+        raise BadInput(f"“{key}” is a {type(value).__name__} in {where}; give text.")
+    return "" if value is None else str(value)
 
 
 def _column(columns: list[str], column: str | None, name: str) -> str:
@@ -173,21 +150,19 @@ def _column(columns: list[str], column: str | None, name: str) -> str:
     for likely in ("text", "content"):
         if likely in columns:
             return likely
-    if {"instruction", "output"} <= set(columns):
-        return "instruction"
+    if {INSTRUCTION, "output"} <= set(columns):
+        return INSTRUCTION
     raise BadInput(
         f"{name} has no column text or content, nor instruction and output; it has {', '.join(map(str, columns))}: "
         "name one of them after the file (file:PATH#column) or the split (hub:NAME:config:split:column)."
     )
 
 
-def instruction_text(row: dict[str, Any], tokenizer: Any) -> str:
+def instruction_text(row: dict[str, str], tokenizer: Any) -> str:
     """An instruction with its answer: in the tokenizer's chat format, or in Alpaca's where it has none."""
-    instruction, context, output = (str(row.get(key) or "").strip() for key in ("instruction", "input", "output"))
-    if getattr(tokenizer, "chat_template", None):
-        question = f"{instruction}\n{context}" if context else instruction
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": output}]
-        return tokenizer.apply_chat_template(turns, tokenize=False)
+    instruction, context, output = (row.get(key, "").strip() for key in ALPACA_COLUMNS)
+    if has_chat(tokenizer):
+        return chat_text(tokenizer, f"{instruction}\n{context}" if context else instruction, output)
     return ALPACA.format(
         context=", paired with an input that provides further context" if context else "",
         instruction=instruction,

@@ -12,26 +12,32 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import BadInput, OutOfReach
+from ..errors import BadInput, OutOfReach, reason
 from ..recipes.texts import HubSet, Source
-from .documents import JOINT, row_texts
+from .documents import JOINT, left_out, row_texts
+from .rows import Row
 
 STREAM_RUN = 1000
 """Rows a part gets in a turn where the length of a split is not known."""
 
 
-def read_hub(source: Source, part: str, whole: bool = False, tokenizer: Any = None) -> str:
+def read_hub(
+    source: Source, part: str, whole: bool = False, tokenizer: Any = None, notes: list[str] | None = None
+) -> str:
     """One part of a hub data set as one string, rows joined with a blank line.
 
-    whole: all rows of the part's split instead of its share. Raises OutOfReach (no network, nothing cached) and
-    BadInput (no such set, config, split or column; a set that is a script).
+    whole: all rows of the part's split instead of its share; notes: as for `read_file`. Raises OutOfReach (no network,
+    nothing cached) and BadInput (no such set, config, split or column; a set that is a script).
     """
     hub = source.hub
     assert hub is not None
     rows = _rows(hub, part)
     mine = rows if whole else _dealt(rows, hub.turns(part), part)
+    numbered, skipped = (Row(f"row {i:,}", row) for i, row in enumerate(mine, 1)), list[str]()
     with _translated(_named(hub)):
-        texts = list(_up_to(row_texts(mine, hub.column, hub.repository, tokenizer), hub.characters))
+        texts = list(_up_to(row_texts(numbered, hub.column, hub.repository, tokenizer, skipped), hub.characters))
+    if notes is not None:
+        notes += left_out(skipped, hub.repository)
     if not any(text.strip() for text in texts):
         raise BadInput(f"The {part} part of {source.name} holds no text; name another split or column.")
     return JOINT.join(texts)
@@ -111,7 +117,7 @@ def _translated(named: str) -> Iterator[None]:
     except DatasetNotFoundError as fault:
         raise BadInput(f"The hub has no public data set {named}; check the name, or use python-docs.") from fault
     except (FileNotFoundError, ValueError, DatasetsError) as fault:
-        raise BadInput(f"The data set {named} cannot be read: {_first_line(fault)}.") from fault
+        raise BadInput(f"The data set {named} cannot be read: {reason(fault)}.") from fault
     except RuntimeError as fault:
         if "script" not in str(fault):
             raise
@@ -121,10 +127,6 @@ def _translated(named: str) -> Iterator[None]:
         ) from fault
     except OSError as fault:
         raise OutOfReach(
-            f"The data set {named} cannot be fetched ({_first_line(fault)}); without a network use python-docs, self "
+            f"The data set {named} cannot be fetched ({reason(fault)}); without a network use python-docs, self "
             "or file:PATH."
         ) from fault
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).strip() or type(fault).__name__).splitlines()[0].rstrip(".")

@@ -10,8 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checks import as_in
 from ..errors import BadInput, UnknownName
-from ..events import RESULT, Event, Events, awaited, finish, relay
+from ..events import NOTE, RESULT, Event, Events, awaited, finish, relay
+from ..recipes.recipe import RunRecipe
 from ..recipes.texts import FROM_MODEL, PARTS, Source, check_path, is_name, parse
 from .documents import python_docs, read_file
 from .hub import read_hub
@@ -41,8 +43,7 @@ def load_text_events(
     """
     source = _checked(name, part, confined)
     check_length(length, lm_or_tokenizer)
-    if not isinstance(samples, int) or samples < 1:
-        raise BadInput(f"{samples} samples were asked for; give a whole number from 1 up.")
+    as_in(RunRecipe, samples=samples, seed=seed)
     if source.name == "self":
         rows = yield from relay(sample_events(_model(lm_or_tokenizer, name), samples, length, seed, part))
     else:
@@ -93,7 +94,7 @@ def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = F
             )
         ids = yield from _stream(source, lm_or_tokenizer, "evaluation", whole=True)
     else:
-        ids = tokenised(text, tokenizer_of(lm_or_tokenizer))
+        ids = tokenised(text, lm_or_tokenizer)
     yield Event(RESULT, 1, 1, ids)
 
 
@@ -116,18 +117,21 @@ def _stream(source: Source, lm_or_tokenizer: Any, part: str, whole: bool = False
     yield Event("reading text", 0, 1)
     if source.name == "instructions":
         text = yield from relay(answer_events(_model(lm_or_tokenizer, source.name), part))
-        return tokenised(text, tokenizer)
-    text = _read(source, part, whole, tokenizer)
+        return tokenised(text, lm_or_tokenizer)
+    notes: list[str] = []
+    text = _read(source, part, whole, tokenizer, notes)
+    for note in notes:
+        yield Event("reading text", 1, 1, {NOTE: note})
     yield Event("tokenising text", 0, 1)
-    ids = tokenised(text, tokenizer)
+    ids = tokenised(text, lm_or_tokenizer)
     return ids if source.path is None or whole else _share(ids, part)
 
 
-def _read(source: Source, part: str, whole: bool, tokenizer: Any) -> str:
+def _read(source: Source, part: str, whole: bool, tokenizer: Any, notes: list[str]) -> str:
     if source.path is not None:
-        return read_file(source, tokenizer)
+        return read_file(source, tokenizer, notes)
     if source.hub is not None:
-        return read_hub(source, part, whole and source.explicit, tokenizer)
+        return read_hub(source, part, whole and source.explicit, tokenizer, notes)
 
     return python_docs(part)
 

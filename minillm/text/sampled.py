@@ -4,13 +4,17 @@ Free samples calibrate: Williams, Chrysostomou, Aletras, "Self-calibration for L
 (2025). Answers of the original train what is left of it: distillation by sequences (Kim, Rush, 2016).
 """
 
+import copy
 import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from ..errors import BadInput
 from ..events import RESULT, Event, Events
@@ -19,8 +23,9 @@ from ..paths import home, written_whole
 from ..recipes.prompts import instructions
 from ..walk.view import eval_view
 from ..walk.whole import end_tokens, hidden_states, logits, next_tokens
+from .chat import chat_text, has_chat
 from .documents import instruction_text
-from .tokens import longest
+from .tokens import longest, text_of, token_ids
 
 ROWS = 64
 ANSWER_TOKENS = 160
@@ -75,8 +80,8 @@ def _number(*facts: Any) -> int:
 def answer_events(lm: LoadedModel, part: str) -> Events:
     """The bundled instructions of one part with the model's greedy answers, chat-formatted, as one string.
 
-    Kept under MINILLM_HOME by the model's source and a fingerprint of its weights: written once a model, about a
-    minute for the embedded one. Yields Event("answering instructions", done, total).
+    Kept under MINILLM_HOME by a fingerprint of all that decides them: written once a model, about a minute for the
+    embedded one. Yields Event("answering instructions", done, total).
     """
     asked = instructions(part)
     kept = home() / "answers" / f"{_fingerprint(lm, asked)}.json"
@@ -98,17 +103,36 @@ def answer_events(lm: LoadedModel, part: str) -> Events:
 def _answers(lm: LoadedModel, asked: list[str]) -> list[str]:
     """Greedy answers to a batch of instructions, padded on the left to one length."""
     tokenizer: Any = lm.tokenizer
-    prompts = [question(text, tokenizer) for text in asked]
-    ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+    ids = [token_ids(question(text, tokenizer), lm) for text in asked]
     width = max(map(len, ids))
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     rows = torch.tensor([[padding] * (width - len(row)) + row for row in ids], device=lm.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=lm.device)
-    settings = {"do_sample": False, "repetition_penalty": REPETITION, "max_new_tokens": _room(lm, width)}
-    written = lm.model.generate(input_ids=rows, attention_mask=mask, pad_token_id=padding, **settings)[:, width:]
-    texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+    settings = _settings(lm, padding, _room(lm, width))
+    writer = _alone(lm.model, settings)
+    written = writer.generate(input_ids=rows, attention_mask=mask, generation_config=settings)[:, width:]
+    texts = [text_of(row, tokenizer) for row in written.tolist()]
     cut = (row[-1] not in end_tokens(lm) | {padding} for row in written.tolist())
     return [_whole_sentences(text) if short else text.strip() for text, short in zip(texts, cut, strict=True)]
+
+
+def _settings(lm: LoadedModel, padding: int, room: int) -> GenerationConfig:
+    """Greedy, and nothing else."""
+    return GenerationConfig(
+        do_sample=False,
+        repetition_penalty=REPETITION,
+        max_new_tokens=room,
+        pad_token_id=padding,
+        eos_token_id=sorted(end_tokens(lm)) or None,
+    )
+
+
+def _alone(model: Any, settings: GenerationConfig) -> Any:
+    """The model with generation settings of ours, the model given as it is: transformers fills from a model's own
+    (beams, bans, sampling) whatever is left unsaid."""
+    same = copy.copy(model)
+    same.generation_config = settings
+    return same
 
 
 def _room(lm: LoadedModel, width: int) -> int:
@@ -129,17 +153,23 @@ def _whole_sentences(text: str) -> str:
 
 def question(text: str, tokenizer: Any) -> str:
     """An instruction in the tokenizer's chat format up to where the answer begins; as it is where there is none."""
-    if not getattr(tokenizer, "chat_template", None):
-        return instruction_text({"instruction": text}, None)
-    turns = [{"role": "user", "content": text}]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return chat_text(tokenizer, text) if has_chat(tokenizer) else instruction_text({"instruction": text}, None)
 
 
 def _fingerprint(lm: LoadedModel, asked: list[str]) -> str:
-    """A hash of source, weights (the first 64 values of each) and what is asked."""
-    digest = hashlib.sha256(repr((lm.source, asked, ANSWER_TOKENS, REPETITION)).encode())
-    for name, parameter in lm.model.named_parameters():
-        digest.update(name.encode())
-        if not parameter.is_meta:
-            digest.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    """A hash of all that decides the answers: questions as the model reads them, what they are answered by, what its
+    words are, its config, and every weight (of those that lie on disk, the files' sizes and times)."""
+    tokenizer: Any = lm.tokenizer
+    read = [token_ids(question(text, tokenizer), lm) for text in asked]
+    words = sorted(tokenizer.get_vocab().items())
+    told = (lm.source, read, words, sorted(end_tokens(lm)), str(lm.dtype), ANSWER_TOKENS, REPETITION, ANSWER_ROWS)
+    digest = hashlib.sha256(repr((*told, tokenizer.pad_token_id, tokenizer.eos_token_id)).encode())
+    digest.update(lm.model.config.to_json_string(use_diff=False).encode())
+    for name, weight in lm.model.state_dict().items():
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        if not weight.is_meta:
+            digest.update(crc32(weight.detach().cpu().contiguous().view(torch.uint8).numpy()).to_bytes(4, "big"))
+    if lm.offloaded and Path(lm.source).is_dir():
+        files = sorted(Path(lm.source).iterdir())
+        digest.update(repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]).encode())
     return digest.hexdigest()[:24]

@@ -5,23 +5,38 @@ hidden states of a batch), so whoever needs losses or the next word asks for the
 copied: transformers' models end in `output head(base model(tokens))`, and the tests hold this to their own logits.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import NumericalFault
+from ..errors import BadInput, NumericalFault
 from ..models.loaded import LoadedModel
 
 CHUNK_TOKENS = 128
+
+
+def check_ids(ids: Tensor | Sequence[int], vocabulary: int) -> None:
+    """Raise BadInput where token ids are none of a model's `vocabulary` rows: they belong to another tokenizer."""
+    count = ids.numel() if isinstance(ids, Tensor) else len(ids)
+    if not count:
+        return
+    low, high = (int(ids.min()), int(ids.max())) if isinstance(ids, Tensor) else (min(ids), max(ids))
+    if low < 0 or high >= vocabulary:
+        raise BadInput(
+            f"The token ids go from {low:,} to {high:,}, but this model's vocabulary has {vocabulary:,} words; "
+            "tokenise the text with the model's own tokenizer."
+        )
 
 
 def hidden_states(lm: LoadedModel, ids: Tensor, **keywords: Any) -> Any:
     """Final hidden states [rows, length, width] of token ids [rows, length], normed, ready for the output head.
 
     keywords: what the model's own forward takes (attention_mask, past_key_values, use_cache). Returns transformers'
-    output record: .last_hidden_state, and .past_key_values where use_cache is true.
+    output record: .last_hidden_state, and .past_key_values where use_cache is true. Raises BadInput (`check_ids`).
     """
+    check_ids(ids, lm.groups.vocabulary)
     return lm.model.base_model(input_ids=ids.to(lm.device), **{"use_cache": False, **keywords})
 
 

@@ -5,12 +5,12 @@ from contextlib import closing
 from typing import Any
 
 from ..evaluation.generation import Generation, compare_events
-from ..evaluation.surprise import log_probabilities, same_tokens
+from ..evaluation.surprise import log_probabilities
 from ..events import RESULT, Event, Events, relay
 from ..models.loaded import LoadedModel
 from ..recipes.recipe import GenerateRequest
 from ..store.records import ORIGINAL
-from ..text.tokens import tokenizer_of
+from ..text.tokens import same_tokens, tokenizer_of
 from .pool import size
 from .progress import Steps
 from .workbench import Found, Workbench

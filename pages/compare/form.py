@@ -8,6 +8,7 @@ import gradio as gr
 from minillm.families.groups import CHANNELS, HEADS
 
 from ..plots import CAPTIONS
+from ..shell.choices import OpenCheckboxGroup, OpenDropdown
 from ..shell.plotly_host import PlotlyHost
 from ..views.comparison import KEPT, PRUNED
 
@@ -68,11 +69,11 @@ def _controls() -> dict[str, Any]:
     sides = [("what is pruned", PRUNED), ("what is kept", KEPT)]
     with gr.Group(elem_id="compare-controls"):
         with gr.Row():
-            reference = gr.Dropdown(
+            reference = OpenDropdown(
                 [], label="Reference", info="All others are measured against it.", elem_id="compare-reference", **WIDE
             )
             of = gr.Radio(sides, value=PRUNED, label="Compare", elem_id="compare-of", **WIDE)
-        others = gr.CheckboxGroup([], label="With", elem_id="compare-others")
+        others = OpenCheckboxGroup([], label="With", elem_id="compare-others")
         with gr.Row():
             ratio = gr.Slider(0, MOST, STANDARD, step=0.01, elem_id="compare-ratio", **RATIO, **WIDE)
             blocks = gr.Textbox("", elem_id="compare-blocks", **BLOCKS, **WIDE)
@@ -101,7 +102,7 @@ def _closer(controls: dict[str, Any]) -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=340):
             gr.Markdown("## Two criteria, rank against rank")
-            controls["pair"] = gr.Dropdown([], label="The reference and", elem_id="compare-pair")
+            controls["pair"] = OpenDropdown([], label="The reference and", elem_id="compare-pair")
             controls["kind"] = gr.Radio(
                 [("channels", CHANNELS), ("head groups", HEADS)], value=CHANNELS, label="Of", elem_id="compare-kind"
             )

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from minillm.jobs.submit import submit
-from minillm.paths import written_whole
+from minillm.paths import temporary, written_whole
 from minillm.recipes.recipe import SweepRequest
 from minillm.store.store import Store
 from minillm.sweeps import shipped
@@ -23,6 +21,7 @@ from minillm.sweeps.table import table
 
 from ..shell import job_panel
 from ..shell.address import fetched
+from ..shell.choices import OpenDropdown
 from ..shell.drawers import drawer
 from ..shell.frame import ACT, QUIET, Answer, Context, Shell, frame, guarded
 from ..shell.plotly_host import PlotlyHost
@@ -35,8 +34,6 @@ FIRST = "f5"
 MOST_PICTURES = 6
 KINDS = {"md": "Markdown", "csv": "CSV", "tex": "LaTeX", "html": "HTML", "json": "JSON"}
 """{ending: what it is called} of the files a sweep is saved as."""
-
-_scratch = TemporaryDirectory(prefix="minillm-sweeps-")
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ def _asked() -> dict[str, Any]:
     where = "only where texts or tasks are files"
     return {
         "chosen": gr.Dropdown(choices, value=FIRST, label="Sweep", elem_id="sweep-chosen"),
-        "form": gr.Dropdown(forms, value=forms[0], label="Form", info=told, elem_id="sweep-form"),
+        "form": OpenDropdown(forms, value=forms[0], label="Form", info=told, elem_id="sweep-form"),
         "folder": gr.Textbox(label="Folder of data", info=where, elem_id="sweep-folder", max_lines=1),
         "text": gr.Textbox(first, label="What is asked (YAML)", lines=14, max_lines=24, elem_id="sweep-text"),
         "start": gr.Button("Start", variant="primary", elem_id="start-sweep"),
@@ -214,7 +211,7 @@ def save_sweep(store: Store, run_id: str, kind: str) -> str:
     whole = table(store, run_id, sweep_in(store, run_id))
     inside = kind in FORMATS or kind == "json"
     text = text_of(store, run_id, kind) if inside else sweep.as_page(store, run_id, whole)
-    file = Path(_scratch.name) / f"minillm-sweep-{run_id}.{kind}"
+    file = temporary() / f"minillm-sweep-{run_id}.{kind}"
     with written_whole(file) as scratch:
         scratch.write_text(text, encoding="utf-8")
     return str(file)

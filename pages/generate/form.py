@@ -10,6 +10,7 @@ from minillm.recipes.recipe import GenerateRequest
 from minillm.store.records import ORIGINAL
 
 from ..shell import job_panel
+from ..shell.choices import OpenCheckboxGroup, OpenDropdown
 from ..shell.controls import control, fields_of
 from ..views.generations_html import READING, STYLE
 from .blind import NONE, UNKNOWN
@@ -101,14 +102,14 @@ def _controls() -> dict[str, Any]:
             prompts, value=prompts[:1], label="The paper's instructions", elem_id="generate-prompts"
         )
         own = gr.Textbox("", lines=2, label="Your own", info="Asked as well, if there is any.", elem_id="generate-own")
-        variants = gr.CheckboxGroup(
+        variants = OpenCheckboxGroup(
             [ORIGINAL],
             value=[ORIGINAL],
             label="Who answers",
             elem_id="generate-variants",
             info="Up to four. Make variants on the page Prune & recover.",
         )
-        others = gr.Dropdown(
+        others = OpenDropdown(
             [],
             value=[],
             multiselect=True,

@@ -1,6 +1,6 @@
 """The Prune page's layout: the cut with its preview, the variants, the recovery. No event is wired here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
@@ -11,15 +11,14 @@ from minillm.recipes.texts import TEXTS
 
 from ..plots import CAPTIONS
 from ..shell import job_panel
+from ..shell.choices import OpenDropdown
 from ..shell.controls import control, controls, fields_of, in_rows
 from ..shell.cut_controls import UNIFORM, cut_controls
 from ..shell.plotly_host import PlotlyHost
 from .zeros import lay_out_zeros
 
-TRAINED = (
-    *("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed"),
-    *("accumulate", "warmup", "held_out"),
-)
+_FIRST = ("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed")
+TRAINED = _FIRST + tuple(one.name for one in fields(RecoverRequest) if one.name not in {"variant", *_FIRST})
 """Fields of a `RecoverRequest` that the page shows, in the order in which handlers take them."""
 
 MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
@@ -95,7 +94,7 @@ def _cut_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             way = _way_control()
-            uniform = {"kind": gr.Dropdown, "choices": [UNIFORM]}
+            uniform = {"kind": OpenDropdown, "choices": [UNIFORM]}
             cut = cut_controls("prune") | controls(PruneRequest, ["allocation"], "prune", **uniform)
             evaluate = _evaluate_controls()
             prune = gr.Button("Prune", variant="primary", elem_id="prune")
@@ -159,7 +158,7 @@ def _preview() -> list[Any]:
 
 
 def _recover_controls() -> dict[str, Any]:
-    variant = gr.Dropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
+    variant = OpenDropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
     preset = gr.Radio(
         [(way.label, name) for name, way in RECOVERIES.items()],
         value="embedded",

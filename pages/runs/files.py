@@ -8,13 +8,13 @@ import base64
 import binascii
 import json
 import re
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import gradio as gr
 
 from minillm.errors import BadInput
+from minillm.paths import temporary
 from minillm.store.as_tables import write_zip
 from minillm.store.store import Store
 
@@ -32,6 +32,8 @@ async (run, figures) => {
 }
 """
 PNG = "data:image/png;base64,"
+MOST_DRAWN = 48 * 2**20
+"""Characters of all pictures of a run; a run with every picture has a tenth of that."""
 SLOW = {**ACT, "show_progress": "minimal"}
 
 
@@ -81,6 +83,10 @@ def save_all(store: Store, run_id: str, drawn: str = "") -> str:
 
 
 def _decoded(drawn: str) -> dict[str, bytes]:
+    if len(drawn or "") > MOST_DRAWN:
+        raise BadInput(
+            f"The pictures take {len(drawn) / 2**20:,.0f} MiB; give at most {MOST_DRAWN // 2**20}, or nothing."
+        )
     try:
         given = json.loads(drawn or "{}")
         if not all(re.fullmatch(r"[a-z0-9-]+", name) and text.startswith(PNG) for name, text in given.items()):
@@ -92,11 +98,5 @@ def _decoded(drawn: str) -> dict[str, bytes]:
         ) from fault
 
 
-@cache
-def _scratch() -> TemporaryDirectory:
-    """Where files are made; removed when the app ends."""
-    return TemporaryDirectory(prefix="minillm-")
-
-
 def _file(store: Store, run_id: str, kind: str) -> Path:
-    return Path(_scratch().name) / f"minillm-{store.run(run_id).id}.{kind}"
+    return temporary() / f"minillm-{store.run(run_id).id}.{kind}"

@@ -6,14 +6,14 @@ of its own.
 
 import re
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import gradio as gr
 
 from minillm.criteria import CRITERIA
-from minillm.criteria.settings import Settings
+from minillm.criteria.settings import CHOSEN, Settings
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
 from minillm.paths import written_whole
@@ -25,9 +25,6 @@ from ..shell import job_panel
 from ..shell.controls import control, fields_of, takes
 from ..shell.frame import Answer, Context
 from ..shell.phrases import escape
-
-SETTINGS = tuple(one.name for one in fields(Settings) if one.name != "seed")
-"""Settings of scoring that have a control, in the order in which `begin` takes them; the seed is the run's."""
 
 READ = ("text", "samples", "length", "gradient_samples", "seed")
 """Fields of a run's recipe that scoring reads, in that order."""
@@ -93,7 +90,7 @@ def lay_out_recipe() -> dict[str, Any]:
 
 def lay_out_settings() -> dict[str, Any]:
     """Controls of `Settings`, by field; the Methods page says what each means."""
-    return {one.name: control(one, "setting", info=None) for one in fields_of(Settings, SETTINGS)}
+    return {one.name: control(one, "setting", info=None) for one in fields_of(Settings, CHOSEN)}
 
 
 def criteria_table() -> str:
@@ -118,13 +115,13 @@ def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> An
     return shown
 
 
-@takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, SETTINGS), (ScoreRequest, ("together",)))
+@takes((ScoreRequest, ("criteria",)), (RunRecipe, READ), (Settings, CHOSEN), (ScoreRequest, ("together",)))
 def begin(ctx: Context, run_id: str, **given: Any) -> int:
     """Score a run's model under some criteria, in turn or on one walk; returns the job's number. Other text, samples or
     seed than the run's make a new run beside it."""
     if not given["criteria"]:
         raise BadInput("No criterion is ticked; tick at least one.")
-    settings = Settings.of(**{name: given[name] for name in SETTINGS}).changed()
+    settings = Settings.of(**{name: given[name] for name in CHOSEN}).changed()
     request = ScoreRequest.from_json(
         {"criteria": given["criteria"], "settings": settings, "together": given["together"]}
     )
@@ -149,6 +146,7 @@ def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
     for result in store.results(run_id, "inspect"):
         store.add_result(made, result.kind, result.data)
     if empty:
+        store.describe_run(made, note=run.note, tags=run.tags)
         store.delete_run(run_id)
     return made
 

@@ -77,8 +77,8 @@ picture live, which needs neither this app nor a network.
 """,
     "methods": """
 Every line here is read from the same records as the form on the Score page, `python -m minillm criteria` and the table
-in the README, so that none can say something else. Four of the criteria are one computation: |W·g| or |W·g·X| (**Eqs. 3
-and 6**), with g by backpropagation or estimated from forward passes (**Eqs. 7–9**).
+in `docs/criteria.md`, so that none can say something else. Four of the criteria are one computation: |W·g| or |W·g·X|
+(**Eqs. 3 and 6**), with g by backpropagation or estimated from forward passes (**Eqs. 7–9**).
 
 **Look for** what a criterion reads, because that is what it costs, and for where it differs from its original.
 **Try:** take two that differ in one thing only, such as `llm-pruner` and `fms-bp`, and see on the Compare page what

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
+from inspect import iscoroutinefunction
 from typing import Any
 
 import gradio as gr
@@ -93,17 +94,30 @@ def guarded(function: Callable) -> Callable:
 
     @wraps(function)
     def called(*given: Any, **named: Any) -> Any:
-        try:
+        with _told():
             return function(*given, **named)
-        except gr.Error:
-            raise
-        except MiniLLMError as fault:
-            raise gr.Error(str(fault), print_exception=False) from fault
-        except Exception as fault:
-            raise gr.Error(_unexpected(fault), print_exception=False) from fault
 
-    called.__annotations__ = _annotations(function)
-    return called
+    @wraps(function)
+    async def awaited(*given: Any, **named: Any) -> Any:
+        with _told():
+            return await function(*given, **named)
+
+    inner = function.func if isinstance(function, partial) else function
+    guard = awaited if iscoroutinefunction(inner) else called
+    guard.__annotations__ = _annotations(function)
+    return guard
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except MiniLLMError as fault:
+        raise gr.Error(str(fault), print_exception=False) from fault
+    except Exception as fault:
+        raise gr.Error(_unexpected(fault), print_exception=False) from fault
 
 
 def _unexpected(fault: Exception) -> str:

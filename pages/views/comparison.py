@@ -4,7 +4,6 @@ A comparison is one reference criterion and some others, all cut at the same rat
 ratio makes new plans from the stored ranks; no model is asked.
 """
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import plotly.graph_objects as go
 
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
+from minillm.plain import frame_csv
 from minillm.plan.overlap import matrix, overlap, rank_correlation
 from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scores import Scores
@@ -148,6 +148,4 @@ def csv_text(found: Comparison, ratio: float) -> str:
     frames = [table.assign(criterion=name) for name, table in found.tables.items()]
     table = pd.concat(frames).assign(reference=found.reference, of=found.of, ratio=ratio)
     columns = ["reference", "criterion", "of", "ratio", "kind", "layer", "share", "chance", "count", "size"]
-    out = io.StringIO()
-    table[columns].to_csv(out, index=False)
-    return out.getvalue()
+    return frame_csv(table[columns])

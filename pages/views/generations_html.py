@@ -1,10 +1,11 @@
 """Exhibits for the eye and for a file: HTML with what differs and what surprises marked, Markdown, CSV, JSON."""
 
-import csv
-import io
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
+
+from minillm.plain import csv_of, markdown
 
 from ..shell.phrases import escape
 from .generations import CUT_OFF, DONE, WAITING, WRITING, Column, Exhibit
@@ -167,16 +168,16 @@ def _said(text: str, log_prob: float) -> str:
 
 def as_markdown(shown: list[Exhibit], title: str) -> str:
     """Exhibits as one Markdown text, to hand in or to mail."""
-    lines = [f"# {title}", ""]
+    lines = [f"# {markdown(title)}", ""]
     for one in shown:
-        lines += [f"## {' '.join(one.prompt.split())}", "", f"_{settings_in_words(one.settings)}_", ""]
+        lines += [f"## {markdown(' '.join(one.prompt.split()))}", "", f"_{settings_in_words(one.settings)}_", ""]
         for column in one.columns:
-            lines += [f"### {column.label}", "", *_quoted(column.text), "", facts_in_words(column), ""]
+            lines += [f"### {markdown(column.label)}", "", *_quoted(column.text), "", facts_in_words(column), ""]
     return "\n".join(lines)
 
 
 def _quoted(text: str) -> list[str]:
-    return [f"> {line}".rstrip() for line in (text.strip() or "(nothing)").split("\n")]
+    return [f"> {markdown(line)}".rstrip() for line in (text.strip() or "(nothing)").split("\n")]
 
 
 def entries(shown: list[Exhibit], run_id: str) -> list[dict[str, Any]]:
@@ -219,12 +220,11 @@ CSV_COLUMNS = (
 
 def as_csv(shown: list[Exhibit], run_id: str) -> str:
     """Exhibits as CSV, one row a text."""
-    out = io.StringIO()
-    rows = csv.DictWriter(out, CSV_COLUMNS, restval="", extrasaction="ignore")
-    rows.writeheader()
+    rows: list[Iterable[Any]] = [CSV_COLUMNS]
     for one in shown:
         for column in one.columns:
             about = {"run": run_id, "job": one.job, "prompt": one.prompt, "variant": column.label}
             measured = {"state": column.state, "text": column.text, "surprise_nats_per_token": column.surprise}
-            rows.writerow({**about, **column.facts, **measured})
-    return out.getvalue()
+            told = {**about, **column.facts, **measured}
+            rows.append([told.get(name, "") for name in CSV_COLUMNS])
+    return csv_of(rows)

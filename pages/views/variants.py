@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from minillm.families.groups import Groups
 from minillm.plan.patterns import Pattern, in_words
-from minillm.recipes.texts import text_label
+from minillm.recipes.texts import text_labels
 from minillm.store.records import Job, Result, Variant
 from minillm.store.store import Store
 
@@ -38,8 +38,9 @@ class Way:
         """The way a stored perplexity was measured."""
         return cls(str(data["text"]), int(data["length"]), int(data["tokens"]), str(data["dtype"]))
 
-    def __str__(self) -> str:
-        return f"perplexity, {text_label(self.text)}, window {self.length}, {self.tokens:,} tokens, {self.dtype}"
+    def called(self, text: str) -> str:
+        """Its heading. text: what its text is called."""
+        return f"perplexity, {text}, window {self.length}, {self.tokens:,} tokens, {self.dtype}"
 
 
 def groups_of(store: Store, run_id: str) -> Groups | None:
@@ -81,7 +82,9 @@ def variants_table(store: Store, run_id: str) -> str:
         sizes = (count(parameters), size(parameters * BYTES[dtype])) if parameters else ("–", "–")
         numbers = (_number(values.get(variant.name)) for values in ways.values())
         rows.append((variant.name, variant.parent or "–", what_was_done(variant), *sizes, *numbers))
-    head = ("variant", "made from", "how", "parameters", f"weights ({dtype})", *(str(way) for way in ways))
+    names = text_labels(way.text for way in ways)
+    numbers_of = (way.called(names[way.text]) for way in ways)
+    head = ("variant", "made from", "how", "parameters", f"weights ({dtype})", *numbers_of)
     return html_table(head, rows, "The models of this run", "variants")
 
 

@@ -82,7 +82,7 @@ def test_a_model_that_stays_on_disk_goes_through_the_same_verbs(run, folder):
         assert code == 0, err
         code, _, err = run("prune", f"{name}/fms-zo", "--model", folder, "--ratio", 0.2, "--out", f"{name}/cut", *place)
         assert code == 0, err
-    whole, away = (load_file(Path(name, "cut", "model.safetensors")) for name in ("small", "small-disk"))
+    whole, away = (load_file(Path(name, "cut", "pruned.safetensors")) for name in ("small", "small-disk"))
     assert whole.keys() == away.keys() and all(torch.equal(whole[n], away[n]) for n in whole)
     code, _, err = run("score", "wanda", "--model", folder, "--offload", "disc")
     assert code == 2 and "disk" in err
@@ -171,9 +171,9 @@ def test_settings_reach_the_scores(run, folder):
         (("recover", "TINY", "--steps", "1", "--teacher", "", "--text", "file:text.txt", "--preset", "best"), "paper"),
         (("recover", "nofolder"), "nofolder"),
         (("evaluate", "--model", "TINY", "--text", "file:text.txt", "--length", "1"), "window of 1"),
-        (("generate", "", "--model", "TINY"), "prompt"),
-        (("generate", "Hello", "--model", "TINY", "--max-new-tokens", "0"), "max_new_tokens"),
-        (("generate", "Hello", "--model", "TINY", "--temperature", "-1"), "temperature"),
+        (("generate", "", "--model", "TINY"), "Prompts"),
+        (("generate", "Hello", "--model", "TINY", "--max-new-tokens", "0"), "Max new tokens"),
+        (("generate", "Hello", "--model", "TINY", "--temperature", "-1"), "Temperature"),
         (("runs", "show", "12345678"), "12345678"),
         (("runs", "delete", "12345678", "--yes"), "12345678"),
         (("frobnicate",), "frobnicate"),
@@ -206,6 +206,15 @@ def test_a_fault_is_exit_1_and_says_how_to_see_more(run, folder, monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", broken)
     code, _, err = run("score", "wanda", "--model", folder, *SMALL, "--gradient-samples", 3)
     assert code == 1 and "boom" in err and "MINILLM_DEBUG=1" in err and "Traceback" not in err
+
+
+def test_memory_that_did_not_suffice_is_said_and_how_to_need_less(run, folder, monkeypatch):
+    def too_much(*given, **named):
+        return torch.empty(2**60, dtype=torch.uint8)  # PyTorch's own words for it
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", too_much)
+    code, _, said = run("score", "wanda", "--model", folder, *SMALL, "--gradient-samples", 3)
+    assert code == 2 and said.startswith("There was not enough memory; use fewer or shorter samples")
 
 
 def test_bench_prints_every_ratio_with_its_budget(run, folder):
@@ -346,7 +355,7 @@ def test_fidelity_prints_every_setting_against_every_other(run, folder):
     [
         (("--share", "0.33"), "give one of 0.05"),
         (("--seeds", "0"), "Seeds is 0"),
-        (("--directions", "1,x"), "--directions is “1,x”"),
+        (("--directions", "1,x"), "Directions is “1,x”"),
         (("--draws", "gausian"), "Did you mean gaussian?"),
     ],
 )

@@ -193,12 +193,17 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"prompt": None}, "prompt is empty"),
     ({"prompt": "word " * 300}, "takes 256 in all"),
     ({"max_new_tokens": 250}, "250 new ones were asked for"),
-    ({"max_new_tokens": 0}, "from 1 up"),
-    ({"max_new_tokens": 1.5}, "from 1 up"),
-    ({"temperature": -1}, "temperature of -1"),
-    ({"temperature": float("nan")}, "temperature of nan"),
-    ({"top_p": 0}, "top_p is 0"),
-    ({"top_p": 1.1}, "top_p is 1.1"),
+    ({"max_new_tokens": 0}, "Max new tokens is 0; give a whole number from 1 to 32,768"),
+    ({"max_new_tokens": 1.5}, "Max new tokens is 1.5"),
+    ({"temperature": -1}, "Temperature is -1; give 0, or a number from 0.001 to 10"),
+    ({"temperature": float("nan")}, "Temperature is nan"),
+    ({"top_p": 0}, "Top p is 0"),
+    ({"top_p": 1.1}, "Top p is 1.1"),
+    ({"temperature": 1e-300}, "Temperature is 1e-300"),
+    ({"seed": 2**64}, "Seed is 18446744073709551616"),
+    ({"seed": -1}, "Seed is -1"),
+    ({"max_new_tokens": 10**9}, "Max new tokens is 1000000000"),
+    ({"prompt": "word " * 5000}, "give at most 20,000"),
 ]
 
 

@@ -15,7 +15,7 @@ from minillm.surgery.cut import prune
 LENGTH = 24
 
 
-BUILDERS = {**tiny.LLAMA_LIKE, **tiny.OTHERS}
+BUILDERS = {**tiny.LLAMA_LIKE, **tiny.OTHERS, "neox": tiny.neox}
 
 
 def built(name: str) -> LoadedModel:
@@ -30,13 +30,13 @@ def counted(lm: LoadedModel) -> int:
     return counter.get_total_flops() // 2
 
 
-@pytest.mark.parametrize("name", [*tiny.LLAMA_LIKE, "bloom", "opt"])
+@pytest.mark.parametrize("name", [*tiny.LLAMA_LIKE, "bloom", "opt", "opt_post_norm", "neox"])
 def test_macs_are_those_that_torch_counts(name: str) -> None:
     lm = built(name)
     assert size(lm, LENGTH).macs == lm.groups.macs(LENGTH) == counted(lm)
 
 
-@pytest.mark.parametrize("name", ["llama", "bloom", "opt"])
+@pytest.mark.parametrize("name", ["llama", "bloom", "opt", "opt_post_norm"])
 def test_a_cut_model_costs_what_its_plan_says(name: str) -> None:
     lm = built(name)
     plan = plan_from_groups(lm.groups, 0.2, range(len(lm.groups)))

@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerFast
 
 from minillm.errors import BadInput, NumericalFault
 from minillm.evaluation.generation import Generation, generate
-from minillm.evaluation.surprise import log_probabilities, same_tokens
+from minillm.evaluation.surprise import log_probabilities
 from minillm.models.loaded import LoadedModel, wrap
+from minillm.text.tokens import same_tokens
 
 PROMPT = "The walk reads a block"
 

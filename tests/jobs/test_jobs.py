@@ -401,7 +401,7 @@ def test_a_stopped_app_interrupts_its_job(tmp_path: Path, model: str):
 
 
 def test_a_worker_that_cannot_start_is_reported_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(Supervisor, "command", ("/bin/false",))
     supervisor = Supervisor(Store(tmp_path)).start()
     until(lambda: supervisor.problem != "", "the report", 5)
     assert "exit code 1 soon after its start" in supervisor.problem

@@ -61,7 +61,7 @@ def test_what_was_not_cut_or_is_no_pruned_model_is_refused(tmp_path):
 
 def test_a_damaged_folder_says_so(tmp_path):
     folder = save_pruned(cut(), tmp_path / "small")
-    weights = folder / "model.safetensors"
+    weights = folder / "pruned.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(BadInput, match="truncated"):
         load_pruned(folder)

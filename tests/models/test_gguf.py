@@ -54,7 +54,7 @@ def test_gguf_of_an_unsupported_architecture(tmp_path: Path) -> None:
 
 def test_gguf_with_scaled_positions(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match=r"rope\.scaling\.factor"):
-        read_gguf(tiny.gguf(tmp_path / "a.gguf", scaling=8.0), torch.float32)
+        read_gguf(tiny.gguf(tmp_path / "a.gguf", fields={"rope.scaling.factor": 8.0}), torch.float32)
 
 
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -301,7 +301,7 @@ def test_a_row_is_safe_to_show():
 
 def test_what_is_said_of_a_built_in_model_before_it_is_loaded_is_what_its_config_says():
     from minillm.families import groups_from_config
-    from minillm.models.weights import config_from_dict
+    from minillm.models.configs import config_from_dict
 
     for entry in MODELS.values():
         assert entry.groups == groups_from_config(config_from_dict(entry.config))

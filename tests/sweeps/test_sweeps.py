@@ -84,10 +84,10 @@ def numbers(store: Store, run_id: str, sweep: Sweep) -> dict[str, list]:
 SCRIPT = """
 import os, sys, json
 from minillm.events import RESULT
-from minillm.pipeline import execute_events
-from minillm.pool import Pool
-from minillm.recipe import SweepRequest
-from minillm.store import Store
+from minillm.recipes.recipe import SweepRequest
+from minillm.store.store import Store
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool
 store, run_id, sweep = Store(), sys.argv[1], json.loads(sys.argv[2])
 for event in execute_events(store, run_id, SweepRequest(sweep), Pool(10**9)):
     if event.payload and event.payload.get("state"):

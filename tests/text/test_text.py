@@ -383,9 +383,9 @@ BAD: list[tuple[dict[str, Any], type[MiniLLMError], str]] = [
     ({"name": "hub:a/b:c d"}, BadInput, "characters that no config"),
     ({"name": "hub:a/b:c:d:e:f"}, BadInput, "is no data set name"),
     ({"part": "test"}, UnknownName, "part of a text"),
-    ({"samples": 0}, BadInput, "from 1 up"),
-    ({"samples": -3}, BadInput, "from 1 up"),
-    ({"samples": 2.5}, BadInput, "from 1 up"),
+    ({"samples": 0}, BadInput, "whole number from 1 to 100,000"),
+    ({"samples": -3}, BadInput, "whole number from 1 to 100,000"),
+    ({"samples": 2.5}, BadInput, "whole number from 1 to 100,000"),
     ({"length": 1}, BadInput, "from 2 to 256"),
     ({"length": 257}, BadInput, "from 2 to 256"),
     ({"samples": 100_000}, TextTooShort, "100000 samples of 16 need 1,600,000; at most [0-9]+ samples"),
@@ -434,7 +434,7 @@ def test_a_column_of_plain_text_and_a_folder_and_a_huge_file(
     with pytest.raises(BadInput, match="is a folder"):
         (tmp_path / "folder.txt").mkdir()
         load_text(f"file:{tmp_path / 'folder.txt'}", lm(), 4, 16)
-    monkeypatch.setattr(documents, "MOST_BYTES", 100)
+    monkeypatch.setattr("minillm.text.rows.MOST_BYTES", 100)
     with pytest.raises(BadInput, match="MiB"):
         load_text(f"file:{words}", lm(), 4, 16)
 

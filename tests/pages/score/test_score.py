@@ -142,6 +142,13 @@ def test_another_seed_makes_another_run_and_a_run_without_scores_gives_way(store
     assert [result.kind for result in store.results(job.run_id)] == ["inspect"]
 
 
+def test_what_was_written_about_a_run_that_gives_way_stays(store: Store, run_id: str):
+    store.describe_run(run_id, title="Mine", note="why it was begun", tags=["thesis"])
+    made = store.job(begin(store, run_id, ["random"], seed=7)).run_id
+    run = store.run(made)
+    assert made != run_id and (run.title, run.note, run.tags) == ("Mine", "why it was begun", ("thesis",))
+
+
 def test_a_run_with_scores_stays_beside_the_new_one(store: Store, run_id: str):
     store.save_scores(run_id, made_scores.scores(made_scores.shape()))
     job = store.job(begin(store, run_id, ["wanda"], seed=7))

@@ -1,0 +1,166 @@
+"""What a checkpoint holds against what its model expects: the one door for weights, wherever they come from.
+
+safetensors in one file or many, read whole or left on disk, pruned folders and GGUF all end in `account`: two tables of
+{name in memory: form and shape}, what is wanted and what is held. Nothing may be missing, and nothing left over without
+being on a short list, because a weight that a model does not ask for is another model.
+"""
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate import init_empty_weights
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+from ..errors import BadInput, UnsupportedModel, foreign
+from .mapped import PLAIN, Lies, lies_in
+
+ATTENTION = ("eager", "sdpa")
+"""Implementations of attention that every machine has; a file may choose among these, and fetch none."""
+
+QUANTISED = re.compile(r"(scale|scales|scale_inv|qweight|qzeros|g_idx|absmax|quant_map|quant_state.*|SCB|zero_point)$")
+"""How the names of what quantised checkpoints hold beside, or instead of, weights end."""
+
+LEFTOVERS = {
+    r"\brotary_emb\.inv_freq$": 1,
+    r"\battn(ention)?\.masked_bias$": 0,
+    r"\battention\.masked_bias$": 0,
+    r"\battention\.bias$": 4,
+    r"\battn\.bias$": 4,
+    r"\bposition_ids$": 2,
+    r"\bdecoder\.version$": 1,
+}
+"""What earlier versions saved beside weights, and a model makes by itself: {end of the name: how many axes it has}."""
+
+
+class Held(NamedTuple):
+    """A weight as a checkpoint holds it: its form by the file's own word (F32, BF16, F8_E4M3, Q4_K) and its shape."""
+
+    form: str
+    shape: tuple[int, ...]
+
+
+def blank(config: Any, dtype: torch.dtype | None = None, attention: str | None = None) -> Any:
+    """A model of the shape a config names, without weights; buffers (rotary frequencies) are there, in float32.
+
+    dtype: None for the config's; attention: one of `ATTENTION`, anything else for transformers' choice.
+    Raises BadInput where transformers cannot build it.
+    """
+    chosen = attention if attention in ATTENTION else None
+    with foreign("No model can be built of this config: {reason}."), init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=chosen)
+    model.config.dtype = dtype or model.dtype
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(model.config.dtype)
+    return model
+
+
+def account(where: Any, wanted: Mapping[str, tuple[int, ...]], held: Mapping[str, Held], plain: frozenset[str]) -> None:
+    """Refuse a checkpoint that is not exactly its model.
+
+    wanted: {name in memory: shape}; held: the same names, or a file's own where there is none in memory; plain: the
+    forms that are read. Raises UnsupportedModel for quantised weights, BadInput for missing, left-over and misshapen
+    ones; each sentence names the first of them.
+    """
+    foreign = sorted(name for name in wanted if name in held and held[name].form not in plain)
+    if foreign:
+        raise UnsupportedModel(
+            f"The model in {where} holds {foreign[0]} as {held[foreign[0]].form}, which is no plain number; give "
+            "the unquantised model, in float32, bfloat16 or float16."
+        )
+    extra = sorted(name for name in held if name not in wanted and not _is_leftover(name, held[name]))
+    missing = sorted(wanted.keys() - held.keys())
+    if any(QUANTISED.search(name) for name in extra):
+        scales = next(name for name in extra if QUANTISED.search(name))
+        raise UnsupportedModel(
+            f"The model in {where} holds {scales}, which belongs to quantised weights; give the unquantised model."
+        )
+    if extra or missing:
+        lacks = f"lacks {len(missing):,} weights, {missing[0]} for one" if missing else ""
+        has = f"holds {len(extra):,} weights that its config knows nothing of, {extra[0]} for one" if extra else ""
+        raise BadInput(
+            f"The model in {where} {' and '.join(filter(None, (lacks, has)))}; give a complete language model with the "
+            "config that belongs to it."
+        )
+    for name, shape in wanted.items():
+        if held[name].shape != tuple(shape):
+            raise BadInput(
+                f"The weights of {where} do not fit its config: {name} is {_size(held[name].shape)}, where "
+                f"{_size(shape)} is expected."
+            )
+
+
+def _is_leftover(name: str, held: Held) -> bool:
+    return any(re.search(ending, name) and len(held.shape) == axes for ending, axes in LEFTOVERS.items())
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "a single number"
+
+
+def accounted(folder: Path, model: PreTrainedModel, shards: list[Path]) -> dict[str, Lies]:
+    """{weight in memory: where it lies} of a folder of safetensors, tied ones once; all of them, and nothing else.
+
+    model: of the shape that is wanted, with or without weights. Raises BadInput, UnsupportedModel.
+    """
+    named = _named(folder, model, shards)
+    for target, source in (model.all_tied_weights_keys or {}).items():
+        copy = named.pop(target, None)
+        if copy is not None and not _same(copy, named.setdefault(source, copy)):
+            raise BadInput(
+                f"The model in {folder} ties {target} to {source}, but holds different weights for them; set "
+                "tie_word_embeddings to false in its config.json, or remove the copy."
+            )
+    wanted = shapes_of(model)
+    account(folder, wanted, {name: Held(lies.form, lies.shape) for name, lies in named.items()}, PLAIN)
+    _check_positions(folder, model, named)
+    return {name: named[name] for name in wanted}
+
+
+def shapes_of(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of what a model must be given: tied weights once."""
+    state, tied = model.state_dict(), model.all_tied_weights_keys or {}
+    return {name: tuple(tensor.shape) for name, tensor in state.items() if name not in tied}
+
+
+def _named(folder: Path, model: PreTrainedModel, shards: list[Path]) -> dict[str, Lies]:
+    """What lies in the files, under its name in memory, or, as transformers renames it, on the hub."""
+    state = model.state_dict()
+    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
+    asked: dict[str, Any] = {"base_model_prefix": model.base_model_prefix, "meta_state_dict": state}
+    named: dict[str, Lies] = {}
+    for stored, lies in (one for shard in shards for one in lies_in(shard).items()):
+        name = stored if stored in state else rename_source_key(stored, renamings, [], **asked)[0]
+        if name in named:
+            raise BadInput(f"The model in {folder} holds {name} twice, {stored} for one; keep the one that belongs.")
+        named[name] = lies
+    return named
+
+
+def _same(one: Lies, other: Lies) -> bool:
+    """Whether two weights are stored as the same numbers."""
+    if one is other or (one.form, one.shape) != (other.form, other.shape):
+        return one is other
+    return torch.equal(one.mapped(), other.mapped())
+
+
+def _check_positions(folder: Path, model: PreTrainedModel, named: Mapping[str, Lies]) -> None:
+    """Rotary frequencies that were saved must be those the config makes, as far as half formats can tell."""
+    made = next((b for name, b in model.named_buffers() if name.endswith("rotary_emb.inv_freq")), None)
+    parameters = getattr(model.config, "rope_parameters", None) or {}
+    if made is None or parameters.get("rope_type", "default") != "default":
+        return
+    for name, lies in named.items():
+        if not name.endswith("rotary_emb.inv_freq") or lies.form not in PLAIN:
+            continue
+        stored = lies.mapped().float()
+        if stored.shape != made.shape or not torch.allclose(stored, made.float(), rtol=0.02, atol=1e-6):
+            raise BadInput(
+                f"The model in {folder} holds {name} for other rotary positions than its config makes; correct "
+                "rope_theta or rope_scaling in its config.json, or remove the weight."
+            )
