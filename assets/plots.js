@@ -174,7 +174,9 @@
 
     const button = (name, title, icon, click) => ({name, title, icon, click});
     const config = {
-      responsive: false, displaylogo: false, showSendToCloud: false, doubleClick: "reset",
+      responsive: false, displaylogo: false,
+      // On a touch screen it would always be there, across the heading.
+      displayModeBar: matchMedia("(pointer: coarse)").matches ? false : "hover", showSendToCloud: false, doubleClick: "reset",
       modeBarButtons: [
         ["zoomIn2d", "zoomOut2d", "resetScale2d"],
         [button("png", "Save as a picture (PNG)", Plotly.Icons.camera, savePng),

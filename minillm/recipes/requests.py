@@ -108,7 +108,7 @@ class PruneRequest(BeforeAndAfter):
     ratio: float = field(number(0, 0.99), label="Ratio", help="Share of all parameters that goes.", default=0.2)
     layers: tuple[int, ...] | None = field(
         optional(several(whole(0, 9_999), 10_000)),
-        label="Blocks that give",
+        label="Blocks that may be cut",
         help="Such as 3-27 or 0-5, 8; empty: all but the first eighth and the last sixteenth.",
         default=None,
     )
@@ -120,7 +120,7 @@ class PruneRequest(BeforeAndAfter):
     )
     compensate: str = field(
         one_of(*COMPENSATIONS),
-        label="Make up for the cut",
+        label="Compensate for the cut",
         help="Without training, from the run's calibration text.",
         default="",
     )

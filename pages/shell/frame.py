@@ -60,7 +60,11 @@ new MutationObserver(() => {
   const body = document.querySelector('#body');
   if (body) body.inert = !document.querySelector('#title-bar .is-open');
 }).observe(document, {childList: true, subtree: true});
-</script>"""
+</script>
+<style>
+/* Hidden, as Gradio has it, would make this what sticky parts stick to; a style sheet of ours would be prefixed. */
+div.gradio-container { overflow: clip !important; }
+</style>"""
 """For `launch(head=…)`."""
 
 SKIP = """<script>

@@ -22,6 +22,7 @@ from ..shell.cut_controls import UNIFORM
 from ..shell.phrases import count
 from ..shell.templates import html_table
 from .cut import Cut, asked, layers_of
+from .plans import write_blocks
 from .variants import groups_of
 
 WORDS = {"kl": "KL", "perplexity": "perplexity"}
@@ -114,7 +115,7 @@ def latest(store: Store, run_id: str) -> dict[str, str]:
         "criterion": criterion,
         "channels": "" if channels == criterion else channels,
         "ratio": f"{asked_for['ratio']:g}",
-        "blocks": ", ".join(map(str, asked_for.get("layers") or ())),
+        "blocks": write_blocks(asked_for.get("layers") or None),
     }
 
 

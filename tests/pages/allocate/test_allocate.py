@@ -159,7 +159,7 @@ def test_the_page_opens_at_what_was_searched_for_last_unless_the_address_says_ot
         return [answer[page.empty], *(answer[page.cut[name]] for name in page.cut)]
 
     empty, heads, channels, ratio, blocks = opened({})
-    assert (empty, heads.value, channels.value, ratio, blocks) == ("", "fms-bp", "wanda", 0.25, "1, 2, 3")
+    assert (empty, heads.value, channels.value, ratio, blocks) == ("", "fms-bp", "wanda", 0.25, "1-3")
     assert opened({"criterion": "wanda"})[1].value == "wanda"
     assert allocate.arrived(store, page, "", None, "", 0.2, "") == {page.empty: ""}
 
