@@ -105,7 +105,7 @@ def several(of: Take, most: int) -> Check:
             if len(found) > most:
                 break
         if not 1 <= len(found) <= most:
-            count = f"more than {most}" if found else "no"
+            count = f"more than {most}" if found else "0"
             raise BadInput(f"{_words(name)} has {count} entries; give from 1 to {most}.")
         return tuple(found)
 

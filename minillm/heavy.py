@@ -49,6 +49,11 @@ _HOMES = {
     "worker.pool": "Pool",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+_INSIDE = (
+    "TABLE SEARCH FISHER_ROWS SearchState Study Pool accuracy_events bench_events compare_events execute_events zeros"
+)
+PUBLIC = sorted(_HOME.keys() - {*_INSIDE.split(), "recovery_text_events"})
+"""Names of `import minillm` that need the tensor library: all but those of the command line and the worker alone."""
 
 
 def __getattr__(name: str) -> Any:

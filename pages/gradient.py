@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from minillm.checks import numbers_of
 from minillm.errors import BadInput
@@ -28,7 +29,7 @@ from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings
 TITLE = "Gradient"
 TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
 """Fields of a `FidelityRequest`, in the order in which `begin` takes them."""
-EMPTY = (
+EMPTY = Markup(
     '<p class="notice">Nothing has been measured on this run yet. Press “Measure”: the model is loaded, its exact '
     "gradient taken, and each way to estimate it is tried with several seeds. Pictures come as each is through; a job "
     "that is stopped keeps them.</p>"

@@ -7,8 +7,7 @@ them from the smaller count would change outputs by about 40 %.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import Family, Tensors
-from .groups import CHANNELS, HEADS, Structure
+from .base import FUSED, Family, Tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,14 +48,7 @@ BLOOM = Family(
         "up": "mlp.dense_h_to_4h",
         "down": "mlp.dense_4h_to_h",
     },
-    structures=(
-        Structure("q", "qkv", "rows", HEADS, part=0, parts=3),
-        Structure("k", "qkv", "rows", HEADS, part=1, parts=3),
-        Structure("v", "qkv", "rows", HEADS, part=2, parts=3),
-        Structure("o", "o", "columns", HEADS),
-        Structure("up", "up", "rows", CHANNELS),
-        Structure("down", "down", "columns", CHANNELS),
-    ),
+    structures=FUSED,
     holds=Tensors(wide=6, residual=1, kept=6, norms=4, scores=3),
     mend=mend,
     tuple_output=True,

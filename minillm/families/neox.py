@@ -3,8 +3,7 @@
 The attention derives its head count from the weights, so nothing has to be mended after a cut.
 """
 
-from .base import Family, Tensors
-from .groups import CHANNELS, HEADS, Structure
+from .base import FUSED, Family, Tensors
 
 NEOX = Family(
     name="neox",
@@ -18,13 +17,6 @@ NEOX = Family(
         "up": "mlp.dense_h_to_4h",
         "down": "mlp.dense_4h_to_h",
     },
-    structures=(
-        Structure("q", "qkv", "rows", HEADS, part=0, parts=3),
-        Structure("k", "qkv", "rows", HEADS, part=1, parts=3),
-        Structure("v", "qkv", "rows", HEADS, part=2, parts=3),
-        Structure("o", "o", "columns", HEADS),
-        Structure("up", "up", "rows", CHANNELS),
-        Structure("down", "down", "columns", CHANNELS),
-    ),
+    structures=FUSED,
     holds=Tensors(wide=2, residual=2, kept=3, norms=0),
 )

@@ -264,17 +264,12 @@ def told_apart(labels: Mapping[Any, Sequence[str]]) -> dict[Any, str]:
             level[thing] += 1
 
 
-def check_path(path: str | Path, confined: bool = False) -> Path:
-    """The path of a text file, if it may be read; see `models.allowed_path`."""
-    return allowed_path(path, confined)
-
-
 def checked_text(name: str, confined: bool) -> str:
     """A text name, if it can mean something here; whether it is long enough is known once it is read.
 
     Raises UnknownName, and BadInput for a file that is not there or may not be read.
     """
     source = parse(name or "")
-    if source.path is not None and not check_path(source.path, confined).is_file():
+    if source.path is not None and not allowed_path(source.path, confined).is_file():
         raise BadInput(f"There is no file {source.path}; upload it, or give the path of one on the app's machine.")
     return source.name

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..checks import as_in
 from ..errors import BadInput, UnknownName
 from ..events import NOTE, RESULT, Event, Events, awaited, finish, relay
+from ..recipes.models import allowed_path
 from ..recipes.recipe import RunRecipe
-from ..recipes.texts import FROM_MODEL, PARTS, Source, check_path, is_name, parse
+from ..recipes.texts import FROM_MODEL, PARTS, Source, is_name, parse
 from .documents import python_docs, read_file
 from .hub import read_hub
 from .sampled import answer_events, sample_events
@@ -102,7 +103,7 @@ def _checked(name: str, part: str, confined: bool) -> Source:
     if part not in PARTS:
         raise UnknownName("part of a text", part, PARTS)
     source = parse(name)
-    return source if source.path is None else replace(source, path=check_path(source.path, confined))
+    return source if source.path is None else replace(source, path=allowed_path(source.path, confined))
 
 
 def _model(lm: Any, name: str) -> Any:

@@ -127,7 +127,7 @@ def sweeps_begun(store: Store) -> str:
     """Links to the latest sweeps, the newest first."""
     runs = [run for run in store.runs(limit=1000) if TAG in run.tags][:20]
     if not runs:
-        return f'<p class="quiet">{NONE_YET}</p>'
+        return Markup('<p class="quiet">{}</p>').format(NONE_YET)
     return html("list", said=[_link("experiments", run.id, run.title or run.id) for run in runs])
 
 

@@ -9,6 +9,7 @@ from textwrap import shorten
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from minillm.errors import MiniLLMError
 from minillm.families.groups import KINDS
@@ -24,7 +25,7 @@ from ..shell.phrases import count, seconds, size
 from ..shell.templates import html, html_table, notice, paragraph
 from .variants import what_was_done
 
-NONE_YET = (
+NONE_YET = Markup(
     '<p class="notice">No runs yet. Begin one on the <a href="./">Start</a> or <a href="model">Model</a> page.</p>'
 )
 SHORT = 160
@@ -68,7 +69,7 @@ def summary(store: Store, run: Run) -> Summary:
 def latest_table(store: Store, limit: int) -> str:
     """The latest runs, each a link to its page: results where it has scores, else scoring."""
     found = [summary(store, run) for run in store.runs(limit=limit)]
-    return table(found) if found else "<p>None yet: begin with a button above, or choose another model.</p>"
+    return table(found) if found else paragraph("None yet: begin with a button above, or choose another model.")
 
 
 def table(rows: list[Summary], tick: bool = False) -> str:

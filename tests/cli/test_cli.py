@@ -365,11 +365,11 @@ def test_what_fidelity_cannot_do_is_refused_before_a_model_is_loaded(run, words,
 
 
 def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, folder, monkeypatch, tmp_path):
-    from minillm.recipes import recipe
+    from minillm.recipes import recipe, requests
     from minillm.store.as_folder import export_run, import_run
     from minillm.store.store import Store
 
-    few = recipe.FidelityRequest(("rademacher",), seeds=1, directions=(1,), samples=2)
+    few = requests.FidelityRequest(("rademacher",), seeds=1, directions=(1,), samples=2)
     monkeypatch.setattr("minillm.cli.runs.FidelityRequest", lambda: few)
     elsewhere = Store(tmp_path / "elsewhere")
     known = recipe.RunRecipe(str(folder), "float32", samples=4, length=16, text=f"file:{tmp_path / 'text.txt'}")

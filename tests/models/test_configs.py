@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from minillm.criteria.forecast import forecast
-from minillm.errors import BadInput, DoesNotFit, MiniLLMError, UnsupportedModel, foreign, reason
+from minillm.errors import BadInput, DoesNotFit, MiniLLMError, UnsupportedModel, foreign
 from minillm.models.configs import config_from_dict, read_config
 from minillm.models.load import load_model, plan_from_config
 
@@ -175,18 +175,6 @@ def test_files_that_are_none_are_told(copied: Path, name: str, content: str) -> 
 def test_a_tokenizer_that_panics_is_refused(copied: Path, pattern: str) -> None:
     edit(copied, "tokenizer.json", normalizer={"type": "Replace", "pattern": {"Regex": pattern}, "content": "zz"})
     assert "tokenizer" in refusal(lambda: load_model(copied, device="cpu"))
-
-
-def test_the_reason_is_the_line_that_holds_it() -> None:
-    heads = "Class validation error for validator 'x':\n    ValueError: The hidden size (50) is no multiple of 6."
-    assert reason(ValueError(heads)) == "The hidden size (50) is no multiple of 6"
-    cause = RuntimeError("size mismatch for a.weight")
-    shown = RuntimeError("You set `x`, thus raising an error. For details look at the above report!")
-    shown.__cause__ = cause
-    assert reason(shown) == "size mismatch for a.weight"
-    assert reason(KeyError("relu9")) == "no 'relu9'"
-    assert reason(ValueError("")) == "ValueError" and reason(ValueError("a:\nb:")) == "a"
-    assert len(reason(ValueError("x" * 10_000))) <= 300
 
 
 def test_foreign_errors_become_one_sentence_and_ours_and_the_systems_pass() -> None:

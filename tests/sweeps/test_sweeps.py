@@ -364,7 +364,7 @@ def test_the_command_line_runs_a_sweep_and_goes_on_with_it(run, folder, tmp_path
     code, out, err = run("sweep", file)
     assert code == 0 and "goes on" in err and "3 of 3 cells done" in out
     code, out, err = run("runs", "compare", told["run"], "--json")
-    assert code == 0 and [one["matters"] for one in json.loads(out)] == ["not known: one seed"]
+    assert code == 0 and [one["matters"] for one in json.loads(out)] == ["not known: fewer than 3 seeds"]
     code, out, err = run("sweep", "--list")
     assert code == 0 and "Table 12" in out and "embedded" in out
     for words, says in ((["sweep", "t99"], "Unknown sweep"), (["runs", "compare", "ffffffff"], "There is no run")):

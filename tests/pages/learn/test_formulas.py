@@ -31,7 +31,7 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 def estimated(facts: Facts) -> torch.Tensor:
     """ĝ by the engine's own estimator, given this z and this c."""
-    one: Any = SimpleNamespace(settings=Settings(), probes=[SimpleNamespace(z=lambda *key: tensor(facts.z))])
+    one: Any = SimpleNamespace(settings=Settings(), probes=[SimpleNamespace(z=lambda *key: tensor(facts.z), share=1.0)])
     return Estimate.gradient(one, 0, "up", tensor(facts.weight), (facts.c,))
 
 

@@ -1,13 +1,16 @@
 """Templates escape what they are given, every one of them, and only constants are called HTML elsewhere."""
 
+import pkgutil
 import re
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 from jinja2 import meta, nodes
 from jinja2.exceptions import UndefinedError
 from markupsafe import Markup
 
+import pages
 from pages.shell.templates import ENVIRONMENT, TEMPLATES, html, html_table, notice, paragraph
 
 EVIL = """</td></script><script>alert(1)</script> & "q" 'a' {{ 7 * 7 }}"""
@@ -35,7 +38,7 @@ class Hostile(str):
 
 
 ANY = Hostile(EVIL)
-COLUMN = {"of": ANY, "busy": True, "said": ANY, "rest": [ANY], "facts": ANY}
+COLUMN = {"of": ANY, "busy": True, "said": ANY, "rest": [ANY], "facts": ANY, "blank": False}
 TUPLES = {
     "exhibits": {
         "legend": [(ANY, ANY)],
@@ -86,6 +89,14 @@ def test_html_in_a_cell_stands_and_text_beside_it_is_escaped() -> None:
     assert "<b>&lt;c&gt;</b>" in found and "<td>&lt;d&gt;</td>" in found and "<caption>&lt;e&gt;</caption>" in found
     assert '<tr class="&#34;f&#34;">' in found
     assert not re.findall(r"<[ade]>", found)
+
+
+def test_what_stands_in_a_module_as_html_is_known_to_be_html() -> None:
+    """A plain text that holds an element is escaped where it is put beside `Markup`; its element then does nothing."""
+    for module in pkgutil.walk_packages(pages.__path__, "pages."):
+        for name, value in vars(import_module(module.name)).items():
+            if isinstance(value, str) and re.match(r"<(?!script|!doctype)[a-z]", value):
+                assert isinstance(value, Markup), f"{module.name}.{name}"
 
 
 def test_sentences_are_text() -> None:
