@@ -1,9 +1,5 @@
 """What a new user meets in the first hour: pages without a run, forms after a reload, the sample, a telephone."""
 
-import os
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-
 from playwright.sync_api import expect
 
 from minillm.jobs.submit import submit
@@ -72,7 +68,7 @@ def test_forms_show_what_the_latest_job_was_asked_for(visit, app):
     submit(app.store, run_id, GenerateRequest(("My own question",), max_new_tokens=4))
     page = visit(f"score?run={run_id}")
     assert ticked(page, "criteria") == ["Wanda", "ZO"] and page.locator("#together input").is_checked()
-    open_part(page, "Settings (as printed in the paper)")
+    open_part(page, "Settings (the paper's)")
     expect(page.locator("#setting-noise input")).to_have_value("rademacher")
     expect(page.locator("#setting-directions input")).to_have_value("2")
     page = visit(f"prune?run={run_id}")
@@ -112,7 +108,7 @@ def test_a_click_on_a_cell_leads_to_a_closer_look_and_unticks_nobody(visit, app)
 
 def test_the_button_stays_in_sight_and_a_refusal_names_its_field_alone(visit, app):
     page = visit(f"score?run={sample(app)}")
-    open_part(page, "Settings (as printed in the paper)")
+    open_part(page, "Settings (the paper's)")
     box = page.locator("button#score").bounding_box()
     assert box["y"] + box["height"] <= 900
     open_part(page, "Calibration text, samples, seed")
