@@ -58,7 +58,7 @@ def head_html() -> str:
 def figure_html(heading: str, caption: str = "", height: int = 360, empty: str = "") -> Markup:
     """What assets/plots.js draws into; its words travel with it."""
     words = {"heading": heading, "caption": caption, "height": height, "empty": empty}
-    return html("figure", words=quote(json.dumps(words)))
+    return html("figure", heading=heading, words=quote(json.dumps(words)))
 
 
 class PlotlyHost(gr.HTML):
