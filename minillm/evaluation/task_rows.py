@@ -77,8 +77,8 @@ def _question(*texts: str, **choices: range) -> Callable[[Row], Row]:
     """Rows of some texts and some numbers of choices, each in its range."""
 
     def form(row: Row) -> Row:
-        numbers = {name: _choice(row, name, among[0], among[-1]) for name, among in choices.items()}
-        return {**{name: _text(row, name) for name in texts}, **numbers}
+        found: Row = {name: _text(row, name) for name in texts}
+        return found | {name: _choice(row, name, among[0], among[-1]) for name, among in choices.items()}
 
     return form
 

@@ -117,12 +117,3 @@ class Family:
             channel_macs=cost[CHANNELS][1],
             fixed_parameters=fixed,
         )
-
-
-FUSED = (
-    *(Structure(name, "qkv", "rows", HEADS, part=part, parts=3) for part, name in enumerate("qkv")),
-    Structure("o", "o", "columns", HEADS),
-    Structure("up", "up", "rows", CHANNELS),
-    Structure("down", "down", "columns", CHANNELS),
-)
-"""Slices where q, k and v are fused as [head, 3, head_dim], and the FFN has no gate."""

@@ -7,7 +7,8 @@ them from the smaller count would change outputs by about 40 %.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import FUSED, Family, Tensors
+from .base import Family, Tensors
+from .neox import NEOX
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +49,7 @@ BLOOM = Family(
         "up": "mlp.dense_h_to_4h",
         "down": "mlp.dense_4h_to_h",
     },
-    structures=FUSED,
+    structures=NEOX.structures,
     holds=Tensors(wide=6, residual=1, kept=6, norms=4, scores=3),
     mend=mend,
     tuple_output=True,

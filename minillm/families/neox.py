@@ -3,7 +3,8 @@
 The attention derives its head count from the weights, so nothing has to be mended after a cut.
 """
 
-from .base import FUSED, Family, Tensors
+from .base import Family, Tensors
+from .groups import CHANNELS, HEADS, Structure
 
 NEOX = Family(
     name="neox",
@@ -17,6 +18,13 @@ NEOX = Family(
         "up": "mlp.dense_h_to_4h",
         "down": "mlp.dense_4h_to_h",
     },
-    structures=FUSED,
+    structures=(
+        Structure("q", "qkv", "rows", HEADS, part=0, parts=3),
+        Structure("k", "qkv", "rows", HEADS, part=1, parts=3),
+        Structure("v", "qkv", "rows", HEADS, part=2, parts=3),
+        Structure("o", "o", "columns", HEADS),
+        Structure("up", "up", "rows", CHANNELS),
+        Structure("down", "down", "columns", CHANNELS),
+    ),
     holds=Tensors(wide=2, residual=2, kept=3, norms=0),
 )
