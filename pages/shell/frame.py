@@ -325,8 +325,9 @@ class Shell:
         opened = [self.run, self.navbar, self.lesson, *self._outputs]
         # One after the other: an answer of the first that came last would put back what someone has done meanwhile.
         asked = list(dict.fromkeys(component for _, outputs in self.arrivals for component in outputs))
-        arrived = self.ctx.app.load(answering(self._arrive), None, asked, **QUIET)
-        arrived.then(self._open, self._inputs, opened, **QUIET)
+        load = self.ctx.app.load
+        opens = load(answering(self._arrive), None, asked, **QUIET).then if asked else load
+        opens(self._open, self._inputs, opened, **QUIET)
         self.timer.tick(self._look, self._inputs, self._outputs, **QUIET)
         stopped = self.stop.click(
             guarded(partial(job_panel.stop, self.ctx.store)), [self.run], None, api_visibility="private", **ACT
