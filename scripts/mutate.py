@@ -160,6 +160,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=70)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many: to go on")
     parser.add_argument("--only", action="append", choices=list(TESTS), help="a module; repeat it")
     parser.add_argument("--list", action="store_true", help="name the mutants, run nothing")
     parser.add_argument("--out", type=Path, help="a JSON file for what became of each")
@@ -169,7 +170,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Try them, say what became of each, and end with 1 where any survived."""
     given = arguments()
-    chosen, told = drawn(given.only or list(TESTS), given.count, given.seed), []
+    chosen, told = drawn(given.only or list(TESTS), given.count, given.seed)[given.skip :], []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "copy"
         shutil.copytree(ROOT, scratch, ignore=shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache"))

@@ -45,20 +45,24 @@ def test_the_cut_linear_meets_its_old_output_better(build):
     assert error["least-squares"] < 0.95 * error[None] and error["bias"] < error[None]
 
 
-def test_bias_adds_the_mean_of_what_was_cut():
-    lm, tokens = wrap(tiny.llama()), tiny.tokens(8, 20)
+@pytest.mark.parametrize("build", [tiny.llama, tiny.opt], ids=["without biases of its own", "with biases"])
+def test_bias_adds_the_mean_of_what_was_cut(build):
+    lm, tokens = wrap(build()), tiny.tokens(8, 20)
     plan = make_plan(score(lm, "wanda", tokens, 4), 0.1, layers=[0])
+    down = lm.family.block_linears(lm.family.block_list(lm.model)[0])["down"]
     seen = []
-    handle = lm.model.model.layers[0].mlp.down_proj.register_forward_pre_hook(lambda m, a: seen.append(a[0]))
+    handle = down.register_forward_pre_hook(lambda m, a: seen.append(a[0].view(-1, a[0].shape[-1])))
     with torch.no_grad():
         lm.model(tokens)
     handle.remove()
-    gone = sorted(set(range(32)) - set(plan.kept_channels[0].tolist()))
-    weight = lm.model.model.layers[0].mlp.down_proj.weight
-    wanted = weight[:, gone] @ seen[0].mean((0, 1))[gone]
+    gone = sorted(set(range(down.in_features)) - set(plan.kept_channels[0].tolist()))
+    before = 0.0 if down.bias is None else down.bias
+    wanted = before + down.weight[:, gone] @ seen[0].mean(0)[gone]
     small = prune(lm, plan, "bias", tokens)
-    torch.testing.assert_close(small.model.model.layers[0].mlp.down_proj.bias, wanted, rtol=1e-4, atol=1e-5)
-    assert small.model.model.layers[1].mlp.down_proj.bias is None
+    first, second = (lm.family.block_linears(block)["down"] for block in lm.family.block_list(small.model)[:2])
+    torch.testing.assert_close(first.bias, wanted, rtol=1e-4, atol=1e-5)
+    if down.bias is None:
+        assert second.bias is None
 
 
 def test_features_that_never_fire_take_nothing_over():
