@@ -164,7 +164,8 @@ def begin(store: Store, run_id: str, **given: Any) -> int:
     in the same way is not measured again."""
     if not given["draws"]:
         raise BadInput("Nothing is ticked to draw z for; tick at least one.")
-    numbers = {name: numbers_of(name, given[name]) for name in ("directions", "group_directions")}
+    several = fields_of(FidelityRequest, ("directions", "group_directions"))
+    numbers = {one.name: numbers_of(one.metadata["label"], given[one.name]) for one in several}
     return submit(store, run_id, FidelityRequest.from_json(given | numbers))
 
 

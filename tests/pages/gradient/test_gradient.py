@@ -166,8 +166,8 @@ def test_measuring_is_asked_for_in_full(store: Store, run_id: str) -> None:
     ("change", "words"),
     [
         ({"draws": []}, "tick at least one"),
-        ({"directions": "many"}, "Directions is “many”"),
-        ({"group_directions": ""}, "Group directions is “”"),
+        ({"directions": "many"}, "Directions over weights is “many”"),
+        ({"group_directions": ""}, "Over groups is “”"),
         ({"seeds": 0.0}, "Seeds is 0"),
         ({"samples": None}, "Samples is None"),
     ],
