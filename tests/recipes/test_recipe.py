@@ -69,7 +69,7 @@ def test_a_bad_value_is_refused_in_one_sentence(field: str, value: Any, said: st
     ("make", "said"),
     [
         (lambda: ScoreRequest(("wandaa",)), "Unknown criterion “wandaa”. Did you mean wanda"),
-        (lambda: ScoreRequest(()), "Criteria has no entries"),
+        (lambda: ScoreRequest(()), "Criteria has 0 entries"),
         (lambda: ScoreRequest("wanda"), "Criteria is “wanda”; give a list"),
         (lambda: ScoreRequest(("wanda",), {"direction": 2}), "Unknown setting “direction”. Did you mean directions"),
         (lambda: ScoreRequest(("wanda",), {"directions": 0}), "Directions is 0"),
@@ -81,7 +81,7 @@ def test_a_bad_value_is_refused_in_one_sentence(field: str, value: Any, said: st
         (lambda: requests.SparsifyRequest("wandas"), "Unknown criterion “wandas”. Did you mean wanda"),
         (lambda: requests.SparsifyRequest("wanda", sparsity=1), "Sparsity is 1; give a number from 0 to 0.875"),
         (lambda: requests.RecoverRequest("pruned-1", learning_rate=2), "Learning rate is 2"),
-        (lambda: requests.GenerateRequest(()), "Prompts has no entries"),
+        (lambda: requests.GenerateRequest(()), "Prompts has 0 entries"),
         (lambda: requests.GenerateRequest(("a",), chat="no"), "Chat is “no”; give true or false"),
         (lambda: requests.EvaluateRequest(tokens=1), "Tokens is 1"),
         (lambda: requests.EvaluateRequest(text="python-dogs"), "Unknown text “python-dogs”. Did you mean python-docs"),
