@@ -146,9 +146,7 @@ def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> Answer:
     newest = [one for one in found if one.job == found[0].job] if found else []
     before = found[len(newest) :][:MOST_SHOWN]
     return {
-        page.shaded: gr.Checkbox(
-            interactive=has_surprise(found) or not found, info=UNSHADED if found and not has_surprise(found) else ""
-        ),
+        page.shaded: _shading(found),
         **page.panel.show(job_panel.current(store, run_id, "generate")),
         page.now: as_html(newest, shaded),
         page.tally: tally_html(store, run_id),

@@ -1,5 +1,7 @@
 """What a new user meets in the first hour: pages without a run, forms after a reload, the sample, a telephone."""
 
+from functools import partial
+
 from playwright.sync_api import expect
 
 from minillm.jobs.submit import submit
@@ -81,8 +83,8 @@ def test_forms_show_what_the_latest_job_was_asked_for(visit, app):
     assert ticked(page, "generate-prompts") == []
 
 
-def test_the_sample_says_what_its_marks_mean_who_can_answer_and_that_one_is_in_the_lesson(visit, app):
-    run_id = sample(app)
+def test_the_sample_says_what_its_marks_mean_who_can_answer_and_that_one_is_in_the_lesson(visit, own_app):
+    run_id, visit = sample(own_app), partial(visit, app=own_app)
     page = visit(f"generate?run={run_id}")
     expect(page.locator("#generate-shaded")).to_contain_text("kept without their probabilities")
     expect(page.locator("#generate-shaded input")).to_be_disabled()
