@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from .. import heavy
 from ..errors import DoesNotFit, MiniLLMError, StoreFault, sentence
-from ..events import RESULT, Event, Events
+from ..events import NOTE, RESULT, Event, Events
 from ..jobs.workplace import interrupt_orphans, sign_in, worker_lock, worker_log
 from ..store.records import CANCELLED, DONE, FAILED, Job
 from ..store.store import Store
@@ -87,9 +87,9 @@ class Recorder:
 
 def lasting(event: Event) -> bool:
     """Whether an event says something that later ones of its stage do not: scores of a block, a measured step, a
-    generation of a search, a sensitivity."""
+    generation of a search, a sensitivity, a note."""
     found = event.payload or {}
-    return bool({"layer", "generation", "sensitivity"} & found.keys()) or {"step", "perplexity"} <= found.keys()
+    return bool({"layer", "generation", "sensitivity", NOTE} & found.keys()) or {"step", "perplexity"} <= found.keys()
 
 
 def work(store: Store, job: Job, execute: Execute) -> None:

@@ -175,8 +175,12 @@ def test_events_that_follow_each_other_quickly_are_merged_but_none_that_matters(
         recorder.take(Event("recover", i, 100, {"step": i, "loss": 1.0} | ({"perplexity": 9.0} if i == 50 else {})))
     for layer in range(5):
         recorder.take(Event("score:wanda", layer + 1, 5, {"layer": layer}))
+    recorder.take(Event("reading text", 1, 1, {"note": "2 rows were left out"}))
+    recorder.take(Event("reading text", 1, 1, {"note": "1 row was too long"}))
     recorder.flush()
     found = store.events(job.id)
+    said = [event.payload["note"] for event in found if event.stage == "reading text"]
+    assert said == ["2 rows were left out", "1 row was too long"]
     steps = [event.done for event in found if event.stage == "recover"]
     assert 8 <= len(steps) <= 14
     assert {50, 99} <= set(steps)

@@ -87,6 +87,20 @@ def test_events_say_whose_they_are_and_count_to_the_end():
     assert events[-1].stage == RESULT
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("bonsai", {"submodels": 37}),
+        ("bonsai", {"submodels": 9, "rounds": 2}),
+        ("zo", {"scope": "groups", "directions": 9}),
+    ],
+)
+def test_steps_are_counted_to_the_end_also_where_sub_models_take_several_goes(name, settings):
+    events = list(score_together_events(wrap(tiny.llama()), (name,), tiny.tokens(4, 12), 4, **settings))
+    own = [event for event in events if event.stage == f"score:{name}"]
+    assert [event.done for event in own] == list(range(1, own[0].total + 1))
+
+
 def test_ending_early_and_a_fault_leave_nothing_behind():
     lm, tokens = wrap(tiny.llama()), tiny.tokens(8, 20)
     events = score_together_events(lm, FOUR, tokens, 4)
