@@ -5,7 +5,7 @@ Nothing here knows a model or a tensor library: a plan at any ratio, an overlap 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -115,10 +115,6 @@ class Scores:
         rest["spreads"] = {int(layer): spread for layer, spread in rest.get("spreads", {}).items()}
         ordered = {kind: dict(sorted(vectors[kind].items())) for kind in KINDS}
         return cls(heads=ordered[HEADS], channels=ordered[CHANNELS], **rest)
-
-    def renamed(self, criterion: str) -> "Scores":
-        """The same scores under another name (for comparing settings of one criterion)."""
-        return replace(self, recipe={**self.recipe, "label": criterion})
 
 
 def _checksum(arrays: dict[str, np.ndarray], told: str) -> str:

@@ -9,7 +9,6 @@ from ..recipes.requests import Request
 QUEUED, RUNNING = "queued", "running"
 DONE, CANCELLED, FAILED, INTERRUPTED = "done", "cancelled", "failed", "interrupted"
 LIVE = (QUEUED, RUNNING)
-STATES = (*LIVE, DONE, CANCELLED, FAILED, INTERRUPTED)
 
 ORIGINAL, PRUNED, SPARSE, RECOVERED = "original", "pruned", "sparse", "recovered"
 
