@@ -12,10 +12,12 @@ from ..criteria import CRITERIA
 from ..errors import BadInput, StoreFault, UnknownName
 from ..paths import home
 from ..places import folder_for
+from ..recipes.presets import find_cut
 from ..recipes.prompts import paper_prompts
 from ..recipes.recipe import RunRecipe
 from ..recipes.requests import (
     AllocateRequest,
+    EvaluateRequest,
     FidelityRequest,
     GenerateRequest,
     InspectRequest,
@@ -194,12 +196,13 @@ def restore(as_json: Json = False) -> None:
 def sample(
     model: Model = EMBEDDED,
     out: Annotated[Path, typer.Option(help="Folder for the run, in place of an earlier one.")] = Path("sample_run"),
-    steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 40,
+    steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 60,
     samples: Annotated[int, typer.Option(help="Rows of calibration text.")] = 128,
     title: Annotated[str, typer.Option(help="Title of the run.")] = "Sample: SmolLM2-135M, every criterion",
     only: Annotated[str, typer.Option(help="Add this kind of job alone, to the run that is in the folder.")] = "",
 ) -> None:
-    """Do the whole main job once, as the app would, and keep it as a folder: every criterion, two cuts, a recovery.
+    """Do the whole main job once, as the app would, and keep it as a folder: every criterion, the paper's cut, the best
+    one measured here, a recovery.
 
     The bundled run is made by: python -m minillm sample --out assets/sample_run; one kind of job is added to such a
     folder by: python -m minillm sample --out assets/sample_run --only fidelity
@@ -220,13 +223,14 @@ def sample(
 
 def _sample_requests(steps: int, criteria: list[str]) -> list[Request]:
     """The main job, in order. steps: of the recovery; criteria: those to score by, none where all are there."""
-    variants = ("original", "pruned-1", "pruned-2", "recovered-1")
+    variants, best = ("original", "pruned-1", "pruned-2", "recovered-1"), find_cut("best")
     return [
         InspectRequest(),
         *([ScoreRequest(criteria=tuple(criteria))] if criteria else []),
         PruneRequest(criterion="fms-zo"),
-        PruneRequest(criterion="fms-bp", channels_from="wanda", compensate="least-squares"),
-        RecoverRequest(variant="pruned-2", steps=steps),
+        PruneRequest(best.heads, channels_from=best.channels, allocation=best.allocation, compensate=best.compensate),
+        RecoverRequest(variant="pruned-2", text="instructions", steps=steps),
+        EvaluateRequest(variants=("recovered-1",)),
         GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
         FidelityRequest(),
         AllocateRequest("fms-bp"),
