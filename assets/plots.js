@@ -7,7 +7,7 @@
    for its width (aspect, where cells are square); each trace says in its meta what its columns are called in a CSV file
    (columns, "" for one that means nothing; csv: false leaves the trace out). */
 (() => {
-  const NARROW = 560;
+  const NARROW = 560, HALL = 1.6;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
 
   const theme = () => {
@@ -58,6 +58,23 @@
     layout.modebar = {bgcolor: "rgba(0,0,0,0)", color: "#808080", activecolor: colours.text};
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
     if (narrow) narrowed(layout);
+    return figure;
+  };
+
+  /* The figure with its letters and lines so many times as large: for a hall, or for a picture that will be shown small. */
+  const enlarged = (figure, times) => {
+    const grow = (part, name) => {
+      if (!part || typeof part !== "object" || ArrayBuffer.isView(part)) return;
+      if (/font$/i.test(name) && Number.isFinite(part.size)) part.size *= times;
+      for (const [key, inner] of Object.entries(part)) grow(inner, Array.isArray(part) ? name : key);
+    };
+    if (times === 1) return figure;
+    grow(figure.layout, "layout");
+    for (const trace of figure.data) {
+      for (const name of ["textfont", "line", "marker"]) grow(trace[name], name);
+      if (Number.isFinite(trace.line?.width)) trace.line.width *= times;
+      if (Number.isFinite(trace.marker?.size)) trace.marker.size *= times;
+    }
     return figure;
   };
 
@@ -121,15 +138,22 @@
     return window.MiniPlotly;
   };
 
-  /* A figure as the address of a PNG made for paper: black on white, its heading above, whatever the page looks like.
-     size: {width, height} in pixels; without it, as large as on a wide page. */
+  /* A figure as a picture for paper, whatever the page looks like: {address, width, height}, the address holds the
+     picture. letters: how many times as large as on a page; format: png, or svg, which stays sharp at any size. */
+  window.MiniDrawing = async (json, {width = 1000, height, letters = 1, format = "png", scale = 2} = {}) => {
+    const Plotly = await library(), given = JSON.parse(json).layout;
+    const high = height ?? Math.min(given.height ?? 360, (given.meta?.aspect ?? Infinity) * width);
+    const {data, layout} = enlarged(dressed(json, LIGHT, width), letters);
+    Object.assign(layout, {width, height: high, autosize: false});
+    const address = await Plotly.toImage({data, layout}, {format, scale, width, height: high});
+    return {address, width, height: high};
+  };
+
+  /* A picture as the address of a PNG, black on white, its heading above. size: {width, height} in pixels; without it,
+     as large as on a wide page. */
   window.MiniPicture = async (heading, json, size) => {
-    const Plotly = await library(), top = 40, scale = 2, width = size?.width ?? 1000;
-    const {data, layout} = dressed(json, LIGHT, width), given = JSON.parse(json).layout;
-    const height = size?.height ?? Math.min(given.height ?? 360, (given.meta?.aspect ?? Infinity) * width);
-    const picture = new Image();
-    Object.assign(layout, {width, height, autosize: false});
-    picture.src = await Plotly.toImage({data, layout}, {format: "png", scale, width, height});
+    const {address, width, height} = await window.MiniDrawing(json, size), picture = new Image(), top = 40, scale = 2;
+    picture.src = address;
     await picture.decode();
     const sheet = Object.assign(document.createElement("canvas"), {width: scale * width, height: scale * (height + top)});
     const pen = sheet.getContext("2d");
@@ -145,6 +169,7 @@
   window.MiniHost = async (element, props, trigger, watch) => {
     const Plotly = await library(), find = name => element.querySelector(".plot-" + name);
     const plot = find("mount"), words = JSON.parse(decodeURIComponent(find("figure").dataset.words));
+    const large = () => element.closest(".is-presented") || element.querySelector(".is-presented");
     let width = 0, drawn = null;
 
     const named = () => {
@@ -158,10 +183,16 @@
       setTimeout(() => URL.revokeObjectURL(address), 1000);
     };
 
-    const savePng = async () => {
-      const size = {width: Math.max(plot.clientWidth, 640), height: plot.clientHeight};
-      save(named() + ".png", await window.MiniPicture(words.heading, props.value, size));
+    const size = () => ({width: Math.max(plot.clientWidth, 640), height: plot.clientHeight});
+
+    const savePng = async () => save(named() + ".png", await window.MiniPicture(words.heading, props.value, size()));
+
+    const saveSvg = async () => {
+      const {address} = await window.MiniDrawing(props.value, {...size(), format: "svg"});
+      save(named() + ".svg", address);
     };
+
+    const saveCard = async () => save(named() + "-card.png", await window.MiniCard(words, props.value));
 
     const clicked = event => {
       const point = event.points[0], trace = point.fullData;
@@ -172,16 +203,11 @@
       });
     };
 
-    const button = (name, title, icon, click) => ({name, title, icon, click});
     const config = {
       responsive: false, displaylogo: false,
       // On a touch screen it would always be there, across the heading.
       displayModeBar: matchMedia("(pointer: coarse)").matches ? false : "hover", showSendToCloud: false, doubleClick: "reset",
-      modeBarButtons: [
-        ["zoomIn2d", "zoomOut2d", "resetScale2d"],
-        [button("png", "Save as a picture (PNG)", Plotly.Icons.camera, savePng),
-         button("csv", "Save the numbers (CSV)", Plotly.Icons.disk, saveCsv)],
-      ],
+      modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d"]],
     };
 
     /* One drawing at a time, for plotly mixes up two that overlap; what comes meanwhile is drawn once, as it then is. */
@@ -219,27 +245,34 @@
     const drawing = async () => {
       const given = props.value ? JSON.parse(props.value) : null, meta = given?.layout.meta ?? {};
       find("heading").textContent = words.heading;
-      find("caption").textContent = meta.caption ?? words.caption;
+      const caption = meta.caption ?? words.caption;
+      find("caption").textContent = large() ? [meta.alt, caption].filter(Boolean).join(". ") : caption;
       find("empty").textContent = given ? "" : words.empty;
       find("figure").classList.toggle("plot-none", !given);
       width = plot.clientWidth;
       if (!given || !width) return;
-      const height = Math.min(given.layout.height ?? words.height, (meta.aspect ?? Infinity) * width);
-      plot.style.height = height + (width < NARROW ? extra(given, width) : 0) + "px";
+      plot.style.setProperty("--beside", find("save").offsetWidth + "px");
+      const square = (meta.aspect ?? Infinity) * width, height = Math.min(given.layout.height ?? words.height, square);
+      plot.style.height = large() ? "" : height + (width < NARROW ? extra(given, width) : 0) + "px";
       relinked();
-      const figure = dressed(props.value, theme(), width);
+      const figure = enlarged(dressed(props.value, theme(), width), large() ? HALL : 1);
       await Plotly.react(plot, figure.data, figure.layout, config);
       if (drawn !== plot) plot.on("plotly_click", clicked);
       drawn = plot;
-      spoken([words.heading, meta.alt, find("caption").textContent].filter(Boolean).join(". "));
+      spoken([words.heading, meta.alt, caption].filter(Boolean).join(". "));
     };
 
+    find("show").addEventListener("click", () => window.MiniTalk.present(element));
     find("csv").addEventListener("click", saveCsv);
     find("png").addEventListener("click", savePng);
+    find("svg").addEventListener("click", saveSvg);
+    find("card").addEventListener("click", saveCard);
     watch("value", draw);
 
     const readdressed = () => element.isConnected ? relinked() : window.removeEventListener("readdressed", readdressed);
     window.addEventListener("readdressed", readdressed);
+    const presented = () => element.isConnected ? draw() : window.removeEventListener("presented", presented);
+    window.addEventListener("presented", presented);
     const dark = new MutationObserver(() => element.isConnected ? draw() : dark.disconnect());
     dark.observe(document.body, {attributes: true, attributeFilter: ["class"]});
     /* A plot in a tab that is not open has no width: it is drawn when it gets one. */

@@ -7,7 +7,7 @@ import gradio as gr
 
 from ..shell.address import choice, remembered
 from ..shell.frame import QUIET, Answer, Context, Shell, frame
-from . import criteria, estimate, glossary, groups, walk
+from . import criteria, estimate, glossary, groups, talk, walk
 from . import lesson as lesson_part
 
 TITLE = "Learn"
@@ -18,6 +18,7 @@ TOPICS: dict[str, tuple[str, Callable[[], None]]] = {
     "estimate": ("Estimated gradient", estimate.section),
     "walk": ("The walk", walk.section),
     "glossary": ("Glossary", glossary.section),
+    "talk": ("A talk", talk.section),
 }
 """{name in the address: (title, what lays it out and wires it)}: topics that stand for themselves."""
 

@@ -8,7 +8,7 @@ from minillm.plan.plan import Plan
 from minillm.plan.scores import Scores
 
 from .captions import CAPTIONS
-from .style import CUT, KIND_COLOURS, axis, block_axis, blocks_in_words, colour_bar, figure, share_axis
+from .style import CUT, KIND_COLOURS, axis, block_axis, blocks_in_words, colour_bar, figure, known, share_axis
 
 BINS = 256
 
@@ -123,6 +123,7 @@ def plan_bars(plan: Plan) -> go.Figure:
             meta={"columns": {"x": "block", "y": "cut, %", "customdata": ["cut", "of"]}},
         )
     top = max(10.0, *(108 * float((table[f"{k}_cut"] / table[k].clip(lower=1)).max()) for k in KINDS))
+    known(fig, ratio=plan.recipe.get("ratio"))
     return fig.update_layout(
         xaxis=block_axis(len(plan.groups)),
         yaxis=share_axis("cut from the block", range=[0, min(top, 100)], dtick=None),

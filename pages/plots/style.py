@@ -70,6 +70,12 @@ def figure(name: str, alt: str, caption: str = "", **layout: Any) -> go.Figure:
     return go.Figure(layout={**shared, **layout})
 
 
+def known(fig: go.Figure, **facts: Any) -> go.Figure:
+    """Note in a figure what its card says beside the run's own facts: model, seed, ratio; what is None is left out."""
+    told = {name: str(fact) for name, fact in facts.items() if fact is not None}
+    return fig.update_layout(meta={**fig.layout.meta, "known": told})
+
+
 def hatched(colour: str, shape: str) -> dict[str, Any]:
     """A bar's marker: its colour, and a pattern that tells it from others where colours do not. shape: "" for none."""
     return {"color": colour, "pattern": {"shape": shape, "fillmode": "overlay", "fgcolor": "white", "size": 6}}

@@ -18,12 +18,12 @@ from minillm.store.store import Store
 from minillm.versions import versions
 
 from ..plots import as_json
-from ..shell.plotly_host import HOST_JS, PLOTLY_JS, STYLE, figure_html
+from ..shell.plotly_host import ALONE, PLOTLY_JS, SCRIPTS, STYLE, figure_html
 from ..shell.templates import html, html_table, trusted
 from ..views.picture import Picture
 from .sections import Section, sections, settings
 
-STYLES = (STYLE, ASSETS / "exhibits.css", ASSETS / "report.css")
+STYLES = (STYLE, ASSETS / "exhibits.css", ASSETS / "report.css", ALONE)
 
 
 def report(store: Store, run_id: str) -> str:
@@ -73,7 +73,7 @@ def _read(file: Path) -> str:
 
 def _scripts() -> list[Markup]:
     """plotly, the host, and what draws; a script must not hold the end of one."""
-    texts = [_read(PLOTLY_JS), "window.MiniPlotly = window.Plotly;", _read(HOST_JS), _read(ASSETS / "report.js")]
+    texts = [_read(PLOTLY_JS), "window.MiniPlotly = window.Plotly;", *map(_read, (*SCRIPTS, ASSETS / "report.js"))]
     return [trusted(text.replace("</script", r"<\/script")) for text in texts]
 
 
@@ -85,5 +85,5 @@ def _gathered(parts: list[Picture | Markup], numbers: Iterator[int]) -> Iterator
 
 
 def _placed(one: Picture, numbers: Iterator[int]) -> Markup:
-    place = Markup('<div data-figure="figure-{}">{}</div>')
+    place = Markup('<div id="picture-{0}" data-figure="figure-{0}">{1}</div>')
     return place.format(next(numbers), figure_html(one.heading, one.caption))

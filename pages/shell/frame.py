@@ -33,7 +33,7 @@ from minillm.store.store import Store
 
 from . import job_panel
 from .address import link, moves_of, remembers
-from .clipboard import copies_address
+from .clipboard import adds_to_talk, copies_address
 from .templates import notice
 from .title_bar import title_bar
 
@@ -449,5 +449,7 @@ def _bar() -> dict[str, Any]:
         bar = gr.HTML('<p class="title-bar">Opening …</p>', elem_id="title-bar")
         copy = gr.Button("Copy link", elem_id="copy-link", size="sm", scale=0, min_width=110)
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", size="sm", scale=0, min_width=90)
+        talk = gr.Button("Add to talk", elem_id="add-to-talk", size="sm", scale=0, min_width=110)
     copies_address(copy)
+    adds_to_talk(talk)
     return {"bar": bar, "stop": stop, "lesson": gr.HTML(elem_id="in-lesson")}

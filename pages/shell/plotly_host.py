@@ -30,6 +30,9 @@ from .templates import html
 STYLE = ASSETS / "style.css"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 HOST_JS = ASSETS / "plots.js"
+SCRIPTS = (HOST_JS, ASSETS / "card.js", ASSETS / "present.js")
+"""What draws figures, makes cards of them and shows them large, in the order in which a page takes it in."""
+ALONE = ASSETS / "present.css"
 
 ON_LOAD = """
 (async () => {
@@ -41,7 +44,7 @@ ON_LOAD = """
 
 def static_paths() -> list[str]:
     """The files a page fetches from this server, for `gr.set_static_paths`."""
-    return [str(PLOTLY_JS), str(HOST_JS)]
+    return [str(file) for file in (PLOTLY_JS, *SCRIPTS)]
 
 
 def head_html() -> str:
@@ -49,10 +52,10 @@ def head_html() -> str:
 
     plotly is kept under a name of its own, because Gradio's own copy takes `window.Plotly` when it is loaded.
     """
-    return (
-        f'<script src="/gradio_api/file={PLOTLY_JS}" onload="window.MiniPlotly=window.Plotly"></script>\n'
-        f'<script src="/gradio_api/file={HOST_JS}"></script>'
-    )
+    ours = "\n".join(f'<script src="/gradio_api/file={file}"></script>' for file in SCRIPTS)
+    alone = f"<style>{ALONE.read_text(encoding='utf-8')}</style>"
+    plotly_js = f'<script src="/gradio_api/file={PLOTLY_JS}" onload="window.MiniPlotly=window.Plotly"></script>'
+    return f"{alone}\n{plotly_js}\n{ours}"
 
 
 def figure_html(heading: str, caption: str = "", height: int = 360, empty: str = "") -> Markup:

@@ -13,7 +13,7 @@ def title_bar(store: Store, run_id: str, job: Job | None, problem: str = "") -> 
     """The bar on top of every page: run, model, device and its free memory, the job that matters; and any problem."""
     run = store.run(run_id) if run_id else None
     facts = (run.title or run.id, run.recipe.model, _machine(store, run), job_panel.chip(store, job)) if run else ()
-    return html("title_bar", problem=problem, facts=facts)
+    return html("title_bar", problem=problem, facts=facts, recipe=run.recipe if run else None)
 
 
 def _machine(store: Store, run: Run) -> str:

@@ -19,6 +19,7 @@ from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scores import Scores
 
 from ..plots import overlap_lines, overlap_matrix, rank_density, sentence
+from ..plots.style import known
 
 PRUNED, KEPT = "pruned", "kept"
 REFERENCE = "llm-pruner"
@@ -40,6 +41,11 @@ class Comparison:
     def reference(self) -> str:
         """The label all others are compared with."""
         return next(iter(self.plans))
+
+    @property
+    def ratio(self) -> float:
+        """What all plans were asked to remove."""
+        return float(self.plans[self.reference].recipe["ratio"])
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -96,7 +102,7 @@ def compare(
 
 def lines(found: Comparison, kind: str) -> go.Figure:
     """Overlap with the reference, block by block."""
-    return overlap_lines(found.tables, kind, found.reference, found.of)
+    return known(overlap_lines(found.tables, kind, found.reference, found.of), ratio=found.ratio)
 
 
 def pairs(found: Comparison, kind: str) -> go.Figure:
@@ -105,7 +111,7 @@ def pairs(found: Comparison, kind: str) -> go.Figure:
     if found.of == KEPT:
         idle = len(found.plans[found.reference].groups) - touched
         table = (table * (idle + touched) - idle) / touched if touched else table * float("nan")
-    return overlap_matrix(table, kind, _chance(found, kind), found.of)
+    return known(overlap_matrix(table, kind, _chance(found, kind), found.of), ratio=found.ratio)
 
 
 def _chance(found: Comparison, kind: str) -> float | None:
@@ -129,7 +135,7 @@ def density(found: Comparison, other: str, kind: str) -> go.Figure | None:
     fig = rank_density(found.scores[a], found.scores[b], kind, None, found.plans[a], found.plans[b])
     fig.update_xaxes(title_text=f"rank under {a}, % from the lowest")
     fig.update_yaxes(title_text=f"rank under {b}, %")
-    return fig
+    return known(fig, ratio=found.ratio)
 
 
 def correlation(a: Scores, b: Scores, kind: str) -> str:

@@ -13,6 +13,7 @@ from minillm.store.as_folder import BUNDLED, import_run
 from minillm.store.store import Store
 
 from ..plots import as_json
+from ..plots.style import known
 from .comparison import REFERENCE, compare, in_order, lines, reading
 
 SHOWN, READ = ("random", "wanda", "fms-bp", "fms-zo"), ("fms-bp", "fms-zo")
@@ -49,7 +50,9 @@ def overlap_at_once() -> tuple[str, str]:
         return "", ""
     found = compare(scores, REFERENCE, [name for name in SHOWN if name in scores], RATIO)
     said = [reading(found, name, CHANNELS) for name in READ if name in found.tables]
-    return as_json(lines(found, CHANNELS)), " ".join(said)
+    recipe = sample_record()["recipe"]
+    figure = known(lines(found, CHANNELS), ratio=RATIO, model=recipe["model"], seed=recipe["seed"])
+    return as_json(figure), " ".join(said)
 
 
 def open_sample(store: Store) -> str:

@@ -5,10 +5,12 @@ import json
 import os
 import re
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -65,7 +67,7 @@ def test_everything_is_served_from_here():
         assert f"/gradio_api/file={path}" in plotly_host.head_html()
     for text in (
         plotly_host.head_html(),
-        plotly_host.HOST_JS.read_text(),
+        *(file.read_text() for file in (*plotly_host.SCRIPTS, plotly_host.ALONE)),
         plotly_host.STYLE.read_text(),
         plotly_host.figure_html("Heading"),
     ):
@@ -176,7 +178,7 @@ def test_words_around_a_figure(opened):
 
 def test_a_picture_is_reached_by_keyboard_and_says_what_it_shows(opened):
     page = opened.visit()
-    page.locator("#line .plot-png").focus()
+    page.locator("#line .plot-card").focus()
     page.keyboard.press("Tab")
     reached = page.evaluate("[document.activeElement.getAttribute('role'), document.activeElement.ariaLabel]")
     assert reached == ["group", "Loss <b>now</b>. goes up. What to look for."]
@@ -278,10 +280,75 @@ def test_the_picture_can_be_taken_along(opened):
     assert Path(download.value.path()).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_a_drawing_for_papers_keeps_its_letters(opened):
+    page = opened.visit()
+    with page.expect_download() as download:
+        page.locator("#line").get_by_role("button", name="SVG", exact=True).click()
+    assert download.value.suggested_filename == "minillm-a-line.svg"
+    drawing = ElementTree.parse(download.value.path()).getroot()
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    texts = {part.text for part in drawing.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"0", "1", "2", "3"} <= texts, "letters stay letters, and can be searched"
+
+
+SPY = """() => {
+  window.written = [];
+  const write = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    written.push(text);
+    write.call(this, text, ...place);
+  };
+  document.body.insertAdjacentHTML("beforeend", "<p data-model='a-model' data-seed='7'></p>");
+  history.replaceState(null, "", "?ratio=0.3&present=line");
+}"""
+
+
+def test_a_card_says_by_itself_what_it_shows_and_of_what(opened):
+    page = opened.visit()
+    page.evaluate(SPY)
+    with page.expect_download() as download:
+        page.locator("#line").get_by_role("button", name="Card", exact=True).click()
+    assert download.value.suggested_filename == "minillm-a-line-card.png"
+    head = Path(download.value.path()).read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">2I", head[16:]) == (1200, 630)
+    heading, claim, known, address = page.evaluate("written")
+    assert (heading, claim, known) == ("Loss <b>now</b>", "goes up", "a-model  ·  ratio 0.3  ·  seed 7")
+    assert address.startswith("127.0.0.1:") and address.endswith("/?ratio=0.3")
+
+
+def test_what_a_figure_knows_goes_before_what_the_page_knows(opened):
+    page = opened.visit()
+    page.evaluate(SPY)
+    page.evaluate(
+        """() => MiniCard({heading: "H", caption: "What to look for"}, JSON.stringify({data: [], layout: {meta:
+        {known: {model: "another", ratio: "0.5", seed: "0"}}}}))"""
+    )
+    assert page.evaluate("written.slice(0, 3)") == ["H", "What to look for", "another  ·  ratio 0.5  ·  seed 0"]
+
+
+def test_one_picture_alone_is_large_and_letters_with_it(opened):
+    page = opened.visit()
+    before = plot(page, "line", "[plot._fullLayout.font.size, plot._fullLayout.height]")
+    page.locator("#line").get_by_role("button", name="Present", exact=True).click()
+    page.wait_for_function("document.querySelector('#line .plot-mount')._fullLayout.font.size > 20")
+    size, height = plot(page, "line", "[plot._fullLayout.font.size, plot._fullLayout.height]")
+    assert size >= 1.6 * before[0] and height > 1.3 * before[1]
+    assert "goes up. What to look for." in page.locator("#line .plot-caption").inner_text()
+    assert "present=line" in page.url
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#grid').matches('.is-presented')")
+    assert "present=grid" in page.url and page.locator("#present-foot").inner_text() == "2 / 2"
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelector('#line .plot-mount')._fullLayout.font.size < 20")
+    assert plot(page, "line", "[plot._fullLayout.font.size, plot._fullLayout.height]") == before
+    assert "present" not in page.url and page.locator("[inert]").count() == 0
+    assert page.evaluate("document.activeElement.className") == "plot-show", "the focus is where it was"
+
+
 def test_the_modebar_offers_no_upload(opened):
     page = opened.visit()
     titles = page.eval_on_selector_all("#line .modebar-btn", "found => found.map(one => one.dataset.title)")
-    assert titles == ["Zoom in", "Zoom out", "Reset axes", "Save as a picture (PNG)", "Save the numbers (CSV)"]
+    assert titles == ["Zoom in", "Zoom out", "Reset axes"]
 
 
 def test_a_telephone_needs_no_scrolling_sideways(opened):
