@@ -7,7 +7,7 @@ import gradio as gr
 
 from ..shell.address import choice, remembered
 from ..shell.frame import QUIET, Answer, Context, Shell, frame
-from . import criteria, estimate, glossary, groups, talk, walk
+from . import criteria, estimate, glossary, groups, handout, talk, walk
 from . import lesson as lesson_part
 
 TITLE = "Learn"
@@ -22,12 +22,12 @@ TOPICS: dict[str, tuple[str, Callable[[], None]]] = {
 }
 """{name in the address: (title, what lays it out and wires it)}: topics that stand for themselves."""
 
-LESSON = "lesson"
+LESSON, HANDOUT = "lesson", "handout"
 WHAT = """
 # Learn
 
-Four things to try by hand, the words, and a lesson of ten questions on a finished run. No model is needed for any of
-it.
+Four things to try by hand, the words, a lesson of ten questions on a finished run, exercises for a class, and a talk
+made of the app's own pictures. No model is needed for any of it.
 """
 
 
@@ -35,7 +35,8 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown(WHAT)
-        choices = [*((title, name) for name, (title, _) in TOPICS.items()), ("Lesson", LESSON)]
+        choices = [*((title, name) for name, (title, _) in TOPICS.items())]
+        choices += [("Lesson", LESSON), ("Hand-out", HANDOUT)]
         first = choices[0][1]
         topic = gr.Radio(choices, value=first, show_label=False, container=False, elem_id="topics", label="Topic")
         parts = {name: gr.Column(visible=name == first, elem_id=f"topic-{name}") for _, name in choices}
@@ -44,6 +45,8 @@ def build(ctx: Context) -> None:
                 section()
         with parts[LESSON]:
             lesson = lesson_part.section(ctx.store)
+        with parts[HANDOUT]:
+            handout.section(ctx.store, shell)
         _wire(shell, topic, parts, lesson)
 
 
