@@ -22,7 +22,7 @@ from minillm.jobs.supervisor import Supervisor
 from minillm.recipes.texts import MOST_BYTES
 from minillm.store.store import Store
 from pages import api
-from pages.shell import frame, gate, plotly_host, theme
+from pages.shell import frame, gate, plotly_host, scripts, theme
 from pages.shell.gate import LOCAL
 
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
 def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     """Every page of the table, at its path."""
     table = pages.modules()
-    titles = tuple((page.TITLE, path) for path, page in table.items())
+    titles = pages.titles(table)
     with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False, delete_cache=A_DAY) as app:
         context = frame.Context(store, supervisor, app, titles, confined)
         table.pop("").build(context)
@@ -69,7 +69,7 @@ def serve(app: gr.Blocks, given: argparse.Namespace) -> None:
     styles: Any = {
         "theme": theme.theme(),
         "css_paths": [plotly_host.STYLE, frame.STYLE],
-        "head": plotly_host.head_html() + frame.SKIP + frame.INERT,
+        "head": plotly_host.head_html() + scripts.HEAD,
     }
     where: Any = {"server_name": given.host, "server_port": given.port, "max_file_size": MOST_BYTES}
     app.launch(footer_links=FOOTER, app_kwargs=kwargs, **where, **styles, **QUIET)

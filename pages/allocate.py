@@ -20,7 +20,8 @@ from .shell.address import number
 from .shell.controls import asked_in, controls, takes
 from .shell.cut_controls import MOST, SAME, cut_controls
 from .shell.drawers import drawer
-from .shell.frame import Answer, Context, Shell, frame
+from .shell.frame import Context, Shell, frame
+from .shell.handlers import Answer
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import notice, paragraph
 from .views import allocations

@@ -25,7 +25,8 @@ from minillm.store.records import DONE
 from minillm.store.store import Store
 
 from .shell import job_panel
-from .shell.frame import Context, guarded
+from .shell.frame import Context
+from .shell.handlers import guarded
 from .views.generations import exhibits
 from .views.generations_html import entries
 from .views.plans import LENGTH, read_blocks

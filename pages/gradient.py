@@ -22,7 +22,8 @@ from .shell import job_panel
 from .shell.address import choice
 from .shell.controls import asked_in, control, controls, fields_of, takes, written
 from .shell.drawers import drawer
-from .shell.frame import Answer, Context, Shell, frame
+from .shell.frame import Context, Shell, frame
+from .shell.handlers import Answer
 from .shell.plotly_host import PlotlyHost
 from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, measured_on, said, trial_table
 

@@ -14,9 +14,10 @@ from minillm.store.store import Store
 
 from .plots import CAPTIONS
 from .shell import job_panel
-from .shell.address import choice, remembered
+from .shell.address import choice, link, remembered
 from .shell.drawers import drawer
-from .shell.frame import QUIET, Answer, Context, address, frame
+from .shell.frame import Context, frame
+from .shell.handlers import QUIET, Answer
 from .shell.plotly_host import PlotlyHost
 from .views import model as model_view
 
@@ -109,8 +110,8 @@ def progress(store: Store, page: Page, run_id: str) -> Answer:
     """The inspection as a row, and the way on once the run has a model."""
     job = job_panel.current(store, run_id, "inspect")
     rows = job_panel.steps(job, store.events(job.id)) if job and job.live else []
-    link = f'<a class="onward" href="{address("score", run_id)}">Go on to Score</a>'
-    return {**page.panel.show(job, job_panel.table(rows, "step") if rows else ""), page.onward: link}
+    onward = f'<a class="onward" href="{link("score", run=run_id)}">Go on to Score</a>'
+    return {**page.panel.show(job, job_panel.table(rows, "step") if rows else ""), page.onward: onward}
 
 
 def show(store: Store, page: Page, run_id: str, model: str, dtype: str, device: str) -> Answer:

@@ -11,7 +11,8 @@ from minillm.store.store import Store
 
 from .plots import CAPTIONS
 from .shell.drawers import drawer
-from .shell.frame import ACT, QUIET, Context, frame, guarded
+from .shell.frame import Context, frame
+from .shell.handlers import ACT, QUIET, guarded
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import html, paragraph
 from .views.runs import latest_table

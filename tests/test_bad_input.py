@@ -17,7 +17,8 @@ from minillm.store.records import ORIGINAL, Variant
 from minillm.store.store import Store
 from pages import compare, experiments, generate, model, prune, runs
 from pages.score import form
-from pages.shell.frame import Context, Shell, guarded
+from pages.shell.frame import Context, Shell
+from pages.shell.handlers import guarded
 
 LONGEST = 400
 """Characters: more is not read."""

@@ -80,10 +80,12 @@ def import_run(store: Store, folder: str | Path) -> str:
     with store.writing() as db:
         row = (told["id"], told["title"], json.dumps(told["recipe"]), told["created"])
         about = (told.get("note", ""), json.dumps(told.get("tags", [])))
-        db.execute(
+        added = db.execute(
             "INSERT OR IGNORE INTO runs (id, title, recipe, created, note, tags) VALUES (?, ?, ?, ?, ?, ?)",
             (*row, *about),
         )
+        if not added.rowcount:
+            return str(told["id"])  # someone else has added it meanwhile
         for v in told["variants"]:
             kept = (v["name"], v["kind"], v["parent"], json.dumps(v["request"]), json.dumps(v["details"]), v["created"])
             db.execute("INSERT OR IGNORE INTO variants VALUES (?, ?, ?, ?, ?, ?, ?)", (told["id"], *kept))

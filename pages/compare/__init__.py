@@ -12,7 +12,8 @@ from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.scores import Scores
 
 from ..shell.address import choice, link, moves_of, number, remembered, remembers, saved
-from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
+from ..shell.frame import Context, Shell, frame
+from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..shell.templates import notice
 from ..views.comparison import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
 from ..views.comparison_pictures import pictures

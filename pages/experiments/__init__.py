@@ -23,7 +23,8 @@ from ..shell import job_panel
 from ..shell.address import fetched
 from ..shell.choices import OpenDropdown
 from ..shell.drawers import drawer
-from ..shell.frame import ACT, QUIET, Answer, Context, Shell, frame, guarded
+from ..shell.frame import Context, Shell, frame
+from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..views.picture import Picture
 from ..views.sweep_pictures import pictures

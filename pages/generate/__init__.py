@@ -16,7 +16,8 @@ from minillm.store.store import Store
 from ..shell import job_panel
 from ..shell.address import remembered, saved
 from ..shell.controls import asked_in, takes
-from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
+from ..shell.frame import Context, Shell, frame
+from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..views.generations import Exhibit, exhibits
 from ..views.generations_html import as_csv, as_html, as_json, as_markdown, has_surprise
 from .blind import NONE, UNKNOWN, ballot, tally_html, vote

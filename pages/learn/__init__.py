@@ -6,7 +6,8 @@ from typing import Any
 import gradio as gr
 
 from ..shell.address import choice, remembered
-from ..shell.frame import QUIET, Answer, Context, Shell, frame
+from ..shell.frame import Context, Shell, frame
+from ..shell.handlers import QUIET, Answer
 from . import criteria, estimate, glossary, groups, handout, talk, walk
 from . import lesson as lesson_part
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from minillm.criteria import CRITERIA
 
 from ..plots.style import CUT, SEQUENTIAL, axis, figure, hatched
-from ..shell.frame import QUIET, guarded
+from ..shell.handlers import QUIET, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import html
 from .formulas import ELEMENTS, FOUR, LINEARS, STRUCTURES, Change, Facts, channel_scores, sheet, structure_sums

@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..plots.style import GREY, SEQUENTIAL, axis, figure
-from ..shell.frame import QUIET
+from ..shell.handlers import QUIET
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import html_table
 

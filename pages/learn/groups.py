@@ -19,7 +19,7 @@ from minillm.families.groups import CHANNELS, HEADS, BlockGroups, Structure
 
 from ..plots import blocks_in_words
 from ..plots.style import CUT
-from ..shell.frame import QUIET, guarded
+from ..shell.handlers import QUIET, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import html_table
 from .matrices import Matrix, matrices

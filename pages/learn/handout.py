@@ -14,7 +14,8 @@ from minillm.paths import ASSETS
 from minillm.store.store import Store
 
 from ..shell.address import number, remembers, saved
-from ..shell.frame import ACT, QUIET, Answer, Shell, guarded
+from ..shell.frame import Shell
+from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.templates import html, notice, trusted
 from ..views.comparison import in_order
 from ..views.sample_run import sample_record, sample_scores

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from minillm.store.as_folder import BUNDLED
 from minillm.store.store import Store
 
-from ..shell.frame import ACT, QUIET, Answer, guarded
+from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..views.sample_run import OPEN, open_sample
 from .questions import QUESTIONS, Question
 

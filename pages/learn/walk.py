@@ -20,7 +20,7 @@ from minillm.recipes.models import EMBEDDED, MODELS
 
 from ..plots import in_bytes
 from ..plots.style import CUT, axis, byte_unit, figure, hatched
-from ..shell.frame import QUIET
+from ..shell.handlers import QUIET
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import html
 

@@ -16,7 +16,8 @@ from ..shell import job_panel
 from ..shell.address import number, remembered
 from ..shell.controls import asked_in, preset, takes, way_in
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
-from ..shell.frame import QUIET, Answer, Context, Shell, answering, frame
+from ..shell.frame import Context, Shell, frame
+from ..shell.handlers import QUIET, Answer, answering
 from ..shell.templates import notice, paragraph
 from ..views import cut as cut_view
 from ..views.cut import Cut

@@ -15,7 +15,8 @@ from minillm.store.store import Store
 from ..shell.address import remembered
 from ..shell.clipboard import copied
 from ..shell.drawers import drawer
-from ..shell.frame import ACT, QUIET, Answer, Context, frame, guarded
+from ..shell.frame import Context, frame
+from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.phrases import size
 from ..shell.templates import notice
 from ..views.runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table

@@ -21,7 +21,7 @@ from minillm.store.store import Store
 from ..plots import as_json
 from ..report.report import pictures, report, write_report
 from ..shell.address import fetched
-from ..shell.frame import ACT, guarded
+from ..shell.handlers import ACT, guarded
 from .form import One
 
 DRAW = """

@@ -13,7 +13,8 @@ from ..plots import CAPTIONS
 from ..shell import job_panel
 from ..shell.address import choice, number, remembered
 from ..shell.drawers import drawer
-from ..shell.frame import ACT, QUIET, Answer, Context, Shell, answering, frame, guarded
+from ..shell.frame import Context, Shell, frame
+from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..views import scores as scores_view
 from . import form as form_part

@@ -24,7 +24,8 @@ from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.controls import asked_in, control, fields_of, takes
-from ..shell.frame import Answer, Context
+from ..shell.frame import Context
+from ..shell.handlers import Answer
 from ..shell.templates import html
 
 READ = ("text", "samples", "length", "gradient_samples", "seed")

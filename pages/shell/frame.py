@@ -11,30 +11,29 @@ that matters, so a reload, another tab or another person sees the same. A page i
 `shell.live` draws when the page opens, after a job was started here, and whenever a job of the run has got further.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from inspect import iscoroutinefunction
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import Block
 from markupsafe import Markup
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import start_again
 from minillm.jobs.supervisor import Supervisor
 from minillm.paths import ASSETS
-from minillm.store.as_folder import BUNDLED, bundled_id, import_run
 from minillm.store.records import Job
 from minillm.store.store import Store
 
 from . import job_panel
-from .address import link, moves_of, remembers
+from .address import moves_of, remembers
 from .clipboard import adds_to_talk, copies_address
-from .templates import notice
+from .handlers import ACT, QUIET, Answer, Arrive, Draw, answering, by_component, guarded, merged, unexpected
+from .navigation import Groups, navigation
+from .opening import in_lesson, opened_run, options_of, ways_on
+from .scripts import FOLLOW, FRESH
 from .title_bar import title_bar
 
 STYLE = ASSETS / "app.css"
@@ -42,60 +41,10 @@ STYLE = ASSETS / "app.css"
 LOOK_EVERY = 0.5
 """Seconds between two looks at a live job: pictures are redrawn twice a second at most."""
 
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""For events that only look: not in line behind work, nothing flashing, not in the API's list. An error of such an
-event is not shown on the page (Gradio shows those of queued events only), so these must not raise."""
-
-ACT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
-"""For events that do something and may be refused: queued, so that `guarded`'s sentence is shown, but never waiting."""
-
-NO_RUN = "No run is open, so there is nothing to show on this page yet."
+NO_RUN = "No run is open; open one, or choose a model to make one."
 
 OPENED = Markup('<span class="is-open" hidden></span>')
 """Stands in the title bar once the page has opened."""
-
-INERT = """<script>
-// Until a page has opened, its controls would act on what it shows at first: none can be used before.
-new MutationObserver(() => {
-  const body = document.querySelector('#body');
-  if (body) body.inert = !document.querySelector('#title-bar .is-open');
-}).observe(document, {childList: true, subtree: true});
-</script>
-<style>
-/* Hidden, as Gradio has it, would make this what sticky parts stick to; a style sheet of ours would be prefixed. */
-div.gradio-container { overflow: clip !important; }
-</style>"""
-"""For `launch(head=…)`."""
-
-SKIP = """<script>
-{
-  // Not by the address: the page has a base of its own, to which a bare #page would lead away.
-  const skip = event => {
-    event.preventDefault();
-    const page = document.querySelector('#page');
-    page.tabIndex = -1;
-    page.focus();
-  };
-  const words = {href: '#page', className: 'skip', textContent: 'Skip to the page', onclick: skip};
-  const add = () => document.querySelector('a.skip') ||
-    document.body.prepend(Object.assign(document.createElement('a'), words));
-  document.body ? add() : addEventListener('DOMContentLoaded', add);
-}
-</script>"""
-"""The first stop of the Tab key: past the navigation. For `launch(head=…)`."""
-
-FRESH = """(...values) => {
-    document.querySelectorAll('.toast-close').forEach(button => button.click());
-    return values;
-}"""
-"""Takes away what was said of an earlier try, lest the answer to this one stand below it."""
-
-FOLLOW = """(run) => {
-    const here = new URL(window.location);
-    if (run && here.searchParams.get('run') !== run) { here.searchParams.set('run', run); window.location = here; }
-    return run;
-}"""
-"""Opens this page for the run that a job belongs to, where that is another one than the address says."""
 
 
 @dataclass(frozen=True)
@@ -103,62 +52,16 @@ class Context:
     """What pages are given.
 
     store: runs and jobs; supervisor: keeps the worker alive; app: the Blocks all pages are in;
-    pages: [(title, path)] for the navigation; confined: the app can be reached from other machines, so paths outside
-    MINILLM_HOME are refused; path: of the page being built.
+    pages: for the navigation; confined: the app can be reached from other machines, so paths outside MINILLM_HOME are
+    refused; path: of the page being built.
     """
 
     store: Store
     supervisor: Supervisor
     app: gr.Blocks
-    pages: tuple[tuple[str, str], ...]
+    pages: Groups
     confined: bool = False
     path: str = ""
-
-
-def guarded(function: Callable) -> Callable:
-    """The function with its errors as one sentence on the page: the engine's own, or a general one and a log entry."""
-
-    @wraps(function)
-    def called(*given: Any, **named: Any) -> Any:
-        with _told():
-            return function(*given, **named)
-
-    @wraps(function)
-    async def awaited(*given: Any, **named: Any) -> Any:
-        with _told():
-            return await function(*given, **named)
-
-    inner = function.func if isinstance(function, partial) else function
-    guard = awaited if iscoroutinefunction(inner) else called
-    guard.__annotations__ = _annotations(function)
-    return guard
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except gr.Error:
-        raise
-    except MiniLLMError as fault:
-        raise gr.Error(str(fault), print_exception=False) from fault
-    except Exception as fault:
-        raise gr.Error(_unexpected(fault), print_exception=False) from fault
-
-
-def _unexpected(fault: Exception) -> str:
-    logging.getLogger(__name__).exception("a page's handler failed")
-    return f"Something went wrong in the app ({type(fault).__name__}); its log says more. Your runs are safe."
-
-
-Answer = dict[Any, Any]
-"""{component: value}: what is absent stays as it is."""
-
-Draw = Callable[..., Any]
-"""(run id, values of the inputs …) -> an Answer; of one output, its value alone will do."""
-
-Arrive = Callable[[str, dict[str, str]], Answer]
-"""(run id, options of the address) -> an Answer."""
 
 
 @dataclass(frozen=True)
@@ -170,32 +73,7 @@ class _View:
 
     def answer(self, run_id: str, given: Answer) -> Answer:
         drawn = self.draw(run_id, *(given[component] for component in self.inputs))
-        return drawn if _by_component(drawn) else {self.outputs[0]: drawn}
-
-
-def _by_component(drawn: Any) -> bool:
-    return isinstance(drawn, dict) and all(isinstance(key, Block) for key in drawn)
-
-
-def answering(draw: Draw) -> Draw:
-    """A handler that may have nothing to say: where its answer is empty, Gradio is told that all stays as it is."""
-
-    @wraps(draw)
-    def called(*given: Any, **named: Any) -> Any:
-        drawn = draw(*given, **named)
-        return gr.skip() if isinstance(drawn, dict) and not drawn else drawn
-
-    called.__annotations__ = _annotations(draw)
-    return called
-
-
-def _annotations(function: Callable) -> dict[str, Any]:
-    return getattr(function.func if isinstance(function, partial) else function, "__annotations__", {})
-
-
-def merged(answers: Iterable[Answer]) -> Answer:
-    """Several answers as one; of two about one component, the later."""
-    return {component: value for answer in answers for component, value in answer.items()}
+        return drawn if by_component(drawn) else {self.outputs[0]: drawn}
 
 
 @dataclass
@@ -203,7 +81,8 @@ class Shell:
     """The frame of one page, while it is being built.
 
     run: the id of the run the page is about, "" without one: an input for handlers, as shell.run.
-    started: the number of the job that was started here last. needs_run: whether the page says so without a run.
+    started: the number of the job that was started here last. needs_run: whether the page shows the sample without a
+    run.
     """
 
     ctx: Context
@@ -211,7 +90,7 @@ class Shell:
     run: gr.Textbox
     started: gr.Number
     seen: gr.Textbox
-    navbar: gr.Navbar
+    ways: gr.HTML
     bar: gr.HTML
     lesson: gr.HTML
     stop: gr.Button
@@ -322,7 +201,7 @@ class Shell:
 
     def wire(self) -> None:
         """The events of the frame itself: opening the page, looking again, stopping."""
-        opened = [self.run, self.navbar, self.lesson, *self._outputs]
+        opened = [self.run, self.ways, self.lesson, *self._outputs]
         # One after the other: an answer of the first that came last would put back what someone has done meanwhile.
         asked = list(dict.fromkeys(component for _, outputs in self.arrivals for component in outputs))
         load = self.ctx.app.load
@@ -340,15 +219,14 @@ class Shell:
 
     def _arrive(self, request: gr.Request) -> Answer:
         """What the pages' own controls say as the page opens, by its address."""
-        run_id, _ = _run_in_address(self.ctx.store, request)
-        options = {str(name): str(value) for name, value in dict(request.query_params or {}).items() if name != "run"}
-        return merged(arrive(run_id, options) for arrive, _ in self.arrivals)
+        run_id, _ = opened_run(self.ctx.store, request, self.needs_run)
+        return merged(arrive(run_id, options_of(request)) for arrive, _ in self.arrivals)
 
     def _open(self, given: Answer, request: gr.Request) -> Answer:
         """The page as it opens: which run, and everything drawn."""
-        run_id, problem = _run_in_address(self.ctx.store, request)
-        opened = {self.run: run_id, self.navbar: gr.Navbar(value=_links(self.ctx, run_id))}
-        opened[self.lesson] = _lesson(str(dict(request.query_params or {}).get("lesson", "")))
+        run_id, problem = opened_run(self.ctx.store, request, self.needs_run)
+        opened = {self.run: run_id, self.ways: navigation(self.ctx.pages, self.ctx.path, run_id)}
+        opened[self.lesson] = in_lesson(options_of(request))
         return {**opened, **self._looked(run_id, "", given, problem)}
 
     def _look_again(self, given: Answer) -> Answer:
@@ -372,7 +250,7 @@ class Shell:
         except MiniLLMError as fault:
             problem, stamp = problem or str(fault), ""
         except Exception as fault:
-            problem, job = _unexpected(fault), None
+            problem, job = unexpected(fault), None
         live, stopping = (job.live, job.stopping) if job else (False, False)
         own = {self.seen: stamp, self.bar: self._bar(run_id, job, problem)}
         buttons = {self.stop: gr.Button(visible=live, interactive=not stopping), self.timer: gr.Timer(active=live)}
@@ -383,62 +261,25 @@ class Shell:
             bar = title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
         except MiniLLMError as fault:
             run_id, bar = "", title_bar(self.ctx.store, "", None, str(fault))
-        return OPENED + bar + (self._ways_on(bar) if self.needs_run and not run_id else "")
-
-    def _ways_on(self, said: str) -> str:
-        """What a page without a run offers instead of its controls."""
-        sample = bundled_id()
-        ways = [(address(self.ctx.path, sample), "Open the sample run here")] if sample else []
-        ways += [("model", "Choose a model to begin with"), ("runs", "Open one of your runs")]
-        onward = Markup('<a class="onward" href="{}">{}</a>')
-        links = Markup("").join(onward.format(*way) for way in ways)
-        return ("" if said else notice(NO_RUN)) + Markup('<p class="no-run">{}</p>').format(links)
-
-
-def _run_in_address(store: Store, request: gr.Request) -> tuple[str, str]:
-    """The run that ?run=ID names and "", or "" and what is wrong with it. The sample is added by following its link."""
-    given = str(dict(request.query_params or {}).get("run", ""))
-    if not given:
-        return "", ""
-    try:
-        return store.run(given).id, ""
-    except BadInput as fault:
-        return (import_run(store, BUNDLED), "") if given == bundled_id() else ("", str(fault))
-
-
-def _lesson(step: str) -> str:
-    """That a page was opened by a step of the lesson, and the way back to its question; empty where it was not."""
-    if not step.isdecimal() or not 0 < int(step) < 100:
-        return ""
-    there = link("learn", topic="lesson", step=str(int(step) - 1))
-    told = Markup('<p class="notice">Step {} of the lesson. <a href="{}">Back to its question</a></p>')
-    return told.format(int(step), there)
-
-
-def _links(ctx: Context, run_id: str) -> list[tuple[str, str]]:
-    return [(title, address(path, run_id)) for title, path in ctx.pages]
-
-
-def address(path: str, run_id: str = "") -> str:
-    """Where a page is, relative to the app, for a run: "score?run=ID"."""
-    return f"{path}?run={run_id}" if run_id else path
+        without = self.needs_run and not run_id
+        return OPENED + bar + (ways_on(self.ctx.path, "" if bar else NO_RUN) if without else "")
 
 
 @contextmanager
 def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
     """Lay out a page inside this; when the body ends, the frame's own events are wired.
 
-    needs_run: the page has nothing to show without a run, and says so on top.
+    needs_run: the page has nothing of its own to show without a run: it opens on the sample.
     """
     hidden: dict[str, Any] = {
         "run": gr.Textbox(visible=False, elem_id="run", label="Run", show_label=False),
         "started": gr.Number(visible=False, precision=0, label="Job", show_label=False),
         "seen": gr.Textbox(visible=False),
-        "navbar": gr.Navbar(value=_links(ctx, ""), main_page_name=False),
         "timer": gr.Timer(LOOK_EVERY, active=False),
     }
+    ways = gr.HTML(navigation(ctx.pages, ctx.path), elem_id="ways", elem_classes="page")
     with gr.Column(elem_id="page", elem_classes="page"):
-        shell = Shell(ctx, needs_run, **hidden, **_bar())
+        shell = Shell(ctx, needs_run, ways=ways, **hidden, **_bar())
         with gr.Column(elem_id="body"):
             yield shell
     shell.wire()

@@ -1,6 +1,7 @@
 """The bar on top of every page: which run, which model, where it computes, and the job that matters now."""
 
 from minillm.device import free_memory
+from minillm.store.as_folder import bundled_id
 from minillm.store.records import Job, Run
 from minillm.store.store import Store
 
@@ -13,7 +14,8 @@ def title_bar(store: Store, run_id: str, job: Job | None, problem: str = "") -> 
     """The bar on top of every page: run, model, device and its free memory, the job that matters; and any problem."""
     run = store.run(run_id) if run_id else None
     facts = (run.title or run.id, run.recipe.model, _machine(store, run), job_panel.chip(store, job)) if run else ()
-    return html("title_bar", problem=problem, facts=facts, recipe=run.recipe if run else None)
+    sample = run is not None and run.id == bundled_id()
+    return html("title_bar", problem=problem, facts=facts, recipe=run.recipe if run else None, sample=sample)
 
 
 def _machine(store: Store, run: Run) -> str:

@@ -8,6 +8,7 @@ from minillm.jobs.submit import submit
 from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import GenerateRequest, PruneRequest, ScoreRequest
 from minillm.store.as_folder import BUNDLED, bundled_id, import_run
+from pages import GROUPS
 
 SHORT = {"samples": 4, "length": 16, "gradient_samples": 2}
 SETTLED = 1000
@@ -27,18 +28,50 @@ def open_part(page, name: str) -> None:
     page.wait_for_timeout(SETTLED)
 
 
-def test_a_page_without_its_run_offers_ways_on_and_a_dead_link_does_too(visit, app):
-    page = visit("compare")
-    expect(page.locator("#title-bar")).to_contain_text("No run is open")
-    expect(page.locator("#body")).to_be_hidden()
-    expect(page.get_by_role("link", name="Choose a model to begin with")).to_be_visible()
-    page.get_by_role("link", name="Open the sample run here").click()
-    page.wait_for_url(f"**/compare?*run={bundled_id()}*")
-    page.locator("#compare-body .js-plotly-plot").first.wait_for()
+NEEDING_A_RUN = ("score", "compare", "gradient", "allocate", "prune", "generate")
+
+
+def test_a_page_without_a_run_opens_on_the_sample_and_says_so(visit, own_app):
+    for path in NEEDING_A_RUN:
+        page = visit(path, app=own_app)
+        bar = page.locator("#title-bar")
+        expect(bar).to_contain_text("the sample run; choose a model to make your own")
+        assert page.locator("#body :is(.js-plotly-plot, .reading, #written)").first.is_visible(), path
+    assert [run.id for run in own_app.store.runs()] == [bundled_id()]
+    page.get_by_role("link", name="choose a model to make your own").click()
+    page.locator("#model-name").wait_for()
+
+
+def test_a_job_started_on_the_sample_without_an_address_gets_one(visit, own_app):
+    page = visit("generate", app=own_app)
+    page.locator("button#generate").click()
+    page.wait_for_url(f"**/generate?*run={bundled_id()}*")
+    expect(page.locator(".job-chip")).to_contain_text("generate")
+    page.locator("#stop").click()
+
+
+def test_a_dead_link_says_so_and_offers_ways_on(visit, app):
     dead = visit("score?run=deadbeef")
     expect(dead.locator("#title-bar")).to_contain_text("There is no run “deadbeef”")
     expect(dead.locator("button#score")).to_be_hidden()
-    expect(dead.get_by_role("link", name="Open the sample run here")).to_be_visible()
+    expect(dead.get_by_role("link", name="Choose a model to begin with")).to_be_visible()
+    dead.get_by_role("link", name="Open the sample run here").click()
+    dead.wait_for_url(f"**/score?*run={bundled_id()}*")
+    dead.locator("#plot-bands .js-plotly-plot").wait_for()
+
+
+def test_the_navigation_is_grouped_marks_its_page_and_works_by_keyboard_on_a_telephone(visit, app):
+    page = visit(f"compare?run={sample(app)}", width=390)
+    ways = page.get_by_role("navigation", name="Pages")
+    assert ways.get_by_role("group").evaluate_all("all => all.map(e => e.getAttribute('aria-label'))") == list(GROUPS)
+    expect(ways.locator("[aria-current=page]")).to_have_text(["Compare"])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert ways.bounding_box()["height"] <= 200
+    ways.get_by_role("link", name="Compare").focus()
+    page.keyboard.press("Tab")
+    expect(ways.get_by_role("link", name="Prune & recover")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/prune?run={bundled_id()}")
 
 
 def test_nothing_acts_before_its_page_has_opened_and_a_preset_says_what_the_form_says(visit, app):

@@ -1,6 +1,7 @@
 """The pages without a browser: what they say, what they ask the engine for, and how the app is wired."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,10 +20,14 @@ from minillm.jobs.submit import submit
 from minillm.recipes.models import MODELS
 from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import InspectRequest
+from minillm.store.as_folder import bundled_id
 from minillm.store.store import Store
-from pages import NAMES, model, runs, start
+from pages import GROUPS, NAMES, model, runs, start
 from pages.shell import job_panel, title_bar
-from pages.shell.frame import Shell, _run_in_address, address, answering, guarded
+from pages.shell.frame import Shell
+from pages.shell.handlers import answering, guarded
+from pages.shell.navigation import navigation
+from pages.shell.opening import opened_run
 from pages.shell.phrases import ago, count, percent, seconds, size
 from pages.views import model as model_view
 from pages.views import runs as runs_view
@@ -92,17 +97,23 @@ def request(**query: str) -> Any:
     return SimpleNamespace(query_params=query)
 
 
-def test_the_run_comes_from_the_address(store: Store, run_id: str):
-    assert _run_in_address(store, request(run=run_id)) == (run_id, "")
-    assert _run_in_address(store, request()) == ("", "")
-    found, problem = _run_in_address(store, request(run="../secret"))
+def test_the_run_comes_from_the_address_and_none_stands_for_the_sample(store: Store, run_id: str):
+    assert opened_run(store, request(run=run_id), True) == (run_id, "")
+    assert opened_run(store, request(), False) == ("", "")
+    assert opened_run(store, request(), True) == (bundled_id(), "") and store.run(bundled_id())
+    found, problem = opened_run(store, request(run="../secret"), True)
     assert found == "" and "There is no run" in problem
 
 
-def test_addresses_carry_the_run():
-    assert address("score", "abc") == "score?run=abc"
-    assert address("", "abc") == "?run=abc"
-    assert address("score") == "score"
+def test_the_navigation_names_every_page_once_in_its_group_and_carries_the_run():
+    table = {path: SimpleNamespace(TITLE=path.title() or "Start") for path in app_module.pages.modules()}
+    groups = app_module.pages.titles(table)  # type: ignore[arg-type]
+    assert [group for group, _ in groups] == list(GROUPS)
+    assert sum(len(there) for _, there in groups) == len(NAMES) == len(set(NAMES))
+    shown = navigation(groups, "score", "abc")
+    assert shown.count("<a ") == len(NAMES) and shown.count("run=abc") == len(NAMES)
+    assert 'href="./?run=abc"' in shown and 'href="./"' in navigation(groups, "")
+    assert re.findall(r'href="([^"]*)" aria-current="page"', shown) == ["./score?run=abc"]
 
 
 def test_the_title_bar_names_run_model_and_job_and_escapes_what_people_typed(store: Store, run_id: str):
@@ -118,7 +129,7 @@ def test_the_title_bar_names_run_model_and_job_and_escapes_what_people_typed(sto
 
 def shell(store: Store, *views: Any) -> Shell:
     with gr.Blocks():
-        names = ("run", "started", "seen", "navbar", "bar", "lesson", "stop", "timer")
+        names = ("run", "started", "seen", "ways", "bar", "lesson", "stop", "timer")
         made = Shell(context(store), True, **{name: gr.HTML() for name in names})  # type: ignore[arg-type]
         for draw in views:
             made.live(draw, [gr.HTML()])
