@@ -5,7 +5,8 @@
    it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as
    a file (name) and in words (alt), what to look for where that is not the host's caption, and how high it is at most
    for its width (aspect, where cells are square); each trace says in its meta what its columns are called in a CSV file
-   (columns, "" for one that means nothing; csv: false leaves the trace out). */
+   (columns, "" for one that means nothing; csv: false leaves the trace out) and, where its name is to stand at its end,
+   where that is (end: [x, y]). Names at ends, and what happens to what is pointed at: pointing.js. */
 (() => {
   const NARROW = 560, HALL = 1.6;
   const LIGHT = {text: "#1f2430", panel: "#ffffff", border: "#c8ccd4"};
@@ -46,7 +47,7 @@
   };
 
   /* The figure in the colours and for the width of where it stands. */
-  const dressed = (json, colours, width) => {
+  const dressed = (json, colours, width, height, times = 1) => {
     const figure = JSON.parse(json), layout = figure.layout, narrow = width < NARROW;
     Object.assign(layout, {autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)"});
     delete layout.height;
@@ -58,6 +59,7 @@
     layout.modebar = {bgcolor: "rgba(0,0,0,0)", color: "#808080", activecolor: colours.text};
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
     if (narrow) narrowed(layout);
+    MiniPointing.ended(figure, height, narrow, times);
     return figure;
   };
 
@@ -134,7 +136,7 @@
   };
 
   const library = async () => {
-    while (!window.MiniPlotly) await new Promise(done => setTimeout(done, 30));
+    while (!window.MiniPlotly || !window.MiniPointing) await new Promise(done => setTimeout(done, 30));
     return window.MiniPlotly;
   };
 
@@ -143,7 +145,7 @@
   window.MiniDrawing = async (json, {width = 1000, height, letters = 1, format = "png", scale = 2} = {}) => {
     const Plotly = await library(), given = JSON.parse(json).layout;
     const high = height ?? Math.min(given.height ?? 360, (given.meta?.aspect ?? Infinity) * width);
-    const {data, layout} = enlarged(dressed(json, LIGHT, width), letters);
+    const {data, layout} = enlarged(dressed(json, LIGHT, width, high, letters), letters);
     Object.assign(layout, {width, height: high, autosize: false});
     const address = await Plotly.toImage({data, layout}, {format, scale, width, height: high});
     return {address, width, height: high};
@@ -210,6 +212,15 @@
       modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d"]],
     };
 
+    const {pointed, left} = MiniPointing.of(element, plot, () => drawn === plot);
+
+    /* A line taken in or out by its legend takes its name with it. */
+    const relabelled = () => {
+      const given = JSON.parse(props.value).layout.annotations ?? [], narrow = width < NARROW;
+      if (!plot.data.some(trace => trace.meta?.end)) return;
+      Plotly.relayout(plot, {annotations: [...given, ...MiniPointing.labels(plot.data, plot.layout, plot.clientHeight, narrow, large() ? HALL : 1)]});
+    };
+
     /* One drawing at a time, for plotly mixes up two that overlap; what comes meanwhile is drawn once, as it then is. */
     let busy = false, again = false;
     const draw = async () => {
@@ -255,9 +266,13 @@
       const square = (meta.aspect ?? Infinity) * width, height = Math.min(given.layout.height ?? words.height, square);
       plot.style.height = large() ? "" : height + (width < NARROW ? extra(given, width) : 0) + "px";
       relinked();
-      const figure = enlarged(dressed(props.value, theme(), width), large() ? HALL : 1);
+      const figure = dressed(props.value, theme(), width, plot.clientHeight, large() ? HALL : 1);
+      enlarged(figure, large() ? HALL : 1);
       await Plotly.react(plot, figure.data, figure.layout, config);
-      if (drawn !== plot) plot.on("plotly_click", clicked);
+      if (drawn !== plot) {
+        const heard = {click: clicked, hover: pointed, unhover: left, restyle: relabelled};
+        for (const [name, told] of Object.entries(heard)) plot.on("plotly_" + name, told);
+      }
       drawn = plot;
       spoken([words.heading, meta.alt, caption].filter(Boolean).join(". "));
     };

@@ -116,7 +116,7 @@ def build(ctx: Context) -> None:
 
 def criteria() -> str:
     """Every criterion in a row, in the order of the table."""
-    rows = [(f"{c.label} ({c.name})", c.equation, c.needs, c.cost, c.paper) for c in CRITERIA.values()]
+    rows = [(c.titled, c.equation, c.needs, c.cost, c.paper) for c in CRITERIA.values()]
     return html_table(HEAD, rows, name="criteria-records")
 
 

@@ -9,10 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .settings import SUBMODELS, Settings
+from .settings import BACKPROP, SUBMODELS, ZEROTH_ORDER, Settings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+FAMILIES = {
+    "chance": "nothing",
+    "weights": "weights alone",
+    "activations": "weights and activations",
+    SUBMODELS: "losses of sub-models",
+    BACKPROP: "the exact gradient",
+    ZEROTH_ORDER: "the estimated gradient",
+}
+"""{family: what its criteria judge by}, in the order in which families are shown."""
 
 NORM, FLUCTUATION, MOMENTS, INVERSE = "norm", "fluctuation", "moments", "inverse"
 
@@ -45,7 +55,8 @@ def as_they_are(kind: str, sums: "Tensor", settings: Settings) -> "Tensor":
 class Look:
     """How one series is drawn: the same colour, dash and marker everywhere, so that no reader needs colour alone.
 
-    As Plotly names them. Colours are Okabe and Ito's; kin share a hue and differ in dash and marker.
+    As Plotly names them. Seven colours are Okabe and Ito's and grey; the others were searched for, so that any two of
+    them stay apart for colour-blind readers as well (a test holds the distances).
     """
 
     colour: str
@@ -66,7 +77,8 @@ class Look:
 class Criterion:
     """One criterion.
 
-    name: in code and on the command line; label: on a plot, drawn with this look; paper, equation: where it comes from;
+    name: what it is called everywhere, in code, forms, tables and pictures, where it has this look; label: the same
+    in full, for where there is room (`titled`); paper, equation: where it comes from;
     element: Evidence -> scores of the weights, [out, in]; units: (kind, sums over rows or columns, settings) -> what
     is summed over a group; structures: those that count (empty: all that are coupled);
     observes: None, "norm", "fluctuation", "moments" or "inverse" of the inputs;
@@ -89,9 +101,21 @@ class Criterion:
     differs: str = ""
 
     @property
+    def titled(self) -> str:
+        """Its name, with what that stands for in brackets where the name alone does not say it."""
+        plain = self.label.lower().replace(" ", "-")
+        return self.name if plain == self.name else f"{self.name} ({self.label})"
+
+    @property
     def by_features(self) -> bool:
         """Whether a group's score is a sum over the input features of o or down that it owns."""
         return self.structures == ("o", "down") and self.gradient != SUBMODELS
+
+    @property
+    def family(self) -> str:
+        """One of `FAMILIES`: what it judges by."""
+        without = "activations" if self.observes else "weights" if self.name != "random" else "chance"
+        return self.gradient or without
 
     @property
     def activations(self) -> bool:

@@ -11,7 +11,7 @@ from .wanda import mean_over_rows
 BONSAI = Criterion(
     name="bonsai",
     label="Bonsai",
-    look=Look("#CC79A7", "longdash", "pentagon"),
+    look=Look("#B4000C", "longdash", "pentagon"),
     paper="Dery et al. 2024 (Bonsai)",
     equation="ridge of log-perplexity on masks",
     element=mean_over_rows,

@@ -28,7 +28,7 @@ def squared_for_heads(kind: str, sums: "Tensor", settings: "Settings") -> "Tenso
 FLAP = Criterion(
     name="flap",
     label="FLAP",
-    look=Look("#56B4E9", "dashdot", "diamond-open"),
+    look=Look("#603CC0", "dashdot", "diamond-open"),
     paper="An et al. 2024 (FLAP), WIFV",
     equation="Var(x)·‖W‖² by column, o and down only",
     element=fluctuation,

@@ -28,7 +28,7 @@ PERTURBED = (
 
 FMS_BP = Criterion(
     name="fms-bp",
-    label="FMS (backprop)",
+    label="FMS with the exact gradient",
     look=Look("#CC79A7", "solid", "star"),
     paper="MINI-LLM Eq. 6",
     equation="|W·g·X|",
@@ -41,8 +41,8 @@ FMS_BP = Criterion(
 )
 ZO = Criterion(
     name="zo",
-    label="ZO",
-    look=Look("#009E73", "dash", "triangle-down-open"),
+    label="LLM-Pruner with the estimated gradient",
+    look=Look("#C0A860", "dash", "triangle-down-open"),
     paper="MINI-LLM Eq. 8 in Eq. 3 (Table 8)",
     equation="|W·ĝ|",
     element=taylor,
@@ -54,7 +54,7 @@ ZO = Criterion(
 )
 FMS_ZO = Criterion(
     name="fms-zo",
-    label="MINI-LLM (FMS, ZO)",
+    label="MINI-LLM: FMS with the estimated gradient",
     look=Look("#009E73", "solid", "triangle-down"),
     paper="MINI-LLM Eq. 9",
     equation="|W·ĝ·X|",

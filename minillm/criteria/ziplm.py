@@ -47,7 +47,7 @@ def removal(evidence: Evidence) -> "Tensor":
 ZIPLM = Criterion(
     name="ziplm",
     label="ZipLM",
-    look=Look("#56B4E9", "longdashdot", "hexagon"),
+    look=Look("#9000FC", "longdashdot", "hexagon"),
     paper="Kurtic et al. 2023 (ZipLM)",
     equation="‖W_j‖² / [H⁻¹]_jj, one after the other, o and down only",
     element=removal,

@@ -15,7 +15,7 @@ from ..shell.address import choice, link, moves_of, number, remembered, remember
 from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..shell.templates import notice
-from ..views.comparison import KEPT, PRUNED, REFERENCE, compare, csv_text, in_order
+from ..views.comparison import FAMILY, KEPT, LIKENESS, PRUNED, REFERENCE, compare, csv_text, in_order, usual
 from ..views.comparison_pictures import pictures
 from ..views.plans import read_blocks
 from .form import MOST, STANDARD, Page, layout
@@ -25,8 +25,6 @@ CLOSER = ("fms-zo", "fms-bp", "wanda")
 """Which of these is looked at more closely, where nobody has chosen: the paper's own first."""
 CLOSER_LOOK = "() => document.querySelector('#compare-density').scrollIntoView({block: 'center'})"
 """Where a click on a cell leads: to the two criteria it is about."""
-FIRST_SHOWN = ("random", "wanda", "fms-bp", "fms-zo")
-"""Criteria beside the reference at first: more lines than these are a thicket."""
 FEW = "Score two criteria first, then their choices can be compared here."
 
 
@@ -60,7 +58,7 @@ def _wire_controls(ctx: Context, shell: Shell, page: Page) -> None:
     given = [shell.run, *page.controls.values()]
     page.controls["reference"].input(partial(_whole, ctx, page), given, page.whole, **QUIET)
     cheap = [name for name in rest if name != "correlation"]
-    for chosen, then in ((("pair", "kind"), rest), (("others", "of", "ratio", "blocks"), cheap)):
+    for chosen, then in ((("pair", "kind"), rest), (("others", "of", "ratio", "blocks", "order"), cheap)):
         moves = [move for name in chosen for move in moves_of(page.controls[name])]
         event = gr.on(moves, *_drawing(ctx, shell, page, first), trigger_mode="always_last", **QUIET)
         event.then(*_drawing(ctx, shell, page, then), trigger_mode="always_last", **QUIET)
@@ -132,13 +130,13 @@ def _nothing_yet(run_id: str) -> str:
 
 def _settled(scores: Mapping[str, Scores], values: Sequence[Any]) -> list[Any]:
     """The controls' values, with defaults where they name scores that are not there."""
-    reference, others, of, ratio, blocks, pair, kind = values
+    reference, others, of, ratio, blocks, order, pair, kind = values
     if reference not in scores:
         reference = REFERENCE if REFERENCE in scores else in_order(scores)[0]
     rest = [name for name in in_order(scores) if name != reference]
-    others = [name for name in others or [] if name in rest] or [name for name in FIRST_SHOWN if name in rest] or rest
+    others = [name for name in others or [] if name in rest] or usual(rest)
     closer = next((name for name in (pair, *CLOSER) if name in rest), others[0])
-    return [reference, others, of, ratio, blocks, closer, kind]
+    return [reference, others, of, ratio, blocks, order, closer, kind]
 
 
 def _csv(ctx: Context) -> Callable[..., str]:
@@ -158,5 +156,6 @@ def _from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
     others = [name for name in options.get("others", "").split("|") if name]
     of, kind = choice(options, "of", (PRUNED, KEPT), PRUNED), choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
     ratio, blocks = number(options, "ratio", STANDARD, 0, MOST), options.get("blocks", "")
-    given = (options.get("reference"), others, of, ratio, blocks, options.get("pair"), kind)
+    order = choice(options, "order", (LIKENESS, FAMILY), LIKENESS)
+    given = (options.get("reference"), others, of, ratio, blocks, order, options.get("pair"), kind)
     return dict(zip(page.controls.values(), given, strict=True))

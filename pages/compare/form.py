@@ -10,7 +10,7 @@ from minillm.families.groups import CHANNELS, HEADS
 from ..plots import CAPTIONS
 from ..shell.choices import OpenCheckboxGroup, OpenDropdown
 from ..shell.plotly_host import PlotlyHost
-from ..views.comparison import KEPT, PRUNED
+from ..views.comparison import FAMILY, KEPT, LIKENESS, PRUNED
 
 MOST, STANDARD = 0.6, 0.2
 WIDE: dict[str, Any] = {"min_width": 300}
@@ -57,7 +57,7 @@ def layout() -> Page:
     with gr.Column(visible=False, elem_id="compare-body") as body:
         controls = _controls()
         notice = gr.HTML(elem_id="compare-notice")
-        shown = _overlaps() | _closer(controls) | _cut()
+        shown = _overlaps(controls) | _closer(controls) | _cut()
         with gr.Row():
             shown["use"] = gr.HTML(elem_id="compare-use")
             csv = gr.Button("Save all overlaps (CSV)", elem_id="compare-csv", size="sm", scale=0, min_width=220)
@@ -83,7 +83,7 @@ def _controls() -> dict[str, Any]:
     return {"reference": reference, "others": others, "of": of, "ratio": ratio, "blocks": blocks}
 
 
-def _overlaps() -> dict[str, Any]:
+def _overlaps(controls: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with gr.Row(equal_height=False):
         for kind, title in ((CHANNELS, "Channels"), (HEADS, "Head groups")):
@@ -92,6 +92,10 @@ def _overlaps() -> dict[str, Any]:
                     f"{title}: overlap by block", CAPTIONS["overlap_lines"], elem_id=f"overlap-{kind}", height=340
                 )
                 found[f"reading-{kind}"] = gr.HTML(elem_id=f"reading-{kind}", elem_classes="reading")
+    orders = [("by likeness", LIKENESS), ("by what they judge by", FAMILY)]
+    controls["order"] = gr.Radio(
+        orders, value=LIKENESS, label="Order of the criteria in both pictures", elem_id="compare-order"
+    )
     with gr.Row(equal_height=False):
         for kind, title in ((CHANNELS, "Channels"), (HEADS, "Head groups")):
             with gr.Column(min_width=340):

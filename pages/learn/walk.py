@@ -201,7 +201,7 @@ def drawn(criterion: str, number: float) -> list[Any]:
 def section() -> None:
     """Lay this topic out and wire it."""
     gr.Markdown(ABOUT)
-    choices, first = [(CRITERIA[name].label, name) for name in SHOWN], SHOWN[-1]
+    choices, first = [(name, name) for name in SHOWN], SHOWN[-1]
     with gr.Row():
         criterion = gr.Radio(choices, value=first, label="Criterion", elem_id="walk-criterion", min_width=300)
         last = len(steps(first)) - 1

@@ -22,7 +22,9 @@ CAPTIONS: dict[str, str] = {
     "overlap_counts": "Digits say how many of the reference's head groups in a block the other chose as well. With "
     "so few a single block means little: compare the means with chance.",
     "overlap_matrix": "Rows are the reference: of what the row chose, how much the column chose too, as a mean over "
-    "the blocks. Click a cell for a closer look at that pair; its row becomes the reference.",
+    "the blocks. By likeness, criteria that cut alike stand side by side; by what they judge by, lines part nothing, "
+    "weights, activations, sub-models, exact and estimated gradient. Click a cell for a closer look at that pair; its "
+    "row becomes the reference.",
     "rank_density": "A bright diagonal: the two rank alike. An even field: they know nothing of each other. What "
     "matters for cutting is the lower left corner.",
     "fidelity_lines": "How alike each estimate ranks the groups of a block to the same formula with the exact "

@@ -115,7 +115,7 @@ def _wanda(fig: go.Figure, summary: pd.DataFrame, kind: str) -> None:
     look = Look(LOOKS["wanda"].colour, "dot", "square")
     fig.add_hline(y=float(found["spearman"]), line=look.line())
     place = {"x": 1, "xref": "paper", "xanchor": "right", "yanchor": "bottom", "showarrow": False}
-    fig.add_annotation(y=float(found["spearman"]), text="Wanda, no gradient", **place)
+    fig.add_annotation(y=float(found["spearman"]), text="wanda, no gradient", **place)
 
 
 def fidelity_dots(
@@ -132,7 +132,7 @@ def fidelity_dots(
     fig = figure(f"fidelity-overlap-{kind}", alt, height=130 + 34 * max(len(rows), 3), showlegend=True)
     if not rows:
         remark(fig, "No direction has been tried yet.")
-    said = {EXACT: "its exact counterpart", WANDA: "Wanda", NOISE: "its noise-only control"}
+    said = {EXACT: "its exact counterpart", WANDA: "wanda", NOISE: "its noise-only control"}
     for against, look in HELD.items():
         found = [(name, _row(part, label, n, against, kind)) for name, label, n in rows]
         known = pd.DataFrame([{"name": name, **row} for name, row in found if row is not None])

@@ -4,7 +4,9 @@ A share of common groups means nothing without what two random choices of the sa
 every figure and every sentence here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from minillm.families.groups import HEADS
 
 from .captions import CAPTIONS
 from .reading import FEW
-from .style import GREY, SEQUENTIAL, axis, block_axis, figure, looks, remark, share_axis
+from .style import CUT, GREY, SEQUENTIAL, axis, block_axis, figure, looks, remark, share_axis
 
 PER_CENT = {"colorscale": SEQUENTIAL, "zmin": 0, "zmax": 100, "showscale": False, "xgap": 2, "ygap": 2}
 """Cells that carry their number need no colour bar."""
@@ -24,12 +26,17 @@ VERBS = {"pruned": "cut", "kept": "kept"}
 
 
 def overlap_lines(
-    tables: Mapping[str, pd.DataFrame], kind: str, reference: str = "the reference", of: str = "pruned"
+    tables: Mapping[str, pd.DataFrame],
+    kind: str,
+    reference: str = "the reference",
+    of: str = "pruned",
+    hidden: Collection[str] = (),
 ) -> go.Figure:
     """Share of what the reference cuts that each other criterion cuts too, block by block.
 
     tables: {label: `minillm.overlap(reference plan, that plan, of)`}; reference: its name. Blocks without a cut are
-    gaps. Where at most four head groups a block are chosen, a grid of counts is drawn in place of lines.
+    gaps. Names stand at the ends of their lines. hidden: labels that a legend alone names, until a reader brings
+    in their lines. Where at most four head groups a block are chosen, a grid of counts is drawn in place of lines.
     """
     parts = {label: _with_a_choice(t[t["kind"] == kind]) for label, t in tables.items()}
     most = max((int(t["size"].max()) for t in parts.values()), default=0)
@@ -41,13 +48,13 @@ def overlap_lines(
     if not most:
         remark(fig, f"No {kind} are cut at this ratio." if parts else "There is nothing to compare.")
     for label, look in looks(parts).items():
-        _line(fig, label, look, parts[label])
+        _line(fig, label, look, parts[label], "legendonly" if label in hidden else True)
     _chance(fig, parts)
     return fig.update_layout(
         xaxis=block_axis(max((len(t) for t in parts.values()), default=1)),
         yaxis=share_axis(f"overlap with {reference}"),
-        showlegend=True,
-        height=320 + 14 * len(parts),
+        showlegend=bool(hidden),
+        height=max(340, 90 + 16 * len(parts)),
     )
 
 
@@ -60,19 +67,29 @@ def _with_a_choice(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _line(fig: go.Figure, label: str, look: Look, table: pd.DataFrame) -> None:
+def _line(fig: go.Figure, label: str, look: Look, table: pd.DataFrame, visible: Any) -> None:
     fig.add_scatter(
         x=table["layer"].to_numpy(np.int16),
         y=(100 * table["share"]).to_numpy(np.float32),
         customdata=table[["count", "size"]].to_numpy(np.int32),
         name=label,
+        visible=visible,
         mode="lines+markers",
         line=look.line(),
         marker={"symbol": look.marker, "size": 7, "color": look.colour},
         hovertemplate=f"<b>{label}</b>, block %{{x}}: %{{y:.0f}} %<br>%{{customdata[0]:,}} of %{{customdata[1]:,}}"
         "<extra></extra>",
-        meta={"columns": {"x": "block", "y": "overlap, %", "customdata": ["common", "of the reference"]}},
+        meta={
+            "columns": {"x": "block", "y": "overlap, %", "customdata": ["common", "of the reference"]},
+            **_end(table),
+        },
     )
+
+
+def _end(table: pd.DataFrame) -> dict[str, Any]:
+    """Where a line's name stands: at its last point, if it has one."""
+    known = table[table["share"].notna()]
+    return {"end": [int(known["layer"].iloc[-1]), float(100 * known["share"].iloc[-1])]} if len(known) else {}
 
 
 def _said(parts: Mapping[str, pd.DataFrame], kind: str, reference: str, of: str) -> str:
@@ -89,6 +106,7 @@ def _chance(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> None:
         return
     defined = np.isfinite(chances)
     y = np.where(defined.any(0), np.where(defined, chances, 0).sum(0) / np.maximum(defined.sum(0), 1), np.nan)
+    last = np.flatnonzero(defined.any(0))[-1]
     fig.add_scatter(
         x=np.arange(len(y), dtype=np.int16),
         y=y.astype(np.float32),
@@ -96,7 +114,7 @@ def _chance(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> None:
         mode="lines",
         line={"color": GREY, "dash": "dash", "width": 2},
         hovertemplate="chance, block %{x}: %{y:.0f} %<extra></extra>",
-        meta={"columns": {"x": "block", "y": "overlap, %"}},
+        meta={"columns": {"x": "block", "y": "overlap, %"}, "end": [int(last), float(y[last])]},
     )
 
 
@@ -130,10 +148,17 @@ def _mean(table: pd.DataFrame) -> str:
     return "–" if table["share"].isna().all() else f"{100 * table['share'].mean():.0f} %"
 
 
-def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None, of: str = "pruned") -> go.Figure:
+def overlap_matrix(
+    table: pd.DataFrame,
+    kind: str,
+    chance: float | None = None,
+    of: str = "pruned",
+    families: Sequence[int] = (),
+) -> go.Figure:
     """Every criterion with every other (`minillm.plan.overlap.matrix`): mean share over the blocks, rows the reference.
 
-    chance: the share (0 to 1) that two random choices would have; written below. of: "pruned" or "kept".
+    chance: the share (0 to 1) that two random choices would have; written below. of: "pruned" or "kept". families: of
+    each row; where it changes, a line parts them.
     """
     names = [str(name) for name in table.index]
     z = (100 * table.to_numpy(float)).astype(np.float32)
@@ -151,6 +176,11 @@ def overlap_matrix(table: pd.DataFrame, kind: str, chance: float | None = None, 
         hoverongaps=False,
         meta={"columns": {"x": "other", "y": "reference", "z": "mean overlap, %"}},
     )
+    for place, (before, after) in enumerate(pairwise(families)):
+        if before != after:
+            line = {"color": CUT, "width": 2}
+            fig.add_vline(x=place + 0.5, line=line)
+            fig.add_hline(y=place + 0.5, line=line)
     return fig.update_layout(
         xaxis=axis(f"by this one too, %{against}", showgrid=False, tickangle=-40),
         yaxis=axis(f"of those {VERBS[of]} by", showgrid=False, autorange="reversed"),

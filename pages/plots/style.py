@@ -24,7 +24,7 @@ SEQUENTIAL = "Cividis"
 
 
 LOOKS: dict[str, Look] = {name: criterion.look for name, criterion in CRITERIA.items()}
-"""How criteria are drawn; zo and fms-zo, the paper's own, are green."""
+"""How criteria are drawn."""
 
 VARIANTS = {"original": "#0072B2", "pruned": "#D55E00", "sparse": "#CC79A7", "recovered": "#009E73"}
 KIND_COLOURS = {"heads": "#7B6FB0", "channels": "#B0A36F"}

@@ -35,7 +35,7 @@ ASKED = ("criterion", "pattern", "allocation", "sparsity")
 def lay_out_zeros() -> tuple[dict[str, Any], gr.Button]:
     """Lay the form out here: controls by name, and its button."""
     criterion, pattern, allocation, sparsity = fields_of(SparsifyRequest, ASKED)
-    masking = [(CRITERIA[name].label, name) for name in MASKING]
+    masking = [(CRITERIA[name].titled, name) for name in MASKING]
     with gr.Accordion("Zeros in an N:M pattern instead", open=False, elem_id="zeros"):
         gr.Markdown(ABOUT)
         with gr.Row():

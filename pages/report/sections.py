@@ -77,9 +77,7 @@ def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | Markup]
         for kind, name in scores_view.KINDS:
             figure = scores_view.bands(look, label, kind)
             if figure is not None:
-                found.append(
-                    Picture(f"{scores_view.shown_name(label)}: {name.lower()}", CAPTIONS["score_bands"], figure)
-                )
+                found.append(Picture(f"{label}: {name.lower()}", CAPTIONS["score_bands"], figure))
     return found
 
 
@@ -112,7 +110,7 @@ def _memory(look: scores_view.Board, labels: list[str]) -> list[Picture | Markup
         scores = look.scores[label]
         if scores.timeline:
             figure = memory_timeline(scores.timeline, [(t, b) for t, b in scores.samples], None, label)
-            name = f"Memory while scoring: {scores_view.shown_name(label)}"
+            name = f"Memory while scoring: {label}"
             found.append(Picture(name, CAPTIONS["memory_timeline"], figure))
     return found
 

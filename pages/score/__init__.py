@@ -206,9 +206,8 @@ def draw(
         "peaks": lambda: scores_view.peaks(look),
         "timeline": lambda: scores_view.timeline(look, label),
     }
-    choices = [(scores_view.shown_name(one), one) for one in look.labels]
     return {
-        on.criterion: gr.Radio(choices=choices, value=label or None),
+        on.criterion: gr.Radio(choices=look.labels, value=label or None),
         on.ratio: gr.Slider(visible=view in CUTTING),
         on.block: gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
         on.note: scores_view.shared_walks(look) if view == "memory" else note,

@@ -1,7 +1,7 @@
 """Where figures stand on a page: a `gr.HTML` that draws with the plotly.js that came with plotly, and talks back.
 
 `gr.Plot` loses the zoom at every update, stays white in the dark, has no click and brings an older plotly.js of its
-own; so a figure's JSON goes to assets/plots.js, which draws it in place. The page needs both scripts in its head:
+own; so a figure's JSON goes to assets/plots.js, which draws it in place. The page needs these scripts in its head:
 
     gr.set_static_paths(static_paths())
     app.launch(head=head_html(), css_paths=[STYLE])
@@ -30,8 +30,9 @@ from .templates import html
 STYLE = ASSETS / "style.css"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 HOST_JS = ASSETS / "plots.js"
-SCRIPTS = (HOST_JS, ASSETS / "card.js", ASSETS / "present.js")
-"""What draws figures, makes cards of them and shows them large, in the order in which a page takes it in."""
+SCRIPTS = (ASSETS / "pointing.js", HOST_JS, ASSETS / "card.js", ASSETS / "present.js")
+"""What draws figures, follows the pointer, makes cards of figures and shows them large, in the order in which a page
+takes it in."""
 ALONE = ASSETS / "present.css"
 
 ON_LOAD = """

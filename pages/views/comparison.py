@@ -12,8 +12,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from minillm.criteria import CRITERIA
+from minillm.criteria.base import FAMILIES
 from minillm.errors import BadInput
 from minillm.plain import frame_csv
+from minillm.plan.likeness import by_likeness
 from minillm.plan.overlap import matrix, overlap, rank_correlation
 from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scores import Scores
@@ -22,8 +24,21 @@ from ..plots import overlap_lines, overlap_matrix, rank_density, sentence
 from ..plots.style import known
 
 PRUNED, KEPT = "pruned", "kept"
+LIKENESS, FAMILY = "likeness", "family"
+"""Orders of the matrices."""
 REFERENCE = "llm-pruner"
 """The paper's Figure 2 measures every criterion against this one."""
+
+
+USUAL = ("random", "wanda", "fms-bp", "fms-zo", "magnitude-l1")
+"""Criteria shown beside the reference where nobody has chosen: more lines than these are a thicket."""
+
+
+def usual(labels: Iterable[str]) -> list[str]:
+    """Of labels those to begin with: the usual ones, filled up with others to as many."""
+    labels = list(labels)
+    first = [*(name for name in USUAL if name in labels), *(name for name in labels if name not in USUAL)]
+    return [name for name in labels if name in first[: len(USUAL)]]
 
 
 @dataclass(frozen=True)
@@ -100,18 +115,29 @@ def compare(
     return Comparison(chosen, {name: make_plan(s, ratio, layers) for name, s in chosen.items()}, of)
 
 
-def lines(found: Comparison, kind: str) -> go.Figure:
-    """Overlap with the reference, block by block."""
-    return known(overlap_lines(found.tables, kind, found.reference, found.of), ratio=found.ratio)
+def lines(found: Comparison, kind: str, every: bool = False) -> go.Figure:
+    """Overlap with the reference, block by block. every: all lines at once, as chosen; else the usual ones, the others
+    by the legend."""
+    hidden = () if every else set(found.tables) - set(usual(found.tables))
+    return known(overlap_lines(found.tables, kind, found.reference, found.of, hidden), ratio=found.ratio)
 
 
-def pairs(found: Comparison, kind: str) -> go.Figure:
-    """Every criterion with every other, mean over the blocks that give something."""
+def pairs(found: Comparison, kind: str, order: str = LIKENESS) -> go.Figure:
+    """Every criterion with every other, mean over the blocks that give something. order: by likeness, or by family."""
     table, touched = matrix(found.plans, kind, found.of), len(found.touched(kind))
     if found.of == KEPT:
         idle = len(found.plans[found.reference].groups) - touched
         table = (table * (idle + touched) - idle) / touched if touched else table * float("nan")
-    return known(overlap_matrix(table, kind, _chance(found, kind), found.of), ratio=found.ratio)
+    labels = sorted(table.index, key=_family) if order == FAMILY else by_likeness(table)
+    families = list(map(_family, labels)) if order == FAMILY else ()
+    drawn = overlap_matrix(table.loc[labels, labels], kind, _chance(found, kind), found.of, families)
+    return known(drawn, ratio=found.ratio)
+
+
+def _family(label: str) -> int:
+    """Where what a criterion judges by comes; last for labels that name none."""
+    criterion = CRITERIA.get(label.partition(" (")[0])
+    return list(FAMILIES).index(criterion.family) if criterion else len(FAMILIES)
 
 
 def _chance(found: Comparison, kind: str) -> float | None:

@@ -23,23 +23,23 @@ USE = Markup('<a class="onward" href="{}">Prune with this plan of {} →</a>')
 def pictures(store: Store, run_id: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     """The pictures named, none but these drawn, by name. Raises MiniLLMError where one cannot be.
 
-    values: reference, others, of, ratio, blocks, pair, kind.
+    values: reference, others, of, ratio, blocks, order of the matrices, pair, kind.
     """
-    reference, others, of, ratio, blocks, pair, kind = values
+    reference, others, of, ratio, blocks, order, pair, kind = values
     scores = store.scores(run_id)
     layers = read_blocks(blocks, len(scores[reference].groups))
     found = compare(scores, reference, others, ratio, layers, of)
     close = found if pair in found.tables else compare(scores, reference, [pair], ratio, layers, of)
-    makers = _overlaps(found, close, pair) | _closer(close, pair, kind) | _cut(found, run_id, ratio, blocks)
+    makers = _overlaps(found, close, pair, order) | _closer(close, pair, kind) | _cut(found, run_id, ratio, blocks)
     return {name: makers[name]() for name in names}
 
 
-def _overlaps(found: Comparison, close: Comparison, pair: str) -> dict[str, Maker]:
+def _overlaps(found: Comparison, close: Comparison, pair: str, order: str) -> dict[str, Maker]:
     makers: dict[str, Maker] = {}
     for kind in (CHANNELS, HEADS):
-        makers[f"lines-{kind}"] = partial(lines, found, kind)
+        makers[f"lines-{kind}"] = partial(lines, found, kind, every=True)
         makers[f"reading-{kind}"] = partial(_read, close, pair, kind)
-        makers[f"pairs-{kind}"] = partial(pairs, found, kind)
+        makers[f"pairs-{kind}"] = partial(pairs, found, kind, order)
     return makers
 
 

@@ -263,8 +263,8 @@ HEAD = (
     "Spearman, exact",
     "its control",
     "overlap with exact",
-    "with Wanda",
-    "with LLM-Pruner",
+    "with wanda",
+    "with llm-pruner",
     "with control",
 )
 
@@ -273,7 +273,7 @@ def trial_table(found: Findings, kind: str, share: float) -> str:
     """Every setting and number of directions: medians over the seeds, ranges in parentheses."""
     summary = over_seeds(found.trials, share)
     look = _Look(found, kind, share, summary[summary["kind"] == kind])
-    names = {"wanda": "Wanda", "fms-bp": "FMS, exact gradient", "llm-pruner": "LLM-Pruner", **WORDS}
+    names = {**{name: name for name in ("wanda", "fms-bp", "llm-pruner")}, **WORDS}
     rows = [
         _cells(look, label, name, n)
         for label, name in names.items()

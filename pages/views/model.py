@@ -94,10 +94,7 @@ def forecasts(known: Known, recipe: RunRecipe) -> dict[str, Forecast]:
 
 def memory_table(known: Known, expected: dict[str, Forecast], free: int | None) -> str:
     """What each criterion needs at its peak and whether that fits. free: bytes to be had, None where not known here."""
-    rows = [
-        (CRITERIA[name].label, size(f.above), size(f.total), f.peak, _verdict(known, f, free))
-        for name, f in expected.items()
-    ]
+    rows = [(name, size(f.above), size(f.total), f.peak, _verdict(known, f, free)) for name, f in expected.items()]
     room = "" if free is None else f"; {size(free)} are free"
     caption = f"Peak memory of scoring, foretold: {size(known.weight_bytes)} of weights and what comes above them{room}"
     return html_table(("criterion", "above the weights", "together", "peak in", "verdict"), rows, caption)

@@ -78,10 +78,10 @@ class Board:
     @cached_property
     def rows(self) -> list[job_panel.Part]:
         """A row for each criterion of the job and for each that was scored before."""
-        names = {label: shown_name(label, criterion) for label, criterion in self.asked.items()}
+        names = {label: label for label in self.asked}
         found = job_panel.parts(self.job, self.events, names, PREFIX, time.time(), self.together) if self.job else []
         before = sorted((label for label in self.scores if label not in self.asked), key=_place)
-        found += [job_panel.Part(label, shown_name(label), "done") for label in before]
+        found += [job_panel.Part(label, label, "done") for label in before]
         return [self._measured(row) for row in found]
 
     def _measured(self, row: job_panel.Part) -> job_panel.Part:
@@ -141,12 +141,6 @@ def _blocks(store: Store, run: Run, scores: dict[str, Scores]) -> int | None:
     return len(MODELS[run.recipe.model].groups) if run.recipe.model in MODELS else None
 
 
-def shown_name(label: str, criterion: str | None = None) -> str:
-    """A label as people read it: the criterion's own, with the settings that were changed."""
-    name = criterion or label.partition(" (")[0]
-    return label.replace(name, CRITERIA[name].label, 1) if name in CRITERIA else label
-
-
 def bands(look: Board, label: str, kind: str) -> go.Figure | None:
     """Scores of each block as bands; of a criterion at work, the blocks known so far."""
     if label in look.running:
@@ -195,10 +189,7 @@ def group_facts(scores: dict[str, Scores], layer: int, kind: str, group: int) ->
         return ""
     row, total = found.iloc[0], len(table)
     labels = [name.removesuffix(" rank") for name in table if name.endswith(" rank")]
-    rows = [
-        (shown_name(label), f"{row[f'{label} score']:.4g}", f"{int(row[f'{label} rank']):,} of {total:,}")
-        for label in labels
-    ]
+    rows = [(label, f"{row[f'{label} score']:.4g}", f"{int(row[f'{label} rank']):,} of {total:,}") for label in labels]
     name = "Head group" if kind == HEADS else "Channel"
     return html_table(("criterion", "score", "rank, 1 the lowest"), rows, f"{name} {group} of block {layer}")
 
@@ -215,7 +206,7 @@ def timeline(look: Board, label: str) -> go.Figure | None:
 def shared_walks(look: Board) -> str:
     """Which criteria went on one walk, so that their seconds and peaks cannot be told apart; empty for none."""
     walks = {frozenset([label, *s.recipe.get("together_with", [])]) for label, s in look.scores.items()}
-    named = sorted(", ".join(map(shown_name, sorted(walk, key=_place))) for walk in walks if len(walk) > 1)
+    named = sorted(", ".join(sorted(walk, key=_place)) for walk in walks if len(walk) > 1)
     return " ".join(f"{names} went on one walk: their seconds and peaks are those of all together." for names in named)
 
 

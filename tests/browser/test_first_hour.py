@@ -102,7 +102,10 @@ def test_forms_show_what_the_latest_job_was_asked_for(visit, app):
     submit(app.store, run_id, PruneRequest("wanda", **cut))
     submit(app.store, run_id, GenerateRequest(("My own question",), max_new_tokens=4))
     page = visit(f"score?run={run_id}")
-    assert ticked(page, "criteria") == ["Wanda", "ZO"] and page.locator("#together input").is_checked()
+    assert (
+        ticked(page, "criteria") == ["wanda", "zo (LLM-Pruner with the estimated gradient)"]
+        and page.locator("#together input").is_checked()
+    )
     open_part(page, "Settings (the paper's)")
     expect(page.locator("#setting-noise input")).to_have_value("rademacher")
     expect(page.locator("#setting-directions input")).to_have_value("2")
@@ -125,7 +128,7 @@ def test_the_sample_says_what_its_marks_mean_who_can_answer_and_that_one_is_in_t
     expect(page.locator("#generate-variants")).to_contain_text("cannot answer anew: pruned-2, recovered-1")
     page = visit(f"score?run={run_id}&criterion=wanda&lesson=2")
     expect(page.locator("#in-lesson")).to_contain_text("Step 2 of the lesson")
-    assert ticked(page, "shown-criterion") == ["Wanda"]
+    assert ticked(page, "shown-criterion") == ["wanda"]
 
 
 def test_a_click_on_a_cell_leads_to_a_closer_look_and_unticks_nobody(visit, app):
@@ -159,11 +162,11 @@ def test_starting_a_job_leaves_the_picture_that_is_shown(visit, app):
     submit(app.store, run_id, ScoreRequest(("magnitude-l1",)))
     page = visit(f"score?run={run_id}")
     expect(page.locator(".job-chip")).to_contain_text("done")
-    page.locator("#criteria").get_by_label("LLM-Pruner", exact=True).check()
-    page.locator("#criteria").get_by_label("Magnitude L1", exact=True).uncheck()
+    page.locator("#criteria").get_by_label("llm-pruner", exact=True).check()
+    page.locator("#criteria").get_by_label("magnitude-l1", exact=True).uncheck()
     page.locator("button#score").click()
     expect(page.locator('tr[data-part="llm-pruner"]')).to_contain_text("running")
-    assert ticked(page, "shown-criterion") == ["Magnitude L1"]
+    assert ticked(page, "shown-criterion") == ["magnitude-l1"]
     page.locator("#stop").click()
     expect(page.locator(".job-chip")).to_contain_text("stopped")
 

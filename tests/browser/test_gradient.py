@@ -39,7 +39,7 @@ def test_what_the_gradient_adds_is_told_drawn_and_linked_to(visit, app):
     )
     assert other.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("link", name="Methods", exact=True).click()
-    expect(page.locator("#methods-criteria")).to_contain_text("MINI-LLM (FMS, ZO) (fms-zo)")
+    expect(page.locator("#methods-criteria")).to_contain_text("fms-zo (MINI-LLM: FMS with the estimated gradient)")
     expect(page.locator("#methods-paper")).to_contain_text("Equation 8 with one z holds no gradient")
 
 

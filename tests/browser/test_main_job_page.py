@@ -2,9 +2,9 @@
 
 from playwright.sync_api import expect
 
+from minillm.criteria import CRITERIA
 from minillm.recipes.recipe import RunRecipe
 
-CRITERIA = ("Magnitude L1", "Wanda", "LLM-Pruner", "MINI-LLM (FMS, ZO)")
 LABELS = ("magnitude-l1", "wanda", "llm-pruner", "fms-zo")
 SETTLED = 1000
 """Milliseconds until an opening accordion has put its fields in place, with their first values."""
@@ -22,11 +22,11 @@ def test_from_four_criteria_to_three_answers(visit, app, embedded, shared_home):
     run_id = app.store.create_run(RunRecipe(samples=8, length=32, gradient_samples=2), "The main job")
 
     page = visit(f"score?run={run_id}")
-    for label in CRITERIA:
-        page.locator("#criteria").get_by_label(label, exact=True).check()
+    for label in LABELS:
+        page.locator("#criteria").get_by_label(CRITERIA[label].titled, exact=True).check()
     page.locator("button#score").click()
     page.locator("#plot-bands .js-plotly-plot .bars .point").first.wait_for(state="attached", timeout=PATIENT)
-    expect(page.locator("#score-parts tr.is-done")).to_have_count(len(CRITERIA), timeout=PATIENT)
+    expect(page.locator("#score-parts tr.is-done")).to_have_count(len(LABELS), timeout=PATIENT)
     expect(page.locator(".job-chip")).to_contain_text("done", timeout=PATIENT)
     assert set(app.store.score_labels(run_id)) == set(LABELS)
 

@@ -69,7 +69,7 @@ def test_scoring_draws_every_block_and_every_view(visit, app):
     untick_all(page)
     page.locator("button#score").click()
     expect(page.locator(".toast-body")).to_contain_text("No criterion is ticked")
-    for label in ("Wanda", "LLM-Pruner"):
+    for label in ("wanda", "llm-pruner"):
         page.locator("#criteria").get_by_label(label, exact=True).check()
     page.locator("button#score").click()
     expect(page.locator("#score-parts tr.is-done")).to_have_count(2)
@@ -86,7 +86,7 @@ def test_scoring_draws_every_block_and_every_view(visit, app):
     expect(page.locator("#shown-block input[type=number]")).to_have_value("2")
     page.locator("#plot-block .nsewdrag").click()
     expect(page.locator("#one-group")).to_contain_text("of 32")
-    expect(page.locator("#one-group")).to_contain_text("LLM-Pruner")
+    expect(page.locator("#one-group")).to_contain_text("llm-pruner")
 
 
 def test_other_samples_make_a_run_of_their_own(visit, app):

@@ -19,7 +19,7 @@ from pages.methods import PAPER, criteria, cutting, one_by_one, settings, users
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_criterion_stands_there_with_its_whole_record(name: str) -> None:
     c = CRITERIA[name]
-    for field in (c.name, c.label, c.equation, c.needs, c.cost, c.paper):
+    for field in (c.titled, c.equation, c.needs, c.cost, c.paper):
         assert escape(field) in criteria(), field
     for field in (c.idea, c.differs, c.equation):
         assert escape(field) in one_by_one(), field

@@ -16,15 +16,21 @@ import pytest
 from made_pages import context, laid_out
 from made_scores import llama_7b, scores, several, shape
 
+from minillm.criteria import CRITERIA
+from minillm.criteria.base import FAMILIES
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.plan import Plan
+from minillm.plan.scores import Scores
 from minillm.recipes.recipe import RunRecipe
 from minillm.store.store import Store
 from pages.plots import as_json
 from pages.views.comparison import (
+    FAMILY,
     KEPT,
+    LIKENESS,
     PRUNED,
+    USUAL,
     compare,
     correlation,
     csv_text,
@@ -33,6 +39,7 @@ from pages.views.comparison import (
     lines,
     pairs,
     reading,
+    usual,
 )
 from pages.views.comparison_pictures import pictures
 
@@ -81,6 +88,28 @@ def test_the_matrix_is_the_mean_over_the_blocks_that_give_something(made, of: st
             sets = [[chosen(found.plans[one], CHANNELS, layer, of) for one in (a, b)] for layer in (1, 2, 4)]
             mean = np.mean([len(x & y) / len(x) for x, y in sets])
             assert heat.z[i][j] == pytest.approx(100 * mean, abs=0.01)
+
+
+def test_the_matrix_is_ordered_by_likeness_or_by_what_criteria_judge_by() -> None:
+    every = several(shape(), tuple(CRITERIA))
+    twin = Scores(**{**vars(every["zo"]), "channels": every["magnitude-l1"].channels})
+    found = compare({**every, "zo": twin}, "llm-pruner", list(every), 0.3)
+    near, apart = ([str(name) for name in pairs(found, CHANNELS, order).data[0].y] for order in (LIKENESS, FAMILY))
+    assert abs(near.index("zo") - near.index("magnitude-l1")) == 1  # they cut the same
+    places = [list(FAMILIES).index(CRITERIA[name].family) for name in apart]
+    assert sorted(near) == sorted(apart) == sorted(CRITERIA) and places == sorted(places)
+    assert len(pairs(found, CHANNELS, FAMILY).layout.shapes) == 2 * (len(set(places)) - 1)
+    assert not pairs(found, CHANNELS).layout.shapes
+
+
+def test_where_nobody_has_chosen_five_lines_are_drawn_and_a_legend_brings_in_the_others() -> None:
+    every = several(shape(), tuple(CRITERIA))
+    found = compare(every, "llm-pruner", list(every), 0.3)
+    shown = {trace.name for trace in lines(found, CHANNELS).data if trace.visible is not None and trace.visible is True}
+    assert shown == set(USUAL) == set(usual(found.tables)) and lines(found, CHANNELS).layout.showlegend
+    chosen = lines(found, CHANNELS, every=True)
+    assert all(trace.visible in (True, None) for trace in chosen.data) and not chosen.layout.showlegend
+    assert usual(["zo", "flap", "wanda"]) == ["zo", "flap", "wanda"] and len(usual(CRITERIA)) == 5
 
 
 def test_nothing_cut_is_said_and_drawn_without_numbers(made) -> None:
@@ -152,7 +181,7 @@ def run() -> tuple[Store, str]:
 
 def test_only_the_pictures_asked_for_are_made_and_the_link_carries_the_plan(run) -> None:
     store, run_id = run
-    values = ["llm-pruner", ["wanda", "random"], PRUNED, 0.25, "1-4", "fms-zo", CHANNELS]
+    values = ["llm-pruner", ["wanda", "random"], PRUNED, 0.25, "1-4", LIKENESS, "fms-zo", CHANNELS]
     drawn = pictures(store, run_id, [*PICTURES, *REST], values)
     assert list(drawn) == [*PICTURES, *REST]
     assert f"prune?run={run_id}&amp;criterion=llm-pruner&amp;ratio=0.25&amp;blocks=1-4" in drawn["use"]
@@ -164,7 +193,16 @@ def test_only_the_pictures_asked_for_are_made_and_the_link_carries_the_plan(run)
 def test_at_the_size_of_a_7b_model_the_page_stays_small() -> None:
     large = several(llama_7b())
     store: Any = SimpleNamespace(scores=lambda run_id: large)
-    values = ["llm-pruner", [name for name in large if name != "llm-pruner"], PRUNED, 0.3, "", "wanda", CHANNELS]
+    values = [
+        "llm-pruner",
+        [name for name in large if name != "llm-pruner"],
+        PRUNED,
+        0.3,
+        "",
+        FAMILY,
+        "wanda",
+        CHANNELS,
+    ]
     drawn = pictures(store, "run", [*PICTURES, *REST], values)
     sizes = [len(one if isinstance(one, str) else as_json(one)) for one in drawn.values()]
     assert max(sizes) <= 250_000 and sum(sizes) <= 1_000_000
@@ -173,9 +211,9 @@ def test_at_the_size_of_a_7b_model_the_page_stays_small() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (["wanda", ["random"], PRUNED, 0.9, "", "random", CHANNELS], "largest ratio"),
-        (["wanda", ["random"], PRUNED, 0.2, "9-99", "random", CHANNELS], "blocks 0 to 5"),
-        (["wanda", [], PRUNED, 0.2, "", "random", CHANNELS], "tick at least one other"),
+        (["wanda", ["random"], PRUNED, 0.9, "", LIKENESS, "random", CHANNELS], "largest ratio"),
+        (["wanda", ["random"], PRUNED, 0.2, "9-99", LIKENESS, "random", CHANNELS], "blocks 0 to 5"),
+        (["wanda", [], PRUNED, 0.2, "", LIKENESS, "random", CHANNELS], "tick at least one other"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence_and_every_picture_stays(run, values: list, said: str) -> None:

@@ -112,9 +112,9 @@ def _returns(function: Any) -> Any:
     return inspect.signature(function, eval_str=True).return_annotation
 
 
-def test_every_criterion_has_a_look_of_its_own():
+def test_every_criterion_has_a_look_and_a_colour_of_its_own():
     assert set(CRITERIA) <= set(plots.LOOKS)
-    assert len(set(plots.LOOKS.values())) == len(plots.LOOKS)
+    assert len({look.colour for look in plots.LOOKS.values()}) == len(plots.LOOKS)
 
 
 SHAPES = {"circle": "round", "hexagon": "round", "pentagon": "pentagon", "octagon": "round"}

@@ -50,7 +50,7 @@ def test_criteria_on_one_walk_are_all_drawn_at_once_and_said_to_share_what_it_to
         scores.recipe["together_with"] = [other]
         store.save_scores(run_id, scores)
     said = scores_view.shared_walks(scores_view.board(store, run_id))
-    assert said.count("one walk") == 1 and "Wanda, " in said
+    assert said.count("one walk") == 1 and "wanda, " in said
 
 
 def test_a_finished_criterion_is_drawn_from_its_scores_with_exact_seconds_and_peak(store: Store, run_id: str):
@@ -86,12 +86,6 @@ def test_without_a_choice_the_papers_own_criterion_is_shown_and_rows_come_in_the
     assert look.shown("") == "fms-zo" and look.shown("wanda") == "wanda" and look.shown("gone") == "fms-zo"
 
 
-def test_a_label_is_read_as_its_criterion_with_its_settings():
-    assert scores_view.shown_name("fms-zo") == "MINI-LLM (FMS, ZO)"
-    assert scores_view.shown_name("zo (directions 4)") == "ZO (directions 4)"
-    assert scores_view.shown_name("my own") == "my own"
-
-
 def test_a_ratio_that_cannot_be_reached_is_said_and_not_raised():
     plan, note = scores_view.plan_at(made_scores.scores(made_scores.shape()), 0.9)
     assert plan is None and "largest" in note
@@ -101,7 +95,7 @@ def test_a_group_is_ranked_under_every_criterion():
     every = made_scores.several(made_scores.shape(), ("wanda", "zo"))
     table = scores_view.group_facts(every, 2, "channels", 7)
     rank = int((every["wanda"].channels[2] < every["wanda"].channels[2][7]).sum()) + 1
-    assert "Channel 7 of block 2" in table and f"{rank} of 96" in table and "ZO" in table
+    assert "Channel 7 of block 2" in table and f"{rank} of 96" in table and "zo" in table
     assert scores_view.group_facts(every, 2, "channels", 4000) == ""
 
 
