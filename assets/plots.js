@@ -216,9 +216,10 @@
 
     /* A line taken in or out by its legend takes its name with it. */
     const relabelled = () => {
-      const given = JSON.parse(props.value).layout.annotations ?? [], narrow = width < NARROW;
       if (!plot.data.some(trace => trace.meta?.end)) return;
-      Plotly.relayout(plot, {annotations: [...given, ...MiniPointing.labels(plot.data, plot.layout, plot.clientHeight, narrow, large() ? HALL : 1)]});
+      const given = JSON.parse(props.value).layout.annotations ?? [], times = large() ? HALL : 1;
+      const names = MiniPointing.labels(plot.data, plot.layout, plot.clientHeight, width < NARROW, times);
+      Plotly.relayout(plot, {annotations: [...given, ...names]});
     };
 
     /* One drawing at a time, for plotly mixes up two that overlap; what comes meanwhile is drawn once, as it then is. */
