@@ -27,4 +27,4 @@ def score_job(store: Store, run_id: str, *criteria: str, together: bool = False)
 
 
 def block(layer: int) -> dict[str, Any]:
-    return {"layer": layer, "heads": [1.0, 2.0], "channel_quantiles": [1.0, 2.0, 3.0, 4.0, 5.0]}
+    return {"layer": layer, "heads": [1.0, 2.0], "channel_quantiles": [1.0, 2.0, 3.0, 4.0, 5.0], "channel_mean": 2.0}

@@ -154,10 +154,11 @@ class Workbench:
 
 def drawable(payload: dict[str, Any]) -> dict[str, Any]:
     """What a live picture of a scored block needs: {"layer", "heads": all of them, "channel_quantiles": at
-    `QUANTILES` per cent}, as JSON can hold it."""
+    `QUANTILES` per cent, "channel_mean": of their sizes}, as JSON can hold it."""
     quantiles = np.percentile(payload[CHANNELS], QUANTILES)
     return {
         "layer": payload["layer"],
         "heads": [float(f"{v:.6g}") for v in payload[HEADS]],
         "channel_quantiles": [float(f"{v:.6g}") for v in quantiles],
+        "channel_mean": float(f"{np.abs(payload[CHANNELS]).mean():.6g}"),
     }

@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 
 from minillm.families.groups import HEADS
 from minillm.plan.plan import Plan
+from minillm.plan.scale import RAW, SCALES, scaled
 from minillm.plan.scores import Scores
 
-from .style import CUT, GREY, axis, figure, look_of, remark, score_axis
+from .style import CUT, GREY, axis, even_line, figure, look_of, remark, score_axis
 
 EXACT = 4096
 """Up to so many groups a block is drawn point by point; above, every group near the cut and at the ends is."""
@@ -32,15 +33,22 @@ def group_table(all_scores: Mapping[str, Scores], layer: int, kind: str) -> pd.D
 
 
 def drill_down(
-    all_scores: Mapping[str, Scores], layer: int, kind: str, plan: Plan | None = None, criterion: str | None = None
+    all_scores: Mapping[str, Scores],
+    layer: int,
+    kind: str,
+    plan: Plan | None = None,
+    criterion: str | None = None,
+    scale: str = RAW,
 ) -> go.Figure:
     """The exact scores of one block under one criterion, lowest first, with the plan's cut.
 
     Hovering a point names the group and its rank under every criterion. criterion: whose scores are drawn; default the
-    plan's, or the first. Above 4,096 groups those far from the cut and from both ends are thinned.
+    plan's, or the first; its scores are drawn on a scale. Above 4,096 groups those far from the cut and from both ends
+    are thinned.
     """
     name = "head group" if kind == HEADS else "channel"
-    table = group_table(all_scores, layer, kind)
+    on_scale = {name: scaled(scores, scale) if name == criterion else scores for name, scores in all_scores.items()}
+    table = group_table(on_scale, layer, kind)
     ranked = [column[:-5] for column in table if column.endswith(" rank")]
     shown = next((c for c in (criterion, _of_plan(plan, kind), *ranked) if c in ranked), None)
     fig = figure(f"block-{layer}-{kind}", f"Scores of the {len(table)} {kind} of block {layer} under {shown}")
@@ -49,18 +57,20 @@ def drill_down(
     cut = int(plan.cut_masks[kind][layer].sum()) if plan else 0
     table = table.sort_values(f"{shown} rank", ignore_index=True).iloc[_places(len(table), cut)]
     total = all_scores[shown].of(kind)[layer].size
-    scale = _curve(fig, table, shown, ranked, (name, total))
+    scale = scale if shown == criterion else RAW
+    scaling = _curve(fig, table, shown, ranked, (name, total), scale)
+    even_line(fig, scale, scaling)
     _shade(fig, cut, total)
     place = axis(f"rank in block {layer} under {shown}", range=[0.5, total + 0.5], dtick=1 if total <= 16 else None)
-    return fig.update_layout(xaxis=place, yaxis=scale, showlegend=False, hovermode="x")
+    return fig.update_layout(xaxis=place, yaxis=scaling, showlegend=False, hovermode="x")
 
 
 def _curve(
-    fig: go.Figure, table: pd.DataFrame, shown: str, ranked: list[str], group: tuple[str, int]
+    fig: go.Figure, table: pd.DataFrame, shown: str, ranked: list[str], group: tuple[str, int], scale: str
 ) -> dict[str, Any]:
     """Draw the scores of a sorted table; return their axis. group: what one is called, how many the block has."""
     (name, total), look = group, look_of(shown)
-    drawn, scale = score_axis(table[f"{shown} score"].to_numpy())
+    drawn, scaling = score_axis(table[f"{shown} score"].to_numpy(), scale)
     known = ["group", *(f"{criterion} rank" for criterion in ranked)]
     lines = "".join(f"<br>{criterion}: %{{customdata[{i + 1}]:,}}" for i, criterion in enumerate(ranked))
     fig.add_scatter(
@@ -70,11 +80,11 @@ def _curve(
         mode="lines+markers" if total <= 200 else "lines",
         line={"color": look.colour, "width": 2},
         marker={"symbol": look.marker, "size": 8},
-        hovertemplate=f"<b>{name} %{{customdata[0]}}</b>, score %{{y:.4g}}<br>rank of {total:,}, 1 the lowest:{lines}"
-        "<extra></extra>",
-        meta={"columns": {"x": "rank", "y": f"{shown} score", "customdata": known}},
+        hovertemplate=f"<b>{name} %{{customdata[0]}}</b>, {SCALES[scale].title} %{{y:.4g}}"
+        f"<br>rank of {total:,}, 1 the lowest:{lines}<extra></extra>",
+        meta={"columns": {"x": "rank", "y": f"{shown} {scale if scale != RAW else 'score'}", "customdata": known}},
     )
-    return scale
+    return scaling
 
 
 def _of_plan(plan: Plan | None, kind: str) -> str | None:

@@ -12,21 +12,25 @@ import plotly.graph_objects as go
 from minillm.criteria.base import Look
 from minillm.families.groups import HEADS
 from minillm.plan.plan import Plan
+from minillm.plan.scale import RANK, RAW, SCALES, SHARE
 from minillm.plan.scores import Scores
 
 from .captions import CAPTIONS
-from .style import CUT, axis, block_axis, colour_bar, figure, look_of, remark, score_axis
+from .style import CUT, axis, block_axis, colour_bar, even_line, figure, look_of, remark, score_axis
 
 QUANTILES = (5, 25, 50, 75, 95)
 COLUMNS = 256
 Live = Mapping[int, Mapping[str, Any]]
 
 
-def score_bands(scores: Scores | Live, kind: str, criterion: str = "", blocks: int | None = None) -> go.Figure:
+def score_bands(
+    scores: Scores | Live, kind: str, criterion: str = "", blocks: int | None = None, scale: str = RAW
+) -> go.Figure:
     """How the scores of each block spread: bands of the 5, 25, 50, 75 and 95 % quantiles; heads as dots.
 
     scores: Scores, or what is known so far while scoring, {layer: {"heads": [...], "channels": [...]}}, where five
-    "channel_quantiles" may stand for the channels. blocks: how many the model has (known from Scores).
+    "channel_quantiles" may stand for the channels. blocks: how many the model has (known from Scores). scale:
+    that the scores are on.
     """
     if isinstance(scores, Scores):
         criterion, blocks = criterion or scores.criterion, len(scores.groups)
@@ -38,7 +42,7 @@ def score_bands(scores: Scores | Live, kind: str, criterion: str = "", blocks: i
     fig.update_layout(xaxis=block_axis(blocks), showlegend=False)
     if not vectors:
         return remark(fig, "No block is scored yet.").update_layout(yaxis=axis("score"))
-    return _dots(fig, vectors, look) if kind == HEADS else _bands(fig, vectors, look)
+    return (_dots if kind == HEADS else _bands)(fig, vectors, look, scale)
 
 
 def _vectors(scores: Scores | Live, kind: str) -> dict[int, np.ndarray]:
@@ -55,10 +59,10 @@ def _vectors(scores: Scores | Live, kind: str) -> dict[int, np.ndarray]:
     return found
 
 
-def _bands(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look) -> go.Figure:
+def _bands(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look, scale: str) -> go.Figure:
     layers = np.array(list(vectors), np.int32)
     raw = np.array(list(vectors.values()), np.float32).reshape(-1, len(QUANTILES))
-    drawn, scale = score_axis(raw)
+    drawn, scaling = score_axis(raw, scale)
     hover = "".join(f"<br>{q} %: %{{customdata[{i}]:.3g}}" for i, q in reversed(list(enumerate(QUANTILES))))
     columns = {"x": "block", "customdata": [f"quantile {q} %" for q in QUANTILES]}
     for low, high, opacity in ((0, 4, 0.28), (1, 3, 0.5)):
@@ -73,7 +77,8 @@ def _bands(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look) -> go.Fig
             meta={"columns": columns} if low == 0 else {"csv": False},
         )
     _medians(fig, layers, drawn[:, 2], look)
-    return fig.update_layout(yaxis=scale, barmode="overlay", bargap=0.1)
+    even_line(fig, scale, scaling)
+    return fig.update_layout(yaxis=scaling, barmode="overlay", bargap=0.1)
 
 
 def _medians(fig: go.Figure, layers: np.ndarray, medians: np.ndarray, look: Look) -> None:
@@ -93,34 +98,37 @@ def _quantiles(vector: np.ndarray) -> np.ndarray:
     return np.percentile(known, QUANTILES) if known.size else np.full(5, np.nan)
 
 
-def _dots(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look) -> go.Figure:
+def _dots(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look, scale: str) -> go.Figure:
     sizes = [len(v) for v in vectors.values()]
-    drawn, scale = score_axis(np.concatenate(list(vectors.values())))
+    drawn, scaling = score_axis(np.concatenate(list(vectors.values())), scale)
     fig.add_scatter(
         x=np.repeat(np.array(list(vectors), np.int16), sizes),
         y=drawn,
         customdata=np.concatenate([np.arange(n, dtype=np.int16) for n in sizes]),
         mode="markers",
         marker={"color": look.colour, "size": 9 if max(sizes) <= 8 else 5, "opacity": 0.75, "symbol": look.marker},
-        hovertemplate="block %{x}, head group %{customdata}<br>score %{y:.3g}<extra></extra>",
+        hovertemplate="block %{x}, head group %{customdata}<br>" + SCALES[scale].title + " %{y:.3g}<extra></extra>",
         meta={"columns": {"x": "block", "y": "score", "customdata": ["head group"]}},
     )
-    return fig.update_layout(yaxis=scale)
+    even_line(fig, scale, scaling)
+    return fig.update_layout(yaxis=scaling)
 
 
-def sorted_map(scores: Scores, cut: Plan | float | None = None) -> go.Figure:
-    """Each block's channels from the lowest score to the highest, 256 quantiles a block; colour is log₁₀ of the score.
+def sorted_map(scores: Scores, cut: Plan | float | None = None, scale: str = RAW) -> go.Figure:
+    """Each block's channels from the lowest score to the highest, 256 quantiles a block; colour is log₁₀ of the score,
+    or the rank where that is the scale.
 
     Which channel is which is lost on purpose. cut: a plan, or a ratio taken as the same share of every block.
     """
     blocks = len(scores.groups)
     values = np.stack([_ascending(scores.channels[i]) for i in range(blocks)])
     known = values[np.isfinite(values)]
-    logarithmic = bool(known.size) and known.min() >= 0 and known.max() > 0
+    logarithmic = scale != RANK and bool(known.size) and known.min() >= 0 and known.max() > 0
     with np.errstate(divide="ignore"):
         z = np.log10(values) if logarithmic else values
     z = np.where(np.isfinite(z), z, np.nan).astype(np.float32)
-    unit = "log₁₀ of the score" if logarithmic else "score"
+    of = "share" if scale == SHARE else "score"
+    unit = "rank, %" if scale == RANK else f"log₁₀ of the {of}" if logarithmic else of
     low, high = np.nanpercentile(z, [1, 99]) if np.isfinite(z).any() else (0, 1)
     fig = figure(f"sorted-{scores.criterion}", f"Channel scores under {scores.criterion}, sorted in each block")
     fig.add_heatmap(

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from minillm.criteria import CRITERIA
 from minillm.criteria.base import Look
+from minillm.plan.scale import RANK, RAW, SCALES, SHARE
 
 GREY = "#808080"
 GRID = "rgba(128,128,128,0.22)"
@@ -112,18 +113,31 @@ def share_axis(title: str, **settings: Any) -> dict[str, Any]:
     return axis(title, **{"range": [-2, 102], "tick0": 0, "dtick": 25, "ticksuffix": " %", **settings})
 
 
-def score_axis(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def score_axis(values: np.ndarray, scale: str = RAW) -> tuple[np.ndarray, dict[str, Any]]:
     """Values made fit for an axis, and that axis: logarithmic unless some score is negative.
 
     Zeros have no logarithm: they are drawn at the smallest positive score, and the title says so. Scores that are not
-    finite become gaps.
+    finite become gaps. scale: that the values are on (`minillm.plan.scale`).
     """
+    title = SCALES[scale].title
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+    if scale == RANK:
+        return values, axis(title, range=[-2, 102], tick0=0, dtick=25, ticksuffix=" %")
     known = values[np.isfinite(values)]
     if not known.size or known.min() < 0 or known.max() == 0:
-        return values, axis("score (linear)")
+        return values, axis(f"{title} (linear)")
     note = ", 0 drawn at the foot" if known.min() == 0 else ""
-    return _lifted(values), log_axis(f"score (log{note})", known)
+    return _lifted(values), log_axis(f"{title} (log{note})", known, **({"tickformat": "~g"} if scale == SHARE else {}))
+
+
+def even_line(fig: go.Figure, scale: str, drawn_on: dict[str, Any]) -> None:
+    """Where an average group stands, on a scale that has such a place. drawn_on: the axis of the scores."""
+    even = SCALES[scale].even
+    if even is not None:
+        fig.add_hline(y=even, line={"color": GREY, "dash": "dash", "width": 1})
+        place = {"x": 1, "xref": "paper", "xanchor": "right", "yanchor": "bottom", "showarrow": False}
+        height = np.log10(even) if drawn_on.get("type") == "log" else even
+        fig.add_annotation(text="an even share", y=float(height), font={"size": 11}, **place)
 
 
 def _lifted(values: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from minillm.plan.scale import SCALES, SHARE
 from minillm.store.store import Store
 
 from ..plots import CAPTIONS
@@ -22,6 +23,8 @@ from . import form as form_part
 TITLE = "Score"
 MOST, STANDARD = 0.6, 0.2
 VIEWS = {"bands": "Bands", "sorted": "Sorted", "kept": "Kept", "block": "One block", "memory": "Memory"}
+SCALED = ("bands", "sorted", "block")
+"""Views that show scores, and so need a scale."""
 CUTTING = ("sorted", "kept", "block")
 """Views that show a cut, and so need a ratio."""
 
@@ -55,6 +58,7 @@ class Pictures:
     tab: dict[str, gr.Tab]
     ratio: gr.Slider
     block: gr.Slider
+    scale: gr.Radio
     note: gr.Markdown
     hosts: dict[str, PlotlyHost]
     group: gr.HTML
@@ -62,17 +66,17 @@ class Pictures:
     @property
     def inputs(self) -> list[Any]:
         """Values for `draw`, after the run id."""
-        return [self.picked, self.view, self.kind, self.ratio, self.block]
+        return [self.picked, self.view, self.kind, self.ratio, self.block, self.scale]
 
     @property
     def addressed(self) -> dict[str, Any]:
         """{option of the address: what holds it}."""
-        return dict(zip(("criterion", "view", "kind", "ratio", "block"), self.inputs, strict=True))
+        return dict(zip(("criterion", "view", "kind", "ratio", "block", "scale"), self.inputs, strict=True))
 
     @property
     def outputs(self) -> list[Any]:
         """What `draw` may change."""
-        return [self.criterion, self.ratio, self.block, self.note, *self.hosts.values()]
+        return [self.criterion, self.scale, self.ratio, self.block, self.note, *self.hosts.values()]
 
 
 def build(ctx: Context) -> None:
@@ -107,6 +111,8 @@ def lay_out_pictures() -> Pictures:
         criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
         kinds = [(label, name) for name, label in scores_view.KINDS]
         kind = gr.Radio(kinds, value=kinds[0][1], label="Groups shown", elem_id="shown-kind", scale=1, min_width=240)
+        scales = [(scale.label, name) for name, scale in SCALES.items()]
+        scale = gr.Radio(scales, value=SHARE, label="Scores as", elem_id="shown-scale", scale=2, min_width=300)
     with gr.Row():
         label = "Ratio at which they would be cut"
         ratio = gr.Slider(0.01, MOST, STANDARD, step=0.01, label=label, elem_id="shown-ratio", visible=False)
@@ -120,7 +126,7 @@ def lay_out_pictures() -> Pictures:
                 hosts |= lay_out_hosts(name)
                 if name == "block":
                     group = gr.HTML(elem_id="one-group")
-    return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, note, hosts, group)
+    return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, scale, note, hosts, group)
 
 
 def lay_out_hosts(view: str) -> dict[str, PlotlyHost]:
@@ -140,7 +146,7 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
     drawn = [
         on.criterion.input(lambda label: label, on.criterion, on.picked, **QUIET).then(**redraw),
         # One event for the three, lest the answer to an earlier move come last.
-        gr.on([on.kind.input, on.ratio.input, on.block.input], trigger_mode="always_last", **redraw),
+        gr.on([move.input for move in (on.kind, on.ratio, on.block, on.scale)], trigger_mode="always_last", **redraw),
     ]
     for name, tab in on.tab.items():
         drawn.append(tab.select(None, None, on.view, js=f"() => '{name}'", **QUIET).then(**redraw))
@@ -185,11 +191,12 @@ def view_in_address(on: Pictures, run_id: str, options: dict[str, str]) -> Answe
         on.kind: choice(options, "kind", [name for name, _ in scores_view.KINDS], scores_view.KINDS[0][0]),
         on.ratio: number(options, "ratio", STANDARD, 0.01, MOST),
         on.block: number(options, "block", 8, 0, 10_000),
+        on.scale: choice(options, "scale", SCALES, SHARE),
     }
 
 
 def draw(
-    store: Store, on: Pictures, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float
+    store: Store, on: Pictures, run_id: str, picked: str, view: str, kind: str, ratio: float, block: float, scale: str
 ) -> Answer:
     """The open view, and the choices above it."""
     if not run_id:
@@ -199,15 +206,16 @@ def draw(
     layer, scores = min(int(block or 0), blocks - 1), look.scores.get(label)
     plan, note = scores_view.plan_at(scores, ratio) if scores and view in CUTTING else (None, "")
     makers: dict[str, Callable[[], Any]] = {
-        "bands": lambda: scores_view.bands(look, label, kind),
-        "sorted": lambda: scores_view.in_order(look, label, kind, plan),
+        "bands": lambda: scores_view.bands(look, label, kind, scale),
+        "sorted": lambda: scores_view.in_order(look, label, kind, plan, scale),
         "kept": lambda: scores_view.kept(look, label, kind, plan),
-        "block": lambda: scores_view.one_block(look, label, kind, plan, layer),
+        "block": lambda: scores_view.one_block(look, label, kind, plan, layer, scale),
         "peaks": lambda: scores_view.peaks(look),
         "timeline": lambda: scores_view.timeline(look, label),
     }
     return {
         on.criterion: gr.Radio(choices=look.labels, value=label or None),
+        on.scale: gr.Radio(visible=view in SCALED),
         on.ratio: gr.Slider(visible=view in CUTTING),
         on.block: gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
         on.note: scores_view.shared_walks(look) if view == "memory" else note,

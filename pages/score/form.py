@@ -54,7 +54,7 @@ class Form:
 def lay_out_form() -> Form:
     """The left column."""
     criteria = gr.CheckboxGroup(
-        [(c.titled, name) for name, c in CRITERIA.items()],
+        list(CRITERIA),
         value=[name for name in FIRST if name in CRITERIA],
         label="Criteria",
         elem_id="criteria",

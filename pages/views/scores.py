@@ -16,6 +16,7 @@ from minillm.device import free_memory
 from minillm.errors import MiniLLMError
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.plan import Plan, make_plan
+from minillm.plan.scale import RAW, SHARE, scaled, shares_so_far
 from minillm.plan.scores import Scores
 from minillm.recipes.models import MODELS
 from minillm.store.records import Job, Run, StoredEvent
@@ -141,13 +142,17 @@ def _blocks(store: Store, run: Run, scores: dict[str, Scores]) -> int | None:
     return len(MODELS[run.recipe.model].groups) if run.recipe.model in MODELS else None
 
 
-def bands(look: Board, label: str, kind: str) -> go.Figure | None:
-    """Scores of each block as bands; of a criterion at work, the blocks known so far."""
+def bands(look: Board, label: str, kind: str, scale: str = SHARE) -> go.Figure | None:
+    """Scores of each block as bands, on a scale; of a criterion at work, the blocks known so far (whose ranks in the
+    model nobody knows: shares then)."""
     if label in look.running:
-        known = look.blocks_of(label)
+        known, live = look.blocks_of(label), RAW if scale == RAW else SHARE
+        if live == SHARE:
+            known = {layer: shares_so_far(block) for layer, block in known.items()}
         criterion = look.asked.get(label, label)
-        return score_bands(known, kind, criterion, look.known_blocks) if known else None
-    return score_bands(look.scores[label], kind) if label in look.scores else None
+        return score_bands(known, kind, criterion, look.known_blocks, live) if known else None
+    scores = look.scores.get(label)
+    return None if scores is None else score_bands(scaled(scores, scale), kind, scale=scale)
 
 
 def plan_at(scores: Scores, ratio: float) -> tuple[Plan | None, str]:
@@ -158,12 +163,12 @@ def plan_at(scores: Scores, ratio: float) -> tuple[Plan | None, str]:
         return None, str(fault)
 
 
-def in_order(look: Board, label: str, kind: str, plan: Plan | None) -> go.Figure | None:
+def in_order(look: Board, label: str, kind: str, plan: Plan | None, scale: str = SHARE) -> go.Figure | None:
     """Channels of each block from the lowest score to the highest; of heads, their ranks."""
     scores = look.scores.get(label)
     if scores is None:
         return None
-    return heads_grid(scores) if kind == HEADS else sorted_map(scores, plan)
+    return heads_grid(scores) if kind == HEADS else sorted_map(scaled(scores, scale), plan, scale)
 
 
 def kept(look: Board, label: str, kind: str, plan: Plan | None) -> go.Figure | None:
@@ -173,12 +178,14 @@ def kept(look: Board, label: str, kind: str, plan: Plan | None) -> go.Figure | N
     return heads_grid(look.scores[label], plan) if kind == HEADS else kept_map(plan)
 
 
-def one_block(look: Board, label: str, kind: str, plan: Plan | None, layer: int) -> go.Figure | None:
+def one_block(
+    look: Board, label: str, kind: str, plan: Plan | None, layer: int, scale: str = SHARE
+) -> go.Figure | None:
     """Every group of one block under one criterion."""
     scores = look.scores.get(label)
     if scores is None or not 0 <= layer < len(scores.groups):
         return None
-    return drill_down(look.scores, layer, kind, plan, label)
+    return drill_down(look.scores, layer, kind, plan, label, scale)
 
 
 def group_facts(scores: dict[str, Scores], layer: int, kind: str, group: int) -> str:
@@ -221,4 +228,4 @@ def peaks(look: Board) -> go.Figure | None:
     return peak_bars(every, weights, reference)
 
 
-KINDS = ((CHANNELS, "Channels"), (HEADS, "Heads"))
+KINDS = ((CHANNELS, "Channels"), (HEADS, "Head groups"))

@@ -235,7 +235,7 @@ def test_the_score_page_keeps_its_view_in_the_address(visit, app):
     run_id = whole_run(app, "viewed")
     page = visit(f"score?run={run_id}")
     page.locator("#shown-criterion").get_by_label("wanda", exact=True).check()
-    page.locator("#shown-kind").get_by_label("Heads").check()
+    page.locator("#shown-kind").get_by_label("Head groups").check()
     page.get_by_role("tab", name="One block").click()
     page.locator("#shown-block input[type=number]").fill("11")
     page.locator("#shown-block input[type=number]").press("Tab")
@@ -251,6 +251,6 @@ def test_the_score_page_keeps_its_view_in_the_address(visit, app):
     expect(other.get_by_role("tab", name="One block")).to_have_attribute("aria-selected", "true")
     expect(other.locator("#shown-block input[type=number]")).to_have_value("11")
     expect(other.locator("#shown-criterion").get_by_label("wanda", exact=True)).to_be_checked()
-    expect(other.locator("#shown-kind").get_by_label("Heads")).to_be_checked()
+    expect(other.locator("#shown-kind").get_by_label("Head groups")).to_be_checked()
     other.locator("#plot-block .point").first.wait_for(state="attached")
     assert other.locator("#plot-block .point").count() == 3
