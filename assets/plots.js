@@ -3,7 +3,7 @@
 
    MiniHost(element, props, trigger, watch) takes over one host. props.value: a figure as JSON, or null; the words around
    it (heading, caption, empty) and its height come with the element. A figure says in layout.meta what it is called as
-   a file (name) and in words (alt), what to look for where that is not the host's caption, and how high it is at most
+   a file (name) and in words (alt), its heading and what to look for (caption) where those are not the host's, and how high it is at most
    for its width (aspect, where cells are square); each trace says in its meta what its columns are called in a CSV file
    (columns, "" for one that means nothing; csv: false leaves the trace out) and, where its name is to stand at its end,
    where that is (end: [x, y]). Names at ends, and what happens to what is pointed at: pointing.js. */
@@ -172,10 +172,10 @@
     const Plotly = await library(), find = name => element.querySelector(".plot-" + name);
     const plot = find("mount"), words = JSON.parse(decodeURIComponent(find("figure").dataset.words));
     const large = () => element.closest(".is-presented") || element.querySelector(".is-presented");
-    let width = 0, drawn = null;
+    let width = 0, drawn = null, heading = words.heading;
 
     const named = () => {
-      const name = JSON.parse(props.value).layout.meta?.name || words.heading || "figure";
+      const name = JSON.parse(props.value).layout.meta?.name || heading || "figure";
       return "minillm-" + name.toLowerCase().replace(/[^a-z0-9.]+/g, "-").replace(/^-|-$/g, "");
     };
 
@@ -187,14 +187,14 @@
 
     const size = () => ({width: Math.max(plot.clientWidth, 640), height: plot.clientHeight});
 
-    const savePng = async () => save(named() + ".png", await window.MiniPicture(words.heading, props.value, size()));
+    const savePng = async () => save(named() + ".png", await window.MiniPicture(heading, props.value, size()));
 
     const saveSvg = async () => {
       const {address} = await window.MiniDrawing(props.value, {...size(), format: "svg"});
       save(named() + ".svg", address);
     };
 
-    const saveCard = async () => save(named() + "-card.png", await window.MiniCard(words, props.value));
+    const saveCard = async () => save(named() + "-card.png", await window.MiniCard({...words, heading}, props.value));
 
     const clicked = event => {
       const point = event.points[0], trace = point.fullData;
@@ -256,7 +256,7 @@
 
     const drawing = async () => {
       const given = props.value ? JSON.parse(props.value) : null, meta = given?.layout.meta ?? {};
-      find("heading").textContent = words.heading;
+      find("heading").textContent = heading = meta.heading ?? words.heading;
       const caption = meta.caption ?? words.caption;
       find("caption").textContent = large() ? [meta.alt, caption].filter(Boolean).join(". ") : caption;
       find("empty").textContent = given ? "" : words.empty;
@@ -275,7 +275,7 @@
         for (const [name, told] of Object.entries(heard)) plot.on("plotly_" + name, told);
       }
       drawn = plot;
-      spoken([words.heading, meta.alt, caption].filter(Boolean).join(". "));
+      spoken([heading, meta.alt, caption].filter(Boolean).join(". "));
     };
 
     find("show").addEventListener("click", () => window.MiniTalk.present(element));

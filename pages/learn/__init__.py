@@ -8,7 +8,7 @@ import gradio as gr
 from ..shell.address import choice, remembered
 from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import QUIET, Answer
-from . import criteria, estimate, glossary, groups, handout, talk, walk
+from . import criteria, estimate, glossary, groups, handout, paper, talk, walk
 from . import lesson as lesson_part
 
 TITLE = "Learn"
@@ -19,6 +19,7 @@ TOPICS: dict[str, tuple[str, Callable[[], None]]] = {
     "estimate": ("Estimated gradient", estimate.section),
     "walk": ("The walk", walk.section),
     "glossary": ("Glossary", glossary.section),
+    "paper": ("The paper", paper.section),
     "talk": ("A talk", talk.section),
 }
 """{name in the address: (title, what lays it out and wires it)}: topics that stand for themselves."""

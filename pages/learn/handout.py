@@ -82,7 +82,7 @@ def section(store: Store, shell: Shell) -> None:
     gr.Markdown(ABOUT)
     with gr.Row():
         seed = gr.Number(0, label="Number of the sheet", precision=0, minimum=0, maximum=MOST_SEEDS, elem_id="sheet")
-        save = gr.Button("Save the hand-out", variant="primary", elem_id="save-handout", scale=0, min_width=180)
+        save = gr.Button("Save the hand-out", variant="primary", elem_id="save-handout", scale=0, min_width=220)
     told, text = gr.HTML(elem_id="exercises"), gr.Textbox(visible=False)
 
     def at(given: Any) -> int:

@@ -10,16 +10,20 @@ from markupsafe import Markup
 from minillm.store.as_folder import BUNDLED
 from minillm.store.store import Store
 
+from ..plots.style import titled
 from ..shell.handlers import ACT, QUIET, Answer, guarded
+from ..shell.plotly_host import PlotlyHost
+from ..views.picture import Picture
 from ..views.sample_run import OPEN, open_sample
 from .questions import QUESTIONS, Question
 
 ABOUT = """
-Ten steps through a finished run: the embedded model, scored under every criterion, cut and recovered. Each step opens a
-page of the app, tells what to look at, and asks. The answers are worked out from that run's scores. Come back with the
-browser's Back button; your place is kept.
+Steps through a finished run: the embedded model, scored under every criterion, cut and recovered. Each asks about the
+picture beside it; answer before you look closer, then open the page it comes from and move its controls. The answers
+are worked out from that run's scores. Come back with the browser's Back button; your place is kept.
 """
 NONE = "The sample run is not bundled with this copy of the app, so there is nothing to ask about."
+ELSEWHERE = "This step has no picture here: open the page it names."
 AGAIN = "Not that one. Look again, or show the answer."
 
 
@@ -35,11 +39,22 @@ class Lesson:
     verdict: gr.HTML
     back: gr.Button
     onward: gr.Button
+    host: PlotlyHost
 
     @property
     def shown(self) -> list[Any]:
         """What `show` changes."""
-        return [self.step, self.told, self.path, self.opened, self.choices, self.verdict, self.back, self.onward]
+        return [
+            self.step,
+            self.told,
+            self.path,
+            self.opened,
+            self.choices,
+            self.verdict,
+            self.back,
+            self.onward,
+            self.host,
+        ]
 
 
 @cache
@@ -70,7 +85,13 @@ def show(on: Lesson, step: Any) -> Answer:
         on.verdict: "",
         on.back: gr.Button(interactive=step > 0),
         on.onward: gr.Button(interactive=step < len(QUESTIONS) - 1),
+        on.host: drawn(asked.picture),
     }
+
+
+def drawn(picture: Picture | None) -> Any:
+    """The picture of a question with its own words; none where it asks about words alone."""
+    return titled(picture.figure, picture.heading, picture.caption) if picture else None
 
 
 def judged(step: float, chosen: str | None) -> str:
@@ -97,15 +118,19 @@ def section(store: Store) -> Lesson | None:
     gr.Markdown(ABOUT)
     step = gr.Number(0, visible=False, precision=0, label="Step")
     path, run = gr.Textbox(visible=False), gr.Textbox(visible=False, label="Run")
-    told = gr.Markdown(elem_id="lesson-told")
-    opened = gr.Button("Open the sample run", elem_id="lesson-open", size="sm")
-    choices = gr.Radio([], label="Your answer", elem_id="lesson-choices")
-    verdict = gr.HTML(elem_id="lesson-verdict")
-    with gr.Row():
-        back = gr.Button("Back", elem_id="lesson-back", size="sm", min_width=90)
-        reveal = gr.Button("Show the answer", elem_id="lesson-reveal", size="sm", min_width=90)
-        onward = gr.Button("Next", variant="primary", elem_id="lesson-next", size="sm", min_width=90)
-    lesson = Lesson(step, told, path, opened, choices, verdict, back, onward)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            told = gr.Markdown(elem_id="lesson-told")
+            choices = gr.Radio([], label="Your answer", elem_id="lesson-choices")
+            verdict = gr.HTML(elem_id="lesson-verdict")
+            with gr.Row():
+                back = gr.Button("Back", elem_id="lesson-back", size="sm", min_width=90)
+                reveal = gr.Button("Show the answer", elem_id="lesson-reveal", size="sm", min_width=90)
+                onward = gr.Button("Next", variant="primary", elem_id="lesson-next", size="sm", min_width=90)
+            opened = gr.Button("Open the sample run", elem_id="lesson-open", size="sm")
+        with gr.Column(scale=3, min_width=320):
+            host = PlotlyHost("What is asked about", empty=ELSEWHERE, elem_id="lesson-picture")
+    lesson = Lesson(step, told, path, opened, choices, verdict, back, onward, host)
     choices.input(judged, [step, choices], verdict, **QUIET)
     reveal.click(answered, step, verdict, **QUIET)
     found = opened.click(guarded(partial(open_sample, store)), None, run, api_visibility="private", **ACT)

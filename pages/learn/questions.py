@@ -12,7 +12,9 @@ import numpy as np
 from minillm.plan.plan import make_plan
 
 from ..shell.address import link
+from ..views.picture import Picture
 from ..views.sample_run import sample_record, sample_scores
+from . import shown
 from .facts import agreement, described, in_some_order, percent, perplexities, ranks_of, shares_with, total_peak
 
 RATIO, HIGH = 0.2, 0.5
@@ -25,7 +27,7 @@ class Question:
     """One step of the lesson.
 
     title, text: what to look at; page: where in the app, with its options; asked: the question; choices;
-    answer: the right one of them; because: what the numbers say.
+    answer: the right one of them; because: what the numbers say; picture: what stands beside it, where there is one.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Question:
     choices: tuple[str, ...]
     answer: str
     because: str
+    picture: Picture | None = None
 
     @property
     def place(self) -> str:
@@ -79,6 +82,7 @@ def lowest_block() -> Question:
         f"block {lowest}",
         f"The median is {medians[lowest]:,.0f} in block {lowest} and {medians[highest]:,.0f} in block {highest}: "
         "inputs grow from block to block. That is why groups are only compared inside their block.",
+        shown.bands("wanda"),
     )
 
 
@@ -104,6 +108,7 @@ def one_channel() -> Question:
         THIRDS[min(3 * (rank - 1) // count, 2)],
         f"Magnitude L2 puts it at rank {rank:,} of {count:,}. What a weight is worth depends on the inputs it "
         "meets, and magnitude does not look at them.",
+        shown.block("wanda", layer),
     )
 
 
@@ -121,6 +126,7 @@ def closest_to_the_reference() -> Question:
         tuple(shares),
         answer,
         f"Mean overlap over the blocks: {told}. {answer} shares most with the reference.",
+        shown.overlaps("llm-pruner", tuple(shares), RATIO),
     )
 
 
@@ -137,6 +143,7 @@ def chance() -> Question:
         f"about {percent(share)}",
         f"At this ratio each block gives up {percent(by_chance)} of its channels, so a blind choice of that size "
         f"meets any other in {percent(by_chance)}. Only what lies above the line is agreement.",
+        shown.overlaps("llm-pruner", ("random", "wanda"), RATIO),
     )
 
 
@@ -160,6 +167,7 @@ def nearest_of_the_noisy() -> Question:
         tuple(shares),
         answer,
         f"Mean overlap with fms-zo: {told}. {closing}",
+        shown.overlaps("fms-zo", tuple(shares), RATIO),
     )
 
 
@@ -182,6 +190,7 @@ def higher_ratio() -> Question:
         f"The overlap goes from {percent(low[0])} to {percent(high[0])}, chance from {percent(low[1])} to "
         f"{percent(high[1])}; of the way between them the pair has {percent(beyond[0])} at {RATIO:g} and "
         f"{percent(beyond[1])} at {HIGH:g}.",
+        shown.overlaps("llm-pruner", ("fms-zo", "random"), RATIO),
     )
 
 
@@ -203,6 +212,7 @@ def first_head() -> Question:
         f"{first / 100:.2f}",
         f"At {(first - 1) / 100:.2f} every block still keeps all {block.heads}; at {first / 100:.2f} one goes, and the "
         f"channels cut in a block fall from {before:,} to {after:,} to make up for it.",
+        shown.plan("wanda", (first - 1) / 100),
     )
 
 
@@ -220,6 +230,7 @@ def memory() -> Question:
         answer,
         f"{bp / 1e6:,.0f} MB against {zo / 1e6:,.0f} MB. The reverse walk computes one block at a time once "
         "more and frees its gradients at once, so exact gradients cost little.",
+        shown.peaks(),
     )
 
 

@@ -30,10 +30,11 @@ from ..report.sections import sections
 from ..shell.phrases import size
 from ..shell.plotly_host import PLOTLY_JS, SCRIPTS, figure_html
 from ..shell.templates import html, trusted
+from ..views.paper import paper_table
 from ..views.picture import Picture
 from . import glossary, handout
 from .instruments import Instrument, instruments
-from .questions import QUESTIONS
+from .questions import QUESTIONS, Question
 
 GENERATOR = "MINI-LLM Explorer, pages.learn.site"
 """In the head of every index.html made here: a folder with another one is somebody's own."""
@@ -51,8 +52,10 @@ def write_site(folder: Path) -> int:
     """
     _check(folder)
     figures: dict[str, str] = {}
-    shown = [] if not BUNDLED.is_dir() else _sample(figures)
-    made = instruments()
+    bundled, made, names = BUNDLED.is_dir(), instruments(), Counter[str]()
+    questions = [_asked(make(), figures, names) for make in QUESTIONS] if bundled else []
+    shown: Shown = [(_named("paper", names), "What does not add up in the paper", [paper_table()])]
+    shown += _sample(figures, names) if bundled else []
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for one in made:
         _write(folder / "data" / f"{one.name}.js", _answers(one))
@@ -61,7 +64,7 @@ def write_site(folder: Path) -> int:
     for file in (PLOTLY_JS, *SCRIPTS, ASSETS / "site.js"):
         shutil.copyfile(file, folder / file.name)
     _write(folder / "handout.html", handout.document(handout.known_of(None, ""), 0))
-    _write(folder / "index.html", _index(made, shown))
+    _write(folder / "index.html", _index(made, questions, shown))
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
@@ -87,9 +90,13 @@ def _answers(one: Instrument) -> str:
     return DATA.format(json.dumps(one.name), json.dumps(found))
 
 
-def _sample(figures: dict[str, str]) -> Shown:
+def _asked(one: Question, figures: dict[str, str], names: Counter[str]) -> tuple[Question, Markup | None]:
+    """A question of the lesson, and the place of its picture."""
+    return one, _placed(one.picture, figures, names) if one.picture else None
+
+
+def _sample(figures: dict[str, str], names: Counter[str]) -> Shown:
     """The sections of the sample's report; its figures go into `figures` by name."""
-    names: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as home:
         store = Store(home)
         run = store.run(import_run(store, BUNDLED))
@@ -115,13 +122,13 @@ def _named(heading: str, names: Counter[str]) -> str:
     return name if names[name] == 1 else f"{name}-{names[name]}"
 
 
-def _index(made: tuple[Instrument, ...], shown: Shown) -> str:
+def _index(made: tuple[Instrument, ...], questions: list[tuple[Question, Markup | None]], shown: Shown) -> str:
     return html(
         "site",
         generator=GENERATOR,
         instruments=[(one, prose(one.about), list(_hosts(one))) for one in made],
         words=html("glossary", words=glossary.WORDS),
-        questions=[question() for question in QUESTIONS] if shown else [],
+        questions=questions,
         sections=shown,
         scripts=[PLOTLY_JS.name, *(file.name for file in SCRIPTS), "site.js"],
         data=["sample", *(one.name for one in made)],

@@ -77,6 +77,12 @@ def known(fig: go.Figure, **facts: Any) -> go.Figure:
     return fig.update_layout(meta={**fig.layout.meta, "known": told})
 
 
+def titled(fig: go.Figure, heading: str, caption: str = "") -> go.Figure:
+    """Give a figure words of its own, for a place that shows now this figure, now another."""
+    own = {"heading": heading, **({"caption": caption} if caption else {})}
+    return fig.update_layout(meta={**own, **fig.layout.meta, "heading": heading})
+
+
 def hatched(colour: str, shape: str) -> dict[str, Any]:
     """A bar's marker: its colour, and a pattern that tells it from others where colours do not. shape: "" for none."""
     return {"color": colour, "pattern": {"shape": shape, "fillmode": "overlay", "fgcolor": "white", "size": 6}}

@@ -81,6 +81,10 @@ def test_the_lesson_asks_leads_into_the_sample_run_and_keeps_the_place(own_app, 
     page = visit("learn?topic=lesson&step=3", app=own_app)
     asked = question(3)
     expect(page.locator("#lesson-told")).to_contain_text(f"Step 4 of 10: {asked.title}")
+    expect(page.locator("#lesson-picture .plot-heading")).to_have_text(asked.picture.heading)
+    page.locator("#lesson-picture .scatterlayer .point").first.wait_for(state="attached")
+    asked_beside, picture = (page.locator(name).bounding_box() for name in ("#lesson-choices", "#lesson-picture"))
+    assert picture["x"] >= asked_beside["x"] + asked_beside["width"], "the question stands beside its picture"
     wrong = next(choice for choice in asked.choices if choice != asked.answer)
     page.locator("#lesson-choices").get_by_label(wrong, exact=True).check()
     expect(page.locator("#lesson-verdict")).to_have_text(AGAIN)
@@ -98,7 +102,7 @@ def test_the_lesson_asks_leads_into_the_sample_run_and_keeps_the_place(own_app, 
 
 
 def test_it_fits_a_telephone(visit):
-    for topic in ("groups", "criteria", "estimate", "walk", "lesson", "glossary"):
+    for topic in ("groups", "criteria", "estimate", "walk", "lesson", "glossary", "paper", "talk"):
         page = visit(f"learn?topic={topic}", width=390)
         page.locator(f"#topic-{topic}").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, topic

@@ -13,7 +13,8 @@ from minillm.criteria import CRITERIA
 from minillm.criteria.settings import Settings
 from minillm.plan.methods import METHODS
 from minillm.recipes.requests import COMPENSATIONS, PruneRequest
-from pages.methods import PAPER, criteria, cutting, one_by_one, settings, users
+from pages.methods import criteria, cutting, one_by_one, settings, to_the_paper, users
+from pages.views.paper import PAPER, paper_table
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -50,3 +51,5 @@ def test_what_can_be_asked_of_a_cut_is_what_is_explained() -> None:
 
 def test_each_inconsistency_names_its_place_in_the_paper() -> None:
     assert all(what and "MINI-LLM" in where and here for what, where, here in PAPER)
+    assert paper_table().count("<tr>") == len(PAPER) + 1
+    assert 'href="learn?topic=paper"' in to_the_paper() and f"{len(PAPER)} points" in to_the_paper()

@@ -120,7 +120,7 @@ def test_a_step_that_is_none_is_the_nearest_and_the_ends_have_no_way_on():
     assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 9, 0]
     page = laid_out(lesson.section, Store())
     answer = lesson.show(page, "99")
-    step, told, path, opens, choices, verdict, back, onward = (answer[one] for one in page.shown)
+    step, told, path, opens, choices, verdict, back, onward, picture = (answer[one] for one in page.shown)
     assert step == 9 and "Step 10 of 10" in told and "Generate page" in opens and path == "generate?lesson=10"
     assert choices.value is None and verdict == "" and back.interactive and not onward.interactive
 
@@ -133,3 +133,22 @@ def test_the_sample_run_is_drawn_and_read_with_no_run_open(own_home):
     store = Store()
     run_id = sample_run.open_sample(store)
     assert run_id == sample_run.sample_record()["id"] and store.run(run_id).title == sample_run.sample_record()["title"]
+
+
+def test_the_picture_beside_a_question_holds_what_answers_it():
+    bands = questions.lowest_block().picture.figure
+    (line,) = (trace for trace in bands.data if trace.mode and "lines" in trace.mode and len(trace.x) == 30)
+    assert f"block {int(np.argmin(line.y))}" == questions.lowest_block().answer
+    for make, reference in (
+        (questions.closest_to_the_reference, "llm-pruner"),
+        (questions.nearest_of_the_noisy, "fms-zo"),
+    ):
+        asked = make()
+        drawn = {trace.name: trace.y for trace in asked.picture.figure.data}
+        for name in asked.choices:
+            mean = np.nanmean(np.asarray(drawn[name], float))
+            assert mean == pytest.approx(100 * shared(reference, name), abs=0.01), (reference, name)
+    bars = {trace.name: np.asarray(trace.y, float) for trace in questions.first_head().picture.figure.data}
+    assert not bars["head groups"].any(), "shown just before the first head goes"
+    peaks = questions.memory().picture.figure
+    assert {"fms-bp", "fms-zo"} <= {str(name) for trace in peaks.data for name in (trace.y or ())}
