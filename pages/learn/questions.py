@@ -76,7 +76,7 @@ def lowest_block() -> Question:
     return Question(
         "Scores, block by block",
         "The Score page opens on Wanda: look at the bands of the channels. The line is the median of a block.",
-        link("score", criterion="wanda"),
+        link("score", criterion="wanda", scale="raw"),
         "In which of these blocks do channels score lowest, by the median?",
         tuple(f"block {layer}" for layer in picked),
         f"block {lowest}",
