@@ -18,11 +18,12 @@ from starlette.middleware import Middleware
 
 import pages
 from minillm.errors import MiniLLMError
+from minillm.jobs.live import Live
 from minillm.jobs.supervisor import Supervisor
 from minillm.recipes.texts import MOST_BYTES
 from minillm.store.store import Store
 from pages import api
-from pages.shell import frame, gate, plotly_host, scripts, theme
+from pages.shell import frame, gate, knife_host, plotly_host, scripts, theme
 from pages.shell.gate import LOCAL
 
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
@@ -53,7 +54,7 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     table = pages.modules()
     titles = pages.titles(table)
     with gr.Blocks(title="MINI-LLM Explorer", analytics_enabled=False, delete_cache=A_DAY) as app:
-        context = frame.Context(store, supervisor, app, titles, confined)
+        context = frame.Context(store, supervisor, Live(store, confined), app, titles, confined)
         table.pop("").build(context)
         api.offer(context)
     for path, page in table.items():
@@ -68,7 +69,7 @@ def serve(app: gr.Blocks, given: argparse.Namespace) -> None:
     kwargs = {"middleware": [asked], "exception_handlers": {404: gate.not_found}}
     styles: Any = {
         "theme": theme.theme(),
-        "css_paths": [plotly_host.STYLE, frame.STYLE],
+        "css_paths": [plotly_host.STYLE, frame.STYLE, knife_host.STYLE],
         "head": plotly_host.head_html() + scripts.HEAD,
     }
     where: Any = {"server_name": given.host, "server_port": given.port, "max_file_size": MOST_BYTES}
@@ -90,7 +91,7 @@ def main() -> None:
         sys.exit(str(fault))
     confined = given.host not in LOCAL
     supervisor = Supervisor(store, confined=confined).start()
-    gr.set_static_paths(plotly_host.static_paths())
+    gr.set_static_paths([*plotly_host.static_paths(), str(knife_host.SCRIPT)])
     try:
         serve(build(store, supervisor, confined), given)
     except OSError as fault:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import heavy
 from .plan.budget import Allocation
+from .plan.by_hand import plan_by_hand
 from .plan.overlap import overlap
 from .plan.plan import Plan, make_plan
 from .plan.scores import Scores
@@ -91,7 +92,9 @@ if TYPE_CHECKING:
         wrap as wrap,
     )
 
-__all__ = sorted([*(one.__name__ for one in (Allocation, Plan, Scores, make_plan, overlap)), *heavy.PUBLIC])
+__all__ = sorted(
+    [*(one.__name__ for one in (Allocation, Plan, Scores, make_plan, overlap, plan_by_hand)), *heavy.PUBLIC]
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .allocation.mixed import SEARCH, mixed_patterns, mixed_patterns_events
     from .allocation.structured import FISHER_ROWS, allocate, allocate_events
     from .bench import bench_events
+    from .evaluation.ablation import Knife
     from .evaluation.generation import compare_events, generate, generate_events
     from .evaluation.perplexity import perplexity, perplexity_events
     from .evaluation.tasks import accuracy_events
@@ -32,6 +33,7 @@ _HOMES = {
     "allocation.mixed": "SEARCH mixed_patterns mixed_patterns_events",
     "allocation.structured": "FISHER_ROWS allocate allocate_events",
     "bench": "bench_events",
+    "evaluation.ablation": "Knife",
     "evaluation.generation": "compare_events generate generate_events",
     "evaluation.perplexity": "perplexity perplexity_events",
     "evaluation.tasks": "accuracy_events",
@@ -50,7 +52,8 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _INSIDE = (
-    "TABLE SEARCH FISHER_ROWS SearchState Study Pool accuracy_events bench_events compare_events execute_events zeros"
+    "TABLE SEARCH FISHER_ROWS SearchState Study Knife Pool accuracy_events bench_events compare_events execute_events "
+    "zeros"
 )
 PUBLIC = sorted(_HOME.keys() - {*_INSIDE.split(), "recovery_text_events"})
 """Names of `import minillm` that need the tensor library: all but those of the command line and the worker alone."""

@@ -13,7 +13,7 @@ from pages.shell.frame import Context
 
 
 def context(store: Store, confined: bool = False) -> Context:
-    return Context(store, SimpleNamespace(problem=""), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
+    return Context(store, SimpleNamespace(problem=""), SimpleNamespace(memory=0), SimpleNamespace(), (), confined)  # type: ignore[arg-type]
 
 
 def laid_out(lay_out: Callable[..., Any], *given: Any) -> Any:

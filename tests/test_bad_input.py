@@ -174,7 +174,7 @@ def run_id(store: Store) -> str:
 
 def actions(store: Store, run_id: str) -> dict[str, tuple[Callable, dict[str, Any]]]:
     """{what can be done on the pages: (the handler, values it is glad to take)}."""
-    ctx = Context(store, SimpleNamespace(problem=""), SimpleNamespace(), ())  # type: ignore[arg-type]
+    ctx = Context(store, SimpleNamespace(problem=""), SimpleNamespace(memory=0), SimpleNamespace(), ())  # type: ignore[arg-type]
     compared = {"reference": "wanda", "others": ["llm-pruner"], "of": "pruned", "ratio": 0.2, "blocks": ""}
     return {
         "model": (partial(model.begin, ctx, run_id), MODEL),
@@ -223,7 +223,7 @@ def test_the_same_actions_with_nothing_wrong_are_accepted(store: Store, run_id: 
 
 @pytest.mark.parametrize("run", ["nothing", "../../etc", "a b", "%00"])
 def test_an_address_with_a_wrong_run_opens_the_page_and_says_so(store: Store, run: str) -> None:
-    ctx: Any = Context(store, SimpleNamespace(problem=""), SimpleNamespace(), ())  # type: ignore[arg-type]
+    ctx: Any = Context(store, SimpleNamespace(problem=""), SimpleNamespace(memory=0), SimpleNamespace(), ())  # type: ignore[arg-type]
     names = [one.name for one in fields(Shell) if one.default is one.default_factory is MISSING][2:]
     with gr.Blocks():
         shell = Shell(ctx, True, **{name: gr.HTML() for name in names})

@@ -24,7 +24,7 @@ LONG = (
     "score_together",
     "sparsify",
 )
-SHORT = ("load_pruned", "make_plan", "overlap", "plan_from_config", "save_pruned", "wrap")
+SHORT = ("load_pruned", "make_plan", "overlap", "plan_by_hand", "plan_from_config", "save_pruned", "wrap")
 CLASSES = ("Allocation", "Plan", "Scores")
 
 

@@ -11,6 +11,7 @@ from .. import heavy
 from ..checks import blocks_of
 from ..errors import BadInput, MiniLLMError
 from ..places import delivered, folder_for
+from ..plan.by_hand import plan_by_hand
 from ..plan.patterns import in_words, masking
 from ..recipes.presets import RECOVERIES, RecoverySettings, find_cut, preset_and
 from ..recipes.requests import SparsifyRequest
@@ -48,6 +49,7 @@ def add_to(app: typer.Typer) -> None:
 def prune(
     scores: Annotated[Path | None, typer.Argument(help="Scores that decide what goes; not with --preset.")] = None,
     preset: Annotated[str, typer.Option(help="paper or best: scores first, and cuts in a way known by name.")] = "",
+    cut: Annotated[str, typer.Option(help="By hand, such as “3: heads 0; channels 5-20. 7: heads 1”.")] = "",
     model: Model = EMBEDDED,
     ratio: Ratio = 0.2,
     layers: Layers = "",
@@ -69,8 +71,12 @@ def prune(
     Example: python -m minillm prune scores/fms-bp --ratio 0.2 --compensate least-squares --out pruned
     Example: python -m minillm prune --preset best --ratio 0.2 --out pruned
     """
-    if (scores is None) == (not preset):
-        raise BadInput("Give scores that decide what goes, or --preset, which makes its own; one of the two.")
+    if sum(map(bool, (scores, preset, cut))) != 1:
+        raise BadInput(
+            "Give scores that decide what goes, or --preset, which makes its own, or --cut; one of the three."
+        )
+    if cut and (channels_from or layers or allocation != "uniform"):
+        raise BadInput("A --cut names every group that goes; leave --channels-from, --layers and --allocation out.")
     if preset and (channels_from or compensate or allocation != "uniform"):
         raise BadInput(
             "A preset says itself who chooses, how much each block gives and what compensates; leave these options out."
@@ -83,6 +89,8 @@ def prune(
     if way:
         heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
         plan, compensate = _plan(heads, ratio, layers, channels, way.allocation), way.compensate
+    if cut:
+        plan = plan_by_hand(lm.groups, cut)
     small = follow(heavy.prune_events(lm, plan, compensate or None, tokens), "prune")
     folder = delivered(partial(heavy.save_pruned, small), out)
     size = sum(p.numel() * p.element_size() for p in small.model.parameters())

@@ -19,6 +19,7 @@ from ..recipes.requests import (
     SweepRequest,
 )
 from ..store.allocations import known_allocation
+from ..store.hand_plans import hand_plans
 from ..store.records import ORIGINAL, SPARSE
 from ..store.store import Store
 from ..sweeps import Sweep
@@ -61,7 +62,13 @@ def _(request: SweepRequest, store: Store, run_id: str) -> None:
 
 @check.register
 def _(request: PruneRequest, store: Store, run_id: str) -> None:
-    _check_plan(request, store, run_id)
+    if request.criterion not in hand_plans(store, run_id):
+        _check_plan(request, store, run_id)
+    elif request.channels_from or request.layers is not None or request.allocation != "uniform":
+        raise BadInput(
+            f"“{request.criterion}” names every group that goes, so nothing is left for other channels, blocks or an "
+            "allocation to decide; leave them as they are."
+        )
 
 
 @check.register

@@ -48,6 +48,12 @@ def cause_of_death(code: int) -> str:
     return f"its worker was stopped by signal {-code} ({name}){causes.get(name, '')}"
 
 
+def search_path() -> str:
+    """PYTHONPATH of a process that runs a module of this project, wherever the app was started."""
+    root = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+
+
 class Supervisor:
     """Starts the worker of a device, and another whenever it dies.
 
@@ -133,8 +139,6 @@ class Supervisor:
         log = worker_log(self.store, self.device)
         log.parent.mkdir(parents=True, exist_ok=True)
         mode = "ab" if log.is_file() and log.stat().st_size < LOG_BYTES else "wb"
-        root = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         given = ["--folder", str(self.store.folder), "--device", self.device, "--parent", str(os.getpid())]
         given += ["--confined"] * self.confined
         with log.open(mode) as output:
@@ -144,7 +148,7 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # threads that wait by spinning would take the cores from the page that shows the progress
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": search_path(), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
 

@@ -8,6 +8,8 @@ held can be traced to a process.
 import json
 import os
 import platform
+import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,3 +83,14 @@ def holder(store: Store, device: str) -> Holder | None:
         return Holder(**json.loads(Path(worker_lock(store, device).lock_file).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after its parent has ended, however that was, from a thread that nothing blocks."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(0)
+
+    threading.Thread(target=watch, name="watch on the app", daemon=True).start()

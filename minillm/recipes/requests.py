@@ -97,9 +97,10 @@ class BeforeAndAfter(Checked):
 class PruneRequest(BeforeAndAfter):
     """Make a plan from stored scores, cut, and measure perplexity before and after.
 
-    criterion: the label of stored scores, or a criterion, scored first where it has not been; layers: None for the
-    default range; allocation: the name of one the run has, or a method (`methods.METHODS`), by which one is found first
-    where it has not been; compensate: on the run's calibration text.
+    criterion: the label of stored scores, or a criterion, scored first where it has not been, or a cut made by hand,
+    which says itself what goes (the ratio is what it comes to); layers: None for the default range; allocation: the
+    name of one the run has, or a method (`methods.METHODS`), by which one is found first where it has not been;
+    compensate: on the run's calibration text.
     """
 
     kind: ClassVar[str] = "prune"

@@ -6,6 +6,7 @@ layers and kinds not named are untouched.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,46 @@ def _without_channels(family: Family, block: nn.Module, mask: Tensor) -> Weights
         if rows and linear.bias is not None:
             weights[f"{path}.bias"] = linear.bias.index_select(0, kept)
     return weights
+
+
+def input_scales(lm: LoadedModel, masks: Sequence[Mask]) -> dict[Place, Tensor]:
+    """Masks as what the inputs of the linears that write back are multiplied by: {(layer, linear): [masks, features]}.
+
+    For models that run as a whole, one mask a row of a batch; differentiable in the masks.
+    """
+    scales: dict[Place, Tensor] = {}
+    for layer, kind in dict.fromkeys((i, named) for mask in masks for i in mask for named in mask[i]):
+        count = lm.groups.blocks[layer].count(kind)
+        block = lm.family.block_linears(lm.family.block_list(lm.model)[layer])
+        rows = torch.stack([mask.get(layer, {}).get(kind, torch.ones(count)) for mask in masks])
+        for structure in lm.family.of_kind(kind):
+            if structure.axis == "columns":
+                linear = block[structure.linear]
+                spread = rows.repeat_interleave(linear.in_features // count, 1)
+                scales[layer, structure.linear] = spread.to(linear.weight.device, linear.weight.dtype)
+    return scales
+
+
+@contextmanager
+def scaled_inputs(lm: LoadedModel, scales: Mapping[Place, Tensor]) -> Iterator[None]:
+    """While open, row i of whatever passes through the model meets row i of the scales. lm: a view of one's own."""
+    handles = []
+    for (layer, name), scale in scales.items():
+        linear = lm.family.block_linears(lm.family.block_list(lm.model)[layer])[name]
+        handles.append(linear.register_forward_pre_hook(lambda _, args, s=scale: (_times(args[0], s), *args[1:])))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _times(inputs: Tensor, scale: Tensor) -> Tensor:
+    """Inputs [rows, length, features], or [rows × length, features] where a family flattens them, times a scale a
+    row."""
+    if inputs.dim() == 3:
+        return inputs * scale[:, None]
+    return (inputs.view(len(scale), -1, inputs.shape[-1]) * scale[:, None]).view_as(inputs)
 
 
 def masked_stream(lm: LoadedModel, rows: Tensor, masks: Sequence[Mask], float32: bool = False) -> Stream:

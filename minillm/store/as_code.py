@@ -14,6 +14,7 @@ from ..criteria.settings import Settings
 from ..errors import BadInput
 from ..recipes.requests import PruneRequest, RecoverRequest
 from ..recipes.texts import FROM_MODEL
+from .hand_plans import hand_plans
 from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
 from .store import Store
 
@@ -37,7 +38,8 @@ class Scoring:
 class Course:
     """What was done in a run, in an order in which it can be done again.
 
-    dtype, device: as it was scored, else as asked for; measured: {(text, window, tokens): variants}.
+    dtype, device: as it was scored, else as asked for; measured: {(text, window, tokens): variants};
+    by_hand: {name: cut in words}.
     """
 
     run: Run
@@ -46,6 +48,7 @@ class Course:
     scorings: tuple[Scoring, ...]
     variants: tuple[Variant, ...]
     measured: dict[tuple[str, int, int | None], list[str]]
+    by_hand: dict[str, str]
 
     @property
     def files(self) -> dict[str, str]:
@@ -62,7 +65,8 @@ class Course:
 def course(store: Store, run_id: str) -> Course:
     """What was done in a run. Raises BadInput where nothing was that could be done again, or there is no such run."""
     run, scores = store.run(run_id), store.scores(run_id)
-    if not scores:
+    made = tuple(v for v in store.variants(run_id) if v.kind != ORIGINAL)
+    if not scores and not made:
         raise BadInput(f"Nothing was scored in run “{run.title or run.id}” yet, so there is nothing to repeat.")
     by_settings: dict[str, Scoring] = {}
     default = Settings().to_json() | {"seed": None}
@@ -72,10 +76,10 @@ def course(store: Store, run_id: str) -> Course:
         key = json.dumps(settings, sort_keys=True)
         folder = "scores" + (f"-{len(by_settings) + 1}" if by_settings else "")
         by_settings.setdefault(key, Scoring(folder, settings, {})).labels[label] = found.criterion
-    first = next(iter(scores.values())).recipe
+    first = next((one.recipe for one in scores.values()), {})
     dtype, device = (str(first.get(name) or getattr(run.recipe, name)) for name in ("dtype", "device"))
-    made = tuple(v for v in store.variants(run_id) if v.kind != ORIGINAL)
-    return Course(run, dtype, device, tuple(by_settings.values()), made, _measured(store, run_id))
+    about = (_measured(store, run_id), hand_plans(store, run_id))
+    return Course(run, dtype, device, tuple(by_settings.values()), made, *about)
 
 
 def _measured(store: Store, run_id: str) -> dict[tuple[str, int, int | None], list[str]]:
@@ -140,8 +144,11 @@ def _pruned_in_python(course: Course, variant: Variant) -> list[str]:
     if asked.channels_from:
         given["channels_from"] = _Name(f"scores[{_literal(asked.channels_from)}]")
     text = f", {_call(compensate=asked.compensate, text=_Name('calibration'))}" if asked.compensate else ""
+    plan = f"minillm.make_plan(scores[{_literal(asked.criterion)}], {_call(**given)})"
+    if asked.criterion in course.by_hand:
+        plan = f"minillm.plan_by_hand({_call(_Name('lm.groups'), course.by_hand[asked.criterion])})"
     return [
-        f"plan = minillm.make_plan(scores[{_literal(asked.criterion)}], {_call(**given)})",
+        f"plan = {plan}",
         f"models[{_literal(variant.name)}] = minillm.prune(lm, plan{text})",
     ]
 
@@ -214,7 +221,11 @@ def _command(verb: str, *words: Any, **options: Any) -> str:
 
 def _pruned_by_command(course: Course, variant: Variant) -> list[str]:
     r, asked = course.run.recipe, PruneRequest.from_json(variant.request)
-    options: dict[str, Any] = {"--model": r.model, "--ratio": asked.ratio}
+    options: dict[str, Any] = {"--model": r.model}
+    if asked.criterion in course.by_hand:
+        options |= {"--cut": course.by_hand[asked.criterion]}
+    else:
+        options |= {"--ratio": asked.ratio}
     options |= {"--layers": ",".join(map(str, asked.layers))} if asked.layers is not None else {}
     options |= {"--allocation": asked.allocation} if asked.allocation != "uniform" else {}
     options |= {"--channels-from": course.files[asked.channels_from]} if asked.channels_from else {}
@@ -222,7 +233,8 @@ def _pruned_by_command(course: Course, variant: Variant) -> list[str]:
         options |= {"--compensate": asked.compensate, "--text": r.text}
         options |= {"--samples": r.samples, "--length": r.length, "--seed": r.seed}
     options |= {"--dtype": course.dtype, "--device": course.device, "--out": variant.name}
-    return [_command("prune", course.files[asked.criterion], **options)]
+    scores = [course.files[asked.criterion]] if asked.criterion in course.files else []
+    return [_command("prune", *scores, **options)]
 
 
 def _recovered_by_command(course: Course, variant: Variant) -> list[str]:

@@ -6,7 +6,6 @@ whether someone asked it to stop. Only one worker a device is at work: it holds 
 
 import argparse
 import os
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 from .. import heavy
 from ..errors import DoesNotFit, MiniLLMError, StoreFault, sentence
 from ..events import NOTE, RESULT, Event, Events
-from ..jobs.workplace import interrupt_orphans, sign_in, worker_lock, worker_log
+from ..jobs.workplace import end_with, interrupt_orphans, sign_in, worker_lock, worker_log
 from ..store.records import CANCELLED, DONE, FAILED, Job
 from ..store.store import Store
 from .progress import JOB
@@ -175,17 +174,6 @@ def serve(store: Store, device: str, execute: Execute, relieve: Callable[[], obj
             relieve()
         with suppress(MiniLLMError, OSError):
             store.keep_copy()
-
-
-def end_with(parent: int) -> None:
-    """End this process soon after its parent has ended, however that was, from a thread that nothing blocks."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(0)
-
-    threading.Thread(target=watch, name="watch on the app", daemon=True).start()
 
 
 def on_models(device: str, confined: bool) -> tuple[Execute, Callable[[], object]]:

@@ -9,9 +9,9 @@ from ..models.checkpoint import save_pruned
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation, budget, checked_layers
 from ..plan.methods import MEASUREMENT, METHODS, SEARCH
-from ..plan.plan import make_plan
 from ..recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest
 from ..store.allocations import known_allocation, to_find
+from ..store.hand_plans import requested_plan
 from ..store.records import ORIGINAL, PRUNED, Variant
 from ..surgery.cut import prune_events
 from .allocate import allocating, allocation_events, allocation_stages
@@ -26,8 +26,8 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     steps = Steps(pruning_costs(bench, request, missing))
     tokens: Any = None
     lm = yield from steps.take("load", bench.variant_events())
-    # What cannot be is said before scoring.
-    budget(lm.groups, request.ratio, checked_layers(lm.groups, request.layers))
+    if missing:  # what cannot be is said before scoring
+        budget(lm.groups, request.ratio, checked_layers(lm.groups, request.layers))
     if missing or request.compensate or request.allocation != "uniform":
         tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
@@ -88,9 +88,7 @@ def _cut_events(
 ) -> Events:
     """Plan, cut, and keep the variant, which is the result; its weights too where a plan does not say them all."""
     store, run_id = bench.store, bench.run_id
-    scores = store.scores(run_id)
-    channels = scores[request.channels_from or request.criterion]
-    plan = make_plan(scores[request.criterion], request.ratio, request.layers, allocation, channels_from=channels)
+    plan = requested_plan(store, run_id, request, lm.groups, allocation)
     small = yield from relay(prune_events(lm, plan, request.compensate or None, tokens))
     name = store.free_name(run_id, PRUNED)
     if request.compensate:

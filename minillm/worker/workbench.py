@@ -24,6 +24,7 @@ from ..plan.scores import Scores
 from ..recipes.recipe import RunRecipe
 from ..recipes.requests import EvaluateRequest
 from ..scoring.score import score_together_events
+from ..store.hand_plans import hand_plans
 from ..store.measured_before import ACCURACY, PERPLEXITY, accuracy_asked, known, perplexity_asked
 from ..store.records import ORIGINAL
 from ..store.store import Store
@@ -71,7 +72,8 @@ class Workbench:
     def unscored(self, criterion: str, channels_from: str) -> list[str]:
         """Labels that a plan needs and that have no scores yet."""
         wanted = dict.fromkeys([criterion, channels_from or criterion])
-        return [label for label in wanted if label not in self.store.score_labels(self.run_id)]
+        known = {*self.store.score_labels(self.run_id), *hand_plans(self.store, self.run_id)}
+        return [label for label in wanted if label not in known]
 
     def scoring(self, criterion: str, settings: dict[str, Any]) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""

@@ -21,6 +21,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from minillm.errors import BadInput, MiniLLMError
+from minillm.jobs.live import Live
 from minillm.jobs.submit import start_again
 from minillm.jobs.supervisor import Supervisor
 from minillm.paths import ASSETS
@@ -51,13 +52,14 @@ OPENED = Markup('<span class="is-open" hidden></span>')
 class Context:
     """What pages are given.
 
-    store: runs and jobs; supervisor: keeps the worker alive; app: the Blocks all pages are in;
+    store: runs and jobs; supervisor: keeps the worker alive; live: the live process; app: the Blocks all pages are in;
     pages: for the navigation; confined: the app can be reached from other machines, so paths outside MINILLM_HOME are
     refused; path: of the page being built.
     """
 
     store: Store
     supervisor: Supervisor
+    live: Live
     app: gr.Blocks
     pages: Groups
     confined: bool = False
@@ -258,7 +260,7 @@ class Shell:
 
     def _bar(self, run_id: str, job: Job | None, problem: str) -> str:
         try:
-            bar = title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem)
+            bar = title_bar(self.ctx.store, run_id, job, problem or self.ctx.supervisor.problem, self.ctx.live.memory)
         except MiniLLMError as fault:
             run_id, bar = "", title_bar(self.ctx.store, "", None, str(fault))
         without = self.needs_run and not run_id

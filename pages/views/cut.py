@@ -12,12 +12,14 @@ from markupsafe import Markup
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
 from minillm.plan.budget import largest_ratio
+from minillm.plan.by_hand import plan_by_hand
 from minillm.plan.methods import WITHOUT_SEARCH
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
 from minillm.recipes.presets import CUTS
 from minillm.recipes.requests import PruneRequest
 from minillm.recipes.texts import same_text
 from minillm.store.allocations import allocations, known_allocation
+from minillm.store.hand_plans import hand_plans
 from minillm.store.records import Job, StoredEvent
 from minillm.store.store import Store
 
@@ -35,6 +37,9 @@ FIRST = "fms-zo"
 """The paper's own criterion."""
 
 NEEDS_MODEL = "Nothing is known of this run's model yet: inspect it on the Model page, or score it."
+
+
+BY_HAND = " These groups were chosen by hand: channels by, ratio, blocks and allocation have no say."
 
 
 def needs_model(run_id: str) -> str:
@@ -55,11 +60,11 @@ class Cut:
 
 
 def criteria_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
-    """(shown, label) of what can choose the groups: stored scores, then criteria that would be scored first."""
+    """(shown, label) of what can choose the groups: stored scores, cuts made by hand, then criteria that would be
+    scored first."""
     scored = in_order(store.score_labels(run_id))
-    return [(label, label) for label in scored] + [
-        (f"{name} (scored first)", name) for name in CRITERIA if name not in scored
-    ]
+    ready = [(label, label) for label in [*scored, *(hand_plans(store, run_id) if run_id else ())]]
+    return ready + [(f"{name} (scored first)", name) for name in CRITERIA if name not in scored]
 
 
 def first_choice(store: Store, run_id: str, asked: str | None = None) -> str:
@@ -82,7 +87,10 @@ def layers_of(store: Store, run_id: str, blocks: str) -> list[int] | None:
 def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
     """The plan as it would be cut; where scores are still missing, one of the same size. Raises what plans raise."""
     groups, layers = groups_of(store, run_id), layers_of(store, run_id, cut.blocks)
-    scores = store.scores(run_id)
+    by_hand, scores = hand_plans(store, run_id), store.scores(run_id)
+    if cut.criterion in by_hand:
+        assert groups is not None
+        return plan_by_hand(groups, by_hand[cut.criterion])
     heads, channels = scores.get(cut.criterion), scores.get(cut.channels_from or cut.criterion)
     allocation = known_allocation(store, run_id, asked(store, run_id, cut)) or UNIFORM
     if heads is None or channels is None:
@@ -109,7 +117,9 @@ def found_first(store: Store, run_id: str, cut: Cut) -> str:
 
 
 def asked(store: Store, run_id: str, cut: Cut) -> PruneRequest:
-    """The request of a cut, as far as its plan goes."""
+    """The request of a cut, as far as its plan goes. One made by hand says all by itself."""
+    if cut.criterion in hand_plans(store, run_id):
+        return PruneRequest(cut.criterion, ratio=plan_of(store, run_id, cut).ratio)
     return PruneRequest.from_json(
         {
             "criterion": cut.criterion or FIRST,
@@ -146,8 +156,10 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     plan = plan_of(store, run_id, cut)
     largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
     head = ("block", "head groups", "channels", "of the block")
+    by_hand = cut.criterion in hand_plans(store, run_id)
+    said = in_a_sentence(plan) + BY_HAND if by_hand else in_a_sentence(plan, largest) + found_first(store, run_id, cut)
     return [
-        paragraph(in_a_sentence(plan, largest) + found_first(store, run_id, cut)),
+        paragraph(said),
         html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
         plan_bars(plan),
         html_table(head, really_cut(plan), "What is really cut of each block"),

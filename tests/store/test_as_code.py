@@ -18,6 +18,7 @@ from minillm.plan.scores import Scores
 from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import EvaluateRequest, PruneRequest, RecoverRequest, ScoreRequest
 from minillm.store.as_code import as_commands, as_python, course
+from minillm.store.hand_plans import keep_by_hand
 from minillm.store.records import Variant
 from minillm.store.store import Store
 from minillm.worker.kinds import execute_events
@@ -63,6 +64,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
         EvaluateRequest(variants=("original", "pruned-1", "recovered-1"), **measured),
     ):
         finish(execute_events(store, run_id, request, pool))
+    groups = store.scores(run_id)["wanda"].groups
+    by_hand = keep_by_hand(store, run_id, groups, "1: heads 0; channels 2-6. 2: channels 9")
+    for request in (PruneRequest(by_hand, evaluate_text=""), EvaluateRequest(variants=("pruned-3",), **measured)):
+        finish(execute_events(store, run_id, request, pool))
     return store, run_id
 
 
@@ -87,7 +92,7 @@ def test_the_python_gives_the_same_run(done: tuple[Store, str]):
     assert set(left["scores"]) == set(stored)
     assert all(same(left["scores"][label], wanted) for label, wanted in stored.items())
     assert not same(stored["fms-zo"], stored["wanda"])
-    assert list(left["models"]) == ["original", "pruned-1", "pruned-2", "recovered-1"]
+    assert list(left["models"]) == ["original", "pruned-1", "pruned-2", "recovered-1", "pruned-3"]
     assert list(left["perplexities"].values()) == measured(store, run_id)
 
 
@@ -96,7 +101,7 @@ def test_the_commands_give_the_same_run(done: tuple[Store, str], tmp_path: Path)
     shell = f"python() {{ printf '%s\\0' BEGIN \"${{@:3}}\"; }}\n{as_commands(course(store, run_id))}"
     words = subprocess.run(["bash", "-e"], input=shell, capture_output=True, text=True, check=True).stdout
     given = [part.split("\0")[1:-1] for part in words.split("BEGIN")[1:]]
-    assert [command[0] for command in given] == ["score", "score", "prune", "prune", "recover", "evaluate"]
+    assert [command[0] for command in given] == ["score", "score", "prune", "prune", "recover", "prune", "evaluate"]
     place = {"PYTHONPATH": str(ROOT), "MINILLM_HOME": str(tmp_path / "home")}
     ran = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(given)],
@@ -109,7 +114,7 @@ def test_the_commands_give_the_same_run(done: tuple[Store, str], tmp_path: Path)
     assert ran.returncode == 0, ran.stderr
     files = course(store, run_id).files
     assert all(same(Scores.load(tmp_path / files[label]), wanted) for label, wanted in store.scores(run_id).items())
-    assert {"pruned-1", "pruned-2", "recovered-1"} <= {folder.name for folder in tmp_path.iterdir()}
+    assert {"pruned-1", "pruned-2", "recovered-1", "pruned-3"} <= {folder.name for folder in tmp_path.iterdir()}
     for value in measured(store, run_id):
         assert f"{value:.4g}" in ran.stdout
 

@@ -1,0 +1,176 @@
+"""The knife in a browser: type, click, drag, undo, restore, two readers, a killed process, and Prune this."""
+
+import os
+import signal
+
+import psutil
+import pytest
+from patience import until
+
+from minillm.events import finish
+from minillm.plan.by_hand import read
+from minillm.recipes.recipe import RunRecipe
+from minillm.recipes.requests import ScoreRequest
+from minillm.worker.kinds import execute_events
+from minillm.worker.pool import Pool
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+
+
+@pytest.fixture
+def run_id(app) -> str:
+    """A scored run of the quick model: 4 blocks of 3 head groups and 32 channels."""
+    recipe = RunRecipe(app.models["quick"], "float32", "cpu", samples=4, length=16)
+    made = app.store.create_run(recipe, "Knife")
+    finish(execute_events(app.store, made, ScoreRequest(("wanda",)), Pool(10**9)))
+    return made
+
+
+def opened(visit, run_id, **more):
+    page = visit(f"knife?run={run_id}", **more)
+    answered(page)
+    return page
+
+
+def answered(page) -> None:
+    page.locator(".knife-answer:not(.is-waiting)").wait_for()
+
+
+def cell(page, layer: int, kind: str, index: int) -> tuple[float, float]:
+    """Where a cell is on the screen."""
+    box = page.locator(".knife-cells").bounding_box()
+    heads = round(box["width"] * 0.16)
+    left, width, count = (0, heads, 3) if kind == "heads" else (heads + 6, box["width"] - heads - 6, 32)
+    return box["x"] + left + (index + 0.5) * width / count, box["y"] + 12 * layer + 6
+
+
+def shown_cut(page, words: str) -> None:
+    expect(page.locator(".knife-cut")).to_have_value(words)
+
+
+def kl(page) -> str:
+    return page.locator(".knife-numbers dd").first.inner_text()
+
+
+def after_change(page, act) -> str:
+    """Do something, and wait for an answer with another KL; returns it."""
+    before = kl(page)
+    act()
+    until(lambda: kl(page) != before, "another answer")
+    answered(page)
+    return kl(page)
+
+
+def test_click_drag_undo_redo_reset(visit, run_id):
+    page = opened(visit, run_id)
+    assert kl(page) == "0.000 nats"
+    expect(page.locator(".knife-parts")).to_have_text("The same twelve words.")
+    assert page.locator(".knife-bars tbody tr").count() == 10
+    clicked = after_change(page, lambda: page.mouse.click(*cell(page, 1, "heads", 2)))
+    shown_cut(page, "1: heads 2")
+    assert page.locator(".knife-bars tbody tr").count() >= 10
+
+    def drag() -> None:
+        page.mouse.move(*cell(page, 2, "channels", 4))
+        page.mouse.down()
+        page.mouse.move(*cell(page, 2, "channels", 20), steps=4)
+        page.mouse.up()
+
+    dragged = after_change(page, drag)
+    shown_cut(page, "1: heads 2. 2: channels 4-20")
+    assert dragged != clicked != "0.000 nats"
+    assert after_change(page, page.get_by_role("button", name="Undo").click) == clicked
+    page.locator(".knife-cells").focus()
+    assert after_change(page, lambda: page.keyboard.press("Control+Shift+Z")) == dragged
+    assert after_change(page, lambda: page.keyboard.press("Control+z")) == clicked
+    page.get_by_role("button", name="Redo").click()
+    shown_cut(page, "1: heads 2. 2: channels 4-20")
+    page.get_by_role("button", name="Reset").click()
+    shown_cut(page, "")
+    until(lambda: kl(page) == "0.000 nats", "nothing is cut")
+    page.mouse.click(*cell(page, 1, "heads", 2))
+    page.mouse.click(*cell(page, 1, "heads", 2))
+    shown_cut(page, "")
+
+
+def test_typing_a_sentence_and_a_cut_and_keys_alone(visit, run_id):
+    page = opened(visit, run_id)
+    tokens = page.locator(".knife-numbers dd").last
+    before = tokens.inner_text()
+    page.locator(".knife-sentence").fill("Nothing is cut before a plan says what stays, and")
+    until(lambda: tokens.inner_text() != before, "the other sentence is read")
+    after_change(page, lambda: (page.locator(".knife-cut").fill("0: channels 1-9"), page.keyboard.press("Enter")))
+    cells = page.locator(".knife-cells")
+    cells.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".knife-here")).to_contain_text("block 1, head group 1, rank")
+    after_change(page, lambda: page.keyboard.press("Enter"))
+    shown_cut(page, "0: channels 1-9. 1: heads 1")
+    page.locator(".knife-cut").fill("9: heads 0")
+    page.keyboard.press("Enter")
+    expect(page.locator(".knife-said")).to_contain_text("There is no block 9; this model has blocks 0 to 3.")
+    page.locator(".knife-sentence").fill("")
+    expect(page.locator(".knife-said")).to_contain_text("give some text")
+
+
+def test_the_lowest_of_a_criterion_restore_and_prune_this(visit, app, run_id):
+    page = opened(visit, run_id)
+    page.locator(".knife-share").fill("10")
+    after_change(page, page.get_by_role("button", name="Cut these").click)
+    groups = app.store.scores(run_id)["wanda"].groups
+    whole = read(page.locator(".knife-cut").input_value(), groups)
+    page.get_by_role("button", name="Restore what matters most").click()
+    expect(
+        page.locator(".knife-here, .knife-said")
+        .filter(has_text="were tried")
+        .or_(page.locator(".knife-said").filter(has_text="None of the"))
+    ).to_be_visible()
+    less = read(page.locator(".knife-cut").input_value(), groups)
+    gone = [sum(len(v) for kinds in cut.values() for v in kinds.values()) for cut in (whole, less)]
+    assert gone[0] - gone[1] in (0, 1)
+    words = page.locator(".knife-cut").input_value()
+    page.get_by_role("button", name="Prune this").click()
+    page.wait_for_url("**/prune?**criterion=by+hand**")
+    expect(page.locator("#prune-criterion input")).to_have_value("by hand 1")
+    expect(page.get_by_text("These groups were chosen by hand").first).to_be_visible()
+    page.locator("button#prune").click()
+    until(lambda: len(app.store.variants(run_id)) == 2, "it is cut")
+    plan = app.store.plan(run_id, "pruned-1")
+    assert plan.recipe["cut"] == words
+
+
+def test_two_readers_do_not_see_each_others_cuts(visit, run_id):
+    one, other = opened(visit, run_id), opened(visit, run_id)
+    mine = after_change(one, lambda: one.mouse.click(*cell(one, 1, "heads", 2)))
+    assert kl(other) == "0.000 nats"
+    theirs = after_change(other, lambda: other.mouse.click(*cell(other, 3, "heads", 0)))
+    shown_cut(one, "1: heads 2")
+    shown_cut(other, "3: heads 0")
+    assert kl(one) == mine != theirs
+    assert after_change(one, one.get_by_role("button", name="Undo").click) == "0.000 nats"
+    assert kl(other) == theirs
+
+
+def live_processes(app) -> list[psutil.Process]:
+    children = psutil.Process(app.process.pid).children()
+    return [child for child in children if "minillm.live" in child.cmdline()]
+
+
+def test_a_killed_live_process_is_replaced_and_the_page_says_so(visit, app, run_id):
+    page = opened(visit, run_id)
+    (before,) = live_processes(app)
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: not before.is_running() or before.status() == "zombie", "it is gone")
+    after_change(page, lambda: page.mouse.click(*cell(page, 1, "heads", 2)))
+    expect(page.locator(".knife-said")).to_contain_text("SIGKILL")
+    expect(page.locator(".knife-said")).to_contain_text("was started again")
+    (now,) = live_processes(app)
+    assert now.pid != before.pid
+
+
+def test_without_a_model_it_says_where_to_go(visit, app):
+    page = visit(f"knife?run={app.store.create_run(RunRecipe(app.models['quick']), 'Nothing known')}")
+    expect(page.locator(".knife-problem")).to_contain_text("inspect it on the Model page")
+    expect(page.locator(".knife-answer")).to_be_hidden()

@@ -1,0 +1,106 @@
+"""What the knife asks the app: the lowest groups are Prune's own, ranks are the scores', what is wrong is said."""
+
+import asyncio
+import json
+from base64 import b64decode
+
+import numpy as np
+import pytest
+from made_runs import full_run
+from made_scores import shape
+
+from minillm.jobs.live import Live
+from minillm.plan.by_hand import plan_by_hand
+from minillm.plan.plan import make_plan
+from minillm.recipes.recipe import RunRecipe
+from pages.views.cut import Cut, asked, criteria_choices, preview
+from pages.views.knife import functions, nothing_left, told
+from pages.views.variants import what_was_done
+
+
+@pytest.fixture
+def calls(store):
+    live = Live(store)
+    yield {function.__name__: function for function in functions(store, live)}
+    live.stop()
+
+
+def test_it_is_told_what_the_model_is_made_of(store):
+    run_id = full_run(store, "Mine")
+    known = json.loads(told(store, run_id))
+    assert known["blocks"] == [[4, 96]] * 6 and known["problem"] == ""
+    assert set(known["criteria"]) == {"wanda", "fms-zo"} and known["first"] == "fms-zo"
+    empty = json.loads(told(store, store.create_run(RunRecipe())))
+    assert empty["blocks"] == [] and "inspect it on the Model page" in empty["problem"]
+    assert json.loads(told(store, ""))["problem"] == ""
+
+
+def test_the_lowest_are_those_that_prune_would_cut(store, calls):
+    run_id = full_run(store, "Mine")
+    found = calls["knife_lowest"]({"run": run_id, "criterion": "wanda", "share": 0.2})
+    plan, wanted = plan_by_hand(shape(), found["cut"]), make_plan(store.scores(run_id)["wanda"], 0.2)
+    for kind in ("heads", "channels"):
+        assert all(np.array_equal(plan.kept(kind)[i], wanted.kept(kind)[i]) for i in range(6))
+    assert (
+        "largest ratio they reach"
+        in calls["knife_lowest"]({"run": run_id, "criterion": "wanda", "share": 0.9})["error"]
+    )
+
+
+def test_ranks_are_those_of_the_scores(store, calls):
+    run_id = full_run(store, "Mine")
+    bytes_ = b64decode(calls["knife_ranks"]({"run": run_id, "criterion": "wanda"})["ranks"])
+    assert len(bytes_) == 6 * 100
+    second = np.frombuffer(bytes_[100:200], np.uint8)
+    scores = store.scores(run_id)["wanda"]
+    assert np.array_equal(np.argsort(second[:4], kind="stable"), np.argsort(scores.heads[1]))
+    assert second[4:].max() == 255 and second[4 + int(scores.channels[1].argmax())] == 255
+
+
+def test_prune_this_is_a_choice_of_prune_and_means_this_cut(store, calls):
+    run_id, cut = full_run(store, "Mine"), "1: heads 0; channels 2-6"
+    there = calls["knife_keep"]({"run": run_id, "cut": cut})["address"]
+    assert there == f"prune?run={run_id}&criterion=by+hand+1"
+    assert ("by hand 1", "by hand 1") in criteria_choices(store, run_id)
+    request = asked(store, run_id, Cut("by hand 1", "wanda", 0.4, "0-3", "global"))
+    assert (request.ratio, request.layers, request.channels_from) == (plan_by_hand(shape(), cut).ratio, None, "")
+    said = preview(store, run_id, Cut("by hand 1", "", 0.4, ""))[0]
+    assert "1 head groups and 5 channels of blocks 1" in said and "chosen by hand" in said
+    done = store.variants(run_id)[-1]
+    assert what_was_done(done).startswith("wanda")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("knife_keep", {"cut": ""}, "Nothing is chosen to be cut"),
+        ("knife_keep", {"cut": "1: heads 0-3"}, "at least 1 head group must stay"),
+        ("knife_keep", {"cut": 7}, "A cut by hand is text"),
+        ("knife_keep", {}, "reload the page"),
+        ("knife_lowest", {"criterion": "wandaa", "share": 0.1}, "no such scores"),
+        ("knife_lowest", {"criterion": "wanda", "share": "x"}, "reload the page"),
+        ("knife_ranks", {"run": "00000000", "criterion": "wanda"}, "no such scores|There is no run"),
+    ],
+)
+def test_what_is_wrong_is_said(store, calls, name, given, said):
+    import re
+
+    run_id = full_run(store, "Mine")
+    assert re.search(said, calls[name]({"run": run_id, **given})["error"])
+
+
+def test_a_question_that_is_none_is_refused_before_a_process_is_started(store, calls):
+    run_id = full_run(store, "Mine")
+    for sentence, said in (("", "give some text"), ("x" * 2000, "give at most 1,000")):
+        given = {"run": run_id, "reader": "one", "sentence": sentence, "cut": ""}
+        assert said in asyncio.run(calls["knife_ask"](given))["error"]
+    unknown = store.create_run(RunRecipe())
+    given = {"run": unknown, "reader": "one", "sentence": "The", "cut": ""}
+    assert "inspect it on the Model page" in asyncio.run(calls["knife_ask"](given))["error"]
+    assert asyncio.run(calls["knife_words"]({"reader": "nobody", "number": 1})) == {"answer": None}
+
+
+def test_a_block_of_which_too_little_is_left_is_named():
+    assert nothing_left(shape(), "1: heads 0-2") == ""
+    assert nothing_left(shape(), "1: heads 0-3") == "Block 1 has 0 heads left: its attention writes at most its bias."
+    assert nothing_left(shape(), "1: channels 0-90") == "Block 1 has 5 channels left: Prune leaves at least 8."

@@ -1,0 +1,62 @@
+"""Cuts made by hand: what is written is read again, and the plan drops exactly what was named."""
+
+import random
+
+import pytest
+from made_plans import ragged
+from made_scores import shape
+
+from minillm.errors import BadInput
+from minillm.families.groups import CHANNELS, HEADS, KINDS
+from minillm.plan.by_hand import plan_by_hand, read, written
+
+
+def test_a_cut_is_read_as_it_is_written():
+    draw = random.Random(0)
+    for _ in range(50):
+        groups = ragged(draw)
+        cut = {}
+        for layer, block in enumerate(groups.blocks):
+            chosen = {k: sorted(draw.sample(range(block.count(k)), draw.randint(0, block.count(k)))) for k in KINDS}
+            chosen = {kind: some for kind, some in chosen.items() if some}
+            if chosen:
+                cut[layer] = chosen
+        assert read(written(cut), groups) == cut
+
+
+def test_people_write_it_in_other_ways():
+    groups = shape()
+    assert read("3:heads 0 , 2;channels 5, 7–9\n 1: channels 4-4", groups) == {
+        1: {CHANNELS: [4]},
+        3: {HEADS: [0, 2], CHANNELS: [5, 7, 8, 9]},
+    }
+    assert read("", groups) == {}
+
+
+def test_a_plan_by_hand_drops_what_was_named_and_counts_it():
+    groups = shape()
+    plan = plan_by_hand(groups, "0: heads 1, 3. 5: channels 0-9; heads 0")
+    gone = {kind: {i: m.nonzero()[0].tolist() for i, m in enumerate(plan.cut_masks[kind]) if m.any()} for kind in KINDS}
+    assert gone == {HEADS: {0: [1, 3], 5: [0]}, CHANNELS: {5: list(range(10))}}
+    first, last = groups.blocks[0], groups.blocks[5]
+    assert plan.removed == 2 * first.head_parameters + last.head_parameters + 10 * last.channel_parameters
+    assert plan.recipe["ratio"] == plan.removed / groups.parameters
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        ("", "Nothing is chosen to be cut"),
+        ("heads 1", "“heads 1” names no groups"),
+        ("1: noses 1", "names no groups"),
+        ("1: heads", "names no groups"),
+        ("6: heads 0", "There is no block 6; this model has blocks 0 to 5"),
+        ("1: heads 2-4", "Block 1 has heads 0 to 3; the cut names 2–4"),
+        ("1: channels 9-3", "“9-3” names no group"),
+        ("1: heads 0-3", "Block 1 would keep 0 heads; at least 1 head group must stay"),
+        ("1: channels 0-88", "Block 1 would keep 7 channels; at least 8 channels must stay"),
+    ],
+)
+def test_what_is_no_cut_is_refused_in_a_sentence(cut, said):
+    with pytest.raises(BadInput, match=said):
+        plan_by_hand(shape(), cut)
