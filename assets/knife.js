@@ -6,7 +6,7 @@
    first: the one chosen at first, problem}; server: knife_ask, knife_words, knife_lowest, knife_ranks, knife_keep, each of one record, which answer
    {error} where they refuse. */
 (() => {
-  const KINDS = ["heads", "channels"], HEADS_SHARE = 0.16, ROW = 12, GAP = 6, PAUSE = 60;
+  const KINDS = ["heads", "channels"], HEADS_SHARE = 0.16, ROW = 12, GAP = 6, PAUSE = 60, FAINTEST = 0.3;
   const COLOURS = {cut: "#d55e00", cursor: "#000000"};
 
   const read = text => {
@@ -139,16 +139,23 @@
       if (document.activeElement === canvas) this.outline(pen, this.at, dark);
     }
 
-    /* A row pixel by pixel: where channels are narrower than a pixel, a cut one wins over its neighbours. */
+    /* A row pixel by pixel: where channels are narrower than a pixel, its colour says how many of them are cut. */
     row(pen, layer, kind, dark) {
       const [left, width] = this.kindWidths()[kind], count = this.count(layer, kind), gone = this.cut.get(layer)?.[kind];
       const ranks = this.ranks?.[layer]?.[kind], columns = Math.min(Math.round(width), count), each = width / columns;
       for (let column = 0; column < columns; column++) {
         const first = Math.floor(column * count / columns), last = Math.max(Math.floor((column + 1) * count / columns), first + 1);
-        let rank = 0, cut = false;
-        for (let i = first; i < last; i++) { rank += (ranks ? ranks[i] : 0.5) / (last - first); cut ||= gone?.has(i); }
-        pen.fillStyle = cut ? COLOURS.cut : `hsl(210 55% ${dark ? 18 + 50 * rank : 93 - 50 * rank}%)`;
-        pen.fillRect(left + column * each, layer * ROW, each > 3 ? each - 1 : each + 0.5, ROW - 1);
+        const box = [left + column * each, layer * ROW, each > 3 ? each - 1 : each + 0.5, ROW - 1];
+        let rank = 0, cut = 0;
+        for (let i = first; i < last; i++) { rank += ranks ? ranks[i] : 0.5; cut += gone?.has(i) ? 1 : 0; }
+        rank /= last - first;
+        pen.fillStyle = `hsl(210 55% ${dark ? 18 + 50 * rank : 93 - 50 * rank}%)`;
+        pen.fillRect(...box);
+        if (!cut) continue;
+        pen.globalAlpha = Math.max(cut / (last - first), FAINTEST);
+        pen.fillStyle = COLOURS.cut;
+        pen.fillRect(...box);
+        pen.globalAlpha = 1;
       }
     }
 
@@ -252,7 +259,7 @@
         const rest = made(side ? "mark" : "span", words[side].slice(same));
         line.replaceChildren(made("b", side ? "once cut: " : "original: "), words[side].slice(0, same), rest);
       });
-      find("parts").textContent = parts < 12 ? `They part after ${parts} of 12 words.` : "The same twelve words.";
+      find("parts").textContent = parts >= 12 ? "The same twelve words." : parts ? `They part after ${parts} of 12 words.` : "They part at the first word.";
       find("answer").classList.remove("is-waiting");
     };
 
