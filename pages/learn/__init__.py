@@ -28,7 +28,7 @@ LESSON, HANDOUT = "lesson", "handout"
 WHAT = """
 # Learn
 
-Four things to try by hand, the words, a lesson of ten questions on a finished run, exercises for a class, and a talk
+Four things to try by hand, the words, a lesson of eleven questions on a finished run, exercises for a class, and a talk
 made of the app's own pictures. No model is needed for any of it.
 """
 

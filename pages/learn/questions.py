@@ -216,6 +216,28 @@ def first_head() -> Question:
     )
 
 
+def half_of_a_block() -> Question:
+    """A ratio is of the whole model, and only some blocks give: predict, then drag."""
+    scores = sample_scores()["wanda"]
+    inside = {ratio: float(make_plan(scores, ratio / 100).table()["share"].max()) for ratio in range(1, 51)}
+    half = next(ratio for ratio, share in inside.items() if share >= 0.5)
+    giving = int((make_plan(scores, RATIO).table()["share"] > 0).sum())
+    choices = (half // 2, half, 50)
+    return Question(
+        "Predict, then drag",
+        "Do not move anything yet. The ratio is the share of all parameters, and the first and last blocks and the "
+        "embeddings give nothing. Answer first; then open the Compare page and drag the ratio up, watching “What is "
+        "really cut of each block”.",
+        link("compare", ratio=0.05),
+        "At which ratio has a block that gives lost half of its parameters?",
+        tuple(f"{ratio / 100:.2f}" for ratio in choices),
+        f"{half / 100:.2f}",
+        f"At {half / 100:.2f} each of the {giving} blocks that give loses {percent(inside[half])} of its parameters, "
+        f"at {(half - 1) / 100:.2f} {percent(inside[half - 1])}. What is spared elsewhere, they pay for.",
+        shown.plan("wanda", 0.05),
+    )
+
+
 def memory() -> Question:
     """The paper's claim about memory, on the reverse walk."""
     bp, zo = (total_peak(name) for name in ("fms-bp", "fms-zo"))
@@ -261,6 +283,7 @@ QUESTIONS: tuple[Callable[[], Question], ...] = (
     nearest_of_the_noisy,
     higher_ratio,
     first_head,
+    half_of_a_block,
     memory,
     best_variant,
 )

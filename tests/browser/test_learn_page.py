@@ -80,7 +80,7 @@ def test_groups_criteria_estimate_and_walk_answer_at_once(visit, app):
 def test_the_lesson_asks_leads_into_the_sample_run_and_keeps_the_place(own_app, visit):
     page = visit("learn?topic=lesson&step=3", app=own_app)
     asked = question(3)
-    expect(page.locator("#lesson-told")).to_contain_text(f"Step 4 of 10: {asked.title}")
+    expect(page.locator("#lesson-told")).to_contain_text(f"Step 4 of 11: {asked.title}")
     expect(page.locator("#lesson-picture .plot-heading")).to_have_text(asked.picture.heading)
     page.locator("#lesson-picture .scatterlayer .point").first.wait_for(state="attached")
     asked_beside, picture = (page.locator(name).bounding_box() for name in ("#lesson-choices", "#lesson-picture"))
@@ -91,14 +91,14 @@ def test_the_lesson_asks_leads_into_the_sample_run_and_keeps_the_place(own_app, 
     page.locator("#lesson-choices").get_by_label(asked.answer, exact=True).check()
     expect(page.locator("#lesson-verdict")).to_contain_text(asked.because)
     page.locator("#lesson-next").click()
-    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 10")
+    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 11")
     page.locator("#lesson-open").click()
     page.wait_for_url("**/compare?*run=*")
     page.locator("#overlap-channels .scatterlayer .point").first.wait_for(state="attached")
     expect(page.locator("#compare-others").get_by_label("random")).to_be_checked()
     expect(page.locator("#compare-others").get_by_label("fms-bp")).not_to_be_checked()
     page.go_back()
-    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 10")
+    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 11")
 
 
 def test_it_fits_a_telephone(visit):

@@ -40,8 +40,8 @@ def shared(a: str, b: str, ratio: float = 0.2) -> float:
     return float(np.mean([len(mine[i] & theirs[i]) / len(mine[i]) for i in mine if mine[i]]))
 
 
-def test_there_are_ten_questions_each_with_one_right_answer_and_a_page():
-    assert len(QUESTIONS) == 10
+def test_there_are_eleven_questions_each_with_one_right_answer_and_a_page():
+    assert len(QUESTIONS) == 11
     asked = [make() for make in QUESTIONS]
     for question in asked:
         assert question.choices.count(question.answer) == 1
@@ -117,11 +117,11 @@ def test_a_wrong_choice_is_said_and_the_right_one_explained():
 
 
 def test_a_step_that_is_none_is_the_nearest_and_the_ends_have_no_way_on():
-    assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 9, 0]
+    assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 10, 0]
     page = laid_out(lesson.section, Store())
     answer = lesson.show(page, "99")
     step, told, path, opens, choices, verdict, back, onward, picture = (answer[one] for one in page.shown)
-    assert step == 9 and "Step 10 of 10" in told and "Generate page" in opens and path == "generate?lesson=10"
+    assert step == 10 and "Step 11 of 11" in told and "Generate page" in opens and path == "generate?lesson=11"
     assert choices.value is None and verdict == "" and back.interactive and not onward.interactive
 
 
@@ -152,3 +152,12 @@ def test_the_picture_beside_a_question_holds_what_answers_it():
     assert not bars["head groups"].any(), "shown just before the first head goes"
     peaks = questions.memory().picture.figure
     assert {"fms-bp", "fms-zo"} <= {str(name) for trace in peaks.data for name in (trace.y or ())}
+
+
+def test_half_of_a_block_goes_where_the_budget_says():
+    """By hand: 24 of the 30 blocks give, all alike, and a block's groups weigh 3 · 294,912 + 1,536 · 1,728."""
+    inside, total = 3 * 294_912 + 1536 * 1728, 134_515_008
+    norms = 2 * 576
+    half = next(percent for percent in range(1, 51) if percent / 100 * total / 24 >= (inside + norms) / 2)
+    asked = questions.half_of_a_block()
+    assert asked.answer == f"{half / 100:.2f}" and "24 blocks" in asked.because
