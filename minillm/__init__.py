@@ -20,6 +20,12 @@ if TYPE_CHECKING:
         allocate_events as allocate_events,
     )
     from .heavy import (
+        filmstrip as filmstrip,
+    )
+    from .heavy import (
+        filmstrip_events as filmstrip_events,
+    )
+    from .heavy import (
         generate as generate,
     )
     from .heavy import (

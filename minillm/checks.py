@@ -178,6 +178,14 @@ def numbers_of(name: str, numbers: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
+def fractions_of(name: str, numbers: str) -> tuple[float, ...]:
+    """Numbers as people write them: "0, 0.2, 0.4". Raises BadInput."""
+    try:
+        return tuple(float(word) for word in re.split(r"[\s,;]+", (numbers or "").strip()))
+    except ValueError as fault:
+        raise BadInput(f"{_words(name)} is {shown(numbers)}; give numbers such as 0, 0.2, 0.4.") from fault
+
+
 def field(check: Take, label: str = "", help: str = "", used_by: tuple[str, ...] = (), **default: Any) -> Any:
     """A field of a record with its check, and its default if it has one.
 

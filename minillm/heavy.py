@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .allocation.structured import FISHER_ROWS, allocate, allocate_events
     from .bench import bench_events
     from .evaluation.ablation import Knife
+    from .evaluation.filmstrip import filmstrip, filmstrip_events
     from .evaluation.generation import compare_events, generate, generate_events
     from .evaluation.perplexity import perplexity, perplexity_events
     from .evaluation.tasks import accuracy_events
@@ -34,6 +35,7 @@ _HOMES = {
     "allocation.structured": "FISHER_ROWS allocate allocate_events",
     "bench": "bench_events",
     "evaluation.ablation": "Knife",
+    "evaluation.filmstrip": "filmstrip filmstrip_events",
     "evaluation.generation": "compare_events generate generate_events",
     "evaluation.perplexity": "perplexity perplexity_events",
     "evaluation.tasks": "accuracy_events",

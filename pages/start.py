@@ -15,12 +15,16 @@ from .shell.frame import Context, frame
 from .shell.handlers import ACT, QUIET, guarded
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import html, paragraph
+from .views.filmstrip import FilmstripHost
 from .views.runs import latest_table
-from .views.sample_run import OPEN, RATIO, open_sample, overlap_at_once
+from .views.sample_run import OPEN, RATIO, open_sample, overlap_at_once, strip_at_once
 
 TITLE = "Start"
 LATEST = 8
 HEADING = f"The sample run: who cuts the same channels at a ratio of {RATIO:g}"
+
+AT_FIRST = {"one": "fms-bp", "other": "random", "how": "least-squares", "prompt": 1}
+"""What the slider shows at first: the best and the worst of the criteria, on a question with a short answer."""
 
 WHAT = """
 # See what pruning criteria cut from a language model
@@ -51,6 +55,7 @@ def build(ctx: Context) -> None:
         with gr.Column(visible=bundled):
             sample_plot = PlotlyHost(HEADING, CAPTIONS["overlap_lines"], height=320, elem_id="sample-overlap")
             sample_said = gr.HTML(elem_id="sample-reading", elem_classes="reading")
+        strip = FilmstripHost(begin=AT_FIRST, visible=bundled and bool(strip_at_once()), elem_id="sample-filmstrip")
         gr.Markdown("## Latest runs")
         latest = gr.HTML(elem_id="latest-runs")
         drawer("start")
@@ -59,6 +64,7 @@ def build(ctx: Context) -> None:
 
         if bundled:
             ctx.app.load(at_once, None, [sample_plot, sample_said], **QUIET)
+            ctx.app.load(strip_at_once, None, strip, **QUIET)
         shell.live(stepper, [steps], without_run=True)
         shell.live(lambda run_id: latest_table(ctx.store, LATEST), [latest], without_run=True)
         opened = sample.click(guarded(partial(open_sample, ctx.store)), None, made, api_name="open_sample", **ACT)

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text as Words
 
 from .. import heavy
-from ..checks import Checked, numbers_of
+from ..checks import Checked, fractions_of, numbers_of
 from ..events import RESULT, Event, Events, note_of
 from ..plain import terminal
 
@@ -82,8 +82,10 @@ def _listed(one: dataclasses.Field, given: str | None) -> tuple[Any, ...] | None
     """What is given of an option that takes several, separated by commas."""
     if given is None:
         return None
-    words = any(isinstance(value, str) for value in one.default)  # type: ignore[union-attr]
-    return tuple(part.strip() for part in given.split(",")) if words else numbers_of(one.name, given)
+    kinds = {type(value) for value in one.default}  # type: ignore[union-attr]
+    if str in kinds:
+        return tuple(part.strip() for part in given.split(","))
+    return fractions_of(one.name, given) if float in kinds else numbers_of(one.name, given)
 
 
 class Bars:

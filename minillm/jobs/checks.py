@@ -7,10 +7,12 @@ from functools import singledispatch
 
 from ..criteria import CRITERIA
 from ..errors import BadInput, UnknownName
+from ..plan.filmstrip import plan_at
 from ..plan.plan import make_plan
 from ..recipes.requests import (
     AllocateRequest,
     EvaluateRequest,
+    FilmstripRequest,
     GenerateRequest,
     ProfileRequest,
     PruneRequest,
@@ -46,6 +48,17 @@ def _(request: EvaluateRequest | ProfileRequest, store: Store, run_id: str) -> N
 def _(request: GenerateRequest, store: Store, run_id: str) -> None:
     for name in request.variants:
         store.check_at_hand(*store.located(run_id, name))
+
+
+@check.register
+def _(request: FilmstripRequest, store: Store, run_id: str) -> None:
+    scored = store.scores(run_id)
+    if not scored:
+        raise BadInput("Nothing was scored in this run yet, so that nothing says what to cut first; score it first.")
+    for label in request.criteria:
+        if label not in scored:
+            raise UnknownName("scores", label, scored)
+        plan_at(scored[label], max(request.ratios), request.layers)
 
 
 @check.register

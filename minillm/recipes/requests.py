@@ -27,6 +27,7 @@ from ..plan.methods import METHODS
 from ..plan.patterns import LEVELS, MASKING, MIXING
 from ..plan.sensitivity import MEASURES
 from .presets import RecoverySettings
+from .prompts import paper_prompts
 from .recipe import criteria, pattern, settings, table, text, text_or_none
 from .tasks import HUB, measured, source, tasks
 
@@ -253,6 +254,66 @@ class GenerateRequest(Checked):
 
 
 @dataclass(frozen=True)
+class FilmstripRequest(Checked):
+    """Cut further and further, and keep what the model still says at each ratio (see `plan.filmstrip`). What is there
+    already is not done again, so the same request goes on where an earlier one was stopped.
+
+    criteria: labels of stored scores; compensate: each treatment is a strip of its own; layers: None for the default
+    range, widened where a ratio needs more; text, tokens, length: what perplexity and KL are measured on.
+    """
+
+    kind: ClassVar[str] = "filmstrip"
+    criteria: tuple[str, ...] = field(
+        several(line(), 12),
+        label="Criteria",
+        help="Scores of the run; each is a strip of its own.",
+        default=("wanda",),
+    )
+    ratios: tuple[float, ...] = field(
+        several(number(0, 0.95), 25),
+        label="Ratios",
+        help="Shares of all parameters that go, lowest first.",
+        default=tuple(step / 20 for step in range(13)),
+    )
+    prompts: tuple[str, ...] = field(
+        several(line(LONGEST_PROMPT, strip=False), 5),
+        label="Prompts",
+        help="Up to five; the paper's where none is named.",
+        default=tuple(paper_prompts()),
+    )
+    compensate: tuple[str, ...] = field(
+        several(one_of("", "least-squares"), 2),
+        label="Made up for by",
+        help="Nothing (empty) and least squares, from the run's calibration text.",
+        default=("", "least-squares"),
+    )
+    layers: tuple[int, ...] | None = field(
+        optional(several(whole(0, 9_999), 10_000)), label="Blocks that may be cut", default=None
+    )
+    max_new_tokens: int = field(whole(1, 512), label="New tokens at most", help="Longest answer.", default=48)
+    chat: bool = field(
+        yes_or_no, label="Chat format", help="Prompts in the model's chat format, where it has one.", default=True
+    )
+    text: str = field(text, label="Evaluation text", help="A name, or file:PATH, or hub:NAME.", default="python-docs")
+    tokens: int | None = field(
+        optional(whole(2, 10**9)), label="Tokens", help="the first so many; empty: all", default=2048
+    )
+    length: int = field(whole(2, 131_072), label="Window", help="tokens each", default=128)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "ratios", tuple(sorted(self.ratios)))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What frames must have in common to be of one strip, as JSON has it."""
+        given = self.to_json()
+        return {
+            name: given[name] for name in ("prompts", "layers", "max_new_tokens", "chat", "text", "tokens", "length")
+        }
+
+
+@dataclass(frozen=True)
 class EvaluateRequest(Checked):
     """Perplexity of some variants on a text, and their accuracy on tasks.
 
@@ -357,6 +418,7 @@ Request = (
     | SparsifyRequest
     | RecoverRequest
     | GenerateRequest
+    | FilmstripRequest
     | EvaluateRequest
     | ProfileRequest
     | SweepRequest

@@ -8,6 +8,7 @@ saving it goes through memory piece by piece.
 """
 
 import copy
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..models.residence import Made, Weights, hooks_of, remake
 from ..models.shape import heads_of, resize
 from ..plan.plan import Plan
 from ..text.load import load_text
-from .compensation import Patch, Patches, compensation_events
+from .compensation import Columns, Linear, Patch, Patches, Seen, compensation_events, patches_of
 
 Slices = dict[str, dict[str, Tensor]]
 """{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
@@ -53,7 +54,7 @@ def prune_events(
     patches: Patches = {}
     if compensate:
         tokens = _tokens(lm, text)
-        patches = yield from relay(compensation_events(lm, plan, _columns(lm, slices), compensate, tokens))
+        patches = yield from relay(compensation_events(lm, plan, cut_columns(lm, slices), compensate, tokens))
     yield Event("cut", 0, 1)
     model = cut(lm, slices, patches, plan)
     small = LoadedModel(model, lm.tokenizer, lm.family, lm.source)
@@ -63,6 +64,28 @@ def prune_events(
 
 
 prune = awaited(prune_events, LoadedModel)
+
+
+def cut_by(lm: LoadedModel, plan: Plan, seen: Seen | None = None) -> LoadedModel:
+    """The model without the groups the plan drops, for those who cut one model by many plans.
+
+    seen: the second moments of every linear that loses columns (`moments_events`), for least squares. The plan must be
+    of this model; `lm` is untouched. Raises NumericalFault.
+    """
+    slices = [kept_slices(lm.family, b, plan, i) for i, b in enumerate(lm.groups.blocks)]
+    patches = patches_of(lm, cut_columns(lm, slices), seen) if seen is not None else {}
+    return LoadedModel(cut(lm, slices, patches, plan), lm.tokenizer, lm.family, lm.source, plan=plan)
+
+
+def columns_lost(lm: LoadedModel, plans: Iterable[Plan]) -> set[Linear]:
+    """The linears that lose columns by any of some plans."""
+    return {
+        (layer, linear)
+        for plan in plans
+        for layer, block in enumerate(lm.groups.blocks)
+        for linear, axes in kept_slices(lm.family, block, plan, layer).items()
+        if "columns" in axes
+    }
 
 
 def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> Slices:
@@ -78,7 +101,7 @@ def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> S
     return slices
 
 
-def _columns(lm: LoadedModel, slices: list[Slices]) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
+def cut_columns(lm: LoadedModel, slices: list[Slices]) -> Columns:
     """{(layer, linear): (kept columns, cut columns)} of every linear that loses columns."""
     found = {}
     for layer, block in enumerate(lm.family.block_list(lm.model)):

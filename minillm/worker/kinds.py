@@ -14,6 +14,7 @@ from ..recipes.requests import Request
 from ..store.store import Store
 from .allocate import allocate
 from .fidelity import fidelity
+from .filmstrip import filmstrip
 from .generate import generate
 from .measure import evaluate, inspect, profile, score
 from .pool import Pool
@@ -34,6 +35,7 @@ KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "profile": profile,
     "sweep": sweep,
     "generate": generate,
+    "filmstrip": filmstrip,
     "fidelity": fidelity,
 }
 

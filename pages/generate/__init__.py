@@ -20,6 +20,7 @@ from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..views.generations import Exhibit, exhibits
 from ..views.generations_html import as_csv, as_html, as_json, as_markdown, has_surprise
+from . import filmstrip
 from .blind import NONE, UNKNOWN, ballot, tally_html, vote
 from .form import HOW, Page, Poll, layout
 
@@ -38,7 +39,10 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx) as shell:
         page = layout()
+        strip = filmstrip.layout()
+        filmstrip.draws(ctx.store, shell, strip)
         _wire(ctx, shell, page)
+        filmstrip.starts(ctx.store, shell, strip)
 
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:

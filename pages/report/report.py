@@ -23,7 +23,7 @@ from ..shell.templates import html, html_table, trusted
 from ..views.picture import Picture
 from .sections import Section, sections, settings
 
-STYLES = (STYLE, ASSETS / "exhibits.css", ASSETS / "report.css", ALONE)
+STYLES = (STYLE, ASSETS / "exhibits.css", ASSETS / "filmstrip.css", ASSETS / "report.css", ALONE)
 
 
 def report(store: Store, run_id: str) -> str:

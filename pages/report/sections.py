@@ -18,6 +18,7 @@ from ..shell.phrases import seconds, size
 from ..shell.templates import html, html_table, notice, paragraph
 from ..views import scores as scores_view
 from ..views.comparison import REFERENCE, compare, in_order, lines, pairs, reading
+from ..views.filmstrip import HEADING, as_document, strips_of
 from ..views.generations import exhibits
 from ..views.generations_html import as_html
 from ..views.picture import Picture
@@ -53,6 +54,8 @@ def sections(store: Store, run: Run) -> Iterator[Section]:
     yield "Recovery", _curves(store, run)
     texts = as_html(exhibits(store, run.id))
     yield "What the models write", [texts] if texts else []
+    strip = strips_of(store, run.id)
+    yield HEADING, [as_document(strip)] if strip else []
     if labels:
         code = course(store, run.id)
         shown = (("as Python", as_python(code)), ("as commands", as_commands(code)))

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from minillm.families.groups import CHANNELS
+from minillm.plan.filmstrip import filmstrip_of
 from minillm.plan.scores import Scores
 from minillm.store.as_folder import BUNDLED, import_run
 from minillm.store.store import Store
@@ -15,6 +16,8 @@ from minillm.store.store import Store
 from ..plots import as_json
 from ..plots.style import known
 from .comparison import REFERENCE, compare, in_order, lines, reading
+from .filmstrip import KIND as FILMSTRIP
+from .filmstrip import as_json as as_strip
 
 SHOWN, READ = ("random", "wanda", "fms-bp", "fms-zo"), ("fms-bp", "fms-zo")
 """Criteria drawn beside the reference, and those whose agreement with it is put in words."""
@@ -53,6 +56,13 @@ def overlap_at_once() -> tuple[str, str]:
     recipe = sample_record()["recipe"]
     figure = known(lines(found, CHANNELS), ratio=RATIO, model=recipe["model"], seed=recipe["seed"])
     return as_json(figure), " ".join(said)
+
+
+@cache
+def strip_at_once() -> str:
+    """The sample run's filmstrip for a `FilmstripHost`; "" where it has none."""
+    found = filmstrip_of([result["data"] for result in sample_record()["results"] if result["kind"] == FILMSTRIP])
+    return as_strip(found) if found else ""
 
 
 def open_sample(store: Store) -> str:
