@@ -93,7 +93,7 @@ const axes = (to, width) => [
   ...ticks(to).flatMap(value => [
     drawn("line", {x1: LEFT, x2: width - RIGHT, y1: to.y(value), y2: to.y(value), class: "film-grid"}),
     drawn("text", {x: LEFT - 8, y: to.y(value) + 4, "text-anchor": "end"}, number(value))]),
-  ...strip.ratios.filter((_, i) => i % (width < 480 ? 4 : 2) === 0).map(ratio =>
+  ...strip.ratios.filter((_, i) => i % Math.ceil(strip.ratios.length / (width < 480 ? 4 : 8)) === 0).map(ratio =>
     drawn("text", {x: to.x(ratio), y: HEIGHT - 14, "text-anchor": "middle"}, percent(ratio))),
   drawn("text", {x: LEFT, y: TOP - 2, class: "film-axis"}, "perplexity"),
 ];

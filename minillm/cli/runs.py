@@ -19,6 +19,7 @@ from ..recipes.requests import (
     AllocateRequest,
     EvaluateRequest,
     FidelityRequest,
+    FilmstripRequest,
     GenerateRequest,
     InspectRequest,
     PruneRequest,
@@ -234,4 +235,5 @@ def _sample_requests(steps: int, criteria: list[str]) -> list[Request]:
         GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
         FidelityRequest(),
         AllocateRequest("fms-bp"),
+        FilmstripRequest(("fms-bp", "random", "fms-zo", "wanda"), max_new_tokens=32, tokens=512),
     ]
