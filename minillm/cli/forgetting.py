@@ -33,6 +33,7 @@ def filmstrip(
     layers: Layers = "",
     calibration: Text = "python-docs",
     samples: Annotated[int, typer.Option(help="Rows of calibration text, for least squares.")] = 128,
+    row: Annotated[int, typer.Option(help="Tokens in such a row.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the choice of rows.")] = 0,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -53,7 +54,7 @@ def filmstrip(
     asked = FilmstripRequest.from_json(given | ({"prompts": prompt} if prompt else {}))
     lm, tokens = load(model, dtype, device), None
     if LEAST_SQUARES in asked.compensate:
-        tokens = follow(heavy.load_text_events(calibration, lm, samples, asked.length, seed), calibration)
+        tokens = follow(heavy.load_text_events(calibration, lm, samples, row, seed), calibration)
     frames = follow(heavy.filmstrip_events(lm, found, tokens, **asked.to_json()), "filmstrip")
     strips = filmstrip_of([{**frame, "asked": asked.asked} for frame in frames])
     assert strips is not None

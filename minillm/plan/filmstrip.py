@@ -103,6 +103,16 @@ class Filmstrip:
     ratios: tuple[float, ...]
     strips: tuple[Strip, ...]
 
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """Labels of the scores that strips are cut by."""
+        return tuple(dict.fromkeys(strip.criterion for strip in self.strips))
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """What makes up for the cut in some strip."""
+        return tuple(dict.fromkeys(strip.compensate for strip in self.strips))
+
 
 def filmstrip_of(kept: Sequence[Mapping[str, Any]]) -> Filmstrip | None:
     """The strips of the latest way in which frames were asked for; None where there is no frame.

@@ -2,7 +2,8 @@
 
 The one idea: a `Course` is read from what the store holds (scores carry their own settings, variants the request they
 were made by), so that a run that was imported, and has no jobs, can be written down as well. Both ways of writing give
-the same numbers to the last bit on the same machine. Texts that models wrote are left out: Generate saves them.
+the same numbers to the last bit on the same machine. Texts that models wrote are left
+out: Generate saves them.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 from ..criteria.settings import Settings
 from ..errors import BadInput
+from ..plan.filmstrip import Filmstrip, filmstrip_of
 from ..recipes.requests import PruneRequest, RecoverRequest
 from ..recipes.texts import FROM_MODEL
 from .hand_plans import hand_plans
@@ -39,7 +41,7 @@ class Course:
     """What was done in a run, in an order in which it can be done again.
 
     dtype, device: as it was scored, else as asked for; measured: {(text, window, tokens): variants};
-    by_hand: {name: cut in words}.
+    by_hand: {name: cut in words}; filmstrip: the latest strips of scores that are there.
     """
 
     run: Run
@@ -49,6 +51,7 @@ class Course:
     variants: tuple[Variant, ...]
     measured: dict[tuple[str, int, int | None], list[str]]
     by_hand: dict[str, str]
+    filmstrip: Filmstrip | None = None
 
     @property
     def files(self) -> dict[str, str]:
@@ -78,7 +81,9 @@ def course(store: Store, run_id: str) -> Course:
         by_settings.setdefault(key, Scoring(folder, settings, {})).labels[label] = found.criterion
     first = next((one.recipe for one in scores.values()), {})
     dtype, device = (str(first.get(name) or getattr(run.recipe, name)) for name in ("dtype", "device"))
-    about = (_measured(store, run_id), hand_plans(store, run_id))
+    strip = filmstrip_of([result.data for result in store.results(run_id, "filmstrip")])
+    strip = strip if strip and strip.criteria and set(strip.criteria) <= set(scores) else None
+    about = (_measured(store, run_id), hand_plans(store, run_id), strip)
     return Course(run, dtype, device, tuple(by_settings.values()), made, *about)
 
 
@@ -91,8 +96,8 @@ def _measured(store: Store, run_id: str) -> dict[tuple[str, int, int | None], li
 
 
 def as_python(course: Course) -> str:
-    """The run as Python that leaves `scores` {label: Scores}, `models` {variant: LoadedModel} and `perplexities`
-    {(variant, text): value}."""
+    """The run as Python that leaves `scores` {label: Scores}, `models` {variant: LoadedModel}, `perplexities`
+    {(variant, text): value}, and `filmstrip`, its frames."""
     r = course.run.recipe
     rows = {"samples": r.samples, "length": r.length, "seed": r.seed}
     lines = [
@@ -116,7 +121,17 @@ def as_python(course: Course) -> str:
         given = _call(text, length=length, tokens=tokens)
         lines.append(f"for name in {_literal(names)}:")
         lines.append(f"    perplexities[name, {_literal(text)}] = minillm.perplexity(models[name], {given})")
+    if course.filmstrip:
+        lines += ["", *_filmstrip_in_python(course.filmstrip)]
     return "\n".join(lines) + "\n"
+
+
+def _filmstrip_in_python(found: Filmstrip) -> list[str]:
+    given = {"ratios": found.ratios, "compensate": found.treatments, **found.asked}
+    return [
+        f"chosen = {{label: scores[label] for label in {_literal(found.criteria)}}}",
+        f"filmstrip = minillm.filmstrip(lm, chosen, calibration, {_call(**given)})",
+    ]
 
 
 class _Name(str):
@@ -199,7 +214,22 @@ def as_commands(course: Course) -> str:
         models = [word for v in variants for word in ("--model", r.model if v == ORIGINAL else v)]
         how = {"--text": name, "--length": length, **({"--tokens": tokens} if tokens else {}), **where}
         lines.append(_command("evaluate", *models, **how))
+    if course.filmstrip:
+        lines.append(_filmstrip_by_command(course, course.filmstrip))
     return "\n".join(lines) + "\n"
+
+
+def _filmstrip_by_command(course: Course, found: Filmstrip) -> str:
+    r, asked = course.run.recipe, found.asked
+    words = [word for prompt in asked["prompts"] for word in ("--prompt", prompt)]
+    how: dict[str, Any] = {"--model": r.model, "--ratios": ",".join(f"{ratio:g}" for ratio in found.ratios)}
+    how |= {"--compensate": "both" if len(found.treatments) > 1 else found.treatments[0] or "none"}
+    how |= {"--layers": ",".join(map(str, asked["layers"]))} if asked["layers"] is not None else {}
+    how |= {_option(name): asked[name] for name in ("max_new_tokens", "text", "tokens", "length") if asked[name]}
+    how |= {"--calibration": r.text, "--samples": r.samples, "--row": r.length, "--seed": r.seed}
+    how |= {"--dtype": course.dtype, "--device": course.device}
+    plain = [] if asked["chat"] else ["--no-chat"]
+    return _command("filmstrip", *(course.files[label] for label in found.criteria), *words, *plain, **how)
 
 
 def _option(name: str) -> str:

@@ -56,8 +56,7 @@ def filmstrip_html(begin: Mapping[str, Any], address: bool = False) -> Markup:
 
 def as_json(found: Filmstrip) -> str:
     """What assets/filmstrip.js takes."""
-    labels = dict.fromkeys(strip.criterion for strip in found.strips)
-    drawn = looks(labels)
+    drawn = looks(found.criteria)
     strips = [_strip(strip, drawn[strip.criterion], len(found.asked["prompts"])) for strip in found.strips]
     told = {"prompts": found.asked["prompts"], "ratios": found.ratios, "strips": strips}
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"))

@@ -10,6 +10,7 @@ from minillm.events import RESULT, finish
 from minillm.jobs.submit import submit
 from minillm.plan.filmstrip import Place, place_of
 from minillm.recipes.requests import FilmstripRequest, ScoreRequest
+from minillm.store.as_code import as_commands, as_python, course
 from minillm.store.store import Store
 from minillm.worker.kinds import execute_events
 from minillm.worker.pool import Pool
@@ -78,3 +79,19 @@ def test_what_the_run_lacks_is_said_when_it_is_put_in_line(store, run_id, scored
     with pytest.raises(UnreachableRatio):
         submit(store, scored, FilmstripRequest(("wanda",), (0.0, 0.95)))
     assert submit(store, scored, SMALL)
+
+
+def test_the_run_as_python_makes_the_same_frames_and_the_command_says_the_same(store, scored, pool):
+    finish(execute_events(store, scored, SMALL, pool))
+    found = course(store, scored)
+    names: dict = {}
+    exec(as_python(found), names)  # noqa: S102
+    assert json.loads(json.dumps(names["filmstrip"])) == [
+        {name: value for name, value in frame.items() if name != "asked"} for frame in frames(store, scored)
+    ]
+    command = as_commands(found).splitlines()
+    said = " ".join(line.rstrip(" \\").strip() for line in command)
+    told = said[said.index("minillm filmstrip") :]
+    for words in ("scores/wanda scores/random", "--prompt 'The walk'", "--ratios 0,0.1,0.2", "--compensate both"):
+        assert words in told
+    assert "--no-chat" in told and "--row " in told
