@@ -139,7 +139,7 @@ def test_a_job_that_is_stopped_keeps_its_frames_and_goes_on(visit, app):
     expect(page.locator(".toast-body").last).to_contain_text("Nothing was scored in this run yet")
     expect(page.locator("#filmstrip .film-empty")).to_contain_text("No strip has been made")
     submit(app.store, run_id, ScoreRequest(("magnitude-l1", "random")))
-    until(lambda: len(app.store.score_labels(run_id)) == 2, "the worker has scored")
+    until(lambda: len(app.store.score_labels(run_id)) == 2, "the worker has scored", seconds=180)
     page.reload(wait_until="domcontentloaded")
     page.locator("#title-bar .is-open").wait_for(state="attached")
     page.locator("#filmstrip-form button").first.click()
@@ -153,7 +153,7 @@ def test_a_job_that_is_stopped_keeps_its_frames_and_goes_on(visit, app):
     assert 0 < len(before) < 49
     expect(page.locator("#filmstrip-panel")).to_contain_text("what it had finished is kept")
     page.locator("button#filmstrip-again").click()
-    until(lambda: len(app.store.results(run_id, "filmstrip")) > len(before) + 1, "it goes on")
+    until(lambda: len(app.store.results(run_id, "filmstrip")) > len(before) + 1, "it goes on", seconds=300)
     after = [result.data for result in app.store.results(run_id, "filmstrip")]
     assert after[: len(before)] == before and len({place_of(frame) for frame in after}) == len(after)
     page.get_by_role("button", name="Stop").first.click()
