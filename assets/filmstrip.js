@@ -2,7 +2,7 @@
 
    The one idea: all answers of a strip are in the page, so that a move of the slider asks nobody; every move only draws
    anew what depends on it. props.value: JSON, or null:
-   {prompts, ratios, parameters, strips: [{name, criterion, compensate, colour, dash,
+   {prompts, ratios, strips: [{criterion, compensate, colour, dash,
      departs, ends: [index of a ratio or null, for each prompt],
      frames: [{perplexity, kl, parameters, answers: [{text, departs, babble}]} or null, for each ratio]}]}.
    What is chosen stands in the address as film=INDEX|PROMPT|CRITERION|OTHER|COMPENSATION where words.address says so. */
@@ -46,7 +46,7 @@ const common = (text, original) => {
 const column = one => {
   const frame = frameOf(one), box = made("div", {className: "film-column"});
   box.style.borderTopColor = one.colour;
-  box.append(made("h3", {textContent: one.name}));
+  box.append(made("h3", {textContent: one.criterion}));
   if (!frame) {
     box.append(made("p", {className: "film-said", textContent: "Not measured at this ratio."}));
     return box;
@@ -69,7 +69,7 @@ const drawRatio = () => {
   const said = `${percent(strip.ratios[chosen.at])} of all parameters gone` + (left ? `, ${(left / 1e6).toFixed(1)} M left` : "");
   find("ratio").textContent = said;
   const each = shown().filter(one => frameOf(one)).map(one =>
-    `${one.name}: perplexity ${number(frameOf(one).perplexity)}, ${state(frameOf(one).answers[chosen.prompt])[0]}`);
+    `${one.criterion}: perplexity ${number(frameOf(one).perplexity)}, ${state(frameOf(one).answers[chosen.prompt])[0]}`);
   find("range").setAttribute("aria-valuetext", [said, ...each].join("; "));
 };
 
@@ -122,14 +122,14 @@ const drawCurve = () => {
   svg.setAttribute("height", HEIGHT);
   svg.replaceChildren(...axes(to, width), drawn("line", {x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM, class: "film-here"}),
     ...shown().flatMap(one => line(one, to)));
-  svg.setAttribute("aria-label", shown().map(one => `Perplexity by ratio, ${one.name}: ` + one.frames.map((frame, i) =>
+  svg.setAttribute("aria-label", shown().map(one => `Perplexity by ratio, ${one.criterion}: ` + one.frames.map((frame, i) =>
     frame && `${percent(strip.ratios[i])} ${number(frame.perplexity)}`).filter(Boolean).join(", ")).join(". "));
 };
 
 const cell = (one, frame, i) => {
   if (!frame) return made("td", {textContent: "–"});
   const [told, sign] = state(frame.answers[chosen.prompt]);
-  const facts = {title: `${one.name} at ${percent(strip.ratios[i])}: ${told}`};
+  const facts = {title: `${one.criterion} at ${percent(strip.ratios[i])}: ${told}`};
   const first = one.departs[chosen.prompt] === i ? "film-first" : one.ends[chosen.prompt] === i ? "film-last" : "";
   return made("td", {...facts, className: first}, number(frame.perplexity), " ",
     made("span", {textContent: sign, ariaHidden: "true"}), made("span", {className: "unseen", textContent: ` ${told}`}));
@@ -139,7 +139,7 @@ const drawTable = () => {
   const head = made("tr", {}, made("th", {scope: "col", textContent: "criterion"}),
     made("th", {scope: "col", textContent: "made up for by"}),
     ...strip.ratios.map(ratio => made("th", {scope: "col", textContent: percent(ratio)})));
-  const rows = strip.strips.map(one => made("tr", {}, made("th", {scope: "row", textContent: one.name}),
+  const rows = strip.strips.map(one => made("tr", {}, made("th", {scope: "row", textContent: one.criterion}),
     made("td", {textContent: HOW[one.compensate]}), ...one.frames.map((frame, i) => cell(one, frame, i))));
   const caption = made("caption", {textContent: `Perplexity, and what became of the answer to “${strip.prompts[chosen.prompt]}”: ` +
     "= word for word the original's, ≠ another (its first ratio is framed), ✕ no sentence any more (framed where none comes after)"});
@@ -164,7 +164,7 @@ const settled = () => {
   chosen.how = among(chosen.how, ways, ways[0]);
   chosen.prompt = among(Number(chosen.prompt), [...strip.prompts.keys()], 0);
   chosen.at = Math.min(Math.max(0, Math.round(Number(chosen.at)) || 0), strip.ratios.length - 1);
-  const named = names.map(name => [name, strip.strips.find(one => one.criterion === name).name]);
+  const named = names.map(name => [name, name]);
   options(find("prompt"), strip.prompts.map((prompt, i) => [i, prompt]), chosen.prompt);
   options(find("one"), named, chosen.one);
   options(find("other"), [["", "(nothing)"], ...named], chosen.other);

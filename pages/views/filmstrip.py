@@ -19,7 +19,6 @@ from minillm.store.store import Store
 
 from ..plots.style import looks
 from ..shell.templates import html, trusted
-from .scores import shown_name
 
 KIND = "filmstrip"
 HEADING = "The slider that makes it forget"
@@ -64,7 +63,6 @@ def as_json(found: Filmstrip) -> str:
 
 def _strip(strip: Strip, look: Any, prompts: int) -> dict[str, Any]:
     return {
-        "name": shown_name(strip.criterion),
         "criterion": strip.criterion,
         "compensate": strip.compensate,
         "colour": look.colour,

@@ -104,7 +104,7 @@ def test_the_table_marks_where_answers_depart_and_where_they_end(visit, run_id):
     page.locator(STRIP + "summary").click()
     rows = page.locator(STRIP + ".film-table tbody tr")
     expect(rows).to_have_count(4)
-    fast = rows.filter(has_text="Random").first
+    fast = rows.filter(has_text="random").first
     expect(fast.locator(".film-first")).to_contain_text("another answer than the original's")
     expect(fast.locator(".film-last")).to_contain_text("no sentence any more")
     cells = fast.locator("td")
@@ -119,7 +119,7 @@ def test_the_curve_is_dragged_too_and_said_in_words(visit, run_id):
     page.mouse.click(box["x"] + box["width"] - 20, box["y"] + 60)
     expect(page.locator(STRIP + ".film-ratio")).to_contain_text("40 %")
     told = page.locator(STRIP + ".film-curve").get_attribute("aria-label")
-    assert "Perplexity by ratio, FMS" in told and "0 % 20.1" in told and "Random" in told
+    assert "Perplexity by ratio, fms-bp" in told and "0 % 20.1" in told and "random" in told
 
 
 def test_it_fits_a_telephone(visit, run_id):
