@@ -115,6 +115,7 @@ class Live:
         """Put a question; returns at once."""
         busy = bool(self._store.jobs(states=[RUNNING]))
         with self._lock:
+            self._bury()
             if self._gave_way and not busy:
                 self._end()  # what has once given way to a job computes last for ever: a new one does not
             self._number += 1
@@ -181,11 +182,18 @@ class Live:
         assert process.stdout is not None
         for line in process.stdout:
             self._take(json.loads(line))
-        code = process.wait()
+        process.wait()
         with self._lock:
             if process is self._process:
-                self._process, self._gave_way = None, False
-                self._mourn(code)
+                self._bury()
+
+    def _bury(self) -> None:
+        """Where the process has ended: say so with the next answer, and ask another one what is open. Whoever asks may
+        notice before who listens does."""
+        process = self._process
+        if process is not None and process.poll() is not None:
+            self._process, self._gave_way = None, False
+            self._mourn(process.returncode)
 
     def _take(self, told: dict[str, Any]) -> None:
         with self._lock:

@@ -57,7 +57,7 @@ def after_change(page, act) -> str:
     """Do something, and wait for an answer with another KL; returns it."""
     before = kl(page)
     act()
-    until(lambda: kl(page) != before, "another answer")
+    until(lambda: kl(page) != before, "another answer", seconds=180)  # a process may have to be started
     answered(page)
     return kl(page)
 

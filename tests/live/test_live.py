@@ -21,7 +21,7 @@ from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import InspectRequest
 from minillm.store.store import Store
 
-SENTENCE, WAIT = "The walk reads every block", 60
+SENTENCE, WAIT = "The walk reads every block", 180
 
 
 @pytest.fixture
@@ -92,6 +92,18 @@ def test_what_a_killed_process_had_not_answered_is_asked_again(live: Live, asked
     os.kill(live.pid, signal.SIGKILL)
     found = open_.whole.result(WAIT)
     assert found["kl"] < 1e-6 and "SIGKILL" in found["note"]
+
+
+def test_a_death_that_the_next_reader_notices_first_leaves_nobody_waiting(live: Live, asked, monkeypatch):
+    monkeypatch.setattr(Live, "_listen", lambda self, process: None)  # who listens comes too late
+    first = live.ask("one", asked())
+    deaf = live._process
+    monkeypatch.undo()
+    os.kill(deaf.pid, signal.SIGKILL)
+    deaf.wait()
+    second = live.ask("other", asked("1: heads 0"))
+    found = [one.whole.result(WAIT) for one in (first, second)]
+    assert found[0]["kl"] < 1e-6 < found[1]["kl"] and any("SIGKILL" in one["note"] for one in found)
 
 
 class Dying(Live):
