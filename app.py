@@ -25,6 +25,7 @@ from minillm.store.store import Store
 from pages import api
 from pages.shell import frame, gate, knife_host, plotly_host, scripts, theme
 from pages.shell.gate import LOCAL
+from pages.xray import served
 
 QUIET: Any = {"ssr_mode": False, "enable_monitoring": False, "run_history": False}
 A_DAY = (3600, 86_400)
@@ -63,10 +64,10 @@ def build(store: Store, supervisor: Supervisor, confined: bool) -> gr.Blocks:
     return app
 
 
-def serve(app: gr.Blocks, given: argparse.Namespace) -> None:
+def serve(app: gr.Blocks, store: Store, given: argparse.Namespace) -> None:
     """Listen until stopped. An upload may be as large as a text may."""
     asked = Middleware(gate.Gate, host=given.host, allowed=given.allow_host, framed=given.allow_frames)
-    kwargs = {"middleware": [asked], "exception_handlers": {404: gate.not_found}}
+    kwargs = {"middleware": [asked], "exception_handlers": {404: gate.not_found}, "routes": served.routes(store)}
     styles: Any = {
         "theme": theme.theme(),
         "css_paths": [plotly_host.STYLE, frame.STYLE, knife_host.STYLE],
@@ -93,7 +94,7 @@ def main() -> None:
     supervisor = Supervisor(store, confined=confined).start()
     gr.set_static_paths([*plotly_host.static_paths(), str(knife_host.SCRIPT)])
     try:
-        serve(build(store, supervisor, confined), given)
+        serve(build(store, supervisor, confined), store, given)
     except OSError as fault:
         sys.exit(f"The app cannot listen on {given.host}:{given.port} ({fault}); give another --port.")
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import gradio as gr
 
 from minillm.recipes.models import EMBEDDED, MODELS
 from minillm.recipes.recipe import RunRecipe
-from minillm.store.as_folder import BUNDLED
+from minillm.store.as_folder import BUNDLED, bundled_id
 from minillm.store.store import Store
 
 from .plots import CAPTIONS
@@ -16,11 +16,13 @@ from .shell.handlers import ACT, QUIET, guarded
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import html, paragraph
 from .views.filmstrip import FilmstripHost
+from .shell.xray_host import XrayHost, shown
 from .views.runs import latest_table
 from .views.sample_run import OPEN, RATIO, open_sample, overlap_at_once, strip_at_once
 
 TITLE = "Start"
 LATEST = 8
+XRAY = "The sample run, group by group: move the ratio"
 HEADING = f"The sample run: who cuts the same channels at a ratio of {RATIO:g}"
 
 AT_FIRST = {"one": "fms-bp", "other": "random", "how": "least-squares", "prompt": 1}
@@ -53,6 +55,7 @@ def build(ctx: Context) -> None:
             label = f"Start with {MODELS[EMBEDDED].label}"
             embedded = gr.Button(label, variant="secondary" if bundled else "primary", elem_id="start-embedded")
         with gr.Column(visible=bundled):
+            XrayHost(XRAY, brief=True, value=shown(bundled_id(), bundled_id()), elem_id="sample-xray")
             sample_plot = PlotlyHost(HEADING, CAPTIONS["overlap_lines"], height=320, elem_id="sample-overlap")
             sample_said = gr.HTML(elem_id="sample-reading", elem_classes="reading")
         strip = FilmstripHost(begin=AT_FIRST, visible=bundled and bool(strip_at_once()), elem_id="sample-filmstrip")

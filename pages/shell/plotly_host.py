@@ -30,9 +30,11 @@ from .templates import html
 STYLE = ASSETS / "style.css"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 HOST_JS = ASSETS / "plots.js"
-SCRIPTS = (ASSETS / "pointing.js", HOST_JS, ASSETS / "card.js", ASSETS / "present.js")
-"""What draws figures, follows the pointer, makes cards of figures and shows them large, in the order in which a page
-takes it in."""
+SCRIPTS = tuple(
+    ASSETS / f"{name}.js" for name in ("pointing", "plots", "card", "present", "xray-cells", "xray-paint", "xray")
+)
+"""What draws figures, follows the pointer, makes cards of figures and shows them large, and the X-ray, in the order in
+which a page takes it in."""
 ALONE = ASSETS / "present.css"
 
 ON_LOAD = """

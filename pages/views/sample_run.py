@@ -9,6 +9,7 @@ from typing import Any
 
 from minillm.families.groups import CHANNELS
 from minillm.plan.filmstrip import filmstrip_of
+from minillm.plan.plan import Plan
 from minillm.plan.scores import Scores
 from minillm.store.as_folder import BUNDLED, import_run
 from minillm.store.store import Store
@@ -37,6 +38,13 @@ def sample_scores() -> dict[str, Scores]:
     """{label: scores} of the sample run, in the order of the table of criteria; {} where none is bundled."""
     files = {path.stem: path for path in (BUNDLED / "scores").glob("*.safetensors")}
     return {label: Scores.load(files[label]) for label in in_order(files)}
+
+
+@cache
+def sample_plans() -> dict[str, Plan]:
+    """{variant: plan} of what was cut in the sample run."""
+    files = sorted((BUNDLED / "plans").glob("*.json"))
+    return {path.stem: Plan.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in files}
 
 
 @cache

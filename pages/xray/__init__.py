@@ -1,0 +1,41 @@
+"""X-ray: every head group and channel of the model on one sheet, cut before one's eyes as the ratio moves."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from minillm.families.groups import CHANNELS
+from minillm.store.store import Store
+
+from ..shell.frame import Context, frame
+from ..shell.xray_host import XrayHost, shown
+from ..views.scores import Board, board
+
+TITLE = "X-ray"
+EMPTY = "Nothing is scored in this run yet. Press Score on the Score page; rows light up here as blocks come in."
+
+
+def build(ctx: Context) -> None:
+    """Lay the page out and wire it."""
+    with frame(ctx) as shell:
+        gr.Markdown("# X-ray")
+        xray = XrayHost("Every group of the model", elem_id="xray")
+        shell.live(partial(value_of, ctx.store), [xray])
+
+
+def value_of(store: Store, run_id: str) -> str:
+    """What the picture is drawn from: changes when scores or plans do, and block by block while a job scores."""
+    look = board(store, run_id)
+    made = [variant.name for variant in store.variants(run_id) if variant.kind == "pruned"]
+    state = ";".join([*(f"{label} {one.seconds:.3f}" for label, one in look.scores.items()), *made])
+    return shown(run_id, state, at_work(look), EMPTY)
+
+
+def at_work(look: Board) -> dict[str, Any] | None:
+    """The criterion being scored, with what is known of its blocks; None where none is."""
+    for label in look.running:
+        found = look.blocks_of(label)
+        blocks = {layer: [abs(float(value)) for value in one[CHANNELS]][::8] for layer, one in found.items()}
+        return {"label": label, "of": look.known_blocks or len(blocks), "blocks": blocks}
+    return None
