@@ -15,8 +15,8 @@ from .shell.frame import Context, frame
 from .shell.handlers import ACT, QUIET, guarded
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import html, paragraph
-from .views.filmstrip import FilmstripHost
 from .shell.xray_host import XrayHost, shown
+from .views.filmstrip import FilmstripHost
 from .views.runs import latest_table
 from .views.sample_run import OPEN, RATIO, open_sample, overlap_at_once, strip_at_once
 
@@ -48,6 +48,9 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown(WHAT, elem_id="what")
+        XrayHost(
+            XRAY, value=shown(bundled_id(), bundled_id()), brief=True, elem_id="sample-xray", visible=BUNDLED.is_dir()
+        )
         steps = gr.HTML(stepper(""), elem_id="stepper")
         with gr.Row(elem_id="ways-in"):
             bundled = BUNDLED.is_dir()
@@ -55,7 +58,6 @@ def build(ctx: Context) -> None:
             label = f"Start with {MODELS[EMBEDDED].label}"
             embedded = gr.Button(label, variant="secondary" if bundled else "primary", elem_id="start-embedded")
         with gr.Column(visible=bundled):
-            XrayHost(XRAY, brief=True, value=shown(bundled_id(), bundled_id()), elem_id="sample-xray")
             sample_plot = PlotlyHost(HEADING, CAPTIONS["overlap_lines"], height=320, elem_id="sample-overlap")
             sample_said = gr.HTML(elem_id="sample-reading", elem_classes="reading")
         strip = FilmstripHost(begin=AT_FIRST, visible=bundled and bool(strip_at_once()), elem_id="sample-filmstrip")

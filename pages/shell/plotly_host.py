@@ -29,7 +29,6 @@ from .templates import html
 
 STYLE = ASSETS / "style.css"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-HOST_JS = ASSETS / "plots.js"
 SCRIPTS = tuple(
     ASSETS / f"{name}.js" for name in ("pointing", "plots", "card", "present", "xray-cells", "xray-paint", "xray")
 )
