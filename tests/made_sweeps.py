@@ -1,5 +1,6 @@
 """Sweeps with made numbers in a store, as a job would have left them: no model is loaded."""
 
+from math import log
 from pathlib import Path
 
 import yaml
@@ -21,8 +22,9 @@ def asked(**more) -> Sweep:
     return Sweep.from_json({**given, "evaluations": [READ], **more})
 
 
-def made(store: Store, sweep: Sweep, failed: str = "") -> str:
-    """A sweep of which every cell is done, but those whose name begins with `failed`."""
+def made(store: Store, sweep: Sweep, failed: str = "", kept: bool = True) -> str:
+    """A sweep of which every cell is done, but those whose name begins with `failed`. kept: with the losses of every
+    window."""
     run_id, runs = begin(store, sweep), {}
     for cell in cells(sweep):
         key = (cell.model, cell.seed)
@@ -40,7 +42,8 @@ def made(store: Store, sweep: Sweep, failed: str = "") -> str:
             store.add_variant(runs[key], Variant(variant, PRUNED, ORIGINAL, prune_request(sweep, cell).to_json()))
         value = 20 + 100 * cell.ratio * (1 + 0.01 * cell.seed) + GAP.get(cell.criterion, 0.0)
         way = perplexity_asked(variant, "python-docs", 128, 4096)
-        store.add_result(runs[key], "perplexity", {**way, "value": value})
+        losses = {"losses": [log(value)] * 32} if kept else {}
+        store.add_result(runs[key], "perplexity", {**way, "value": value, **losses})
         store.add_result(run_id, CELL, {"cell": name, "state": DONE, "error": "", "seconds": 2.0})
     return run_id
 

@@ -135,7 +135,8 @@ def show_run(run: str, as_json: Json = False) -> None:
 
 @runs_app.command("compare")
 def compare(run: Annotated[str, typer.Argument(help="A sweep's run.")], as_json: Json = False) -> None:
-    """Tell which differences between the cells of a sweep exceed their spread over seeds.
+    """Tell which differences between the cells of a sweep exceed their spread over seeds and what other
+    windows of the text would give.
 
     Cells are compared that differ in one thing: criterion, ratio, blocks, recovery.
     """

@@ -30,7 +30,8 @@ class Perplexity:
     """A perplexity with what makes it comparable.
 
     value: the perplexity; loss: mean cross-entropy in nats a token; length: window, in tokens; windows: how many;
-    tokens: how many were read (windows × length); text: the name of the text, or "given"; dtype: of the weights.
+    tokens: how many were read (windows × length); text: the name of the text, or "given"; dtype: of the weights;
+    losses: mean loss of each window, to 1e-4, for what another text would change (`minillm.sweeps.over_text`).
     """
 
     value: float
@@ -40,6 +41,7 @@ class Perplexity:
     tokens: int
     text: str
     dtype: str
+    losses: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.text}, window {self.length}, {self.tokens:,} tokens, {self.dtype})"
@@ -90,13 +92,14 @@ def perplexity_events(
         losses.append(_window_losses(view, piece))
         done = sum(map(len, losses))
         yield Event("perplexity", done, len(rows), {"perplexity": _exp(_mean(losses))})
-    yield Event(RESULT, 1, 1, _measured(lm, text, rows, _mean(losses)))
+    yield Event(RESULT, 1, 1, _measured(lm, text, rows, torch.cat(losses)))
 
 
-def _measured(lm: LoadedModel, text: Any, rows: Tensor, loss: float) -> Perplexity:
+def _measured(lm: LoadedModel, text: Any, rows: Tensor, losses: Tensor) -> Perplexity:
     name = text if isinstance(text, str) and is_name(text) else "given"
     dtype = str(lm.dtype).removeprefix("torch.")
-    return Perplexity(_exp(loss), loss, rows.shape[1], len(rows), rows.numel(), name, dtype)
+    loss, each = losses.mean().item(), tuple(round(one, 4) for one in losses.tolist())
+    return Perplexity(_exp(loss), loss, rows.shape[1], len(rows), rows.numel(), name, dtype, each)
 
 
 @torch.inference_mode()

@@ -37,9 +37,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class Number:
-    """One cell of the table: its values, one a seed that is done."""
+    """One cell of the table: its values, one a seed that is done; windows: of a perplexity, the losses of each seed's
+    windows, empty where some were not kept."""
 
     values: tuple[float, ...]
+    windows: tuple[tuple[float, ...], ...] = ()
 
     @property
     def mean(self) -> float:
@@ -50,6 +52,10 @@ class Number:
     def spread(self) -> float | None:
         """Standard deviation over seeds; None where there is only one."""
         return stdev(self.values) if len(self.values) > 1 else None
+
+
+Member = tuple[Standing, dict[str, float], dict[str, tuple[float, ...]]]
+"""A cell of one seed: where it stands, {measure: value}, {measure: losses of its windows}."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +109,23 @@ def table(store: Store, run_id: str, asked: Sweep) -> Table:
     found = standings(store, run_id, asked)
     contents = {run: RunContents(store, run) for run in {one.run for one in found if one.run}}
     measures: dict[str, Measure] = {}
-    rows: dict[Cell, list[tuple[Standing, dict[str, float]]]] = {}
+    rows: dict[Cell, list[Member]] = {}
     texts: list[Written] = []
     named, doubts = Names(asked), dict[str, None]()
     for one in found:
         values: dict[str, float] = {}
+        windows: dict[str, tuple[float, ...]] = {}
         if one.variant and one.state == DONE:
             for place, kind, data in numbers(contents[one.run], asked, one.variant):
                 for measure, value in read(kind, data, named.of(place, kind, data)):
                     measures.setdefault(measure.name, measure)
                     values[measure.name] = value
+                    windows[measure.name] = tuple(data.get("losses", ()))
                 if kind == ACCURACY and data.get("note"):
                     doubts[f"{one.cell.name(asked)}: {data['note']}"] = None
                 if kind == GENERATION:
                     texts.append(Written(one.cell, data["prompt"], data["text"]))
-        rows.setdefault(without_seed(one.cell), []).append((one, values))
+        rows.setdefault(without_seed(one.cell), []).append((one, values, windows))
     _add_scored(store, asked, rows, measures)
     made = [_row(cell, members) for cell, members in rows.items()]
     return Table(asked, made, _with_average(made, list(measures.values())), [*notes(asked, found), *doubts], texts)
@@ -128,17 +136,22 @@ def _add_scored(store: Store, asked: Sweep, rows: Any, measures: dict[str, Measu
     if asked.evaluations:
         return
     for members in rows.values():
-        for one, values in members:
+        for one, values, _ in members:
             for name, label, digits, scale, value in scored_numbers(store, one, asked) if one.run else []:
                 measures.setdefault(name, Measure(name, label, "", digits, scale))
                 values[name] = value
 
 
-def _row(cell: Cell, members: list[tuple[Standing, dict[str, float]]]) -> Row:
-    names = dict.fromkeys(name for _, values in members for name in values)
-    found = {name: Number(tuple(v[name] for _, v in members if name in v)) for name in names}
-    errors = tuple(dict.fromkeys(one.error for one, _ in members if one.error))
-    return Row(cell, found, tuple(one.state for one, _ in members), errors)
+def _row(cell: Cell, members: list[Member]) -> Row:
+    names = dict.fromkeys(name for _, values, _ in members for name in values)
+    found = {name: _number(name, members) for name in names}
+    errors = tuple(dict.fromkeys(one.error for one, *_ in members if one.error))
+    return Row(cell, found, tuple(one.state for one, *_ in members), errors)
+
+
+def _number(name: str, members: list[Member]) -> Number:
+    windows = tuple(kept.get(name, ()) for _, values, kept in members if name in values)
+    return Number(tuple(values[name] for _, values, _ in members if name in values), windows if all(windows) else ())
 
 
 class Names:

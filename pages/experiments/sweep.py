@@ -12,6 +12,7 @@ from minillm.store.store import Store
 from minillm.sweeps import Sweep, shipped
 from minillm.sweeps.compare import MATTERS, SEEDS, as_frame
 from minillm.sweeps.file import FILES, forms_in, sweep_from
+from minillm.sweeps.over_text import DRAWS
 from minillm.sweeps.printed import printed
 from minillm.sweeps.standing import BEGUN, DONE, FAILED, TAG, Standing, standings
 from minillm.sweeps.table import Table, shown
@@ -33,9 +34,10 @@ NONE_YET = "No sweep has been started yet."
 NOTHING_TO_COMPARE = "Two cells that differ in one thing are compared here once both are measured."
 MOST_DIFFERENCES = 200
 NEEDS = (
-    f"A difference counts only where both numbers come from at least {SEEDS} seeds, something varies with the seed, "
-    "and the means are further apart than both spreads together. All of it is on one text of a certain length: how "
-    "much another text would change is not measured here, so take small differences on few tokens for none."
+    f"A difference counts only where both numbers come from at least {SEEDS} seeds, the means are further apart than "
+    "both spreads together, and, for a perplexity, the 95 % interval of the difference has one sign: a paired bootstrap "
+    f"over the windows read, {DRAWS:,} draws. What no seed moves is judged by the text alone, tasks and times by seeds "
+    "alone. Windows come from one text: what a text of another kind would change is not in the interval."
 )
 """What a difference needs before it matters."""
 
@@ -117,10 +119,17 @@ def differences(whole: Table) -> Markup:
         return Markup('<p class="quiet">{}</p>').format(NOTHING_TO_COMPARE)
     frame = frame.sort_values("matters", key=lambda column: column != MATTERS, kind="stable")
     count = (frame["matters"] == MATTERS).sum()
-    told = f"{count:,} of {len(frame):,} differences exceed the spread over seeds. {NEEDS}"
-    rows = [[m, a, b, f"{d:+.4g}", w, y] for m, a, b, d, w, y in frame.head(MOST_DIFFERENCES).to_numpy().tolist()]
-    head = ("measure", "one", "other", "other minus one", "better", "exceeds the spread")
+    told = f"{count:,} of {len(frame):,} differences exceed the spread over seeds and what the text might do. {NEEDS}"
+    rows = [_difference(*row) for row in frame.head(MOST_DIFFERENCES).to_numpy().tolist()]
+    head = ("measure", "one", "other", "other minus one", "95 % over the text", "better", "matters")
     return paragraph(told) + html_table(head, rows, name="differences")
+
+
+def _difference(
+    measure: str, one: str, other: str, by: float, low: float | None, high: float | None, better: str, matters: str
+) -> tuple[str, ...]:
+    over_text = "–" if low is None or high is None else f"{low:+.4g} to {high:+.4g}"
+    return measure, one, other, f"{by:+.4g}", over_text, better, matters
 
 
 def sweeps_begun(store: Store) -> str:

@@ -73,6 +73,9 @@ def test_the_result_says_what_makes_it_comparable() -> None:
     assert found.value == pytest.approx(math.exp(found.loss))
     assert "window 16, 96 tokens, bfloat16" in str(found)
     assert found.to_json()["value"] == found.value
+    assert len(found.losses) == found.windows and sum(found.losses) / len(found.losses) == pytest.approx(
+        found.loss, abs=1e-4
+    )
     progress = [e for e in events if e.stage == "perplexity"]
     assert [(e.done, e.total) for e in progress] == [(4, 6), (6, 6)]
     assert progress[-1].payload["perplexity"] == pytest.approx(found.value)

@@ -66,6 +66,9 @@ def test_numbers_stand_with_their_spread_and_differences_with_a_judgement(store:
     more = made_sweeps.made(store, made_sweeps.asked(seeds=[0, 1, 2]))
     told = experiments.looked(store, page, more, "")[page.differences]
     assert "9 of 9 differences exceed the spread" in told and "at least 3 seeds" in told
+    assert "95 % over the text" in told and "+4 to +4" in told
+    old = made_sweeps.made(store, made_sweeps.asked(seeds=[0, 1, 2], title="Old"), kept=False)
+    assert "losses were not kept, measure again" in experiments.looked(store, page, old, "")[page.differences]
     drawn = [found[host] for host in page.hosts if found[host].get("visible")]
     assert len(drawn) == 1 and [t.name for t in drawn[0]["value"].data] == list(made_sweeps.GAP)
     assert experiments.looked(store, page, run_id, found[page.seen]) == {}
