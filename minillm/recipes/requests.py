@@ -69,7 +69,7 @@ class ScoreRequest(Checked):
     settings: dict[str, Any] = field(settings, default_factory=dict)
     together: bool = field(
         yes_or_no,
-        label="All on one walk",
+        label="Score all criteria in one pass",
         help="In about half the time; seconds and peak memory are then those of all together.",
         default=False,
     )

@@ -94,7 +94,11 @@ def lay_out() -> Page:
             file = gr.DownloadButton("Save the file", visible="hidden", elem_id="sweep-file")
         hosts = [
             PlotlyHost(
-                f"Picture {i + 1}", "", empty="Drawn once there are numbers.", elem_id=f"sweep-plot-{i}", visible=i == 0
+                "Of the sweep",
+                "",
+                empty="Drawn once there are numbers.",
+                elem_id=f"sweep-plot-{i}",
+                visible=i == 0,
             )
             for i in range(MOST_PICTURES)
         ]

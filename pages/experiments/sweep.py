@@ -35,9 +35,9 @@ NOTHING_TO_COMPARE = "Two cells that differ in one thing are compared here once 
 MOST_DIFFERENCES = 200
 NEEDS = (
     f"A difference counts only where both numbers come from at least {SEEDS} seeds, the means are further apart than "
-    "both spreads together, and, for a perplexity, the 95 % interval of the difference has one sign: a paired bootstrap "
-    f"over the windows read, {DRAWS:,} draws. What no seed moves is judged by the text alone, tasks and times by seeds "
-    "alone. Windows come from one text: what a text of another kind would change is not in the interval."
+    "both spreads together, and, for a perplexity, the 95 % interval of the difference has one sign: a paired "
+    f"bootstrap over the windows read, {DRAWS:,} draws. What no seed moves is judged by the text alone; tasks and "
+    "times, by seeds alone. Windows come from one text: another kind of text is not in the interval."
 )
 """What a difference needs before it matters."""
 

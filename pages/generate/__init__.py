@@ -57,6 +57,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
         return dict.fromkeys(choices, [ORIGINAL, *options["variants"].split("|")] if "variants" in options else latest)
 
     shell.opens(lambda run_id, _: as_asked(store, page, run_id), list(controls.values()))
+    shell.opens(lambda run_id, _: {page.form: gr.Accordion(open=not answered(store, run_id))}, [page.form])
     shell.redraws_when(partial(_state, store), partial(_choices, store, page), [], choices, asked)
     shell.live(drawn, texts, [page.shaded])
     shell.opens(lambda run_id, options: {page.shaded: options.get("shaded") != "false"}, [page.shaded])
@@ -129,6 +130,11 @@ def as_asked(store: Store, page: Page, run_id: str) -> Answer:
     prompts = [prompt for prompt in request.prompts if prompt in papers]
     asked = {page.controls["prompts"]: prompts, page.controls["own"]: own[0] if own else ""}
     return {**asked, **asked_in(request, how)}
+
+
+def answered(store: Store, run_id: str) -> bool:
+    """Whether there are answers to read, or on their way."""
+    return bool(run_id) and bool(exhibits(store, run_id))
 
 
 def _elsewhere(store: Store, run_id: str) -> list[tuple[str, str]]:

@@ -58,8 +58,10 @@ class Poll:
 
 @dataclass(frozen=True)
 class Page:
-    """What is on the page. controls: by name, in the order in which `begin` takes them."""
+    """What is on the page. form: closed where there are answers, so that these stand on top; controls: by name, in the
+    order in which `begin` takes them."""
 
+    form: gr.Accordion
     controls: dict[str, Any]
     button: gr.Button
     panel: job_panel.Panel
@@ -74,8 +76,9 @@ class Page:
 
 def layout() -> Page:
     gr.Markdown("# Generate")
-    controls = _controls()
-    button = gr.Button("Generate", variant="primary", elem_id="generate")
+    with gr.Accordion("What is asked, and of whom", open=True, elem_id="generate-asked") as form:
+        controls = _controls()
+        button = gr.Button("Generate", variant="primary", elem_id="generate")
     panel = job_panel.panel("generate")
     shaded = gr.Checkbox(
         True, label="Shade every token by how much it surprises the original", elem_id="generate-shaded"
@@ -91,7 +94,7 @@ def layout() -> Page:
     with gr.Accordion("What am I looking at?", open=False, elem_id="about-generate"):
         gr.Markdown(ABOUT)
     text = gr.Textbox(visible=False, elem_id="generate-export", label="Text")
-    return Page(controls, button, panel, shaded, now, poll, tally, earlier, exports, text)
+    return Page(form, controls, button, panel, shaded, now, poll, tally, earlier, exports, text)
 
 
 def _controls() -> dict[str, Any]:

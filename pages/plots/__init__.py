@@ -14,6 +14,7 @@ from .cuts import heads_grid, kept_map, plan_bars
 from .fidelity import fidelity_dots, fidelity_lines
 from .memory import PAPER_GPU_BYTES, memory_timeline, peak_bars
 from .overlap import overlap_lines, overlap_matrix
+from .quality import quality_dots
 from .ranks import rank_density
 from .reading import sentence
 from .scores import score_bands, sorted_map
@@ -42,6 +43,7 @@ __all__ = [
     "overlap_matrix",
     "peak_bars",
     "plan_bars",
+    "quality_dots",
     "range_bars",
     "rank_density",
     "ratio_lines",

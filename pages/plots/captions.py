@@ -50,6 +50,8 @@ CAPTIONS: dict[str, str] = {
     "spares and the others cut, or the other way round.",
     "ratio_lines": "Bars are the spread over seeds; lines closer than that are not told apart. The dotted line is the "
     "model itself; diamonds, where there are any, are what the paper prints.",
+    "quality_dots": "Down and to the left is better (of accuracies, up and to the left). Stars: models as they came; "
+    "what lies left of one and hardly above it was cut well. Only numbers measured in the same way are drawn together.",
     "row_bars": "One row of the table each, with its spread over seeds where there are several.",
     "range_bars": "Hatched: how many of the blocks may be cut. Stars: the mean over ratios (logarithmic), lower is "
     "better. The fewer blocks pay, the more each of them has to.",

@@ -12,16 +12,19 @@ from minillm.store import disk_space
 from minillm.store.as_code import as_commands, as_python, course
 from minillm.store.store import Store
 
+from ..plots.quality import COSTS
 from ..shell.address import remembered
 from ..shell.clipboard import copied
 from ..shell.drawers import drawer
-from ..shell.frame import Context, frame
+from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.phrases import size
+from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import notice
+from ..views import quality as quality_view
 from ..views.runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
 from .files import wire_files
-from .form import One, Room, Two, lay_out_one, lay_out_question, lay_out_room, lay_out_two
+from .form import One, Room, Two, lay_out_one, lay_out_quality, lay_out_question, lay_out_room, lay_out_two
 
 TITLE = "Runs"
 MOST = 100
@@ -70,6 +73,7 @@ def build(ctx: Context) -> None:
         one = lay_out_one()
         really, warning, yes, no = lay_out_question()
         two = lay_out_two()
+        axes, dots = lay_out_quality()
         room = lay_out_room()
         drawer("runs")
 
@@ -86,6 +90,27 @@ def build(ctx: Context) -> None:
         gone = yes.click(guarded(partial(delete_run, store)), chosen, api_name="delete_run", **ACT).success(**again)
         gone.then(partial(room_taken, store, room), None, room.outputs, **QUIET)
         wire_room(store, room, again)
+        wire_quality(store, shell, axes, dots)
+
+
+def wire_quality(store: Store, shell: Shell, axes: dict[str, Any], dots: PlotlyHost) -> None:
+    """The picture of all variants, by what the address or the reader chooses."""
+    chosen, drawn = list(axes.values()), partial(quality, store, axes, dots)
+    given = {"quality": "", "cost": next(iter(COSTS))}
+    shell.opens(lambda run_id, options: {axes[name]: options.get(name, given[name]) for name in given}, chosen)
+    shell.live(drawn, [*chosen[:1], dots], chosen, without_run=True)
+    shell.follows(axes, drawn, [*chosen[:1], dots])
+
+
+def quality(store: Store, axes: dict[str, Any], dots: PlotlyHost, run_id: str, measure: str, cost: str) -> Answer:
+    """The ways of measuring there are, the one chosen or that of most variants, and its picture."""
+    found = quality_view.measured(store)
+    ways = quality_view.choices(found)
+    measure = measure if measure in [value for _, value in ways] else ways[0][1] if ways else ""
+    return {
+        axes["quality"]: gr.Dropdown(choices=ways, value=measure or None),
+        dots: quality_view.picture(found, measure, cost),
+    }
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import gradio as gr
 from minillm.store import disk_space
 
 from ..plots import CAPTIONS
+from ..plots.quality import COSTS
+from ..shell.choices import OpenDropdown
 from ..shell.plotly_host import PlotlyHost
 
 SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 170}
@@ -94,6 +96,18 @@ def lay_out_two() -> Two:
             nothing = "Neither run has been recovered: there are no learning curves to compare."
             both = PlotlyHost("Recoveries of both", CAPTIONS["curves_compared"], empty=nothing, elem_id="plot-both")
     return Two(row, compared, both)
+
+
+def lay_out_quality() -> tuple[dict[str, Any], PlotlyHost]:
+    """Every variant of every run, quality against cost: what is chosen, by option of the address, and the picture."""
+    gr.Markdown("## Quality and cost of all variants")
+    with gr.Row():
+        worth = OpenDropdown([], label="Quality", elem_id="quality-measure", min_width=300)
+        costs = [(label, name) for name, label in COSTS.items()]
+        cost = gr.Radio(costs, value=costs[0][1], label="Cost", elem_id="quality-cost", scale=2, min_width=300)
+    empty = "Drawn once a variant has been measured: its perplexity on Prune & recover, or its accuracy."
+    host = PlotlyHost("Quality against cost", CAPTIONS["quality_dots"], empty=empty, elem_id="plot-quality")
+    return {"quality": worth, "cost": cost}, host
 
 
 def lay_out_room() -> Room:
