@@ -181,7 +181,7 @@ def test_the_score_page_opens_as_its_address_says(store: Store):
     asked = score.view_in_address(on, run_id, options)
     assert asked[on.tabs].selected == "block"
     values = [asked[control] for control in on.inputs]
-    assert values == ["wanda", "block", "heads", 0.35, 2]
+    assert values == ["wanda", "block", "heads", 0.35, 2, "share"]
     drawn = score.draw(store, on, run_id, *values)
     assert (drawn[on.criterion].value, drawn[on.ratio].visible, drawn[on.block].value) == ("wanda", True, 2)
     assert drawn[on.hosts["block"]].layout.meta["name"] and on.hosts["bands"] not in drawn
