@@ -20,6 +20,7 @@ from .shell.frame import Context, frame
 from .shell.handlers import QUIET, Answer
 from .shell.plotly_host import PlotlyHost
 from .views import model as model_view
+from .views.model_strip import strip
 
 TITLE = "Model"
 DEVICES = ("auto", "cpu", "cuda")
@@ -32,6 +33,7 @@ class Page:
     asked: dict[str, Any]
     panel: job_panel.Panel
     onward: gr.HTML
+    drawn: gr.HTML
     facts: gr.HTML
     forecast: gr.HTML
     bars: PlotlyHost
@@ -41,6 +43,7 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown("# Model")
+        drawn = gr.HTML(elem_id="model-strip")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 asked = lay_out_choice(ctx.confined)
@@ -50,12 +53,16 @@ def build(ctx: Context) -> None:
             with gr.Column(scale=3, min_width=320):
                 facts = gr.HTML(elem_id="model-facts")
         gr.Markdown("## What scoring it would take")
-        forecast = gr.HTML(elem_id="forecast")
-        bars = PlotlyHost("Peak memory, foretold (as Figure 1)", CAPTIONS["peak_bars"], elem_id="plot-forecast")
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=320):
+                forecast = gr.HTML(elem_id="forecast")
+            with gr.Column(min_width=320):
+                heading = "Peak memory, foretold (as Figure 1)"
+                bars = PlotlyHost(heading, CAPTIONS["peak_bars"], elem_id="plot-forecast")
         drawer("model")
 
-        page = Page(asked, panel, onward, facts, forecast, bars)
-        controls, shown = list(asked.values()), [facts, forecast, bars]
+        page = Page(asked, panel, onward, drawn, facts, forecast, bars)
+        controls, shown = list(asked.values()), [drawn, facts, forecast, bars]
         shell.opens(partial(arrive, ctx.store, page), controls)
         again = partial(show, ctx.store, page)
         for control in controls:
@@ -121,9 +128,10 @@ def show(store: Store, page: Page, run_id: str, model: str, dtype: str, device: 
     known = (model_view.inspected(store, run) if run else None) or model_view.beforehand(recipe.model, recipe.dtype)
     if known is None:
         said = '<p class="notice">Inspect the model to see what it is made of and what scoring it takes.</p>'
-        return {page.facts: said, page.forecast: "", page.bars: None}
+        return {page.drawn: "", page.facts: said, page.forecast: "", page.bars: None}
     expected = model_view.forecasts(known, recipe)
     facts = [model_view.facts(known), f"<p>{model_view.group_costs(known.groups.blocks[0])}</p>"]
     facts += [model_view.block_table(known.groups), model_view.provenance(known)]
     table = model_view.memory_table(known, expected, model_view.free_for(known, recipe))
-    return {page.facts: "".join(facts), page.forecast: table, page.bars: model_view.peaks(known, expected)}
+    about = {page.drawn: strip(known.groups), page.facts: "".join(facts)}
+    return {**about, page.forecast: table, page.bars: model_view.peaks(known, expected)}

@@ -45,7 +45,9 @@ def quality_dots(dots: Sequence[Dot], label: str, cost: str, falling: bool = Tru
     values = np.array([dot.value for dot in known], np.float64)
     return fig.update_layout(
         xaxis=axis(COSTS[cost], ticks="outside"),
-        yaxis=log_axis(f"{label} (log)", values, tickformat="~g") if falling else axis(label, ticksuffix=" %"),
+        yaxis=log_axis(f"{label.partition(', window')[0]} (log)", values, tickformat="~g")
+        if falling
+        else axis(label, ticksuffix=" %"),
     )
 
 
