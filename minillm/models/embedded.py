@@ -17,6 +17,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import metadata
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from ..events import RESULT, Event, Events
 from ..paths import home, written_whole
 from ..recipes.models import EMBEDDED, MODELS
 from ..scratch import scratch_folder
-from .gguf import read_gguf
+from .gguf import Heard, read_gguf
 from .weights import quiet
 
 PACKAGE, VERSION = MODELS[EMBEDDED].package, MODELS[EMBEDDED].version
@@ -40,6 +41,8 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 FORMAT = 1
 CHUNK = 8 * 2**20
+CONVERTING_LOOK = 0.2
+"""Seconds between two looks at a conversion under way."""
 
 
 def folder() -> Path:
@@ -81,17 +84,32 @@ def _while_locked(place: Path) -> Generator[Event, None, None]:
     try:
         if not is_ready(place):
             gguf = yield from _gguf_events(place.parent)
-            yield Event("convert", 0, 1)
-            _convert(gguf, place)
-            yield Event("convert", 1, 1)
+            yield from _converted_events(gguf, place)
     finally:
         lock.release()
 
 
-def _convert(gguf: Path, place: Path) -> None:
+def _converted_events(gguf: Path, place: Path) -> Events:
+    """Convert in a thread, and tell after how many tensors it is; writing them down is the last step."""
+    done, total = 0, 0
+
+    def heard(tensors: int, of: int) -> None:
+        nonlocal done, total
+        done, total = tensors, of + 1
+
+    with ThreadPoolExecutor(1) as beside:
+        work = beside.submit(_convert, gguf, place, heard)
+        while not work.done():
+            yield Event("convert", done, total)
+            wait([work], CONVERTING_LOOK)
+        work.result()
+    yield Event("convert", total, total)
+
+
+def _convert(gguf: Path, place: Path, heard: Heard) -> None:
     """GGUF → safetensors in float32, a tokenizer, and a record of where they came from."""
 
-    _, model, tokenizer = read_gguf(gguf, torch.float32)
+    _, model, tokenizer = read_gguf(gguf, torch.float32, heard)
     model.config.name_or_path = EMBEDDED
     record = {"format": FORMAT, **MODELS[EMBEDDED].provenance, "file": GGUF, "sha256": GGUF_SHA256}
     with written_whole(place) as scratch, quiet():

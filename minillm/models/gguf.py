@@ -4,6 +4,8 @@ transformers reads the format. This minds what it lets pass without a word: file
 tensors that nothing asks for, tokenizers that split text in their own way.
 """
 
+import re
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -24,13 +26,28 @@ from .gguf_metadata import config_of
 from .gguf_words import check_words, split_by_rule
 from .weights import built, quiet, tried
 
+Heard = Callable[[int, int], object]
+"""(tensors dequantised, tensors): told while a file is read."""
 
-def read_gguf(file: Path, dtype: torch.dtype) -> tuple[Any, PreTrainedModel, Any]:
+
+class _Overheard(StringIO):
+    """What the reader's progress bar is written to: no setting turns it off, and nothing else says how far it is."""
+
+    def __init__(self, heard: Heard | None) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def write(self, text: str) -> int:
+        for done, total in re.findall(r"(\d+)/(\d+) \[", text) if self._heard else ():
+            self._heard(int(done), int(total))  # type: ignore[misc]
+        return len(text)
+
+
+def read_gguf(file: Path, dtype: torch.dtype, heard: Heard | None = None) -> tuple[Any, PreTrainedModel, Any]:
     """(config, model, tokenizer) of one GGUF file, its weights dequantised. Raises BadInput, UnsupportedModel."""
     config, fields = _config(file)
     tokenizer = _tokenizer(file, fields)
-    # The reader draws a progress bar that no setting turns off.
-    with redirect_stderr(StringIO()):
+    with redirect_stderr(_Overheard(heard)):
         model = built(
             lambda: AutoModelForCausalLM.from_pretrained(
                 file.parent,

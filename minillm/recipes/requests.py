@@ -74,6 +74,11 @@ class ScoreRequest(Checked):
         default=False,
     )
 
+    @property
+    def in_turn(self) -> list[str]:
+        """The criteria as they are worked on: those first that read weights alone, and so are there at once."""
+        return sorted(self.criteria, key=lambda name: find(name).activations or bool(find(name).gradient))
+
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
         used = Settings.of(**self.settings).used_by(find(criterion).gradient)

@@ -30,9 +30,9 @@ def inspect(bench: Workbench, request: InspectRequest) -> Found:
 
 
 def score(bench: Workbench, request: ScoreRequest) -> Found:
-    """Score under each criterion in turn, where one that fails does not keep the others from theirs; or under all on
-    one walk, which fails as a whole."""
-    labels = {request.label(criterion): criterion for criterion in request.criteria}
+    """Score under each criterion in turn, those that read weights alone first, where one that fails does not keep the
+    others from theirs; or under all on one walk, which fails as a whole."""
+    labels = {request.label(criterion): criterion for criterion in request.in_turn}
     walks = [labels] if request.together else [{label: criterion} for label, criterion in labels.items()]
     costs = {", ".join(walk): sum(bench.scoring(name, request.settings) for name in walk.values()) for walk in walks}
     steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, **costs}), []

@@ -141,8 +141,10 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.live(lambda run_id: sweep.sweeps_begun(store), [page.listed], without_run=True)
     page.chosen.input(partial(chosen, page), page.chosen, [page.text, page.form], **QUIET)
     page.text.blur(reread, [page.text, page.form], page.form, **QUIET)
+    # First the forms of the text as it stands: pressed right after a text was pasted, the form shown is the old one's.
+    settled = page.start.click(reread, [page.text, page.form], page.form, **QUIET)
     shell.starts(
-        page.start.click,
+        settled.success,
         partial(begin, store, ctx.confined),
         [page.text, page.form, page.folder],
         "sweep",

@@ -22,12 +22,14 @@ from ..shell.phrases import size
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import notice
 from ..views import quality as quality_view
-from ..views.runs import NONE_YET, curves, side_by_side, storage_in_words, summary, table
+from ..views.runs import NONE_YET, curves, fold, side_by_side, storage_in_words, summary, table
 from .files import wire_files
 from .form import One, Room, Two, lay_out_one, lay_out_quality, lay_out_question, lay_out_room, lay_out_two
+from .line import lay_out_line
 
 TITLE = "Runs"
-MOST = 100
+MOST, MOST_FOUND = 100, 1000
+"""Runs in the table, and those of which it is made: the cells of a sweep are one line of it."""
 
 HINTS = {
     0: "Tick one run to describe, repeat, save or delete it, two to compare them.",
@@ -65,6 +67,8 @@ def build(ctx: Context) -> None:
     store = ctx.store
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown("# Runs")
+        lay_out_line(shell)
+        gr.Markdown("## All runs")
         told = "a word of the title, note, tags, model or text"
         search = gr.Textbox(label="Find", placeholder=told, elem_id="find-runs")
         listed = gr.HTML(elem_id="all-runs", js_on_load=ON_LOAD)
@@ -166,11 +170,13 @@ def arrive(store: Store, search: gr.Textbox, room: Room, run_id: str, options: d
 
 
 def listing(store: Store, words: str) -> str:
-    """The table of all runs in which every word is found; says so where there are none."""
-    found = store.runs(words or "", MOST)
+    """The table of all runs in which every word is found; without words, runs of a sweep's cells stand folded in its
+    line."""
+    found = store.runs(words or "", MOST_FOUND)
     if not found:
         return notice(f"No run has “{words}” in its title, note, tags, model or text.") if words else NONE_YET
-    return table([summary(store, run) for run in found], tick=True)
+    shown, folded = (found, {}) if words else fold(found)
+    return table([summary(store, run, folded.get(run.id, 0)) for run in shown[:MOST]], tick=True)
 
 
 def picked(store: Store, on: Ticked, ids: str) -> Answer:

@@ -20,6 +20,7 @@ from minillm.store.store import Store
 
 from .phrases import percent, place, seconds, size
 from .templates import html_table, notice
+from .what_next import what_next
 
 WORDS = {
     "queued": "waiting",
@@ -87,15 +88,22 @@ def chip(store: Store, job: Job | None) -> str:
     bar = _bar(now.fraction, f"{job.kind} job") if now.live else ""
     state = "stopping" if now.stopping else WORDS[now.state]
     return Markup(
-        '<span class="job-chip is-{}"><b>{}</b> <span role="status">{}</span> {}<span>{}</span></span>'
-    ).format(now.state, job.kind, state, bar, _when(now))
+        '<span class="job-chip is-{}" data-title="{}"><b>{}</b> <span role="status">{}</span> {}<span>{}</span></span>'
+    ).format(now.state, _short(now, state), job.kind, state, bar, when(now))
 
 
-def _bar(share: float, label: str) -> Markup:
-    return Markup('<progress max="1" value="{:.3f}" aria-label="{}"></progress>').format(share, label)
+def _short(now: Snapshot, state: str) -> str:
+    """The job in the tab's title: "37 % score", "score done"."""
+    return f"{percent(min(now.fraction, 0.99))} {now.kind}" if now.state == "running" else f"{now.kind} {state}"
 
 
-def _when(now: Snapshot) -> str:
+def _bar(share: float | None, label: str) -> Markup:
+    """A bar; of no length where it is not known how far something is."""
+    value = Markup("") if share is None else Markup(' value="{:.3f}"').format(share)
+    return Markup('<progress max="1"{} aria-label="{}"></progress>').format(value, label)
+
+
+def when(now: Snapshot) -> str:
     """Time left, place in line, or how long it took."""
     if now.state == "queued":
         begins = f", starts in about {seconds(now.wait_seconds)}" if now.wait_seconds else ""
@@ -198,7 +206,7 @@ def table(rows: list[Part], noun: str) -> str:
 
 
 def _cells(part: Part) -> Iterator[str]:
-    share = part.done / part.total if part.total else 0.0
+    share = part.done / part.total if part.total > 1 else None
     yield part.label
     yield _bar(share, part.label) + f" {part.state}" if part.state == "running" else part.state
     yield seconds(part.left) if part.left is not None else ""
@@ -234,9 +242,10 @@ class Panel:
         return [self.view, self.again]
 
     def show(self, job: Job | None, rows: str = "") -> dict[Any, Any]:
-        """By component: how the job ended if not well, the rows, and "Start again" where that makes sense."""
+        """By component: how the job ended if not well, the rows, what to do next, and "Start again" where that makes
+        sense."""
         again = job is not None and job.state in ENDED
-        return {self.view: f"{ending(job)}{rows}", self.again: gr.Button(visible=again)}
+        return {self.view: f"{ending(job)}{rows}{what_next(job)}", self.again: gr.Button(visible=again)}
 
 
 def panel(kind: str) -> Panel:

@@ -15,6 +15,11 @@ new MutationObserver(() => {
 div.gradio-container { overflow: clip !important; }
 /* Gradio's own navigation: it knows no groups (see `navigation`). */
 .nav-holder { display: none; }
+/* Outside of what Gradio lets a style sheet of ours reach. */
+#term {
+  background: #1f2430; border-radius: 6px; color: #fff; font: 0.85rem/1.45 system-ui, sans-serif;
+  max-width: min(26rem, 90vw); padding: 0.5rem 0.7rem; position: fixed; z-index: 200;
+}
 </style>"""
 
 SKIP = """<script>
@@ -34,7 +39,20 @@ SKIP = """<script>
 </script>"""
 """The first stop of the Tab key: past the navigation."""
 
-HEAD = SKIP + INERT
+TITLE = """<script>
+// How the page's job gets on, in the title of its tab: seen while another tab is open.
+{
+  let plain = '', ours = ''; // the page sets its own title late
+  new MutationObserver(() => {
+    if (document.title && document.title !== ours) plain = document.title;
+    const job = document.querySelector('#title-bar .job-chip')?.dataset.title;
+    ours = job ? `${job} · ${plain}` : plain;
+    if (document.title !== ours) document.title = ours;
+  }).observe(document, {childList: true, subtree: true});
+}
+</script>"""
+
+HEAD = SKIP + INERT + TITLE
 
 FRESH = """(...values) => {
     document.querySelectorAll('.toast-close').forEach(button => button.click());

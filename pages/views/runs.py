@@ -3,6 +3,7 @@
 Everything is read from the store anew; nothing here changes it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
@@ -18,6 +19,7 @@ from minillm.plan.plan import make_plan
 from minillm.store import disk_space
 from minillm.store.records import Run
 from minillm.store.store import Store
+from minillm.sweeps.standing import TAG as SWEEP
 
 from ..plots import curves_compared
 from ..shell.job_panel import WORDS, current
@@ -38,7 +40,7 @@ RATIO = 0.2
 @dataclass(frozen=True)
 class Summary:
     """A run in a line. perplexities: {variant: value}, the latest of each; state: of the job that matters, in words;
-    bytes: of its files."""
+    bytes: of its files; cells: runs of a sweep that are folded in it."""
 
     run: Run
     criteria: list[str]
@@ -46,6 +48,12 @@ class Summary:
     perplexities: dict[str, float]
     state: str
     bytes: int
+    cells: int = 0
+
+    @property
+    def cells_found(self) -> str:
+        """The search that finds the runs folded in it."""
+        return f"{SWEEP} {self.run.id}"
 
     @property
     def title(self) -> str:
@@ -58,12 +66,25 @@ class Summary:
         return shorten(self.run.note, SHORT, placeholder=" …")
 
 
-def summary(store: Store, run: Run) -> Summary:
+def fold(runs: list[Run]) -> tuple[list[Run], dict[str, int]]:
+    """Runs without those that are a cell of a sweep among them, and {sweep's run: how many cells it has here}."""
+    there, cells = {run.id for run in runs}, Counter[str]()
+    shown = []
+    for run in runs:
+        sweep = next((tag.removeprefix(f"{SWEEP} ") for tag in run.tags if tag.startswith(f"{SWEEP} ")), "")
+        if sweep in there:
+            cells[sweep] += 1
+        else:
+            shown.append(run)
+    return shown, dict(cells)
+
+
+def summary(store: Store, run: Run, cells: int = 0) -> Summary:
     """What came of a run so far."""
     job = current(store, run.id)
     measured = {r.data["variant"]: float(r.data["value"]) for r in store.results(run.id, "perplexity")}
     variants, state = [variant.name for variant in store.variants(run.id)[1:]], WORDS[job.state] if job else ""
-    return Summary(run, store.score_labels(run.id), variants, measured, state, store.storage_bytes(run.id))
+    return Summary(run, store.score_labels(run.id), variants, measured, state, store.storage_bytes(run.id), cells)
 
 
 def latest_table(store: Store, limit: int) -> str:
@@ -90,8 +111,20 @@ def side_by_side(store: Store, one: str, other: str) -> str:
     settings = html_table(("setting", *names), differing, "Settings that differ") if differing else same
     scored = set(store.score_labels(one)) & set(store.score_labels(other))
     rows = _both([dict(_numbers(store, run, scored)) for run in runs])
-    numbers = html_table(("number", *names), rows, "Numbers") if rows else paragraph("Neither has numbers yet.")
-    return settings + _agreement(store, one, other) + numbers
+    return settings + _agreement(store, one, other) + _differing_first(names, rows)
+
+
+def _differing_first(names: list[str], rows: list[tuple[str, ...]]) -> Markup:
+    """Numbers that differ as a table, those that are equal folded below it."""
+    if not rows:
+        return paragraph("Neither has numbers yet.")
+    head, equal = ("number", *names), [row for row in rows if row[1] == row[2]]
+    differing = [row for row in rows if row[1] != row[2]]
+    shown = html_table(head, differing, "Numbers that differ") if differing else paragraph("All numbers are equal.")
+    if not equal:
+        return shown
+    folded = Markup("<details><summary>{} equal numbers</summary>{}</details>")
+    return shown + folded.format(len(equal), html_table(head, equal, name="equal numbers"))
 
 
 def _both(told: list[dict[str, str]]) -> list[tuple[str, ...]]:

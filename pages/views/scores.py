@@ -61,7 +61,7 @@ class Board:
     def asked(self) -> dict[str, str]:
         """{label: criterion} of the job, in the order of work."""
         request: Any = self.job.request if self.job else None
-        return {request.label(criterion): criterion for criterion in request.criteria} if request else {}
+        return {request.label(criterion): criterion for criterion in request.in_turn} if request else {}
 
     @property
     def together(self) -> bool:

@@ -55,6 +55,23 @@ def test_a_stopped_sweep_keeps_what_is_done_and_goes_on(visit, app):
     expect(page.locator("#sweep-progress")).to_contain_text("9 of 9 cells are done")
 
 
+def test_start_right_after_a_paste_asks_for_the_text_that_stands_there(visit, app):
+    page = visit("experiments")
+    text = TEXT.format(model=app.models["quick"], ratios="0.1", tokens=256)
+    page.evaluate(
+        """text => {
+          const area = document.querySelector('#sweep-text textarea');
+          area.focus();
+          area.value = text;
+          area.dispatchEvent(new Event('input', {bubbles: true}));
+          document.querySelector('button#start-sweep').click();
+        }""",
+        text,
+    )
+    page.wait_for_url("**/experiments?run=*")
+    page.locator("#stop").click()
+
+
 def test_what_is_wrong_is_said_and_nothing_begins(visit, app):
     page = visit("experiments", width=390)
     page.locator("#sweep-text textarea").fill("title: X\nmodel: smollm2-135m")

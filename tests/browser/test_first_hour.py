@@ -181,3 +181,56 @@ def test_on_a_telephone_no_tool_bar_lies_on_headings_and_tables_show_that_they_g
     overflow = "e => e.scrollWidth > e.clientWidth"
     assert not page.locator("#model-facts li", has_text="sha256").evaluate(overflow)
     context.close()
+
+
+def test_a_fresh_home_says_what_is_done_before_the_first_score_and_what_to_do_after(visit, own_app):
+    recipe = RunRecipe(model=own_app.models["slow"], dtype="float32", samples=600, length=64, gradient_samples=2)
+    run_id = own_app.store.create_run(recipe, "The first minute")
+    page = visit(f"score?run={run_id}", app=own_app)
+    for name in ("MINI-LLM (FMS, ZO)", "LLM-Pruner"):
+        page.locator("#criteria").get_by_label(name, exact=True).uncheck()
+    page.evaluate(WATCH_STEPS)
+    page.locator("button#score").click()
+    expect(page.locator('tr[data-part="wanda"]')).to_contain_text("running")
+    assert "load the model" in page.evaluate("window.seenSteps"), "each step has a name"
+    expect(page.locator('tr[data-part="magnitude-l1"]')).to_contain_text("done")
+    page.wait_for_function("/^\\d+ % score · /.test(document.title)")
+    page.locator("#stop").click()
+    expect(page.locator("#score-parts .next")).to_contain_text("Start again does the same once more")
+    page.wait_for_function("document.title.startsWith('score stopped · ')")
+
+
+WATCH_STEPS = """() => {
+  window.seenSteps = [];
+  new MutationObserver(() => document.querySelectorAll('#score-parts tbody th').forEach(
+    step => window.seenSteps.push(step.textContent))
+  ).observe(document.querySelector('#score-parts'), {childList: true, subtree: true, characterData: true});
+}"""
+
+
+def test_the_line_of_jobs_is_seen_and_a_job_is_taken_out(visit, own_app):
+    recipe = RunRecipe(model=own_app.models["slow"], dtype="float32", samples=1500, length=64, gradient_samples=300)
+    for title in ("Ahead", "Behind"):
+        submit(own_app.store, own_app.store.create_run(recipe, title), ScoreRequest(("llm-pruner",)))
+    page = visit("runs", app=own_app)
+    rows = page.locator("#job-line tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text("1 job ahead")
+    page.get_by_role("button", name="Stop score of Behind").click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="Stop score of Ahead").click()
+    expect(page.locator("#job-line")).to_contain_text("No job is running or waiting")
+
+
+def test_a_word_is_explained_where_it_stands_also_by_keyboard(visit, app):
+    page = visit(f"prune?run={sample(app)}", width=390)
+    word = page.locator("#prune-ratio [data-term]").first
+    word.focus()
+    expect(page.locator("#term")).to_contain_text("The share of the model's parameters that is removed")
+    assert "removed" in word.get_attribute("aria-description")
+    box = page.locator("#term").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    page.keyboard.press("Escape")
+    expect(page.locator("#term")).to_be_hidden()
+    word.hover()
+    expect(page.locator("#term")).to_be_visible()

@@ -117,10 +117,10 @@ def test_hover_tells_score_and_rank_and_a_click_pins_what_a_plan_did_with_it(vis
 
 
 def test_rows_light_up_while_a_job_scores_and_the_cut_is_shown_after_it(visit, app):
-    run_id = app.store.create_run(RunRecipe(model=app.models["slow"], dtype="float32", samples=8, length=32), "Lit")
+    run_id = app.store.create_run(RunRecipe(model=app.models["slow"], dtype="float32", samples=64, length=64), "Lit")
     page = visit(f"xray?run={run_id}")
     expect(page.locator(".xray-empty")).to_contain_text("Nothing is scored")
-    submit(app.store, run_id, ScoreRequest(("wanda",)))
+    submit(app.store, run_id, ScoreRequest(("wanda", "sparsegpt", "llm-pruner")))
     page = visit(f"xray?run={run_id}")
     expect(page.locator(".xray-live .is-lit").first).to_be_visible()
     page.wait_for_function(f"({CUT})() !== null")

@@ -11,6 +11,8 @@ import torch
 from made_files import SMALL, scored
 from safetensors.torch import load_file
 
+from minillm import heavy
+from minillm.events import RESULT, Event
 from minillm.models.checkpoint import load_pruned
 from minillm.plan.scores import Scores
 
@@ -464,3 +466,14 @@ def test_bad_input_on_runs_is_one_sentence(run, words, says):
     kept = kept_run()
     code, out, err = run(*(kept if word == "KEPT" else word for word in words))
     assert code == 2 and says in err and len(err.strip().splitlines()) == 1
+
+
+def test_preparing_says_where_the_model_lies(run, monkeypatch):
+    def prepared_events():
+        yield Event("convert", 1, 2)
+        yield Event("convert", 2, 2)
+        yield Event(RESULT, 1, 1, "/the/folder")
+
+    monkeypatch.setattr(heavy, "prepared_events", prepared_events, raising=False)
+    code, out, _ = run("models", "--prepare")
+    assert (code, out.strip()) == (0, "/the/folder")

@@ -227,6 +227,7 @@ def test_a_jobs_chip_says_how_it_gets_on_and_how_it_ended(store: Store, run_id: 
     store.claim_next("auto/1")
     store.append_event(job, Event("score:wanda", 1, 4), 0.25)
     assert "running" in job_panel.chip(store, store.job(job)) and "25 %" in job_panel.chip(store, store.job(job))
+    assert 'data-title="25 % score"' in job_panel.chip(store, store.job(job)), "for the tab's title"
     store.request_cancel(job)
     assert "stopping" in job_panel.chip(store, store.job(job))
     store.finish_job(job, "failed", "It broke.")
@@ -447,7 +448,7 @@ def test_public_events_say_what_they_do(built: gr.Blocks):
 
 def test_events_that_only_look_wait_for_nothing(built: gr.Blocks):
     ticks = [fn for fn in events_of(built) if any(event == "tick" for _, event in fn.targets)]
-    assert len(ticks) == len(NAMES)
+    assert len(ticks) == len(NAMES) + 1, "each page's own, and that of the line of jobs"
     assert all(not fn.queue and fn.api_visibility == "private" and fn.show_progress == "hidden" for fn in ticks)
 
 

@@ -143,3 +143,8 @@ def test_settings_a_criterion_does_not_use_are_not_in_its_label():
         "zo (directions 4, reduction sum)",
         "llm-pruner (reduction sum, taylor vectorize)",
     ]
+
+
+def test_criteria_that_read_weights_alone_are_scored_first():
+    asked = ScoreRequest(("wanda", "random", "fms-zo", "magnitude-l2"))
+    assert asked.in_turn == ["random", "magnitude-l2", "wanda", "fms-zo"] and asked.criteria[0] == "wanda"

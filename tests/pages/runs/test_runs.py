@@ -4,6 +4,7 @@ import base64
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ from made_pages import laid_out
 from made_runs import full_run, weighty
 
 from minillm.errors import BadInput
+from minillm.jobs.submit import submit
 from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import ScoreRequest
 from minillm.store import disk_space
@@ -19,6 +21,7 @@ from minillm.store.store import Store
 from pages import runs, score
 from pages.runs.files import figures, save_all, save_report
 from pages.runs.form import lay_out_room
+from pages.runs.line import line_table, taken_out
 from pages.shell.address import choice, number
 from pages.views import runs as runs_view
 
@@ -188,3 +191,42 @@ def test_the_score_page_opens_as_its_address_says(store: Store):
     unread = score.view_in_address(on, run_id, {"view": "x", "kind": "y", "ratio": "z"})
     assert [unread[control] for control in on.inputs][:3] == ["", "bands", "channels"]
     assert score.draw(store, on, "", *values) == {}
+
+
+# Folded, in line
+
+
+def test_the_cells_of_a_sweep_are_one_line_until_they_are_asked_for(store: Store):
+    sweep, alone = store.create_run(RunRecipe(), "A sweep"), store.create_run(RunRecipe(), "Alone")
+    store.describe_run(sweep, tags=["sweep"])
+    cells = [store.create_run(RunRecipe(seed=seed), f"Cell {seed}") for seed in range(3)]
+    for cell in cells:
+        store.describe_run(cell, tags=[f"sweep {sweep}"])
+    shown = runs.listing(store, "")
+    assert [run in shown for run in (sweep, alone)] == [True, True]
+    assert not any(f'data-run="{cell}"' in shown for cell in cells) and "3 runs of its cells" in shown
+    asked = runs.listing(store, f"sweep {sweep}")
+    assert all(f'data-run="{cell}"' in asked for cell in cells)
+    store.delete_run(sweep)
+    assert all(f'data-run="{cell}"' in runs.listing(store, "") for cell in cells), "no line to be folded in"
+
+
+def test_numbers_that_differ_come_first_and_equal_ones_are_folded(store: Store):
+    pair = [store.create_run(RunRecipe(), title) for title in ("one", "other")]
+    for run_id, cut in zip(pair, (30.5, 40.5), strict=True):
+        for variant, value in (("original", 20.25), ("pruned-1", cut)):
+            store.add_result(run_id, "perplexity", {"variant": variant, "value": value})
+    first, folded, second = runs_view.side_by_side(store, *pair).partition("<summary>1 equal numbers</summary>")
+    assert folded and "30.50" in first and "20.25" not in first and "20.25" in second
+
+
+def test_the_line_shows_every_live_job_in_order_and_takes_one_out(store: Store):
+    titles = ("First <b>", "Second")
+    jobs = [submit(store, store.create_run(RunRecipe(), title), ScoreRequest(("wanda",))) for title in titles]
+    shown = line_table(store)
+    assert shown.index("First &lt;b&gt;") < shown.index("Second") and "1 job ahead" in shown
+    taken_out(store, SimpleNamespace(job=str(jobs[0])))  # type: ignore[arg-type]
+    shown = line_table(store)
+    assert "First" not in shown and "Second" in shown and "next in line" in shown
+    store.request_cancel(jobs[1])
+    assert "No job is running or waiting" in line_table(store)
