@@ -21,6 +21,7 @@ STARTING = {
     "start_evaluate",
     "start_recover",
     "start_generate",
+    "start_filmstrip",
     "start_fidelity",
     "start_allocate",
     "start_sparsify",

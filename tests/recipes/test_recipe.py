@@ -19,6 +19,7 @@ EXAMPLES = {
     "recover": requests.RecoverRequest("pruned-1", loss="language-model", steps=7),
     "generate": requests.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),
     "fidelity": requests.FidelityRequest(("groups", "gaussian"), seeds=2, directions=(4, 1), gradient_samples=3),
+    "filmstrip": requests.FilmstripRequest(("wanda", "fms-bp"), (0.0, 0.1), ("Once upon a time ",), max_new_tokens=4),
     "evaluate": requests.EvaluateRequest(("original",), "file:a.txt", tokens=None),
     "profile": requests.ProfileRequest(("original", "pruned-1"), prompt_tokens=32, repeats=3),
     "sweep": requests.SweepRequest({"title": "Two", "models": ["opt-tiny"], "criteria": ["wanda"], "ratios": [0.2]}),

@@ -45,6 +45,7 @@ def test_the_report_of_the_sample_run_is_whole_and_small(store: Store):
         "What was cut",
         "Recovery",
         "What the models write",
+        "The slider that makes it forget",
         "The same run again",
         "Versions when this report was made",
     ]

@@ -38,16 +38,26 @@ class Hostile(str):
 
 
 ANY = Hostile(EVIL)
+CONTROL = {"label": ANY, "start": ANY, "at": ANY, "values": [(ANY, ANY)]}
+INSTRUMENT = {"name": ANY, "title": ANY, "controls": [{**CONTROL, "slides": slides} for slides in (True, False)]}
 COLUMN = {"of": ANY, "busy": True, "said": ANY, "rest": [ANY], "facts": ANY, "blank": False}
 TUPLES = {
     "exhibits": {
         "legend": [(ANY, ANY)],
         "shown": [(ANY, ANY, [{**COLUMN, "tokens": t} for t in ([(ANY, ANY, [ANY])], [])])],
     },
+    "model_strip": {"legend": [(ANY, ANY)]},
+    "navigation": {"groups": [(ANY, [(ANY, ANY)])]},
     "report": {"sections": [(ANY, [ANY])]},
+    "site": {
+        "instruments": [(INSTRUMENT, ANY, [(ANY, ANY)])],
+        "questions": [(ANY, ANY)],
+        "sections": [(ANY, ANY, [ANY])],
+    },
     "stepper": {"steps": [(ANY, ANY, ANY)]},
     "table": {"marks": [{"class": ANY}] * 3},
     "walk": {"chips": [(ANY, True, True)]},
+    "ways_on": {"ways": [(ANY, ANY)]},
 }
 """What is not a text, or a list of texts, but rows with a place for each thing."""
 
