@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.families.groups import CHANNELS
 from minillm.store.store import Store
 
 from ..shell.frame import Context, frame
@@ -36,6 +35,6 @@ def at_work(look: Board) -> dict[str, Any] | None:
     """The criterion being scored, with what is known of its blocks; None where none is."""
     for label in look.running:
         found = look.blocks_of(label)
-        blocks = {layer: [abs(float(value)) for value in one[CHANNELS]][::8] for layer, one in found.items()}
+        blocks = {layer: [abs(value) for value in one["channel_quantiles"]] for layer, one in found.items()}
         return {"label": label, "of": look.known_blocks or len(blocks), "blocks": blocks}
     return None

@@ -125,7 +125,7 @@ def test_rows_light_up_while_a_job_scores_and_the_cut_is_shown_after_it(visit, a
     expect(page.locator(".xray-live .is-lit").first).to_be_visible()
     page.wait_for_function(f"({CUT})() !== null")
     expect(page.locator(".xray-live")).to_be_hidden()
-    job = submit(app.store, run_id, PruneRequest("wanda", 0.2, evaluate_text=""))
+    job = submit(app.store, run_id, PruneRequest("wanda", ratio=0.2, evaluate_text=""))
     until(lambda: not app.store.job(job).live, "the cut is made")
     assert app.store.job(job).error == ""
     page = opened(visit, app, f"xray?run={run_id}")
