@@ -1,7 +1,7 @@
-// Explains the app's words where they stand: labels and headings in which one occurs get a dotted line, and its line of
-// the glossary (window.MiniTerms) on hover and focus. Attributes only: what a label holds belongs to whoever drew it.
+// Explains the app's words where they stand: labels, columns and figures' headings in which one occurs get a dotted
+// line, and its line of the glossary (window.MiniTerms) on hover and focus. Attributes only: what a label holds belongs to whoever drew it.
 (() => {
-  const PLACES = "#page [data-testid=block-info], #page th, #page .plot-heading, #page h1, #page h2, #page h3";
+  const PLACES = "#page [data-testid=block-info], #page th, #page .plot-heading";
   const LONGEST = 60; // characters of a label; a sentence is no label
   const plural = { criterion: "criteria" };
   const forms = Object.keys(window.MiniTerms)

@@ -40,8 +40,8 @@ def test_a_preset_scores_and_cuts_in_one_go(run, folder, tmp_path):
     assert all(torch.equal(named[name], by_hand[name]) for name in by_hand)
     for wrong, said in (
         (("--preset", "bset"), "Did you mean best"),
-        ((), "one of the two"),
-        (("scores/fms-bp", "--preset", "best"), "one of the two"),
+        ((), "one of the three"),
+        (("scores/fms-bp", "--preset", "best"), "one of the three"),
         (("--preset", "best", "--compensate", "bias"), "leave these options out"),
     ):
         code, _, err = run("prune", *wrong, "--model", folder)
@@ -409,7 +409,7 @@ def test_criteria_that_came_later_are_added_to_an_exported_run(run, folder, monk
 
 def test_a_kind_of_job_that_the_sample_lacks_is_named_with_those_it_has(run):
     code, _, err = run("sample", "--only", "fidelty")
-    assert code == 2 and "Did you mean fidelity?" in err
+    assert code == 2 and "Did you mean fidelity or filmstrip?" in err
 
 
 def kept_run() -> str:
