@@ -143,6 +143,7 @@
       options("plan", [["", "the slider"], ...this.cells.plans.map(name => [name, `what ${name} lost`])], this.state.plan);
       for (const name of ["show", "colour", "order"]) this.find("xray-" + name).value = this.state[name];
       this.find("xray").classList.toggle("xray-two", Boolean(this.over));
+      this.find("xray").classList.toggle("xray-swipes", Boolean(this.over) && this.state.show === "swipe");
     }
 
     /* Everything the picture needs, worked out once for each move of the slider. */
