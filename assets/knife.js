@@ -1,13 +1,12 @@
-/* The knife: a sentence, cells to cut, and what the original and the cut model say next, side by side
+/* The knife: a sentence, groups to cut, and what the original and the cut model say next, side by side
    (pages/shell/knife_host.py). The one idea: the cut is a line of words, "3: heads 0; channels 5-20", kept here and sent
-   whole with every question, so that undo is a list of lines and two readers never meet.
+   whole with every question, so that undo is a list of lines and two readers never meet. What is clicked, and where what
+   is cut is marked, is the X-ray of the page (assets/xray.js), for as long as the knife is open.
 
-   MiniKnife(element, props, server, watch): props.value as JSON {run, blocks: [[head groups, channels] …], criteria,
-   first: the one chosen at first, problem}; server: knife_ask, knife_words, knife_lowest, knife_ranks, knife_keep, each of one record, which answer
-   {error} where they refuse. */
+   MiniKnife(element, props, server, watch): props.value as JSON {run, problem}; server: knife_ask, knife_words,
+   knife_keep, each of one record, which answer {error} where they refuse. */
 (() => {
-  const KINDS = ["heads", "channels"], HEADS_SHARE = 0.16, ROW = 12, GAP = 6, PAUSE = 60, FAINTEST = 0.3;
-  const COLOURS = {cut: "#d55e00", cursor: "#000000"};
+  const KINDS = ["heads", "channels"], PAUSE = 60;
 
   const read = text => {
     const cut = new Map();
@@ -43,129 +42,9 @@
     return parts.length ? `${layer}: ${parts.join("; ")}` : "";
   }).filter(Boolean).join(". ");
 
-  /* Every block a row, its head groups left and its channels right. select(cells, add) is told of clicks, drags and
-     keys: cells [[layer, kind, index] …] of one row; add: whether they go, or come back. */
-  class Cells {
-    constructor(canvas, here, select) {
-      Object.assign(this, {canvas, here, select, blocks: [], ranks: null, cut: new Map(), at: [0, "heads", 0], from: null});
-      canvas.addEventListener("pointerdown", event => this.pressed(event));
-      canvas.addEventListener("pointermove", event => this.moved(event));
-      canvas.addEventListener("pointerup", event => this.released(event));
-      canvas.addEventListener("keydown", event => this.typed(event));
-      canvas.addEventListener("focus", () => this.draw());
-      canvas.addEventListener("blur", () => this.draw());
-    }
+  const listed = cut => [...cut].flatMap(([layer, kinds]) => KINDS.flatMap(kind => [...kinds[kind]].map(i => [layer, kind, i])));
 
-    kindWidths() {
-      const whole = this.canvas.clientWidth, heads = Math.round(whole * HEADS_SHARE);
-      return {heads: [0, heads], channels: [heads + GAP, whole - heads - GAP]};
-    }
-
-    count(layer, kind) { return this.blocks[layer]?.[KINDS.indexOf(kind)] ?? 0; }
-
-    found(event) {
-      const box = this.canvas.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-      const layer = Math.min(Math.max(Math.floor(y / ROW), 0), this.blocks.length - 1);
-      const widths = this.kindWidths(), kind = x < widths.channels[0] ? "heads" : "channels";
-      const [left, width] = widths[kind], count = this.count(layer, kind);
-      return [layer, kind, Math.min(Math.max(Math.floor((x - left) / width * count), 0), count - 1)];
-    }
-
-    gone([layer, kind, index]) { return this.cut.get(layer)?.[kind].has(index) ?? false; }
-
-    pressed(event) {
-      this.from = this.at = this.found(event);
-      this.canvas.setPointerCapture(event.pointerId);
-      this.draw();
-    }
-
-    moved(event) {
-      const cell = this.found(event);
-      // A drag stays in the row and the kind it began in.
-      if (this.from) this.at = cell[1] === this.from[1] ? [this.from[0], cell[1], cell[2]] : this.at;
-      this.tell(this.from ? this.at : cell);
-      if (this.from) this.draw();
-    }
-
-    released() {
-      if (!this.from) return;
-      const range = this.range(), add = !this.gone(this.from);
-      this.from = null;
-      this.select(range, add);
-    }
-
-    range() {
-      if (!this.from) return [];
-      const [layer, kind, first] = this.from, [low, high] = [first, this.at[2]].sort((a, b) => a - b);
-      return Array.from({length: high - low + 1}, (_, i) => [layer, kind, low + i]);
-    }
-
-    typed(event) {
-      let [layer, kind, index] = this.at;
-      const step = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key];
-      if (step) {
-        event.preventDefault();
-        layer = Math.min(Math.max(layer + step[0], 0), this.blocks.length - 1);
-        index += step[1];
-        if (index >= this.count(layer, kind) && kind === "heads") [kind, index] = ["channels", 0];
-        if (index < 0 && kind === "channels") [kind, index] = ["heads", this.count(layer, "heads") - 1];
-        this.at = [layer, kind, Math.min(Math.max(index, 0), this.count(layer, kind) - 1)];
-        if (event.shiftKey && step[1]) this.select([this.at], true);
-        this.tell(this.at);
-        this.draw();
-      } else if (event.key === "Enter" || event.key === " ") {
-        event.preventDefault();
-        this.select([this.at], !this.gone(this.at));
-        this.tell(this.at);
-      }
-    }
-
-    tell(cell) {
-      const [layer, kind, index] = cell, rank = this.ranks?.[layer]?.[kind]?.[index];
-      const ranked = rank == null ? "" : `, rank ${Math.round(100 * rank)} % of its block`;
-      const name = kind === "heads" ? "head group" : "channel";
-      this.here.textContent = `block ${layer}, ${name} ${index}${ranked}${this.gone(cell) ? ", cut" : ""}`;
-    }
-
-    draw() {
-      const {canvas} = this, scale = devicePixelRatio || 1, width = canvas.clientWidth;
-      if (!width || !this.blocks.length) return;
-      canvas.style.height = ROW * this.blocks.length + "px";
-      Object.assign(canvas, {width: width * scale, height: ROW * this.blocks.length * scale});
-      const pen = canvas.getContext("2d"), dark = document.body.classList.contains("dark"), marked = this.range();
-      pen.scale(scale, scale);
-      this.blocks.forEach((_, layer) => KINDS.forEach(kind => this.row(pen, layer, kind, dark)));
-      for (const cell of marked) this.outline(pen, cell, dark);
-      if (document.activeElement === canvas) this.outline(pen, this.at, dark);
-    }
-
-    /* A row pixel by pixel: where channels are narrower than a pixel, its colour says how many of them are cut. */
-    row(pen, layer, kind, dark) {
-      const [left, width] = this.kindWidths()[kind], count = this.count(layer, kind), gone = this.cut.get(layer)?.[kind];
-      const ranks = this.ranks?.[layer]?.[kind], columns = Math.min(Math.round(width), count), each = width / columns;
-      for (let column = 0; column < columns; column++) {
-        const first = Math.floor(column * count / columns), last = Math.max(Math.floor((column + 1) * count / columns), first + 1);
-        const box = [left + column * each, layer * ROW, each > 3 ? each - 1 : each + 0.5, ROW - 1];
-        let rank = 0, cut = 0;
-        for (let i = first; i < last; i++) { rank += ranks ? ranks[i] : 0.5; cut += gone?.has(i) ? 1 : 0; }
-        rank /= last - first;
-        pen.fillStyle = `hsl(210 55% ${dark ? 18 + 50 * rank : 93 - 50 * rank}%)`;
-        pen.fillRect(...box);
-        if (!cut) continue;
-        pen.globalAlpha = Math.max(cut / (last - first), FAINTEST);
-        pen.fillStyle = COLOURS.cut;
-        pen.fillRect(...box);
-        pen.globalAlpha = 1;
-      }
-    }
-
-    outline(pen, [layer, kind, index], dark) {
-      const [left, width] = this.kindWidths()[kind], each = width / this.count(layer, kind);
-      pen.strokeStyle = dark ? "#ffffff" : COLOURS.cursor;
-      pen.lineWidth = 2;
-      pen.strokeRect(left + index * each - 1, layer * ROW, Math.max(each, 4) + 1, ROW - 1);
-    }
-  }
+  const xray = () => [...document.querySelectorAll("#xray, #xray *")].find(one => one.xray)?.xray;
 
   const percent = share => share >= 0.0995 ? `${Math.round(100 * share)} %` : share >= 0.001 ? `${(100 * share).toFixed(1)} %` : "< 0.1 %";
   const number = value => value == null ? "–" : value < 1000 ? value.toFixed(2) : Math.round(value).toLocaleString("en");
@@ -182,7 +61,7 @@
   window.MiniKnife = (element, props, server, watch) => {
     const find = name => element.querySelector(".knife-" + name);
     const reader = Array.from(crypto.getRandomValues(new Uint32Array(2)), n => n.toString(36)).join("");
-    const cells = new Cells(find("cells"), find("here"), (chosenCells, add) => cutAll(chosenCells, add));
+    const whole = element.querySelector("details");
     let known = {}, lines = [""], place = 0, asked = 0, waiting = null;
 
     const say = (words, kind = "") => Object.assign(find("said"), {textContent: words, className: `knife-said ${kind}`});
@@ -211,9 +90,16 @@
       show();
     };
 
+    const mark = () => {
+      const sheet = xray();
+      if (!sheet) return;
+      sheet.mode = whole.open ? "select" : "look";
+      sheet.mark(whole.open ? listed(read(lines[place])) : []);
+    };
+
     const show = () => {
-      cells.cut = read(lines[place]);
-      cells.draw();
+      if (!whole.open) return;
+      mark();
       find("cut").value = lines[place];
       const tool = name => element.querySelector(`[data-do=${name}]`);
       tool("undo").disabled = place === 0;
@@ -267,9 +153,10 @@
       undo: () => go(-1),
       redo: () => go(1),
       reset: () => become(""),
-      lowest: async () => {
-        const found = await call("knife_lowest", {criterion: find("criterion").value, share: +find("share").value / 100});
-        if (found) become(found.cut);
+      pale: () => {
+        const cut = new Map();
+        for (const [layer, kind, index] of xray()?.lowest() ?? []) chosen(cut, layer, kind).add(index);
+        become(written(cut));
       },
       restore: async () => {
         say("Looking for the group that matters most …");
@@ -287,42 +174,29 @@
       },
     };
 
-    const ranked = async () => {
-      const criterion = find("criterion").value;
-      const found = criterion ? await call("knife_ranks", {criterion}) : null;
-      const bytes = found ? Uint8Array.from(atob(found.ranks), letter => letter.charCodeAt(0)) : null;
-      let start = 0;
-      const next = count => Array.from(bytes.subarray(start, start += count), rank => rank / 255);
-      cells.ranks = bytes && known.blocks.map(([heads, channels]) => ({heads: next(heads), channels: next(channels)}));
-      cells.draw();
-    };
-
     const opened = () => {
       const before = known.run;
       known = props.value ? JSON.parse(props.value) : {};
       Object.assign(find("problem"), {textContent: known.problem ?? "", hidden: !known.problem});
-      cells.blocks = known.blocks ?? [];
-      find("cells").setAttribute("aria-label", `Cells of ${cells.blocks.length} blocks: arrows move, Enter cuts, Shift with an arrow cuts on.`);
-      const names = known.criteria ?? [], now = find("criterion").value;
-      find("criterion").replaceChildren(...names.map(name => made("option", name, {value: name})));
-      find("criterion").value = names.includes(now) ? now : names.includes(known.first) ? known.first : names[0];
-      find("lowest").hidden = !names.length;
-      ranked();
       if (known.run !== before) show();
     };
 
     element.addEventListener("click", event => tools[event.target.dataset?.do]?.());
-    element.addEventListener("keydown", event => {
+    /* What happens on the X-ray, which is not inside this element. */
+    const listen = (name, told) => {
+      const heard = event => element.isConnected ? whole.open && told(event) : window.removeEventListener(name, heard);
+      window.addEventListener(name, heard);
+    };
+    listen("xray:ready", mark);
+    listen("xray:select", event => cutAll(event.detail.cells, event.detail.add));
+    listen("keydown", event => {
       if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z" || event.target.matches("input, select")) return;
       event.preventDefault();
       go(event.shiftKey ? 1 : -1);
     });
+    whole.addEventListener("toggle", () => whole.open ? show() : mark());
     find("cut").addEventListener("change", event => become(event.target.value.trim()));
     find("sentence").addEventListener("input", show);
-    find("criterion").addEventListener("change", ranked);
-    new ResizeObserver(() => cells.draw()).observe(find("cells"));
-    const dark = new MutationObserver(() => element.isConnected ? cells.draw() : dark.disconnect());
-    dark.observe(document.body, {attributes: true, attributeFilter: ["class"]});
     watch("value", opened);
     opened();
   };

@@ -68,11 +68,10 @@
     brush.fillText("channels", place.areas[1].x, place.top / 2);
   };
 
-  /* mark: {row, position, colour}: a frame around one cell; without a position, around the row. */
+  /* mark: {row, position, count: 1, colour}: a frame around cells that lie beside each other. */
   const outline = (brush, place, cells, mark, colours) => {
     const area = place.areas[mark.row & 1], y = place.top + (mark.row >> 1) * place.high, size = cells.size(mark.row);
-    const wide = mark.position === undefined ? area.width : Math.max(3, area.width / size);
-    const x = area.x + (mark.position === undefined ? 0 : mark.position * area.width / size);
+    const wide = Math.max(3, (mark.count ?? 1) * area.width / size), x = area.x + mark.position * area.width / size;
     for (const [colour, width] of [[colours.ground, 4], [mark.colour ?? colours.text, 2]]) {
       brush.strokeStyle = colour;
       brush.lineWidth = width;

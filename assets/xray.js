@@ -1,10 +1,12 @@
 /* The X-ray inside XrayHost (pages/shell/xray_host.py): every group of a model as a cell, cut as the slider moves.
 
    MiniXray(element, props, watch) takes over one host. props.value, as JSON: {run, state, live, empty}; run: whose cells
-   are fetched, anew where `state` is another; live: {label, blocks: {N: {heads, channels}}} of a criterion at work.
+   are fetched, anew where `state` is another; live: {label, of: blocks, blocks: {N: quantiles}} of a
+   criterion at work.
 
    For other scripts the host offers element.xray:
-     mode         "look", or "select": a click gives one cell, a drag over a row gives those it passed
+     mode         "look", or "select": a click, or Enter, gives one cell, a drag over a row gives those it passed, Shift
+                  with an arrow gives on
      mark(cells)  paints cells as cut by hand; cells: [[block, "heads" or "channels", index], …]
      lowest()     the cells that the slider cuts now, in the same form
    and raises on the element, bubbling,
@@ -14,19 +16,15 @@
   const BY = ["both keep", "only the first cuts", "only the second cuts", "both cut"];
   const OVER = {light: [[222, 225, 230], [230, 159, 0], [86, 180, 233], [40, 30, 60]],
     dark: [[52, 58, 68], [230, 159, 0], [86, 180, 233], [245, 240, 255]]};
-  const HAND = [213, 94, 0], FADED = 0.86, PAUSE = 80;
+  const HAND = [213, 94, 0], FADED = 0.86, FAINTEST = 0.3;
   const CONTROLS = ["criterion", "over", "show", "allocation", "colour", "order", "plan"];
   const STANDARD = {criterion: "fms-bp", over: "", show: "over", allocation: "uniform", colour: "rank", order: "place",
     plan: ""};
-  const count = value => Math.round(value).toLocaleString("en");
-  const words = (cells, cell) => {
-    const [block, kind, index] = cells.place(cell);
-    return `block ${block}, ${kind === "heads" ? "head group" : "channel"} ${index}`;
-  };
-  const node = (tag, content, name = "") => Object.assign(document.createElement(tag), {textContent: content, className: name});
+  const {count, node} = window.MiniXrayHands;
 
-  class Xray {
+  class Xray extends window.MiniXrayHands {
     constructor(element, props) {
+      super();
       this.element = element;
       this.props = props;
       this.words = JSON.parse(decodeURIComponent(this.find("xray").dataset.words));
@@ -78,11 +76,7 @@
         this.draw();
       });
       slider.addEventListener("change", () => this.writeAddress());
-      this.canvas.addEventListener("pointermove", event => this.moved(event));
-      this.canvas.addEventListener("pointerdown", event => this.pressed(event));
-      this.canvas.addEventListener("pointerup", event => this.released(event));
-      this.canvas.addEventListener("pointerleave", () => this.point(-1));
-      this.canvas.addEventListener("keydown", event => this.typed(event));
+      this.listenToHands();
       this.find("xray-png").addEventListener("click", () => this.save());
       this.find("xray-swipe").addEventListener("input", () => this.draw());
       new ResizeObserver(() => this.draw()).observe(this.find("xray-stage"));
@@ -188,27 +182,34 @@
       const {cells, order, toned, over} = this, {cut} = this.now, {rgb, dark} = this.colours(), four = OVER[dark ? "dark" : "light"];
       const {palette} = window.MiniPaint, fade = colour => colour.map((value, i) => value + (rgb[i] - value) * FADED);
       const faded = palette.map(fade), hand = new Uint8Array(cells.total), swipe = Number(this.find("xray-swipe").value) / 100;
-      for (const cell of this.hand) hand[cell] = 1;
+      for (const place of this.hand) hand[cells.cell(...place)] = 1;
       const laid = over && this.state.show === "over";
       return (row, from, many) => {
         const start = cells.starts[row], second = over && !laid && from / cells.size(row) >= swipe, sum = [0, 0, 0];
         const tones = toned[second ? 1 : 0], going = cut[second ? 1 : 0];
+        let gone = 0;
         for (let i = 0; i < many; i++) {
           const cell = order[start + from + i];
-          const colour = hand[cell] ? HAND : laid ? four[cut[0][cell] + 2 * cut[1][cell]]
-            : (going[cell] ? faded : palette)[tones[cell]];
+          const colour = laid ? four[cut[0][cell] + 2 * cut[1][cell]] : (going[cell] ? faded : palette)[tones[cell]];
           sum[0] += colour[0]; sum[1] += colour[1]; sum[2] += colour[2];
+          gone += hand[cell];
         }
-        return sum.map(value => value / many);
+        /* Cells narrower than a pixel: its colour says how many of them were cut by hand, and never nothing. */
+        const share = gone && Math.max(gone / many, FAINTEST);
+        return sum.map((value, i) => value / many * (1 - share) + HAND[i] * share);
       };
     }
 
     marks() {
       const at = cell => {
-        const [block, kind] = this.cells.place(cell), row = 2 * block + (kind === "channels"), start = this.cells.starts[row];
+        const row = this.row(cell), start = this.cells.starts[row];
         return {row, position: this.order.subarray(start, this.cells.starts[row + 1]).indexOf(cell)};
       };
       const found = [];
+      if (this.dragged) {
+        const [one, two] = this.dragged.map(at);
+        found.push({row: one.row, position: Math.min(one.position, two.position), count: Math.abs(one.position - two.position) + 1});
+      }
       if (this.cursor >= 0) found.push(at(this.cursor));
       if (this.pinned >= 0) found.push({...at(this.pinned), colour: "#d55e00"});
       return found;
@@ -264,130 +265,6 @@
       this.find("xray-rows").replaceChildren(table);
     }
 
-    /* Gestures. */
-
-    under(event) {
-      const box = this.canvas.getBoundingClientRect();
-      const found = this.place && window.MiniPaint.at(this.place, this.cells, event.clientX - box.left, event.clientY - box.top);
-      return found ? this.order[this.cells.starts[found.row] + found.position] : -1;
-    }
-
-    moved(event) {
-      const cell = this.under(event);
-      if (cell !== this.cursor) this.point(cell, event);
-    }
-
-    point(cell, event) {
-      this.cursor = cell;
-      this.draw();
-      const tip = this.find("xray-tip");
-      tip.hidden = cell < 0 || !event;
-      if (cell < 0) return;
-      const text = words(this.cells, cell);
-      this.find("xray-said").textContent = event ? "" : text;
-      tip.textContent = text;
-      if (event) {
-        const box = this.find("xray-stage").getBoundingClientRect(), x = event.clientX - box.left;
-        Object.assign(tip.style, {left: Math.min(x + 14, Math.max(0, box.width - 230)) + "px", top: event.clientY - box.top + 18 + "px"});
-      }
-      clearTimeout(this.soon);
-      this.soon = setTimeout(async () => {
-        const known = await this.know(cell);
-        if (!known || this.cursor !== cell) return;
-        const lines = known.scores.map(one => `${one.label}: rank ${count(one.rank ?? 0)} of ${count(one.of)}, score ${one.score?.toPrecision(3)}`);
-        tip.replaceChildren(node("b", text), ...lines.map(line => node("span", line)));
-        if (!event) this.find("xray-said").textContent = [text, lines.find(line => line.startsWith(this.label + ":"))].join(", ");
-      }, PAUSE);
-    }
-
-    async know(cell) {
-      const [block, kind, group] = this.cells.place(cell), key = `${this.told.state} ${cell}`;
-      if (!this.facts.has(key)) {
-        const answer = await fetch("/xray/group?" + new URLSearchParams({run: this.told.run, block, kind, group}));
-        if (!answer.ok) return null;
-        this.facts.set(key, await answer.json());
-      }
-      return this.facts.get(key);
-    }
-
-    pressed(event) {
-      const cell = this.under(event);
-      if (cell < 0 || event.button) return;
-      this.canvas.focus({preventScroll: true});
-      this.from = cell;
-      if (this.mode === "select") this.canvas.setPointerCapture(event.pointerId);
-    }
-
-    released(event) {
-      const from = this.from, cell = this.under(event);
-      this.from = undefined;
-      if (from === undefined || cell < 0) return;
-      if (this.mode === "select") this.give(this.between(from, cell));
-      else this.pin(cell);
-    }
-
-    /* The cells that a drag has passed: those between two of one row, as they lie on the picture. */
-    between(from, to) {
-      const [block, kind] = this.cells.place(from), row = 2 * block + (kind === "channels"), start = this.cells.starts[row];
-      const line = this.order.subarray(start, this.cells.starts[row + 1]), ends = [line.indexOf(from), line.indexOf(to)];
-      return ends[1] < 0 ? [from] : [...line.slice(Math.min(...ends), Math.max(...ends) + 1)];
-    }
-
-    give(cells) {
-      const cut = new Set(this.hand), add = !cells.every(cell => cut.has(cell));
-      const detail = {cells: cells.map(cell => this.cells.place(cell)), add};
-      this.element.dispatchEvent(new CustomEvent("xray:select", {bubbles: true, detail}));
-    }
-
-    typed(event) {
-      const moves = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}, move = moves[event.key];
-      if (!this.cells || !(move || ["Enter", " ", "Escape", "Home", "End"].includes(event.key))) return;
-      event.preventDefault();
-      if (event.key === "Escape") { this.pin(-1); return; }
-      const cell = this.cursor < 0 ? this.order[0] : this.cursor;
-      if (event.key === "Enter" || event.key === " ") {
-        this.mode === "select" ? this.give([cell]) : this.pin(cell);
-        return;
-      }
-      this.point(this.cursor < 0 ? cell : this.beside(cell, event.key, move ?? [0, 0]));
-    }
-
-    /* The neighbour of a cell: left and right go on into the other kind, up and down stay in it. */
-    beside(cell, key, [down, right]) {
-      const [block, kind] = this.cells.place(cell), row = 2 * block + (kind === "channels"), start = this.cells.starts[row];
-      const position = this.order.subarray(start, this.cells.starts[row + 1]).indexOf(cell), size = this.cells.size(row);
-      if (down) {
-        const there = row + 2 * down;
-        if (there < 0 || there >= this.cells.rows) return cell;
-        return this.order[this.cells.starts[there] + Math.min(Math.round(position * this.cells.size(there) / size), this.cells.size(there) - 1)];
-      }
-      const to = key === "Home" ? this.cells.starts[2 * block] : key === "End" ? this.cells.starts[2 * block + 2] - 1 : start + position + right;
-      return this.order[Math.min(this.cells.starts[2 * block + 2] - 1, Math.max(this.cells.starts[2 * block], to))];
-    }
-
-    async pin(cell) {
-      this.pinned = cell;
-      this.writeAddress();
-      this.draw();
-      const place = this.find("xray-pinned");
-      place.hidden = cell < 0;
-      if (cell < 0) { this.find("xray-said").textContent = "Nothing is pinned."; return; }
-      const known = await this.know(cell);
-      if (!known || this.pinned !== cell) return;
-      const table = document.createElement("table"), row = texts => {
-        const line = table.insertRow();
-        texts.forEach(([tag, text]) => line.append(node(tag, text)));
-      };
-      row(["criterion", "score", "rank (1 goes first)"].map(text => ["th", text]));
-      for (const one of known.scores) {
-        row([["td", one.label], ["td", one.score?.toPrecision(4) ?? "not finite"], ["td", `${count(one.rank ?? 0)} of ${count(one.of)}`]]);
-      }
-      const plans = Object.entries(known.plans).map(([name, kept]) => `${name} ${kept ? "kept" : "cut"} it`).join("; ");
-      const name = words(this.cells, cell);
-      place.replaceChildren(node("h3", name[0].toUpperCase() + name.slice(1)), table, ...(plans ? [node("p", plans + ".")] : []));
-      this.find("xray-said").textContent = `Pinned: ${name}.`;
-    }
-
     /* Rows of a criterion at work light up as its blocks come in. */
     progress() {
       const {live} = this.told, place = this.find("xray-live");
@@ -431,7 +308,7 @@
       return {
         get mode() { return xray.mode; },
         set mode(mode) { xray.mode = mode; xray.canvas.classList.toggle("is-select", mode === "select"); },
-        mark(cells) { xray.hand = cells.map(place => xray.cells.cell(...place)).filter(cell => cell >= 0); xray.draw(); },
+        mark(cells) { xray.hand = cells; xray.draw(); },
         lowest() { return [...xray.now.cut[0].keys()].filter(cell => xray.now.cut[0][cell]).map(cell => xray.cells.place(cell)); },
         get ready() { return Boolean(xray.now); },
         get frames() { return xray.frames ?? 0; },

@@ -15,86 +15,32 @@ from .plan.scores import Scores
 if TYPE_CHECKING:
     from .heavy import (
         allocate as allocate,
-    )
-    from .heavy import (
         allocate_events as allocate_events,
-    )
-    from .heavy import (
         filmstrip as filmstrip,
-    )
-    from .heavy import (
         filmstrip_events as filmstrip_events,
-    )
-    from .heavy import (
         generate as generate,
-    )
-    from .heavy import (
         generate_events as generate_events,
-    )
-    from .heavy import (
         load_model as load_model,
-    )
-    from .heavy import (
         load_model_events as load_model_events,
-    )
-    from .heavy import (
         load_pruned as load_pruned,
-    )
-    from .heavy import (
         load_text as load_text,
-    )
-    from .heavy import (
         load_text_events as load_text_events,
-    )
-    from .heavy import (
         mixed_patterns as mixed_patterns,
-    )
-    from .heavy import (
         mixed_patterns_events as mixed_patterns_events,
-    )
-    from .heavy import (
         perplexity as perplexity,
-    )
-    from .heavy import (
         perplexity_events as perplexity_events,
-    )
-    from .heavy import (
         plan_from_config as plan_from_config,
-    )
-    from .heavy import (
         prune as prune,
-    )
-    from .heavy import (
         prune_events as prune_events,
-    )
-    from .heavy import (
         recover as recover,
-    )
-    from .heavy import (
         recover_events as recover_events,
-    )
-    from .heavy import (
         save_pruned as save_pruned,
-    )
-    from .heavy import (
         score as score,
-    )
-    from .heavy import (
         score_events as score_events,
-    )
-    from .heavy import (
         score_together as score_together,
-    )
-    from .heavy import (
         score_together_events as score_together_events,
-    )
-    from .heavy import (
         sparsify as sparsify,
-    )
-    from .heavy import (
         sparsify_events as sparsify_events,
-    )
-    from .heavy import (
         wrap as wrap,
     )
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 GROUPS = {
     "Begin": ("start", "model"),
-    "Explore": ("xray", "score", "compare", "knife"),
+    "Explore": ("xray", "score", "compare"),
     "Cut": ("prune", "allocate"),
     "Read": ("generate",),
     "Study": ("experiments", "gradient", "learn", "methods"),

@@ -24,8 +24,7 @@ from .shell.frame import Context, Shell, frame
 from .shell.handlers import Answer
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import notice, paragraph
-from .views import allocations
-from .views import cut as cut_view
+from .views import allocations, cut as cut_view
 from .views.cut import Cut
 from .views.variants import groups_of
 

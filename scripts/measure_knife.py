@@ -13,13 +13,13 @@ import time
 
 import numpy as np
 
+from minillm.families.groups import KINDS
 from minillm.jobs.live import Live
 from minillm.plan.by_hand import written
 from minillm.plan.plan import make_plan
 from minillm.recipes.live import LiveRequest
 from minillm.store.as_folder import BUNDLED, import_run
 from minillm.store.store import Store
-from pages.views.knife import cut_of
 
 SENTENCES = (
     "The capital of France is",
@@ -42,7 +42,10 @@ def cuts(store: Store, run_id: str) -> list[tuple[str, str]]:
             ("a drag", written({layer: {"heads": [draw.randrange(3)], "channels": range(start, start + 100)}}))
         )
         plan = make_plan(draw.choice(scores), draw.uniform(0.05, 0.3))
-        found.append(("a criterion's lowest", written(cut_of(plan))))
+        gone = {
+            i: {kind: plan.cut_masks[kind][i].nonzero()[0].tolist() for kind in KINDS} for i in range(len(plan.groups))
+        }
+        found.append(("a criterion's lowest", written(gone)))
     return found
 
 

@@ -15,8 +15,7 @@ from minillm.sweeps import shipped
 from minillm.sweeps.export import FORMATS, text_of
 from minillm.sweeps.possible import check_possible
 from minillm.sweeps.record import sweep_in
-from minillm.sweeps.standing import begin as begin_sweep
-from minillm.sweeps.standing import begun, standings, sweep_of
+from minillm.sweeps.standing import begin as begin_sweep, begun, standings, sweep_of
 from minillm.sweeps.table import table
 
 from ..shell import job_panel

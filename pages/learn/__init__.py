@@ -8,8 +8,7 @@ import gradio as gr
 from ..shell.address import choice, remembered
 from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import QUIET, Answer
-from . import criteria, estimate, glossary, groups, handout, paper, talk, walk
-from . import lesson as lesson_part
+from . import criteria, estimate, glossary, groups, handout, lesson as lesson_part, paper, talk, walk
 
 TITLE = "Learn"
 

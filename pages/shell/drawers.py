@@ -46,16 +46,21 @@ Eq. 6 by backprop, without X LLM-Pruner's |W·g| (Eq. 3), for groups the derivat
 
 **Try:** compare channels with head groups, then measure more directions over groups and see where their line goes.
 """,
-    "knife": """
-Every **head group** and every **channel** is a cell, each block a row. What you cut is not removed: it is **masked**
+    "xray": """
+Every **head group** and every **channel** is a cell, each block a row; what goes at this ratio is pale. A plan is made
+inside each block, lowest rank first, so that in the order *lowest first* the cut is one edge; how far right it lies in a
+block is the **allocation**'s doing.
+
+What you cut with the **knife** is not removed: it is **masked**
 where it writes back to the residual stream (the columns of o and down), which gives exactly what the cut model would
 say, and no weight changes. **KL** says how far the next word's distribution has moved, in nats; **perplexity** how much
 more the sentence itself surprises the cut model. *Restore what matters most* finds the group whose return lowers that
 surprise most: by the derivative of the loss by each mask (the paper's importance of a group, to first order), of which
 the best eight are then tried.
 
-**Try:** cut head groups of one block after the other and watch where the answer breaks. Then the lowest 20 % by two
-criteria: which one leaves the sentence alone?
+**Try:** lay the paper's estimate over `wanda`: what does only one of them cut? Then take the knife, cut head groups of
+one block after the other and watch where the answer breaks; and what is pale at 0.20 under two criteria: which one
+leaves the sentence alone?
 """,
     "allocate": """
 Blocks are not alike: the same cut hurts one more than another. An **allocation** says how much each gives up, the total

@@ -1,4 +1,4 @@
-"""Where the knife stands on a page: a `gr.HTML` that assets/knife.js fills, and the functions of the app it calls.
+"""Where the knife stands, below an X-ray: a `gr.HTML` that assets/knife.js fills, and the app's functions it calls.
 
 They are called directly and not as events, because the newest question alone counts and the script knows which it is.
 """
@@ -26,7 +26,7 @@ ON_LOAD = """
 
 
 class KnifeHost(gr.HTML):
-    """The knife. value: JSON {run, blocks, criteria, first, problem}, as assets/knife.js has it; functions: which it
+    """The knife. value: JSON {run, problem}, as assets/knife.js has it; functions: which it
     calls."""
 
     def __init__(self, functions: list[Callable[..., Any]], **settings: Any) -> None:

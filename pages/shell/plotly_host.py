@@ -30,7 +30,8 @@ from .templates import html
 STYLE = ASSETS / "style.css"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 SCRIPTS = tuple(
-    ASSETS / f"{name}.js" for name in ("pointing", "plots", "card", "present", "xray-cells", "xray-paint", "xray")
+    ASSETS / f"{name}.js"
+    for name in ("pointing", "plots", "card", "present", "xray-cells", "xray-paint", "xray-hands", "xray")
 )
 """What draws figures, follows the pointer, makes cards of figures and shows them large, and the X-ray, in the order in
 which a page takes it in."""

@@ -17,8 +17,7 @@ from minillm.store.store import Store
 from ..plots import as_json
 from ..plots.style import known
 from .comparison import REFERENCE, compare, in_order, lines, reading
-from .filmstrip import KIND as FILMSTRIP
-from .filmstrip import as_json as as_strip
+from .filmstrip import KIND as FILMSTRIP, as_json as as_strip
 
 SHOWN, READ = ("random", "wanda", "fms-bp", "fms-zo"), ("fms-bp", "fms-zo")
 """Criteria drawn beside the reference, and those whose agreement with it is put in words."""

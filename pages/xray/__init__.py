@@ -1,4 +1,4 @@
-"""X-ray: every head group and channel of the model on one sheet, cut before one's eyes as the ratio moves."""
+"""X-ray: every head group and channel of the model on one sheet, cut as the ratio moves, or by hand."""
 
 from functools import partial
 from typing import Any
@@ -7,8 +7,11 @@ import gradio as gr
 
 from minillm.store.store import Store
 
+from ..shell.drawers import drawer
 from ..shell.frame import Context, frame
+from ..shell.knife_host import KnifeHost
 from ..shell.xray_host import XrayHost, shown
+from ..views.knife import functions, told
 from ..views.scores import Board, board
 
 TITLE = "X-ray"
@@ -20,7 +23,10 @@ def build(ctx: Context) -> None:
     with frame(ctx) as shell:
         gr.Markdown("# X-ray")
         xray = XrayHost("Every group of the model", elem_id="xray")
+        knife = KnifeHost(functions(ctx.store, ctx.live), elem_id="knife")
+        drawer("xray")
         shell.live(partial(value_of, ctx.store), [xray])
+        shell.live(partial(told, ctx.store), [knife])
 
 
 def value_of(store: Store, run_id: str) -> str:

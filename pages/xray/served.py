@@ -112,28 +112,15 @@ def _cells(store: Store, request: Request) -> Response:
     scores = scores_of(store, run_id)
     if not scores:
         return Response(status_code=204)
-    plans = plans_of(store, run_id)
-    state = ";".join(f"{label} {one.seconds}" for label, one in scores.items()) + "|".join(plans)
-    data = _made(_Held(scores, plans), f"{run_id} {state}", asked.get("allocation") or UNIFORM, criteria)
+    state = ";".join([*(f"{label} {one.seconds}" for label, one in scores.items()), *plans_of(store, run_id)])
+    data = _made(store, run_id, state, asked.get("allocation") or UNIFORM, criteria)
     return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-cache"})
 
 
-class _Held:
-    """What cells are made from; all alike to the cache, which goes by the state of the run."""
-
-    def __init__(self, scores: dict[str, Scores], plans: dict[str, Plan]) -> None:
-        self.scores, self.plans = scores, plans
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
-
-    def __hash__(self) -> int:
-        return 0
-
-
 @lru_cache(maxsize=8)
-def _made(held: _Held, state: str, allocation: str, criteria: tuple[str, ...]) -> bytes:
-    return cells(held.scores, held.plans, allocation, list(criteria))
+def _made(store: Store, run_id: str, state: str, allocation: str, criteria: tuple[str, ...]) -> bytes:
+    """`cells` of a run. state: changes when they would."""
+    return cells(scores_of(store, run_id), plans_of(store, run_id), allocation, list(criteria))
 
 
 def _group(store: Store, request: Request) -> Response:

@@ -68,7 +68,7 @@ def test_the_navigation_is_grouped_marks_its_page_and_works_by_keyboard_on_a_tel
     expect(ways.locator("[aria-current=page]")).to_have_text(["Compare"])
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert ways.bounding_box()["height"] <= 200
-    ways.get_by_role("link", name="Knife").focus()
+    ways.get_by_role("link", name="Compare").focus()
     page.keyboard.press("Tab")
     expect(ways.get_by_role("link", name="Prune & recover")).to_be_focused()
     page.keyboard.press("Enter")

@@ -8,7 +8,9 @@ import pytest
 from patience import until
 
 from minillm.events import finish
+from minillm.families.groups import KINDS
 from minillm.plan.by_hand import read
+from minillm.plan.plan import make_plan
 from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import ScoreRequest
 from minillm.worker.kinds import execute_events
@@ -28,7 +30,9 @@ def run_id(app) -> str:
 
 
 def opened(visit, run_id, **more):
-    page = visit(f"knife?run={run_id}", **more)
+    page = visit(f"xray?run={run_id}", **more)
+    page.locator(".xray-counts").get_by_text("are left").wait_for()
+    page.locator(".knife summary").click()
     answered(page)
     return page
 
@@ -38,11 +42,13 @@ def answered(page) -> None:
 
 
 def cell(page, layer: int, kind: str, index: int) -> tuple[float, float]:
-    """Where a cell is on the screen."""
-    box = page.locator(".knife-cells").bounding_box()
-    heads = round(box["width"] * 0.16)
-    left, width, count = (0, heads, 3) if kind == "heads" else (heads + 6, box["width"] - heads - 6, 32)
-    return box["x"] + left + (index + 0.5) * width / count, box["y"] + 12 * layer + 6
+    """Where a cell of the X-ray is on the screen."""
+    page.locator(".xray-map").scroll_into_view_if_needed()
+    box = page.locator(".xray-map").bounding_box()
+    place = page.evaluate("width => MiniPaint.frame(width, {blocks: Array(4)})", box["width"])
+    area, count = (place["areas"][0], 3) if kind == "heads" else (place["areas"][1], 32)
+    x = box["x"] + area["x"] + (index + 0.5) * area["width"] / count
+    return x, box["y"] + place["top"] + (layer + 0.5) * place["high"]
 
 
 def shown_cut(page, words: str) -> None:
@@ -81,7 +87,7 @@ def test_click_drag_undo_redo_reset(visit, run_id):
     shown_cut(page, "1: heads 2. 2: channels 4-20")
     assert dragged != clicked != "0.000 nats"
     assert after_change(page, page.get_by_role("button", name="Undo").click) == clicked
-    page.locator(".knife-cells").focus()
+    page.locator(".xray-map").focus()
     assert after_change(page, lambda: page.keyboard.press("Control+Shift+Z")) == dragged
     assert after_change(page, lambda: page.keyboard.press("Control+z")) == clicked
     page.get_by_role("button", name="Redo").click()
@@ -101,11 +107,11 @@ def test_typing_a_sentence_and_a_cut_and_keys_alone(visit, run_id):
     page.locator(".knife-sentence").fill("Nothing is cut before a plan says what stays, and")
     until(lambda: tokens.inner_text() != before, "the other sentence is read")
     after_change(page, lambda: (page.locator(".knife-cut").fill("0: channels 1-9"), page.keyboard.press("Enter")))
-    cells = page.locator(".knife-cells")
+    cells = page.locator(".xray-map")
     cells.focus()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowRight")
-    expect(page.locator(".knife-here")).to_contain_text("block 1, head group 1, rank")
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(page.locator(".xray-said")).to_contain_text("block 1, head group 1, wanda: rank")
     after_change(page, lambda: page.keyboard.press("Enter"))
     shown_cut(page, "0: channels 1-9. 1: heads 1")
     page.locator(".knife-cut").fill("9: heads 0")
@@ -115,12 +121,15 @@ def test_typing_a_sentence_and_a_cut_and_keys_alone(visit, run_id):
     expect(page.locator(".knife-said")).to_contain_text("give some text")
 
 
-def test_the_lowest_of_a_criterion_restore_and_prune_this(visit, app, run_id):
+def test_what_is_pale_restore_and_prune_this(visit, app, run_id):
     page = opened(visit, run_id)
-    page.locator(".knife-share").fill("10")
-    after_change(page, page.get_by_role("button", name="Cut these").click)
-    groups = app.store.scores(run_id)["wanda"].groups
+    after_change(page, page.get_by_role("button", name="Cut what is pale").click)
+    scores = app.store.scores(run_id)["wanda"]
+    groups, pale = scores.groups, make_plan(scores, 0.2).cut_masks
     whole = read(page.locator(".knife-cut").input_value(), groups)
+    for layer in range(len(groups)):
+        for kind in KINDS:
+            assert sorted(whole.get(layer, {}).get(kind, [])) == pale[kind][layer].nonzero()[0].tolist()
     page.get_by_role("button", name="Restore what matters most").click()
     expect(
         page.locator(".knife-here, .knife-said")
@@ -171,6 +180,7 @@ def test_a_killed_live_process_is_replaced_and_the_page_says_so(visit, app, run_
 
 
 def test_without_a_model_it_says_where_to_go(visit, app):
-    page = visit(f"knife?run={app.store.create_run(RunRecipe(app.models['quick']), 'Nothing known')}")
+    page = visit(f"xray?run={app.store.create_run(RunRecipe(app.models['quick']), 'Nothing known')}")
+    page.locator(".knife summary").click()
     expect(page.locator(".knife-problem")).to_contain_text("inspect it on the Model page")
     expect(page.locator(".knife-answer")).to_be_hidden()

@@ -17,8 +17,7 @@ from minillm.store.store import Store
 from pages import methods
 from pages.report.report import report
 from pages.score.form import criteria_table
-from pages.views import model as model_view
-from pages.views import scores as scores_view
+from pages.views import model as model_view, scores as scores_view
 
 IN_FULL = {c.label: c for c in CRITERIA.values() if c.titled != c.name}
 

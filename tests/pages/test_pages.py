@@ -29,8 +29,7 @@ from pages.shell.handlers import answering, guarded
 from pages.shell.navigation import navigation
 from pages.shell.opening import opened_run
 from pages.shell.phrases import ago, count, percent, seconds, size
-from pages.views import model as model_view
-from pages.views import runs as runs_view
+from pages.views import model as model_view, runs as runs_view
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import random
 import numpy as np
 import pytest
 from made_plans import ragged, removed
-from made_scores import scores as made
-from made_scores import shape, smollm2
+from made_scores import scores as made, shape, smollm2
 
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.plan.budget import Allocation, budget, cut_counts, default_layers, largest_ratio, most, spare, water_filled

@@ -21,8 +21,7 @@ from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
 from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import InspectRequest, ScoreRequest
-from minillm.store import files as files_part
-from minillm.store import schema
+from minillm.store import files as files_part, schema
 from minillm.store.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Variant
 from minillm.store.store import Store
 

@@ -26,8 +26,7 @@ from minillm.sweeps.file import read_sweep
 from minillm.sweeps.record import record
 from minillm.sweeps.standing import CELL, DONE, FAILED, begin, begun, runs_of, standings
 from minillm.sweeps.table import Number, notes, shown, table
-from minillm.worker import prune
-from minillm.worker import sweep as sweep_part
+from minillm.worker import prune, sweep as sweep_part
 from minillm.worker.kinds import execute_events
 from minillm.worker.pool import Pool
 from minillm.worker.progress import JOB

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers import models as words_of
+from tokenizers import Tokenizer, decoders, models as words_of, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 import minillm

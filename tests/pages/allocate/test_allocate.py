@@ -20,8 +20,7 @@ from minillm.store.allocations import allocations, as_result
 from minillm.store.store import Store
 from pages import allocate
 from pages.plots import allocation_bars, search_curve, sensitivity_panels
-from pages.views import allocations as allocations_view
-from pages.views import cut as cut_view
+from pages.views import allocations as allocations_view, cut as cut_view
 from pages.views.cut import Cut
 
 GROUPS = shape()

@@ -22,8 +22,7 @@ from made_scores import scores, shape
 
 from minillm.plan.plan import make_plan
 from pages import plots
-from pages.shell import plotly_host
-from pages.shell import theme as theme_part
+from pages.shell import plotly_host, theme as theme_part
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
