@@ -42,9 +42,8 @@ def cuts(store: Store, run_id: str) -> list[tuple[str, str]]:
             ("a drag", written({layer: {"heads": [draw.randrange(3)], "channels": range(start, start + 100)}}))
         )
         plan = make_plan(draw.choice(scores), draw.uniform(0.05, 0.3))
-        gone = {
-            i: {kind: plan.cut_masks[kind][i].nonzero()[0].tolist() for kind in KINDS} for i in range(len(plan.groups))
-        }
+        cut, blocks = plan.cut_masks, range(len(plan.groups))
+        gone = {i: {kind: cut[kind][i].nonzero()[0].tolist() for kind in KINDS} for i in blocks}
         found.append(("a criterion's lowest", written(gone)))
     return found
 
