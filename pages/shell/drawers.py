@@ -48,8 +48,8 @@ Eq. 6 by backprop, without X LLM-Pruner's |W·g| (Eq. 3), for groups the derivat
 """,
     "xray": """
 Every **head group** and every **channel** is a cell, each block a row; what goes at this ratio is pale. A plan is made
-inside each block, lowest rank first, so that in the order *lowest first* the cut is one edge; how far right it lies in a
-block is the **allocation**'s doing.
+inside each block, lowest rank first, so that in the order *lowest first* the cut is one edge; how far right it lies in
+a block is the **allocation**'s doing.
 
 What you cut with the **knife** is not removed: it is **masked**
 where it writes back to the residual stream (the columns of o and down), which gives exactly what the cut model would
