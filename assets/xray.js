@@ -244,14 +244,15 @@
         return one;
       };
       const names = BY.map(text => text.replace("the first", this.label).replace("the second", this.over));
+      const byHand = this.hand.length ? [swatch(`rgb(${HAND})`, `cut by hand: ${count(this.hand.length)}`)] : [];
       if (shares) {
-        place.replaceChildren(...names.map((name, i) => swatch(`rgb(${four[i]})`, `${name}: ${count(shares[i])}`)));
+        place.replaceChildren(...names.map((name, i) => swatch(`rgb(${four[i]})`, `${name}: ${count(shares[i])}`)), ...byHand);
         return;
       }
       const {palette} = window.MiniPaint, ramp = [0, 64, 128, 192, 255].map(tone => `rgb(${palette[tone].map(Math.round)})`);
       const bar = Object.assign(node("i", "", "xray-ramp"), {style: `background: linear-gradient(90deg, ${ramp})`});
       const [low, high] = this.state.colour === "score" ? ["lowest score of its kind", "highest (log)"] : ["lowest rank in its block", "highest"];
-      place.replaceChildren(node("span", low), bar, node("span", high), node("span", "pale: goes at this ratio"));
+      place.replaceChildren(node("span", low), bar, node("span", high), node("span", "pale: goes at this ratio"), ...byHand);
     }
 
     table() {

@@ -84,6 +84,7 @@ def test_click_drag_undo_redo_reset(visit, run_id):
         page.mouse.up()
 
     dragged = after_change(page, drag)
+    expect(page.locator(".xray-legend")).to_contain_text("cut by hand: 18")
     shown_cut(page, "1: heads 2. 2: channels 4-20")
     assert dragged != clicked != "0.000 nats"
     assert after_change(page, page.get_by_role("button", name="Undo").click) == clicked
