@@ -43,7 +43,9 @@ class Family:
     linears: {name: path inside a block}; structures: the slices a group owns;
     holds: what memory is forecast by;
     inputs: linears that read the same input, by the name of the one whose input is observed.
-    mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None.
+    mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None;
+    adds_inside: whether the attention module adds the residual, its second argument, to what it returns;
+    keeps_blocks: why no block of a config can be dropped, or None.
     """
 
     name: str
@@ -58,6 +60,17 @@ class Family:
     mend: Mend | None = None
     tuple_output: bool = False
     refuses: Callable[[Any], str | None] = lambda config: None
+    adds_inside: bool = False
+    keeps_blocks: Callable[[Any], str | None] = lambda config: None
+
+    @property
+    def attention(self) -> str:
+        """The path of the attention module inside a block: what holds the linear that heads write through."""
+        return self.linears[self.writing(HEADS)].rpartition(".")[0]
+
+    def writing(self, kind: str) -> str:
+        """The linear by which groups of a kind write to the residual stream (o, down)."""
+        return next(s.linear for s in self.of_kind(kind) if s.axis == "columns")
 
     def of_kind(self, kind: str) -> tuple[Structure, ...]:
         """The structures of head groups or of channel groups."""

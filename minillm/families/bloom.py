@@ -21,6 +21,13 @@ def refuses(config: Any) -> str | None:
     return None
 
 
+def keeps_blocks(config: Any) -> str | None:
+    """Why no block can be dropped, or None."""
+    if config.apply_residual_connection_post_layernorm:
+        return "its blocks add what they write to the normed input, so that even an empty one changes what passes"
+    return None
+
+
 def pick_slopes(attention: "nn.Module", args: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Hand the attention the slopes of its own heads: alibi [batch × all heads, 1, length] -> the kept ones."""
     alibi, kept = keywords["alibi"], attention.kept_heads
@@ -54,4 +61,6 @@ BLOOM = Family(
     mend=mend,
     tuple_output=True,
     refuses=refuses,
+    adds_inside=True,
+    keeps_blocks=keeps_blocks,
 )

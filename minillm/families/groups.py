@@ -12,13 +12,16 @@ A `Structure` says where one of those slices lies inside a linear; a `BlockGroup
 and what one of them costs; a `Groups` does so for a model. They are all a plan needs: weights stay out of it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 HEADS, CHANNELS = "heads", "channels"
 KINDS = (HEADS, CHANNELS)
+
+MIN_HEADS, MIN_CHANNELS = 1, 8
+"""What a block keeps unless a cut asks for less."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class BlockGroups:
 
     heads: head groups; queries: query heads in a group; head_dim: rows of one head; channels: channel groups.
     head_parameters, channel_parameters: what one group takes with it (weights and biases).
-    head_macs, channel_macs: multiplications per token in one group's weights. fixed_parameters: never removed.
+    head_macs, channel_macs: multiplications per token in one group's weights. fixed_parameters: of no group; they go
+    only with the whole block, once none of its groups is left.
+    min_heads, min_channels: what a cut must leave (`Groups.at_least`); no part of what a block is.
     """
 
     heads: int
@@ -39,6 +44,8 @@ class BlockGroups:
     head_macs: int
     channel_macs: int
     fixed_parameters: int
+    min_heads: int = field(default=MIN_HEADS, compare=False)
+    min_channels: int = field(default=MIN_CHANNELS, compare=False)
 
     @property
     def parameters(self) -> int:
@@ -74,6 +81,11 @@ class Groups:
     def prunable(self) -> int:
         """Parameters that belong to some group."""
         return sum(b.parameters - b.fixed_parameters for b in self.blocks)
+
+    def at_least(self, min_heads: int = MIN_HEADS, min_channels: int = MIN_CHANNELS) -> "Groups":
+        """The same groups where a cut must leave so many in each block; 0 and 0: whole blocks may go."""
+        blocks = tuple(replace(b, min_heads=min_heads, min_channels=min_channels) for b in self.blocks)
+        return replace(self, blocks=blocks)
 
     def macs(self, length: int) -> int:
         """Multiply-accumulates of one forward pass over `length` tokens: all linears, QKᵀ and AV."""

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def keeps_blocks(config: Any) -> str | None:
+    """Why no block can be dropped, or None."""
+    if not config.do_layer_norm_before:
+        return "it normalises after each sum, so that even an empty block changes what passes"
+    return None
+
+
 def mend(block: "nn.Module", kept_heads: Sequence[int]) -> None:
     """The attention reshapes by a head count of its own."""
     attention: Any = block.self_attn
@@ -41,4 +48,5 @@ OPT = Family(
     holds=Tensors(wide=2, residual=1, kept=3, norms=0),
     inputs={"k": "q", "v": "q"},
     mend=mend,
+    keeps_blocks=keeps_blocks,
 )

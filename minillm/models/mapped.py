@@ -32,6 +32,8 @@ class Lies:
     def mapped(self) -> Tensor:
         """The weight as it is stored; nothing is read before it is used. Raises OSError, ValueError."""
         offset = self.start % mmap.ALLOCATIONGRANULARITY
+        if not self.length:
+            return torch.empty(self.shape, dtype=self.dtype)
         with self.file.open("rb") as file:
             # Copy on write: a weight is never written to, but the tensor library warns of memory that cannot be.
             whole = mmap.mmap(file.fileno(), offset + self.length, access=mmap.ACCESS_COPY, offset=self.start - offset)

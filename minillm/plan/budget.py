@@ -3,7 +3,8 @@
 A ratio p asks for p × (all parameters of the model) to go. Every block of the range gives up the same share f of its
 prunable parameters (`uniform`), or shares in the proportion an `Allocation` names, filled up like connected vessels:
 a block that can give no more stays at its most, and the others rise. Heads are whole, so they round half up, and
-channels take up the difference until the total is met within one channel.
+channels take up the difference until the total is met within one channel. Where blocks may be left with nothing
+(`Groups.at_least`), the last group of one takes along what belongs to none, its norms.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,8 +17,6 @@ import numpy as np
 from ..checks import LAST_BLOCK, spans
 from ..errors import BadInput, UnreachableRatio, shown
 from ..families.groups import CHANNELS, HEADS, BlockGroups, Groups
-
-MIN_HEADS, MIN_CHANNELS = 1, 8
 
 Counts = dict[str, list[int]]
 """{"heads": [blocks], "channels": [blocks]}: how many of each go."""
@@ -61,7 +60,7 @@ class Allocation:
         """The allocation that cuts exactly these counts."""
         pairs = dict(enumerate(zip(counts[HEADS], counts[CHANNELS], strict=True)))
         cut = {i: (h, c) for i, (h, c) in pairs.items() if h or c}
-        shares = {i: gone(groups.blocks[i], *pair) / _prunable(groups.blocks[i]) for i, pair in cut.items()}
+        shares = {i: min(gone(groups.blocks[i], *pair) / _prunable(groups.blocks[i]), 1.0) for i, pair in cut.items()}
         return cls(shares, name, recipe, cut)
 
 
@@ -74,7 +73,8 @@ def default_layers(blocks: int) -> list[int]:
 
 
 def largest_ratio(groups: Groups, layers: Iterable[int] | None = None, count: str = "model") -> float:
-    """The largest ratio these blocks can reach: one head group and 8 channels stay in each."""
+    """The largest ratio these blocks can reach: in each stays what `Groups.at_least` says, one head group and 8
+    channels unless asked for less."""
     chosen = [groups.blocks[i] for i in checked_layers(groups, layers)]
     return sum(most(b) for b in chosen) / _whole(groups, count)
 
@@ -146,7 +146,21 @@ def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, fl
     room = np.array([spare(blocks[i])[1] for i in order], float)
     level = np.clip(np.array([wish[i] for i in order], float), 0, room)
     left = target - sum(gone(blocks[i], n, 0) for i, n in heads.items())
-    for _ in range(len(order) + 1):
+    whole = _levelled(size, room, level, left)
+    # Blocks that give all take their norms along: by so much less must the others give.
+    everything = np.array([blocks[i].channels if n == blocks[i].heads else np.inf for i, n in heads.items()])
+    empty = (whole == everything) & (whole > 0)
+    if empty.any():
+        fixed = np.array([blocks[i].fixed_parameters for i in order], float)
+        left -= float((whole * size + fixed)[empty].sum())
+        whole = np.where(empty, whole, _levelled(size, np.where(empty, 0, room), np.where(empty, 0, level), left))
+    return dict(zip(order, whole.astype(int).tolist(), strict=True))
+
+
+def _levelled(size: np.ndarray, room: np.ndarray, level: np.ndarray, left: float) -> np.ndarray:
+    """Whole numbers of channels, none beyond its room: levels raised or lowered alike until they come to what is left
+    within one. size: parameters of a channel; all float64 [blocks]."""
+    for _ in range(len(size) + 1):
         gap = left - float(level @ size)
         open_ = (level < room) if gap > 0 else (level > 0)
         if abs(gap) < 1e-6 or not open_.any():
@@ -158,7 +172,7 @@ def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, fl
         if size[place] and short >= size[place] / 2 and whole[place] < room[place]:
             whole[place] += 1
             short -= size[place]
-    return dict(zip(order, whole.astype(int).tolist(), strict=True))
+    return whole
 
 
 def counts_of(groups: Groups, heads: Mapping[int, int], channels: Mapping[int, int]) -> Counts:
@@ -168,13 +182,14 @@ def counts_of(groups: Groups, heads: Mapping[int, int], channels: Mapping[int, i
 
 
 def gone(block: BlockGroups, heads: int, channels: int) -> int:
-    """Parameters that go with so many head groups and channels."""
-    return heads * block.head_parameters + channels * block.channel_parameters
+    """Parameters that go with so many head groups and channels; with all of them the whole block."""
+    whole = bool(heads or channels) and (heads, channels) == (block.heads, block.channels)
+    return heads * block.head_parameters + channels * block.channel_parameters + whole * block.fixed_parameters
 
 
 def spare(block: BlockGroups) -> tuple[int, int]:
     """How many head groups and channels a block can give up at most."""
-    return max(block.heads - MIN_HEADS, 0), max(block.channels - MIN_CHANNELS, 0)
+    return max(block.heads - block.min_heads, 0), max(block.channels - block.min_channels, 0)
 
 
 def most(block: BlockGroups) -> int:
@@ -228,18 +243,25 @@ def _weights(groups: Groups, chosen: list[int], allocation: str | Allocation) ->
 
 def _exactly(groups: Groups, weights: dict[int, float], allocation: str | Allocation, target: float) -> Counts | None:
     """The counts an allocation names, where it names them for these blocks and they come to the target within a
-    channel. One that gives nothing names none for no block."""
+    channel, or within a block where whole blocks go. One that gives nothing names none for no block."""
     if not isinstance(allocation, Allocation) or set(allocation.cut) != set(weights):
         return None
     blocks = groups.blocks
-    wrong = [i for i, pair in allocation.cut.items() if any(n > m for n, m in zip(pair, spare(blocks[i]), strict=True))]
+    wrong = [i for i, (h, c) in allocation.cut.items() if h > blocks[i].heads or c > blocks[i].channels]
     if wrong:
         raise BadInput(f"The allocation cuts more than blocks {wrong} can give up; it was made for another model.")
     total = sum(gone(blocks[i], *pair) for i, pair in allocation.cut.items())
-    if abs(total - target) > max(blocks[i].channel_parameters for i in allocation.cut or range(len(blocks))):
+    if abs(total - target) > max(
+        _grain(blocks[i], *allocation.cut.get(i, (0, 0))) for i in weights or range(len(blocks))
+    ):
         return None
     heads, channels = ({i: pair[k] for i, pair in allocation.cut.items()} for k in (0, 1))
     return counts_of(groups, heads, channels)
+
+
+def _grain(block: BlockGroups, heads: int, channels: int) -> int:
+    """Parameters of the least that an allocation gives or leaves of a block: a channel, or the whole of it."""
+    return block.parameters if (heads, channels) == (block.heads, block.channels) else block.channel_parameters
 
 
 def _shares(groups: Groups, weights: dict[int, float], target: float) -> dict[int, float]:
@@ -254,12 +276,11 @@ def _heads_cut(groups: Groups, shares: dict[int, float], target: float) -> dict[
     """Head groups each block loses: rounded half up, then moved by ones until channels can meet the total."""
     blocks = groups.blocks
     cut = {i: min(int(f * blocks[i].heads + 0.5), spare(blocks[i])[0]) for i, f in shares.items()}
-    room = sum(gone(blocks[i], 0, spare(blocks[i])[1]) for i in cut)
 
     def total() -> int:
         return sum(gone(blocks[i], n, 0) for i, n in cut.items())
 
-    while total() + room < target:
+    while sum(gone(blocks[i], n, spare(blocks[i])[1]) for i, n in cut.items()) < target:
         i = min((i for i in cut if cut[i] < spare(blocks[i])[0]), key=lambda i: cut[i] / blocks[i].heads - shares[i])
         cut[i] += 1
     while total() > target:

@@ -1,6 +1,6 @@
 """A cut made by hand: groups named one by one, in words that a person reads, and the plan they come to.
 
-    3: heads 0, 2; channels 5, 7-20. 11: heads 1
+    3: heads 0, 2; channels 5, 7-20. 11: heads 1. 12: heads all. 13: all
 
 The one idea: a plan need not follow from scores. Whatever chose the groups, a list of them is a plan, with counts that
 may differ from block to block, and its ratio is what it comes to.
@@ -14,7 +14,6 @@ import numpy as np
 from ..checks import spans
 from ..errors import BadInput, shown
 from ..families.groups import CHANNELS, HEADS, KINDS, Groups
-from .budget import MIN_CHANNELS, MIN_HEADS
 from .plan import Plan
 
 Cut = Mapping[int, Mapping[str, Iterable[int]]]
@@ -22,6 +21,7 @@ Cut = Mapping[int, Mapping[str, Iterable[int]]]
 
 HAND = "by hand"
 """Stands in a plan's recipe where another names its criterion."""
+_ALL = "all"
 LONGEST = 2_000_000
 """Characters of a cut in words: every second channel of the largest models published."""
 _BLOCK = re.compile(r"\s*(\d{1,4})\s*:(.*)", re.ASCII | re.DOTALL)
@@ -44,20 +44,30 @@ def read(text: str, groups: Groups) -> dict[int, dict[str, list[int]]]:
         raise BadInput(f"A cut by hand is text of at most {LONGEST:,} characters, such as 3: heads 0; channels 5-20.")
     found: dict[int, dict[str, set[int]]] = {}
     for piece in filter(str.strip, re.split(r"[.\n]", text)):
-        layer, kinds = _block(piece)
+        layer, kinds = _block(piece, groups)
         for kind, chosen in kinds:
             found.setdefault(layer, {}).setdefault(kind, set()).update(chosen)
     return checked({layer: {kind: sorted(v) for kind, v in kinds.items()} for layer, kinds in found.items()}, groups)
 
 
-def _block(piece: str) -> tuple[int, list[tuple[str, set[int]]]]:
+def _block(piece: str, groups: Groups) -> tuple[int, list[tuple[str, set[int]]]]:
     """(layer, [(kind, groups)]) of what is said of one block."""
     block = _BLOCK.fullmatch(piece)
-    parts = [_KIND.fullmatch(part) for part in block[2].split(";")] if block else []
+    parts = [_KIND.fullmatch(part) for part in _spelled(int(block[1]), block[2], groups).split(";")] if block else []
     told = [(part[1], [_SPAN.fullmatch(span) for span in part[2].split(",")]) for part in parts if part]
     if block is None or len(told) < len(parts) or not all(all(spans) for _, spans in told):
         raise BadInput(f"{shown(piece.strip())} names no groups; write such as 3: heads 0; channels 5-20.")
     return int(block[1]), [(kind, {i for span in spans if span for i in _range(span)}) for kind, spans in told]
+
+
+def _spelled(layer: int, said: str, groups: Groups) -> str:
+    """What is said of a block with its groups in numbers where it says “all”."""
+    known = {kind: groups.blocks[layer].count(kind) if layer < len(groups) else 1 for kind in KINDS}
+    if said.strip() == _ALL:
+        said = "; ".join(f"{kind} {_ALL}" for kind in KINDS if known[kind])
+    for kind, count in known.items():
+        said = re.sub(rf"({kind}\s+){_ALL}(?=\s*(;|$))", rf"\g<1>0-{max(count - 1, 0)}", said)
+    return said
 
 
 def checked(cut: Cut, groups: Groups) -> dict[int, dict[str, list[int]]]:
@@ -78,19 +88,13 @@ def checked(cut: Cut, groups: Groups) -> dict[int, dict[str, list[int]]]:
 def plan_by_hand(groups: Groups, cut: Cut | str) -> Plan:
     """The plan that drops exactly these groups.
 
-    cut: {layer: {"heads" or "channels": groups that go}}, or the same in words. Raises BadInput for a cut of nothing,
-    of groups that are not there, or that leaves a block less than a cut must: one head group and 8 channels.
+    cut: {layer: {"heads" or "channels": groups that go}}, or the same in words, where “all” stands for every group. A
+    sub-layer whose groups are all named is left empty, and a block that is left with nothing goes. Raises BadInput for
+    a cut of nothing, of groups that are not there, or of every block.
     """
     cut = read(cut, groups) if isinstance(cut, str) else checked(cut, groups)
     if not cut:
         raise BadInput("Nothing is chosen to be cut; name at least one head group or channel.")
-    for layer, kinds in cut.items():
-        for kind, least, words in ((HEADS, MIN_HEADS, "head group"), (CHANNELS, MIN_CHANNELS, "channels")):
-            left = groups.blocks[layer].count(kind) - len(kinds.get(kind, ()))
-            if kinds.get(kind) and left < least:
-                raise BadInput(
-                    f"Block {layer} would keep {left} {kind}; at least {least} {words} must stay in a block."
-                )
     blocks = dict(enumerate(groups.blocks))
     kept = {
         kind: {i: np.setdiff1d(np.arange(b.count(kind)), cut.get(i, {}).get(kind, [])) for i, b in blocks.items()}

@@ -2,6 +2,9 @@
 
 How many groups a block gives up follows from the ratio and the allocation (`budget`). Which ones is decided inside each
 block, heads among heads and channels among channels, lowest score first (Algorithm 1, line 8).
+
+Of what a block may be left with nothing, on request: a sub-layer without groups writes nothing, a block without any is
+no longer there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import BadInput, NumericalFault
-from ..families.groups import CHANNELS, HEADS, KINDS, Groups
-from .budget import Allocation, checked_layers, cut_counts
+from ..families.groups import CHANNELS, HEADS, KINDS, MIN_CHANNELS, MIN_HEADS, Groups
+from .budget import Allocation, checked_layers, cut_counts, gone
 from .scores import Scores
 
 Kept = Mapping[int, np.ndarray]
@@ -25,12 +28,24 @@ class Plan:
     """The kept groups of every block, and what is left.
 
     kept_heads, kept_channels: {layer: sorted indices} for every block of the model. recipe: what was asked for.
+    Raises BadInput where no block keeps anything.
     """
 
     groups: Groups
     kept_heads: Kept
     kept_channels: Kept
     recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.groups) and len(self.dropped) == len(self.groups):
+            raise BadInput(
+                f"This plan leaves none of the {len(self.groups)} blocks; cut less, or leave some out of the cut."
+            )
+
+    @cached_property
+    def dropped(self) -> tuple[int, ...]:
+        """The blocks that keep nothing: the cut model does not have them."""
+        return tuple(i for i in range(len(self.groups)) if not len(self.kept_heads[i]) + len(self.kept_channels[i]))
 
     def kept(self, kind: str) -> Kept:
         """`kept_heads` or `kept_channels`."""
@@ -48,10 +63,11 @@ class Plan:
 
     @cached_property
     def after(self) -> Groups:
-        """What the model is made of once cut."""
+        """What the model is made of once cut: as many blocks as keep anything."""
         blocks = tuple(
             replace(b, heads=len(self.kept_heads[i]), channels=len(self.kept_channels[i]))
             for i, b in enumerate(self.groups.blocks)
+            if i not in self.dropped
         )
         return replace(self.groups, blocks=blocks, parameters=self.groups.parameters - self.removed)
 
@@ -59,8 +75,7 @@ class Plan:
     def removed(self) -> int:
         """How many parameters go."""
         return sum(
-            (b.heads - len(self.kept_heads[i])) * b.head_parameters
-            + (b.channels - len(self.kept_channels[i])) * b.channel_parameters
+            gone(b, b.heads - len(self.kept_heads[i]), b.channels - len(self.kept_channels[i]))
             for i, b in enumerate(self.groups.blocks)
         )
 
@@ -87,8 +102,8 @@ class Plan:
         rows = []
         for i, b in enumerate(self.groups.blocks):
             heads, channels = b.heads - len(self.kept_heads[i]), b.channels - len(self.kept_channels[i])
-            gone = heads * b.head_parameters + channels * b.channel_parameters
-            rows.append((i, b.heads, heads, b.channels, channels, gone / max(b.parameters, 1)))
+            share = gone(b, heads, channels) / max(b.parameters, 1)
+            rows.append((i, b.heads, heads, b.channels, channels, share))
         return pd.DataFrame(rows, columns=["layer", "heads", "heads_cut", "channels", "channels_cut", "share"])
 
     def to_json(self) -> dict[str, Any]:
@@ -110,24 +125,26 @@ def make_plan(
     allocation: str | Allocation = "uniform",
     channels_from: Scores | None = None,
     count: str = "model",
+    min_heads: int = MIN_HEADS,
+    min_channels: int = MIN_CHANNELS,
 ) -> Plan:
     """Choose what stays at a ratio.
 
     ratio: share of the model's parameters to remove; layers: the blocks that give (default: those an allocation names,
     else `default_layers`); allocation: "uniform" or an `Allocation`; channels_from: other scores for the channels;
-    count: "model" (the paper) or "blocks": whether the ratio is of all parameters or of the blocks' alone.
-    Raises UnreachableRatio (says the largest reachable), BadInput (layers, scores of another model), NumericalFault
-    (NaN scores).
+    count: "model" (the paper) or "blocks": whether the ratio is of all parameters or of the blocks' alone;
+    min_heads, min_channels: what every block keeps; at 0 a sub-layer may go, at 0 and 0 a block.
+    Raises UnreachableRatio (says the largest reachable), BadInput (layers, scores of another model, no block left),
+    NumericalFault (NaN scores).
     """
+    groups = scores.groups.at_least(min_heads, min_channels)
     other = channels_from if channels_from is not None else scores
     if other.groups.blocks != scores.groups.blocks:
         raise BadInput("Heads and channels are scored on models of different shape; use scores of the same model.")
-    chosen = checked_layers(scores.groups, layers, allocation)
-    counts = cut_counts(scores.groups, ratio, chosen, allocation, count)
+    chosen = checked_layers(groups, layers, allocation)
+    counts = cut_counts(groups, ratio, chosen, allocation, count)
     source = {HEADS: scores, CHANNELS: other}
-    kept = {
-        kind: {i: _highest(source[kind], kind, i, counts[kind][i]) for i in range(len(scores.groups))} for kind in KINDS
-    }
+    kept = {kind: {i: _highest(source[kind], kind, i, counts[kind][i]) for i in range(len(groups))} for kind in KINDS}
     recipe = {
         "criterion": scores.criterion,
         "channels_from": other.criterion,
@@ -135,9 +152,10 @@ def make_plan(
         "layers": chosen,
         "allocation": allocation if isinstance(allocation, str) else allocation.to_json(),
         "count": count,
+        "least": [min_heads, min_channels],
         "scores": scores.recipe,
     }
-    return Plan(scores.groups, kept[HEADS], kept[CHANNELS], recipe)
+    return Plan(groups, kept[HEADS], kept[CHANNELS], recipe)
 
 
 def plan_from_groups(
@@ -146,8 +164,11 @@ def plan_from_groups(
     layers: Iterable[int] | None = None,
     allocation: str | Allocation = "uniform",
     count: str = "model",
+    min_heads: int = MIN_HEADS,
+    min_channels: int = MIN_CHANNELS,
 ) -> Plan:
     """The size of a plan without scores: the first groups of each block are kept."""
+    groups = groups.at_least(min_heads, min_channels)
     chosen = checked_layers(groups, layers, allocation)
     counts = cut_counts(groups, ratio, chosen, allocation, count)
     kept = {

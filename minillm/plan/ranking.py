@@ -41,6 +41,8 @@ def over_features(scores: Scores, kind: str, layer: int) -> np.ndarray:
     only the deviation over features is needed. Raises BadInput where the scores do not have it.
     """
     values = np.asarray(scores.of(kind)[layer], np.float64)
+    if not len(values):
+        return values
     if kind == CHANNELS:
         size, deviation = 1, values.std(ddof=1)
     elif layer in scores.spreads:
@@ -138,6 +140,8 @@ def sparing_allocation(
 
 def standardised(values: np.ndarray) -> np.ndarray:
     """(v − mean) / deviation: float64; zeros where all are alike."""
+    if not len(values):
+        return np.zeros(0)
     centred = np.asarray(values, np.float64) - np.mean(values, dtype=np.float64)
     deviation = centred.std()
     return centred / deviation if deviation > 0 else centred

@@ -5,7 +5,7 @@ Nothing here knows a model or a tensor library: a plan at any ratio, an overlap 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import BadInput
-from ..families.groups import CHANNELS, HEADS, KINDS, Groups
+from ..families.groups import CHANNELS, HEADS, KINDS, MIN_CHANNELS, MIN_HEADS, Groups
 from ..paths import written_whole
 
 Vectors = Mapping[int, np.ndarray]
@@ -60,6 +60,10 @@ class Scores:
     def of(self, kind: str) -> Vectors:
         """`heads` or `channels`."""
         return self.heads if kind == HEADS else self.channels
+
+    def at_least(self, min_heads: int = MIN_HEADS, min_channels: int = MIN_CHANNELS) -> "Scores":
+        """The same scores, of groups of which a cut must leave so many in each block."""
+        return replace(self, groups=self.groups.at_least(min_heads, min_channels))
 
     def ranks(self, kind: str) -> dict[int, np.ndarray | None]:
         """{layer: rank of each group in its block, 0 the lowest}; None where a score is not finite. Ties: lower index

@@ -40,6 +40,11 @@ def masked_weights(
     """
     weights: Weights = {}
     for kind, values in mask.items():
+        if not len(values):
+            continue
+        bias = family.block_linears(block)[family.writing(kind)].bias
+        if bias is not None and not values.any():
+            weights[f"{family.linears[family.writing(kind)]}.bias"] = torch.zeros_like(bias)
         if kind == CHANNELS and ((values == 0) | (values == 1)).all():
             weights |= _without_channels(family, block, values)
             continue
@@ -166,7 +171,7 @@ def group_probe_events(lm: LoadedModel, rows: Tensor, settings: Settings) -> Eve
 
     Raises NumericalFault where all c are zero.
     """
-    places = [(layer, kind) for layer in range(len(lm.groups)) for kind in KINDS]
+    places = [(i, kind) for i, block in enumerate(lm.groups.blocks) for kind in KINDS if block.count(kind)]
     drawn = [
         {place: _group_noise(lm, settings, direction, place) for place in places}
         for direction in range(settings.directions)

@@ -39,6 +39,9 @@ def group_scores(
     result = {}
     reduction = settings.reduction
     for kind in KINDS:
+        if not block.count(kind):
+            result[kind] = torch.zeros(0)
+            continue
         counted = [s for s in family.of_kind(kind) if not criterion.structures or s.name in criterion.structures]
         parts = [_slices(s, block, criterion.units(kind, sums[s.linear][s.axis], settings)) for s in counted]
         if reduction == "llm-pruner" and kind == HEADS:
@@ -52,11 +55,12 @@ def group_scores(
 
 def feature_spread(family: Family, sums: dict[str, Sums], criterion: Criterion, settings: Settings) -> float | None:
     """Standard deviation of what a criterion scores the input features of o with, before heads add them up; None where
-    it does not score by features."""
+    it does not score by features, or there are none."""
     if not criterion.by_features:
         return None
     writing = next(s for s in family.of_kind(HEADS) if s.axis == "columns")
-    return float(criterion.units(HEADS, sums[writing.linear]["columns"], settings).std())
+    units = criterion.units(HEADS, sums[writing.linear]["columns"], settings)
+    return float(units.std()) if len(units) else None
 
 
 def _slices(structure: Structure, block: BlockGroups, units: Tensor) -> Tensor:

@@ -220,13 +220,13 @@ class _Scoring:
         """‖X‖ of each group: the norm over the features it writes through o or down."""
         groups = self.lm.groups.blocks[layer]
         for s in self.lm.family.structures:
-            if s.axis == "columns":
+            if s.axis == "columns" and groups.count(s.kind):
                 features = observed[s.linear].result().square().view(groups.count(s.kind), -1)
                 norms[layer, s.kind] = features.sum(1).sqrt().cpu().numpy()
 
     def _submodels(self, meter: MemoryMeter) -> Work:
         yield Forward(self._streams(), self._score_quietly, "prior")
-        prior = {(layer, kind): v for layer, kinds in self.found.items() for kind, v in kinds.items()}
+        prior = {(layer, kind): v for layer, kinds in self.found.items() for kind, v in kinds.items() if len(v)}
         meter.phase("sub-models")
         steps = submodel_scores_events(self.lm, self._gradient_rows(), prior, self.settings)
         scores = yield from _counted(steps)
@@ -234,8 +234,9 @@ class _Scoring:
 
     def _keep(self, scores: dict[Place, np.ndarray]) -> Work:
         """Take scores that were found for all groups at once, and announce them block by block."""
+        none = np.zeros(0)
         for layer in range(len(self.lm.groups)):
-            self.found[layer] = {kind: scores[layer, kind].astype(np.float32) for kind in KINDS}
+            self.found[layer] = {kind: scores.get((layer, kind), none).astype(np.float32) for kind in KINDS}
             yield {"layer": layer, **self.found[layer]}
 
     def _score_block(
@@ -272,6 +273,8 @@ class _Scoring:
         squares: Tensor | None = None,
     ) -> Sums:
         """Element scores of one linear, summed over what each row or column holds."""
+        if not weight.numel():
+            return unit_sums(self.lm.family, name, weight)
         evidence = evidence_of(weight, self.settings, layer, name, inputs.get(name), gradient, squares)
         return unit_sums(self.lm.family, name, self.criterion.element(evidence))
 

@@ -1,6 +1,7 @@
 """Free recovery: what the cut columns of o and down did is taken over without training (valid for every criterion).
 
-    bias            b += W_P · mean(x_P)                      P the cut input features (FLAP: An et al. 2024)
+    bias            b += W_P · mean(x_P)                      P the cut input features (FLAP: An et al. 2024); of all
+                                                              of them the emulated update of 2407.16286
     least-squares   W_K += W_P H_PK (H_KK)⁻¹                  K the kept ones, H = Σ x xᵀ + damping
 
 H and the means come from one forward walk of the *uncut* model over calibration text. Damping is 1 % of the mean
@@ -119,6 +120,8 @@ def _patch(weight: Tensor, kept: Tensor, gone: Tensor, seen: InputMean | InputMo
             )
         return Patch(bias=bias)
     assert seen.moments is not None
+    if not len(kept):
+        return Patch()
     columns = kept_weight.add_(taken_over(gone_weight, seen.moments, kept, gone, where))
     return Patch(columns=columns.to(weight.dtype))
 

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..checks import spans
 from ..errors import BadInput
 from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..families import Family
 from ..families.groups import BlockGroups
 from ..models.loaded import LoadedModel
 from ..models.residence import Made, Weights, hooks_of, remake
-from ..models.shape import heads_of, resize
+from ..models.shape import drop_blocks, heads_of, resize
 from ..plan.plan import Plan
 from ..text.load import load_text
 from .compensation import Columns, Linear, Patch, Patches, Seen, compensation_events, patches_of
@@ -50,6 +51,7 @@ def prune_events(
             f"{len(plan.groups)} blocks; this one ({lm.source}) is a {lm.groups.model_type} model with "
             f"{lm.groups.parameters:,} in {len(lm.groups)}. Score this model and plan anew."
         )
+    _check_droppable(lm, plan)
     slices = [kept_slices(lm.family, b, plan, i) for i, b in enumerate(lm.groups.blocks)]
     patches: Patches = {}
     if compensate:
@@ -64,6 +66,15 @@ def prune_events(
 
 
 prune = awaited(prune_events, LoadedModel)
+
+
+def _check_droppable(lm: LoadedModel, plan: Plan) -> None:
+    reason = lm.family.keeps_blocks(lm.model.config)
+    if plan.dropped and reason:
+        raise BadInput(
+            f"The plan drops blocks {spans(plan.dropped)}, and no block of this {lm.groups.model_type} model can be "
+            f"dropped: {reason}. Leave each of them a head group or a channel."
+        )
 
 
 def cut_by(lm: LoadedModel, plan: Plan, seen: Seen | None = None) -> LoadedModel:
@@ -89,7 +100,9 @@ def columns_lost(lm: LoadedModel, plans: Iterable[Plan]) -> set[Linear]:
 
 
 def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> Slices:
-    """Which rows and columns of each linear of a block stay."""
+    """Which rows and columns of each linear of a block stay; nothing is said of a block that is dropped."""
+    if layer in plan.dropped:
+        return {}
     gathered: dict[tuple[str, str], list[np.ndarray]] = {}
     for s in family.structures:
         kept = plan.kept(s.kind)[layer]
@@ -123,8 +136,9 @@ def _tokens(lm: LoadedModel, text: str | Tensor | None) -> Tensor:
 
 
 def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> nn.Module:
-    """A copy of the model in which every cut linear is smaller."""
+    """A copy of the model in which every cut linear is smaller, without the blocks of which nothing is left."""
     memo: dict[int, Any] = hooks_of(lm.model)
+    memo |= {id(lm.family.block_list(lm.model)[i]): nn.Identity() for i in plan.dropped}
     gained: list[tuple[int, str, Tensor]] = []
     remade: dict[tuple[int, str], Made] = {}
     for layer, block in enumerate(lm.family.block_list(lm.model)):
@@ -145,8 +159,10 @@ def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> 
         if linear.weight.is_meta:
             remake(linear, made)
     for layer, block in enumerate(blocks):
-        before = heads_of(block, lm.groups.blocks[layer])
-        resize(lm.family, block, [before[i] for i in plan.kept_heads[layer]])
+        if layer not in plan.dropped:
+            before = heads_of(block, lm.groups.blocks[layer])
+            resize(lm.family, block, [before[i] for i in plan.kept_heads[layer]])
+    drop_blocks(lm.family, model, plan.dropped)
     return model
 
 
@@ -186,14 +202,17 @@ def _smaller_weight(weight: Tensor, kept: dict[str, Tensor], patch: Patch) -> Te
 
 
 def _smaller_bias(bias: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor:
-    """[out] without the rows that go, with what a patch adds."""
-    rows, gain = kept.get("rows"), patch.bias
+    """[out] without the rows that go, with what a patch adds; zeros where no column is left and no patch stands in."""
+    rows, columns, gain = kept.get("rows"), kept.get("columns"), patch.bias
+    if columns is not None and not len(columns) and gain is None:
+        return torch.zeros_like(bias)
     smaller = bias.detach().clone() if rows is None else bias.detach()[rows.to(bias.device)]
     return smaller if gain is None else (smaller.float() + gain.to(bias.device)).to(bias.dtype)
 
 
 def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
-    """A copy of the same shape with the removed groups' weights at zero: what a cut model must agree with."""
+    """A copy of the same shape with the removed groups' weights at zero, and the biases of what is left without groups:
+    what a cut model must agree with."""
     model = copy.deepcopy(lm.model)
     for layer, block in enumerate(lm.family.block_list(model)):
         linears = lm.family.block_linears(block)
@@ -208,4 +227,6 @@ def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
                 weight[index] = 0
                 if bias is not None:
                     bias.data[index] = 0
+            if bias is not None and s.axis == "columns" and not len(plan.kept(s.kind)[layer]):
+                bias.data.zero_()
     return LoadedModel(model, lm.tokenizer, lm.family, lm.source)

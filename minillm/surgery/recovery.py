@@ -102,6 +102,16 @@ def _checked(rows: Tensor, chosen: RecoverySettings) -> Tensor:
     return rows
 
 
+def _without_weights(lm: LoadedModel) -> list[str]:
+    """Paths of linears of which nothing is left: those of empty sub-layers."""
+    linears = [
+        (f"{lm.family.blocks}.{layer}.{path}", block.get_parameter(f"{path}.weight"))
+        for layer, block in enumerate(lm.family.block_list(lm.model))
+        for path in lm.family.linears.values()
+    ]
+    return [path for path, weight in linears if not weight.numel()]
+
+
 def _predicting(lm: LoadedModel, tokens: Tensor) -> Tensor:
     """Final hidden states that predict the next token: [rows, length − 1, width]."""
     return hidden_states(lm, tokens).last_hidden_state[:, :-1]
@@ -117,7 +127,12 @@ class _Training:
         self.inner = copy.deepcopy(small.model).eval()
         targets = list(small.family.linears.values())
         config = LoraConfig(
-            r=chosen.rank, lora_alpha=chosen.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
+            r=chosen.rank,
+            lora_alpha=chosen.alpha,
+            lora_dropout=0.0,
+            target_modules=targets,
+            exclude_modules=_without_weights(small) or None,
+            task_type="CAUSAL_LM",
         )
         # peft draws from the generator that all threads share.
         with _SEEDED, warnings.catch_warnings():

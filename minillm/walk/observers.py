@@ -85,6 +85,8 @@ def damped_factor(moments: Tensor) -> Tensor:
     (SparseGPT puts a 1, in the units of the inputs). Raises NumericalFault where λ = 1 does not help either, or H is
     not finite.
     """
+    if not len(moments):
+        return moments
     dead = moments.diagonal() == 0
     mean = moments.diagonal().sum() / (~dead).sum() if not dead.all() else torch.ones_like(moments[0, 0])
     moments, damping = moments + torch.diag(dead * mean), DAMPING

@@ -11,9 +11,8 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from minillm.errors import BadInput, MiniLLMError
-from minillm.families.groups import KINDS, Groups
+from minillm.families.groups import HEADS, KINDS, Groups
 from minillm.jobs.live import Live
-from minillm.plan.budget import MIN_CHANNELS, MIN_HEADS
 from minillm.plan.by_hand import read
 from minillm.recipes.live import ANSWER, LiveRequest
 from minillm.store.hand_plans import keep_by_hand
@@ -64,15 +63,16 @@ def functions(store: Store, live: Live) -> list[Callable[..., Any]]:
 
 
 def nothing_left(groups: Groups, cut: str) -> str:
-    """A sentence where a block has given more than Prune could take from it; the answer counts all the same."""
-    least = dict(zip(KINDS, (MIN_HEADS, MIN_CHANNELS), strict=True))
+    """A sentence where a block is left without attention, FFN or anything."""
     for layer, kinds in read(cut, groups).items():
-        for kind, gone in kinds.items():
-            left = groups.blocks[layer].count(kind) - len(gone)
-            if left < least[kind]:
-                part = "attention" if kind == KINDS[0] else "FFN"
-                silent = f"its {part} writes at most its bias" if not left else f"Prune leaves at least {least[kind]}"
-                return f"Block {layer} has {left} {kind} left: {silent}."
+        empty = [kind for kind, gone in kinds.items() if len(gone) == groups.blocks[layer].count(kind)]
+        if len(empty) == len(KINDS):
+            return f"Block {layer} has nothing left: Prune drops it."
+        if empty:
+            part = "attention" if empty[0] == HEADS else "FFN"
+            return (
+                f"Block {layer} has 0 {empty[0]} left: its {part} writes at most its bias here, and nothing once cut."
+            )
     return ""
 
 

@@ -31,6 +31,8 @@ def test_people_write_it_in_other_ways():
         3: {HEADS: [0, 2], CHANNELS: [5, 7, 8, 9]},
     }
     assert read("", groups) == {}
+    every = {HEADS: [0, 1, 2, 3], CHANNELS: list(range(96))}
+    assert read("2: all. 4: heads all; channels 3", groups) == {2: every, 4: {HEADS: every[HEADS], CHANNELS: [3]}}
 
 
 def test_a_plan_by_hand_drops_what_was_named_and_counts_it():
@@ -53,8 +55,9 @@ def test_a_plan_by_hand_drops_what_was_named_and_counts_it():
         ("6: heads 0", "There is no block 6; this model has blocks 0 to 5"),
         ("1: heads 2-4", "Block 1 has heads 0 to 3; the cut names 2–4"),
         ("1: channels 9-3", "“9-3” names no group"),
-        ("1: heads 0-3", "Block 1 would keep 0 heads; at least 1 head group must stay"),
-        ("1: channels 0-88", "Block 1 would keep 7 channels; at least 8 channels must stay"),
+        ("1: heads every", "names no groups"),
+        ("7: all", "There is no block 7; this model has blocks 0 to 5"),
+        (". ".join(f"{i}: all" for i in range(6)), "This plan leaves none of the 6 blocks; cut less, or leave some"),
     ],
 )
 def test_what_is_no_cut_is_refused_in_a_sentence(cut, said):

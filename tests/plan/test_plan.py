@@ -9,7 +9,8 @@ from made_plans import ragged, removed
 from made_scores import llama_7b, scores, shape, smollm2
 
 from minillm.errors import BadInput, NumericalFault, UnreachableRatio
-from minillm.plan.budget import MIN_CHANNELS, Allocation, cut_counts, default_layers, largest_ratio
+from minillm.families.groups import MIN_CHANNELS
+from minillm.plan.budget import Allocation, cut_counts, default_layers, largest_ratio
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
 from minillm.plan.scores import Scores
 

@@ -6,8 +6,9 @@ import torch
 
 from minillm.errors import BadInput, UnknownName, UnreachableRatio
 from minillm.families import groups_of
+from minillm.families.groups import MIN_CHANNELS, MIN_HEADS
 from minillm.models.loaded import wrap
-from minillm.plan.budget import MIN_CHANNELS, MIN_HEADS, largest_ratio
+from minillm.plan.budget import largest_ratio
 from minillm.plan.plan import make_plan
 from minillm.scoring.score import score
 from minillm.surgery.cut import masked, prune

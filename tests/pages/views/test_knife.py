@@ -46,7 +46,7 @@ def test_prune_this_is_a_choice_of_prune_and_means_this_cut(store, calls):
     ("name", "given", "said"),
     [
         ("knife_keep", {"cut": ""}, "Nothing is chosen to be cut"),
-        ("knife_keep", {"cut": "1: heads 0-3"}, "at least 1 head group must stay"),
+        ("knife_keep", {"cut": ". ".join(f"{i}: all" for i in range(6))}, "This plan leaves none of the 6 blocks"),
         ("knife_keep", {"cut": 7}, "A cut by hand is text"),
         ("knife_keep", {}, "reload the page"),
     ],
@@ -69,7 +69,9 @@ def test_a_question_that_is_none_is_refused_before_a_process_is_started(store, c
     assert asyncio.run(calls["knife_words"]({"reader": "nobody", "number": 1})) == {"answer": None}
 
 
-def test_a_block_of_which_too_little_is_left_is_named():
+def test_a_block_that_is_left_without_a_part_is_named():
     assert nothing_left(shape(), "1: heads 0-2") == ""
-    assert nothing_left(shape(), "1: heads 0-3") == "Block 1 has 0 heads left: its attention writes at most its bias."
-    assert nothing_left(shape(), "1: channels 0-90") == "Block 1 has 5 channels left: Prune leaves at least 8."
+    said = nothing_left(shape(), "1: heads 0-3")
+    assert said == "Block 1 has 0 heads left: its attention writes at most its bias here, and nothing once cut."
+    assert nothing_left(shape(), "1: channels 0-90") == ""
+    assert nothing_left(shape(), "1: all") == "Block 1 has nothing left: Prune drops it."
