@@ -60,9 +60,21 @@ def find_cut(name: str) -> CutPreset:
     return CUTS[name]
 
 
+LORA, OUTPUTS, BLOCKS = TRAINS = ("lora", "outputs", "blocks")
+"""What a recovery trains: LoRA's adapters, the weights of o and down, or all weights of the blocks."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecoverySettings(Checked):
-    """How to recover. The defaults suit the embedded model on two cores; `RECOVERIES["paper"]` is Section 4.1."""
+    """How to recover. The defaults take little memory, whatever the model; `RECOVERIES["paper"]` is Section 4.1."""
+
+    trains: str = field(
+        one_of(*TRAINS),
+        label="Trains",
+        help="lora: adapters, little memory; outputs: the weights of o and down; blocks: all weights of the blocks, "
+        "20 bytes each. Weights want about a third of an adapter's learning rate.",
+        default=LORA,
+    )
 
     loss: str = field(
         one_of("distill", "language-model"),

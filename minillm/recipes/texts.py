@@ -1,8 +1,9 @@
 """Text names: what each means, where it comes from, and when two of them are the same. Nothing is read here.
 
-A name is one of the table `TEXTS`, or `file:PATH[#column]`, or `hub:NAME[:config[:split[:column]]]`. Every text has
-three parts that never overlap: calibration (what scores are measured on), recovery (what LoRA trains on) and
-evaluation. `parse` turns a name into a `Source`; the modules of `text` read it.
+A name is one of the table `TEXTS`, or `file:PATH[#column]`, or `hub:NAME[:config[:split[:column]]]`, or several of
+these in equal shares, `instructions + python-docs`. Every text has three parts that never overlap: calibration (what
+scores are measured on), recovery (what is trained on) and evaluation. `parse` turns a name into a `Source`; the modules
+of `text` read it.
 """
 
 import re
@@ -25,6 +26,7 @@ memory for each of its own."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _PIECE = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")
+PLUS = " + "
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,16 @@ TEXTS: dict[str, str] = {**BUILT_IN, **{name: hub.about for name, hub in HUB_SET
 FROM_MODEL = ("self", "instructions")
 """Texts the model writes: they need a model, and cannot evaluate one."""
 
+_NEXT = re.compile(r" \+ (?=file:|hub:|(?:" + "|".join(map(re.escape, TEXTS)) + r")(?: \+ |$))")
+"""Where the next text of a mixture begins: a file's own name may hold a plus."""
+
 
 @dataclass(frozen=True)
 class Source:
     """What a text name means: one of `BUILT_IN`, or a file with an optional column, or a hub set.
 
     explicit: a hub name that says its split, which is then read whole for evaluation, as a file is.
+    parts: of a mixture, its texts.
     """
 
     name: str
@@ -128,12 +134,34 @@ class Source:
     column: str | None = None
     hub: HubSet | None = None
     explicit: bool = False
+    parts: tuple["Source", ...] = ()
+
+    @property
+    def each(self) -> tuple["Source", ...]:
+        """The texts it is made of: itself, where it is no mixture."""
+        return self.parts or (self,)
+
+    @property
+    def written(self) -> bool:
+        """Whether the model writes it, or some of it."""
+        return any(one.name in FROM_MODEL for one in self.each)
 
 
 def parse(name: str) -> Source:
-    """Read a text name. Raises UnknownName (near names) or BadInput (a malformed file or hub name)."""
+    """Read a text name. Raises UnknownName (near names) or BadInput (a malformed file or hub name, a text twice)."""
     if not isinstance(name, str):
         raise UnknownName("text", name, TEXTS)
+    names = _NEXT.split(name)
+    if len(names) == 1:
+        return _one(name)
+    parts = tuple(_one(part.strip()) for part in names)
+    named = [part.name for part in parts]
+    if len(set(named)) < len(named):
+        raise BadInput(f"“{name}” mixes a text with itself; name each once, such as instructions{PLUS}python-docs.")
+    return Source(PLUS.join(named), parts=parts)
+
+
+def _one(name: str) -> Source:
     if name in BUILT_IN:
         return Source(name)
     if name in HUB_SETS:
@@ -143,7 +171,8 @@ def parse(name: str) -> Source:
         return _file(name, rest)
     if colon and kind == "hub":
         return Source(name, hub=HUB_SETS[rest]) if rest in HUB_SETS else _hub(name, rest)
-    raise UnknownName("text", name, TEXTS, f"Also file:PATH ({', '.join(SUFFIXES)}) and hub:NAME.")
+    more = f"Also file:PATH ({', '.join(SUFFIXES)}), hub:NAME, and several of these: one{PLUS}another."
+    raise UnknownName("text", name, TEXTS, more)
 
 
 def is_name(text: str) -> bool:
@@ -151,7 +180,9 @@ def is_name(text: str) -> bool:
 
     It does where it has a known form, or is a single word of up to 40 characters (a misspelt name, not a text).
     """
-    return text in TEXTS or text.startswith(("file:", "hub:")) or (len(text) <= 40 and len(text.split()) == 1)
+    if text in TEXTS or text.startswith(("file:", "hub:")):
+        return True
+    return (len(text) <= 40 and len(text.split()) == 1) or text.partition(PLUS)[0] in TEXTS
 
 
 def _file(name: str, rest: str) -> Source:
@@ -181,6 +212,8 @@ def _hub(name: str, rest: str) -> Source:
 def describe(name: str) -> str:
     """Where a text comes from and how its parts are told apart, in a sentence."""
     source = parse(name)
+    if source.parts:
+        return " ".join(["In equal shares:", *(describe(part.name) for part in source.parts)])
     if source.path is not None:
         column = f", column {source.column}" if source.column else ""
         return (
@@ -215,7 +248,11 @@ def _describe_hub(hub: HubSet) -> str:
 
 def same_text(calibration: str, evaluation: str) -> str:
     """A warning where what calibrates and what evaluates are one text; empty where they are not."""
-    a, b = parse(calibration), parse(evaluation)
+    said = (_same(one, parse(evaluation)) for one in parse(calibration).each)
+    return next((sentence for sentence in said if sentence), "")
+
+
+def _same(a: Source, b: Source) -> str:
     if a.path is not None and b.path is not None:
         same = allowed_path(a.path, False) == allowed_path(b.path, False)
         return (

@@ -15,7 +15,7 @@ from ..criteria.settings import Settings
 from ..errors import BadInput
 from ..plan.filmstrip import Filmstrip, filmstrip_of
 from ..recipes.requests import PruneRequest, RecoverRequest
-from ..recipes.texts import FROM_MODEL
+from ..recipes.texts import parse
 from .hand_plans import hand_plans
 from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
 from .store import Store
@@ -187,7 +187,7 @@ def _caveats(variant: Variant) -> list[str]:
     said = []
     if found.get("stopped"):
         said.append(f"was stopped at step {found.get('steps')} of {asked['steps']}; to its end it comes out otherwise.")
-    if asked["text"] in FROM_MODEL and asked["loss"] != "distill":
+    if parse(asked["text"]).written and asked["loss"] != "distill":
         said.append("had its text from the original; without a teacher the pruned model writes it.")
     return [f"# {variant.name} {one}" for one in said]
 

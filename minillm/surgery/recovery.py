@@ -1,20 +1,17 @@
-"""Recovery: LoRA on what is left, merged at the end (Section 3.3 of the paper, Eq. 10; peft does the adapters).
+"""Recovery: a short training of what is left (Section 3.3 of the paper). What is trained, LoRA's adapters as there or
+the weights themselves, is told in `trained`.
 
 Two losses: `language-model`, the paper's; `distill`, KL from the original's next-word distribution, which needs no
 labels. The loss is taken in chunks of 128 tokens, so that the vocabulary never decides the memory. Perplexity on rows
-held out of the recovery text is measured as training goes; stopping keeps the best adapters so far.
+held out of the recovery text is measured as training goes; stopping keeps the best so far.
 """
 
-import copy
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from threading import Lock
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
@@ -26,9 +23,9 @@ from ..text.load import load_text_events, rows_available
 from ..text.tokens import same_tokens
 from ..walk.view import eval_view
 from ..walk.whole import hidden_states, logits, token_losses
+from .trained import State, trained
 
 CHUNK = 128
-_SEEDED = Lock()
 
 
 @outside_inference
@@ -40,14 +37,14 @@ def recover_events(
     stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> Events:
-    """Train LoRA adapters on a pruned model and merge them; `small` is untouched.
+    """Train a pruned model: adapters that are merged at the end, or its weights; `small` is untouched.
 
     text: a text name (its recovery part) or token ids [rows, length]; teacher: the original, for loss "distill"
     (without one the loss is "language-model"); settings: see `presets.RecoverySettings`. Raises BadInput, UnknownName,
     TextTooShort, NumericalFault (a loss that is not finite).
 
     As events: Event("recover", step, steps, {"step", "loss", maybe "perplexity"}). stop: asked before every update;
-    once true, training ends and the best adapters so far are kept.
+    once true, training ends and the best so far is kept.
     """
     if small.patterns:
         raise BadInput(
@@ -102,16 +99,6 @@ def _checked(rows: Tensor, chosen: RecoverySettings) -> Tensor:
     return rows
 
 
-def _without_weights(lm: LoadedModel) -> list[str]:
-    """Paths of linears of which nothing is left: those of empty sub-layers."""
-    linears = [
-        (f"{lm.family.blocks}.{layer}.{path}", block.get_parameter(f"{path}.weight"))
-        for layer, block in enumerate(lm.family.block_list(lm.model))
-        for path in lm.family.linears.values()
-    ]
-    return [path for path, weight in linears if not weight.numel()]
-
-
 def _predicting(lm: LoadedModel, tokens: Tensor) -> Tensor:
     """Final hidden states that predict the next token: [rows, length − 1, width]."""
     return hidden_states(lm, tokens).last_hidden_state[:, :-1]
@@ -123,30 +110,14 @@ class _Training:
     def __init__(self, small: LoadedModel, teacher: LoadedModel | None, rows: Tensor, chosen: RecoverySettings) -> None:
         self.small, self.teacher, self.chosen = small, teacher and eval_view(teacher), chosen
         self.held_out, self.rows = rows[: chosen.held_out], rows[chosen.held_out :]
-        # Eval mode, as everywhere: under dropout the best step would be chosen by chance.
-        self.inner = copy.deepcopy(small.model).eval()
-        targets = list(small.family.linears.values())
-        config = LoraConfig(
-            r=chosen.rank,
-            lora_alpha=chosen.alpha,
-            lora_dropout=0.0,
-            target_modules=targets,
-            exclude_modules=_without_weights(small) or None,
-            task_type="CAUSAL_LM",
-        )
-        # peft draws from the generator that all threads share.
-        with _SEEDED, warnings.catch_warnings():
-            # peft reads an attribute that transformers has renamed; nothing here can change that.
-            warnings.simplefilter("ignore", FutureWarning)
-            torch.manual_seed(chosen.seed)
-            self.adapted = get_peft_model(self.inner, config)
-        self.lm = LoadedModel(self.inner, small.tokenizer, small.family, small.source)
-        self.best: tuple[float, int, dict[str, Tensor]] = (math.inf, 0, {})
+        self.trained = trained(small, chosen)
+        self.lm = self.trained.lm
+        self.best: tuple[float, int, State] = (math.inf, 0, {})
         self.curve: list[dict[str, float]] = []
 
     def events(self, stop: Callable[[], bool]) -> Events:
         chosen = self.chosen
-        parameters = [p for p in self.adapted.parameters() if p.requires_grad]
+        parameters = self.trained.parameters
         optimizer = torch.optim.Adam(parameters, lr=chosen.learning_rate)
         schedule = get_cosine_schedule_with_warmup(optimizer, chosen.warmup, chosen.steps)
         order = self._order()
@@ -213,22 +184,21 @@ class _Training:
         return total, torch.cat(pieces).view_as(hidden)
 
     def _measure(self, step: int) -> float:
-        """Perplexity on the held-out rows; remembers the adapters if it is the lowest so far."""
+        """Perplexity on the held-out rows; remembers what was learnt if it is the lowest so far."""
         with torch.no_grad():
             pieces = [ids.to(self.lm.device) for ids in self.held_out.split(self.chosen.batch)]
             losses = [token_losses(self.lm, hidden_states(self.lm, ids).last_hidden_state, ids) for ids in pieces]
         value = float(torch.cat(losses).mean().exp())
         if value < self.best[0]:
-            state = {k: v.detach().clone() for k, v in get_peft_model_state_dict(self.adapted).items()}
-            self.best = (value, step, state)
+            self.best = (value, step, self.trained.state())
         return value
 
     def merged(self) -> LoadedModel:
-        """The model with the best adapters merged into its weights."""
+        """The model with the best of what was learnt in its weights."""
         value, step, state = self.best
         if state:
-            set_peft_model_state_dict(self.adapted, state)
-        model = self.adapted.merge_and_unload()
+            self.trained.restore(state)
+        model = self.trained.merged()
         model.requires_grad_(False).eval()
         fixed = LoadedModel(model, self.small.tokenizer, self.small.family, self.small.source)
         fixed.plan = self.small.plan

@@ -23,9 +23,9 @@ def check_possible(asked: Sweep, confined: bool = False) -> Sweep:
             if model in MODELS:
                 checked_layers(MODELS[model].groups, blocks_of(layers))
     for text in _texts(asked):
-        path = parse(text).path
-        if path is not None and not allowed_path(path, confined).is_file():
-            raise BadInput(f"There is no file {path}; give another text, or the folder that it lies in.")
+        for path in (source.path for source in parse(text).each):
+            if path is not None and not allowed_path(path, confined).is_file():
+                raise BadInput(f"There is no file {path}; give another text, or the folder that it lies in.")
     for entry in asked.evaluations:
         if entry.get("tasks", {}).get("data", HUB) not in ("", HUB):
             _check_folder(entry["tasks"]["data"], entry["tasks"]["tasks"], confined)

@@ -1,13 +1,15 @@
 """Text as token ids: for calibration, recovery and evaluation, never the same tokens for two of them.
 
 A name (see `texts`) becomes one string; the string is tokenised once, as a whole and without special tokens; the ids
-are cut into windows. Only texts the model writes itself come as token ids at once.
+are cut into windows. Only texts the model writes itself come as token ids at once. A mixture gives rows of its texts in
+turn, so that any first rows hold equal shares of all.
 """
 
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..checks import as_in
@@ -15,7 +17,7 @@ from ..errors import BadInput, UnknownName
 from ..events import NOTE, RESULT, Event, Events, awaited, finish, relay
 from ..recipes.models import allowed_path
 from ..recipes.recipe import RunRecipe
-from ..recipes.texts import FROM_MODEL, PARTS, Source, is_name, parse
+from ..recipes.texts import PARTS, Source, is_name, parse
 from .documents import python_docs, read_file
 from .hub import read_hub
 from .sampled import answer_events, sample_events
@@ -42,34 +44,45 @@ def load_text_events(
 
     As events: "reading text", or "sampling text", or "answering instructions".
     """
-    source = _checked(name, part, confined)
+    sources = _checked(name, part, confined)
     check_length(length, lm_or_tokenizer)
     as_in(RunRecipe, samples=samples, seed=seed)
-    if source.name == "self":
-        rows = yield from relay(sample_events(_model(lm_or_tokenizer, name), samples, length, seed, part))
-    else:
-        ids = yield from _stream(source, lm_or_tokenizer, part)
-        rows = windows(ids, length, samples, seed, f"{name} ({part} part)")
+    rows = torch.empty(samples, length, dtype=torch.long)
+    for turn, source in enumerate(sources):
+        wanted = len(rows[turn :: len(sources)])
+        if wanted:
+            rows[turn :: len(sources)] = yield from _rows(source, lm_or_tokenizer, wanted, length, seed, part)
     yield Event(RESULT, 1, 1, rows)
 
 
 load_text = awaited(load_text_events, Tensor)
 
 
+def _rows(
+    source: Source, lm_or_tokenizer: Any, samples: int, length: int, seed: int, part: str
+) -> Generator[Event, None, Tensor]:
+    """Rows of one text: int64 [samples, length]."""
+    if source.name == "self":
+        written = sample_events(_model(lm_or_tokenizer, source.name), samples, length, seed, part)
+        return (yield from relay(written))
+    ids = yield from _stream(source, lm_or_tokenizer, part)
+    return windows(ids, length, samples, seed, f"{source.name} ({part} part)")
+
+
 def rows_available(
     name: str, lm_or_tokenizer: Any, length: int = 128, part: str = "calibration", confined: bool = False
 ) -> int:
-    """How many samples of a length a part of a text has (2³¹ where the model goes on writing)."""
-    source = _checked(name, part, confined)
+    """How many samples of a length a part of a text has (2³¹ where the model goes on writing; of a mixture, as many as
+    its shortest text has equal shares of)."""
+    sources = _checked(name, part, confined)
     check_length(length, lm_or_tokenizer)
-    if source.name == "self":
-        return ENDLESS
 
-    def reading() -> Events:
+    def reading(source: Source) -> Events:
         ids = yield from _stream(source, lm_or_tokenizer, part)
         yield Event(RESULT, 1, 1, len(ids) // length)
 
-    return finish(reading())
+    fewest = min(ENDLESS if one.name == "self" else int(finish(reading(one))) for one in sources)
+    return min(ENDLESS, fewest * len(sources))
 
 
 def evaluation_tokens(text: Any, lm_or_tokenizer: Any, confined: bool = False) -> Tensor:
@@ -87,8 +100,10 @@ def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = F
     if not isinstance(text, str):
         ids = given_ids(text)
     elif is_name(text):
-        source = _checked(text, "evaluation", confined)
-        if source.name in FROM_MODEL:
+        source, *others = _checked(text, "evaluation", confined)
+        if others:
+            raise BadInput(f"{text} is a mixture, and a perplexity is that of one text; measure on each by itself.")
+        if source.written:
             raise BadInput(
                 f"{source.name} is written by the model that would be measured on it; evaluate on python-docs or "
                 "file:PATH, or give token ids from load_text and the original model."
@@ -99,11 +114,12 @@ def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = F
     yield Event(RESULT, 1, 1, ids)
 
 
-def _checked(name: str, part: str, confined: bool) -> Source:
+def _checked(name: str, part: str, confined: bool) -> list[Source]:
+    """The texts that a name means: one, or those of a mixture."""
     if part not in PARTS:
         raise UnknownName("part of a text", part, PARTS)
-    source = parse(name)
-    return source if source.path is None else replace(source, path=allowed_path(source.path, confined))
+    places = [(one, one.path) for one in parse(name).each]
+    return [one if path is None else replace(one, path=allowed_path(path, confined)) for one, path in places]
 
 
 def _model(lm: Any, name: str) -> Any:

@@ -9,6 +9,7 @@ from minillm.evaluation.perplexity import perplexity
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.loaded import wrap
 from minillm.plan.plan import make_plan
+from minillm.recipes.presets import TRAINS
 from minillm.scoring.score import score
 from minillm.surgery.cut import prune
 from minillm.surgery.recovery import recover, recover_events
@@ -29,11 +30,12 @@ def rows() -> torch.Tensor:
     return start + torch.arange(20)[None]
 
 
+@pytest.mark.parametrize("trains", TRAINS)
 @pytest.mark.parametrize("loss", ["distill", "language-model"])
-def test_training_lowers_the_loss_and_merges(pair, loss, tmp_path):
+def test_training_lowers_the_loss_and_merges(pair, loss, trains, tmp_path):
     lm, small = pair
     before = {k: v.clone() for k, v in small.model.state_dict().items()}
-    fixed = recover(small, rows(), teacher=lm, loss=loss, **QUICK)
+    fixed = recover(small, rows(), teacher=lm, loss=loss, trains=trains, **QUICK)
     note = fixed.history[-1]
     losses = [point["loss"] for point in note["curve"] if "loss" in point]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
