@@ -115,10 +115,10 @@ def check_fits(wanted: Forecast, free: int, loaded: bool = False) -> None:
     if wanted.total <= have:
         return
     way = next((words for smaller, words in _ways_out(wanted.job) if _forecast(smaller).total <= have), "")
-    needed = _amount(wanted.above) + " beside the weights" if loaded else _amount(wanted.total)
+    needed = amount(wanted.above) + " beside the weights" if loaded else amount(wanted.total)
     raise DoesNotFit(
         f"Scoring by {wanted.job.criterion.name} would need {needed} (at its largest for the {wanted.peak}), "
-        f"but {_amount(free)} are free; {way or 'take a smaller model, or a machine with more memory'}."
+        f"but {amount(free)} are free; {way or 'take a smaller model, or a machine with more memory'}."
     )
 
 
@@ -137,7 +137,8 @@ def _ways_out(job: Job) -> Iterator[tuple[Job, str]]:
         yield replace(job, criterion=find(name)), f"{name} would fit"
 
 
-def _amount(size: float) -> str:
+def amount(size: float) -> str:
+    """Bytes in the words of a sentence."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 

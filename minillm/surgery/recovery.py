@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
+from ..device import free_memory
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..models.loaded import LoadedModel
 from ..recipes.presets import RecoverySettings
+from ..recipes.recovery_memory import CHUNK, check_recovery_fits
 from ..text.load import load_text_events, rows_available
 from ..text.tokens import same_tokens
 from ..walk.view import eval_view
 from ..walk.whole import hidden_states, logits, token_losses
 from .trained import State, trained
-
-CHUNK = 128
 
 
 @outside_inference
@@ -41,7 +41,7 @@ def recover_events(
 
     text: a text name (its recovery part) or token ids [rows, length]; teacher: the original, for loss "distill"
     (without one the loss is "language-model"); settings: see `presets.RecoverySettings`. Raises BadInput, UnknownName,
-    TextTooShort, NumericalFault (a loss that is not finite).
+    TextTooShort, DoesNotFit, NumericalFault (a loss that is not finite).
 
     As events: Event("recover", step, steps, {"step", "loss", maybe "perplexity"}). stop: asked before every update;
     once true, training ends and the best so far is kept.
@@ -60,6 +60,7 @@ def recover_events(
     if isinstance(rows, str):
         rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
     rows = _checked(rows, chosen)
+    check_recovery_fits(small.groups, chosen, rows.shape[1], free_memory(small.device), small.dtype.itemsize)
     training = _Training(small, teacher, rows.clone() if rows.is_inference() else rows, chosen)
     yield from relay(training.events(stop))
     yield Event(RESULT, 1, 1, training.merged())
