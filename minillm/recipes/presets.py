@@ -60,21 +60,14 @@ def find_cut(name: str) -> CutPreset:
     return CUTS[name]
 
 
-LORA, OUTPUTS, BLOCKS = TRAINS = ("lora", "outputs", "blocks")
-"""What a recovery trains: LoRA's adapters, the weights of o and down, or all weights of the blocks."""
+LORA, OUTPUTS, BLOCKS = "lora", "outputs", "blocks"
+TRAINS = {LORA: "LoRA adapters (the paper)", OUTPUTS: "weights of o and down", BLOCKS: "all weights of the blocks"}
+"""What a recovery trains, those that take least memory first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecoverySettings(Checked):
     """How to recover. The defaults take little memory, whatever the model; `RECOVERIES["paper"]` is Section 4.1."""
-
-    trains: str = field(
-        one_of(*TRAINS),
-        label="Trains",
-        help="lora: adapters, little memory; outputs: the weights of o and down; blocks: all weights of the blocks, "
-        "20 bytes each. Weights want about a third of an adapter's learning rate.",
-        default=LORA,
-    )
 
     loss: str = field(
         one_of("distill", "language-model"),
@@ -96,6 +89,13 @@ class RecoverySettings(Checked):
     )
     held_out: int = field(whole(1, 100_000), label="Held out", help="Rows kept for these measurements.", default=16)
     seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of adapters and the order of rows.", default=0)
+    trains: str = field(
+        one_of(*TRAINS),
+        label="Trains",
+        help="lora: adapters, little memory; outputs: the weights of o and down; blocks: all weights of the blocks, "
+        "20 bytes each. Weights want about a third of an adapter's learning rate.",
+        default=LORA,
+    )
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def check_recovery_fits(groups: Groups, settings: RecoverySettings, length: int,
     needed = sum(recovery_memory(groups, settings, length, bytes_each).values())
     if needed <= free:
         return
-    fewer = (replace(settings, trains=one) for one in reversed(TRAINS[: TRAINS.index(settings.trains)]))
+    fewer = (replace(settings, trains=one) for one in [*TRAINS][: [*TRAINS].index(settings.trains)][::-1])
     smaller = [*fewer, replace(settings, trains=LORA, accumulate=settings.batch)]
     fits = (one for one in smaller if sum(recovery_memory(groups, one, length, bytes_each).values()) <= free)
     way = next((f"train {one.trains} with pieces {one.accumulate}" for one in fits), "take a machine with more memory")

@@ -146,7 +146,7 @@ class _Training:
         epochs = math.ceil(needed / len(self.rows))
         return torch.cat([torch.randperm(len(self.rows), generator=source) for _ in range(epochs)])[:needed]
 
-    def _update(self, batch: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> float:
+    def _update(self, batch: Tensor, optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> float:
         total = 0.0
         for piece in batch.chunk(min(self.chosen.accumulate, len(batch))):
             with torch.enable_grad():

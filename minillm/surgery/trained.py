@@ -29,7 +29,7 @@ class Trained(Protocol):
     """What is trained. lm: the model as it is used while training; parameters: what the optimizer moves."""
 
     lm: LoadedModel
-    parameters: list[nn.Parameter]
+    parameters: list[Tensor]
 
     def state(self) -> State:
         """What has been learnt so far; later training does not change it."""
@@ -62,7 +62,7 @@ class Adapters:
             torch.manual_seed(chosen.seed)
             self.adapted = get_peft_model(inner, config)
         self.lm = LoadedModel(inner, small.tokenizer, small.family, small.source)
-        self.parameters = [p for p in self.adapted.parameters() if p.requires_grad]
+        self.parameters: list[Tensor] = [p for p in self.adapted.parameters() if p.requires_grad]
 
     def state(self) -> State:
         return {k: v.detach().clone() for k, v in get_peft_model_state_dict(self.adapted).items()}
@@ -82,7 +82,7 @@ class Weights:
         inner = _unfrozen(small).float().requires_grad_(False)
         self.lm = LoadedModel(inner, small.tokenizer, small.family, small.source)
         blocks = small.family.block_list(inner)
-        self.parameters = [p.requires_grad_() for block in blocks for p in wanted(small, block)]
+        self.parameters: list[Tensor] = [p.requires_grad_() for block in blocks for p in wanted(small, block)]
 
     def state(self) -> State:
         return {str(i): p.detach().clone() for i, p in enumerate(self.parameters)}

@@ -21,7 +21,7 @@ from ..shell.handlers import QUIET, Answer, answering
 from ..shell.templates import notice, paragraph
 from ..views import cut as cut_view
 from ..views.cut import Cut
-from ..views.variants import curve, curve_in_words, curve_points, groups_of, variants_table
+from ..views.variants import curve, curve_in_words, curve_points, groups_of, recovery_in_words, variants_table
 from .form import MEASURED, TRAINED, Page, layout
 from .zeros import begin_sparsify, usable
 
@@ -77,8 +77,30 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     remembered(taken.then(answering(previewed), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
     text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     zeros = page.zeros
+    asked = [page.recover["variant"], *_settings(page)]
+    # Also when a preset or the address has moved them.
+    moves = [control.change for control in asked]
+    gr.on(
+        moves,
+        answering(partial(_takes, store, page)),
+        [shell.run, *asked],
+        page.takes,
+        trigger_mode="always_last",
+        **QUIET,
+    )
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
     preset(page.recover["preset"], {name: recovery_of(name) for name in RECOVERIES}, _settings(page))
+
+
+def _takes(store: Store, page: Page, run_id: str, *values: Any) -> Answer:
+    """What the recovery that is chosen would take."""
+    given = dict(zip(("variant", *TRAINED), values, strict=True))
+    if not run_id or not given["variant"]:
+        return {page.takes: ""}
+    try:
+        return {page.takes: paragraph(recovery_in_words(store, run_id, RecoverRequest.from_json(given)))}
+    except MiniLLMError as fault:
+        return {page.takes: notice(str(fault), "failed")}
 
 
 def way_of(name: str) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.recipes.presets import CUTS, RECOVERIES
+from minillm.recipes.presets import CUTS, RECOVERIES, TRAINS
 from minillm.recipes.requests import PruneRequest, RecoverRequest
 from minillm.recipes.texts import TEXTS
 
@@ -34,7 +34,8 @@ channels make up the difference. Blocks at both ends matter most and are left al
 
 **Compensation** is free: the columns that stay take over, on average (*bias*) or by least squares, what the cut ones
 contributed. The paper does without it; here it is worth more than the choice of criterion. **Recovery** (Section 3.3,
-Eq. 10) trains low-rank adapters on what is left and merges them. *Distillation* asks the original for its whole
+Eq. 10) trains what is left for some minutes: low-rank adapters that are merged, as in the paper, or the weights
+themselves, which gains more a step and takes more memory. *Distillation* asks the original for its whole
 next-word distribution, *language model* is the paper's plain loss.
 
 **Try:** prune twice at 0.2, without compensation and with least squares, and compare the two rows below.
@@ -71,6 +72,7 @@ class Page:
     measure: gr.Button
     measuring: job_panel.Panel
     recover: dict[str, Any]
+    takes: gr.HTML
     start: gr.Button
     recovering: job_panel.Panel
     curve: list[Any]
@@ -127,10 +129,11 @@ def _recover_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             recover = _recover_controls()
+            takes = gr.HTML(elem_id="recover-takes")
             start = gr.Button("Recover", variant="primary", elem_id="recover")
         with gr.Column(scale=3, min_width=320):
             shown, recovering = _recover_pictures(), job_panel.panel("recover")
-    return {"recover": recover, "start": start, "recovering": recovering, "curve": shown}
+    return {"recover": recover, "takes": takes, "start": start, "recovering": recovering, "curve": shown}
 
 
 def _evaluate_controls() -> dict[str, Any]:
@@ -166,9 +169,12 @@ def _recover_controls() -> dict[str, Any]:
         label="Settings",
         elem_id="recover-preset",
     )
+    ways = [(label, name) for name, label in TRAINS.items()]
+    trains = controls(RecoverRequest, ["trains"], "recover", kind=gr.Radio, choices=ways)
     with gr.Accordion("All settings", open=False, elem_id="recover-settings"):
-        settings = _recover_words() | in_rows(RecoverRequest, TRAINED[2:], "recover", info=None)
-    return {"variant": variant, "preset": preset, **settings}
+        shown = [name for name in TRAINED[2:] if name not in trains]
+        settings = _recover_words() | in_rows(RecoverRequest, shown, "recover", info=None)
+    return {"variant": variant, "preset": preset, **{name: (settings | trains)[name] for name in TRAINED}}
 
 
 def _recover_words() -> dict[str, Any]:

@@ -12,8 +12,10 @@ from markupsafe import Markup
 
 from minillm.families.groups import Groups
 from minillm.plan.patterns import Pattern, in_words
+from minillm.recipes.recovery_memory import recovery_memory, trained_numbers
+from minillm.recipes.requests import RecoverRequest
 from minillm.recipes.texts import text_labels
-from minillm.store.records import Job, Result, Variant
+from minillm.store.records import PRUNED, Job, Result, Variant
 from minillm.store.store import Store
 
 from ..plots import recovery_curve
@@ -134,6 +136,26 @@ def curve(points: list[dict[str, Any]], job: Job | None) -> go.Figure | None:
     """The learning curve; None before the first point."""
     steps = getattr(job.request, "steps", None) if job is not None and job.live else None
     return recovery_curve(points, steps=steps) if points else None
+
+
+def recovery_in_words(store: Store, run_id: str, asked: RecoverRequest) -> str:
+    """What a recovery will train, and the memory it takes beside the two models; empty where sizes are not known."""
+    groups = groups_after(store, run_id, asked.variant)
+    if groups is None:
+        return ""
+    beside = sum(recovery_memory(groups, asked, asked.length).values())
+    rows = f"{count(asked.steps)} updates of {count(asked.batch)} rows of {count(asked.length)} tokens"
+    return f"{rows} train {count(trained_numbers(groups, asked))} numbers; about {size(beside)} beside the two models."
+
+
+def groups_after(store: Store, run_id: str, variant: str) -> Groups | None:
+    """The groups of a variant, or of what it was recovered from."""
+    found = next((v for v in store.variants(run_id) if v.name == variant), None)
+    while found is not None and found.parent and found.kind != PRUNED:
+        found = store.variant(run_id, found.parent)
+    if found is None or found.kind != PRUNED:
+        return groups_of(store, run_id)
+    return store.plan(run_id, found.name).after
 
 
 def curve_in_words(points: list[dict[str, Any]], live: bool) -> str:
