@@ -11,7 +11,7 @@ import torch
 
 from minillm.criteria import CRITERIA
 from minillm.evaluation.perplexity import perplexity
-from minillm.families.groups import CHANNELS, HEADS, KINDS
+from minillm.families.groups import CHANNELS, HEADS, KINDS, SLOTS
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.loaded import LoadedModel, wrap
 from minillm.plan.plan import Plan
@@ -23,7 +23,7 @@ TOKENS, GRADIENT_ROWS, FEW = tiny.tokens(4, 12), 2, {"submodels": 8}
 SCORED = {**published.EVERY, "llama_bfloat16": partial(tiny.llama, dtype=torch.bfloat16)}
 
 each_model = pytest.mark.parametrize("name", published.EVERY)
-each_cut = pytest.mark.parametrize("deep", [False, True], ids=["widths", "depth"])
+WIDTHS, DEPTH, QUERIES = "widths", "depth", "slots"
 
 
 @cache
@@ -33,24 +33,33 @@ def whole(name: str) -> LoadedModel:
 
 
 @cache
-def cut(name: str, deep: bool = False) -> tuple[LoadedModel, LoadedModel]:
+def cut(name: str, how: str = WIDTHS) -> tuple[LoadedModel, LoadedModel]:
     """(pruned, masked) by one plan, which drops other groups, and another number of them, in every block.
 
-    deep: of block 0 all heads, of the last all channels, and block 1 as a whole, where the family can.
+    how: depth: of block 0 all heads, of the last all channels, and block 1 as a whole, where the family can; slots:
+    query slots instead of head groups.
     """
     lm, draw = whole(name), np.random.default_rng(0)
+    groups = lm.groups.counted_in(SLOTS) if how == QUERIES else lm.groups
     kept: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KINDS}
-    for layer, block in enumerate(lm.groups.blocks):
+    for layer, block in enumerate(groups.blocks):
         stay = {HEADS: max(1, block.heads - 1 - layer % 2), CHANNELS: block.channels - 5 - layer}
         for kind in KINDS:
             kept[kind][layer] = np.sort(draw.permutation(block.count(kind))[: stay[kind]])
-    if deep:
+    if how == DEPTH:
         last, nothing = len(lm.groups) - 1, np.arange(0)
         kept[HEADS][0], kept[CHANNELS][last] = nothing, nothing
         if not lm.family.keeps_blocks(lm.model.config):
             kept[HEADS][1], kept[CHANNELS][1] = nothing, nothing
-    plan = Plan(lm.groups, kept[HEADS], kept[CHANNELS])
+    plan = Plan(groups, kept[HEADS], kept[CHANNELS])
     return prune(lm, plan), masked(lm, plan)
+
+
+SHARED = [name for name in published.EVERY if whole(name).groups.blocks[0].query_parameters]
+each_cut = pytest.mark.parametrize(
+    ("name", "how"),
+    [(name, how) for name in published.EVERY for how in (WIDTHS, DEPTH, QUERIES) if how != QUERIES or name in SHARED],
+)
 
 
 def state(model: torch.nn.Module) -> str:
@@ -96,10 +105,9 @@ def test_cancelling_leaves_every_family_as_it_was(name, criterion):
     assert state(lm.model) == before
 
 
-@each_model
 @each_cut
-def test_a_cut_model_is_the_masked_one(name, deep):
-    lm, (small, same) = whole(name), cut(name, deep)
+def test_a_cut_model_is_the_masked_one(name, how):
+    lm, (small, same) = whole(name), cut(name, how)
     assert small.groups.parameters == small.plan.parameters < lm.groups.parameters
     tokens = tiny.tokens(3, 20)
     with torch.no_grad():
@@ -108,12 +116,11 @@ def test_a_cut_model_is_the_masked_one(name, deep):
     assert float((a - dense).abs().max()) > 0.1 * float(dense.abs().max())
 
 
-@each_model
 @each_cut
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
-def test_generation_from_left_padded_rows_is_that_of_the_masked_one(name, cache, deep):
+def test_generation_from_left_padded_rows_is_that_of_the_masked_one(name, cache, how):
     """Six words are written to a cache whose blocks differ in heads; the sliding windows of 8 move."""
-    small, same = cut(name, deep)
+    small, same = cut(name, how)
     tokens = tiny.tokens(2, 12)
     mask = torch.ones_like(tokens)
     mask[0, :4] = 0
@@ -125,11 +132,10 @@ def test_generation_from_left_padded_rows_is_that_of_the_masked_one(name, cache,
         assert_same(x, y)
 
 
-@each_model
 @each_cut
-def test_adapters_train_merge_and_reload_exactly(name, deep, tmp_path):
+def test_adapters_train_merge_and_reload_exactly(name, how, tmp_path):
     """What was measured with adapters is what the merged weights do, and what the folder they are saved in does."""
-    small, _ = cut(name, deep)
+    small, _ = cut(name, how)
     rows = tiny.tokens(4, 12).repeat(3, 1)
     settings = {"steps": 2, "batch": 4, "held_out": 4, "evaluate_every": 1, "learning_rate": 1e-2, "warmup": 0}
     *steps, last = recover_events(small, rows, loss="language-model", **settings)

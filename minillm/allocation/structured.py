@@ -73,6 +73,8 @@ def allocate_events(
     settings = SearchSettings.from_json(search)
     chosen = tuple(checked_layers(scores.groups, layers))
     target = budget(scores.groups, ratio, chosen)
+    if scores.groups.unit != lm.groups.unit:
+        lm = lm.counted_in(scores.groups.unit)
     if scores.groups != lm.groups:
         raise BadInput("These scores are of a model of another shape; score this model.")
     rows = text

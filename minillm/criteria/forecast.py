@@ -248,7 +248,7 @@ def _queries(block: BlockGroups) -> int:
 def _weights(job: Job) -> int:
     """Weights of a block's linears."""
     block = _largest(job)
-    return block.heads * block.head_macs + block.channels * block.channel_macs
+    return block.heads * block.head_macs + block.channels * block.channel_macs + block.fixed_macs
 
 
 def _linear(job: Job) -> int:
@@ -278,7 +278,7 @@ def _attention(job: Job) -> int:
     """Numbers a token costs in attention: queries, keys and values, turned ones, and scores."""
     block = _largest(job)
     scores = _tensors(job).scores * block.heads * block.queries * job.length
-    return 3 * _queries(block) + 3 * block.heads * block.head_dim + scores
+    return 3 * _queries(block) + 3 * block.key_heads * block.head_dim + scores
 
 
 def _inside(job: Job, rows: int, each: int) -> int:

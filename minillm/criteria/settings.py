@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checks import Checked, field, number, one_of, whole
 from ..errors import UnknownName
+from ..families.groups import GROUPS, SLOTS
 
 BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
 """Where a criterion has its gradient from."""
@@ -97,6 +98,13 @@ class Settings(Checked):
         help="Bonsai: in how many steps that share is reached.",
         used_by=(SUBMODELS,),
         default=1,
+    )
+    heads: str = field(
+        one_of(GROUPS, SLOTS),
+        label="Heads go in",
+        help="groups: a key/value head with the query heads that share it (the paper); slots: one query head of every "
+        "key/value head, a finer cut, which leaves the key/value cache as it is.",
+        default=GROUPS,
     )
 
     @classmethod

@@ -101,9 +101,10 @@ class Family:
                 yield module
 
     def describe(self, block: "nn.Module", head_dim: int, queries: int) -> BlockGroups:
-        """Count the groups of a block and what one of each takes with it."""
+        """Count the groups of a block and what one of each takes with it. queries: of a block that was not cut."""
         linears = self.block_linears(block)
-        heads = 0
+        heads, queries = self._heads(block, linears, head_dim, queries)
+        query = [0, 0]
         cost = {HEADS: [0, 0], CHANNELS: [0, 0]}
         for s in self.structures:
             linear = linears[s.linear]
@@ -113,8 +114,9 @@ class Family:
             biased = s.axis == "rows" and linear.bias is not None
             cost[s.kind][0] += size * (across + biased)
             cost[s.kind][1] += size * across
-            if s.kind == HEADS and s.axis == "columns":
-                heads = units // size
+            if s.per_query and queries > 1:
+                query[0] += head_dim * (across + biased)
+                query[1] += head_dim * across
             if s.kind == CHANNELS and s.axis == "columns":
                 channels = units
         everything = sum(p.numel() for p in block.parameters())
@@ -129,4 +131,15 @@ class Family:
             head_macs=cost[HEADS][1],
             channel_macs=cost[CHANNELS][1],
             fixed_parameters=fixed,
+            query_parameters=query[0],
+            query_macs=query[1],
         )
+
+    def _heads(
+        self, block: "nn.Module", linears: dict[str, "nn.Linear"], head_dim: int, queries: int
+    ) -> tuple[int, int]:
+        """(head groups, query heads in each) of a block: a cut may have taken some of either."""
+        written = linears[self.writing(HEADS)].in_features // head_dim
+        known: Any = getattr(block, "kept_heads", None)
+        heads = written // queries if known is None else len(known)
+        return heads, written // heads if heads else queries

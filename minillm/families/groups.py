@@ -8,6 +8,9 @@ One LLaMA-like block, and the two kinds of group in it:
       v  rows  [h·d, (h+1)·d)         │                                  down  column c   ┘
       o  columns [h·Q·d, (h+1)·Q·d)   ┘     Q query heads a group, d the size of a head
 
+Where several query heads share a key/value head, heads may be counted the other way: a *query slot* j is the j-th query
+head of every key/value head, rows of q and columns of o, so that as many are left to each of them (`Groups.in_slots`).
+
 A `Structure` says where one of those slices lies inside a linear; a `BlockGroups` says how many groups a block has
 and what one of them costs; a `Groups` does so for a model. They are all a plan needs: weights stay out of it.
 """
@@ -17,8 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import BadInput
+
 HEADS, CHANNELS = "heads", "channels"
 KINDS = (HEADS, CHANNELS)
+
+GROUPS, SLOTS = "groups", "slots"
+"""What a block's heads are counted in: key/value heads with the query heads they serve, or query slots."""
 
 MIN_HEADS, MIN_CHANNELS = 1, 8
 """What a block keeps unless a cut asks for less."""
@@ -28,11 +36,14 @@ MIN_HEADS, MIN_CHANNELS = 1, 8
 class BlockGroups:
     """The groups of one block.
 
-    heads: head groups; queries: query heads in a group; head_dim: rows of one head; channels: channel groups.
+    heads: head groups, or query slots where `unit` says so; queries: query heads in each; head_dim: rows of one head;
+    channels: channel groups.
     head_parameters, channel_parameters: what one group takes with it (weights and biases).
     head_macs, channel_macs: multiplications per token in one group's weights. fixed_parameters: of no group; they go
     only with the whole block, once none of its groups is left.
     min_heads, min_channels: what a cut must leave (`Groups.at_least`); no part of what a block is.
+    unit: what heads are counted in, "groups" or "slots"; query_parameters, query_macs: as above, of one query head, 0
+    where every head has its own key/value head; fixed_macs: multiplications per token of weights in no group.
     """
 
     heads: int
@@ -46,6 +57,10 @@ class BlockGroups:
     fixed_parameters: int
     min_heads: int = field(default=MIN_HEADS, compare=False)
     min_channels: int = field(default=MIN_CHANNELS, compare=False)
+    unit: str = GROUPS
+    query_parameters: int = field(default=0, compare=False)
+    query_macs: int = field(default=0, compare=False)
+    fixed_macs: int = field(default=0, compare=False)
 
     @property
     def parameters(self) -> int:
@@ -55,6 +70,28 @@ class BlockGroups:
     def count(self, kind: str) -> int:
         """How many groups of a kind the block has."""
         return self.heads if kind == HEADS else self.channels
+
+    @property
+    def key_heads(self) -> int:
+        """Key/value heads, whatever heads are counted in."""
+        return self.queries if self.unit == SLOTS else self.heads
+
+    def in_slots(self) -> "BlockGroups":
+        """The same block, its heads counted in query slots: keys and values belong to no slot, and one slot stays."""
+        if self.unit == SLOTS:
+            return self
+        shared = self.head_parameters - self.queries * self.query_parameters
+        return replace(
+            self,
+            unit=SLOTS,
+            heads=self.queries if self.heads else 0,
+            queries=self.heads,
+            head_parameters=self.heads * self.query_parameters,
+            head_macs=self.heads * self.query_macs,
+            fixed_parameters=self.fixed_parameters + self.heads * shared,
+            fixed_macs=self.fixed_macs + self.heads * (self.head_macs - self.queries * self.query_macs),
+            min_heads=max(self.min_heads, 1),
+        )
 
 
 @dataclass(frozen=True)
@@ -83,19 +120,41 @@ class Groups:
         return sum(b.parameters - b.fixed_parameters for b in self.blocks)
 
     def at_least(self, min_heads: int = MIN_HEADS, min_channels: int = MIN_CHANNELS) -> "Groups":
-        """The same groups where a cut must leave so many in each block; 0 and 0: whole blocks may go."""
-        blocks = tuple(replace(b, min_heads=min_heads, min_channels=min_channels) for b in self.blocks)
+        """The same groups where a cut must leave so many in each block; 0 and 0: whole blocks may go. Of query slots
+        one stays: keys and values have nobody else."""
+        blocks = tuple(
+            replace(b, min_heads=max(min_heads, b.unit == SLOTS), min_channels=min_channels) for b in self.blocks
+        )
         return replace(self, blocks=blocks)
+
+    @property
+    def unit(self) -> str:
+        """What heads are counted in, "groups" or "slots"."""
+        return self.blocks[0].unit if self.blocks else GROUPS
+
+    def counted_in(self, unit: str) -> "Groups":
+        """The same model, its heads counted in groups, as they are at first, or in query slots.
+
+        Raises BadInput where no key/value head serves several query heads.
+        """
+        if unit == self.unit:
+            return self
+        if unit != SLOTS or not any(b.queries > 1 and b.query_parameters for b in self.blocks):
+            raise BadInput(
+                f"Heads of this {self.model_type} model cannot be counted in {unit}: query slots are for models in "
+                "which a key/value head serves several query heads. Take head groups."
+            )
+        return replace(self, blocks=tuple(b.in_slots() for b in self.blocks))
 
     def macs(self, length: int) -> int:
         """Multiply-accumulates of one forward pass over `length` tokens: all linears, QKᵀ and AV."""
-        linears = sum(b.heads * b.head_macs + b.channels * b.channel_macs for b in self.blocks)
+        linears = sum(b.heads * b.head_macs + b.channels * b.channel_macs + b.fixed_macs for b in self.blocks)
         attention = sum(2 * b.heads * b.queries * b.head_dim for b in self.blocks)
         return length * (linears + self.output_macs + self.other_macs) + length * length * attention
 
     def cache_bytes(self, bytes_each: int = 2) -> int:
         """Bytes of key/value cache a token needs."""
-        return sum(2 * b.heads * b.head_dim for b in self.blocks) * bytes_each
+        return sum(2 * b.key_heads * b.head_dim for b in self.blocks) * bytes_each
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold."""
@@ -125,9 +184,22 @@ class Structure:
     parts: int = 1
 
     def indices(self, block: BlockGroups) -> np.ndarray:
-        """Rows or columns of each group: int64 [groups, size]."""
+        """Rows or columns of each group: int64 [groups, size]; of a slot in what belongs to none, [groups, 0]."""
         if self.kind == CHANNELS:
             return np.arange(block.channels)[:, None]
+        if block.unit == SLOTS:
+            return self._of_slots(block)
         size = block.head_dim * (block.queries if self.per_query else 1)
         starts = np.arange(block.heads) * size * self.parts + self.part * size
         return starts[:, None] + np.arange(size)[None, :]
+
+    def owned(self, block: BlockGroups) -> bool:
+        """Whether the block's groups have a part in it: keys and values are no slot's."""
+        return self.kind == CHANNELS or self.per_query or block.unit == GROUPS
+
+    def _of_slots(self, block: BlockGroups) -> np.ndarray:
+        if not self.per_query:
+            return np.zeros((block.heads, 0), int)
+        heads = np.arange(block.queries)[None, :] * block.heads + np.arange(block.heads)[:, None]
+        rows = heads[:, :, None] * block.head_dim + np.arange(block.head_dim)
+        return rows.reshape(block.heads, block.queries * block.head_dim)

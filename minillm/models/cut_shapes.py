@@ -1,11 +1,13 @@
 """The shapes of a cut model's blocks, as a table in its config.json: written from the modules, read into blank ones.
 
     minillm_blocks: [{"heads": [kept head groups, as numbered in the uncut model],
+                      "queries": query heads left to each of them,
                       "linears": {name: [rows, columns, has a bias]}}, …]
 
 A table that was read is checked against the uncut model before anything is resized after it: it comes from outside.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,7 +29,7 @@ def table_of(family: Family, model: nn.Module, blocks: tuple[BlockGroups, ...]) 
 def _row(family: Family, block: nn.Module, groups: BlockGroups) -> Row:
     linears = family.block_linears(block)
     shapes = {name: [*linear.weight.shape, linear.bias is not None] for name, linear in linears.items()}
-    return {"heads": heads_of(block, groups), "linears": shapes}
+    return {"heads": heads_of(block, groups), "queries": groups.queries, "linears": shapes}
 
 
 def reshape(family: Family, model: nn.Module, table: Any) -> None:
@@ -40,8 +42,12 @@ def reshape(family: Family, model: nn.Module, table: Any) -> None:
         heads = table[layer]["heads"]
         if len(set(heads)) != len(heads) or not all(type(i) is int and 0 <= i < groups.heads for i in heads):
             raise BadInput(f"block {layer} of its table keeps heads that its config does not have")
+        queries = table[layer].get("queries", groups.queries)
+        if type(queries) is not int or not 1 <= queries <= groups.queries:
+            raise BadInput(f"block {layer} of its table keeps query heads that its config does not have")
+        left = replace(groups, queries=queries)
         for name, linear in family.block_linears(block).items():
-            _resize(linear, _checked(family, name, linear, table[layer], groups, layer))
+            _resize(linear, _checked(family, name, linear, table[layer], left, layer))
         resize(family, block, heads)
 
 

@@ -4,6 +4,7 @@ A `LoadedModel` is a transformers model with its family, its groups, and where i
 leaves the weights alone; how a name becomes one is told in `load`.
 """
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -41,6 +42,14 @@ class LoadedModel:
     def groups(self) -> Groups:
         """The coupled groups of the model as it is now."""
         return groups_of(self.model, self.family)
+
+    def counted_in(self, unit: str) -> "LoadedModel":
+        """The same model, its heads counted in "groups" or query "slots". Raises BadInput (`Groups.counted_in`)."""
+        if unit == self.groups.unit:
+            return self
+        other = copy.copy(self)
+        other.groups = self.groups.counted_in(unit)
+        return other
 
     @property
     def parameters(self) -> int:

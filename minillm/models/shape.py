@@ -17,19 +17,29 @@ from ..families.groups import HEADS, BlockGroups
 def heads_of(block: nn.Module, groups: BlockGroups) -> list[int]:
     """Which head groups of the uncut model a block has, by their number there."""
     found: Any = getattr(block, "kept_heads", None)
-    return list(range(groups.heads)) if found is None else found
+    return list(range(groups.key_heads)) if found is None else found
 
 
 def resize(family: Family, block: nn.Module, kept_heads: list[int]) -> None:
     """Make what modules remember agree with their weights after a cut; kept_heads: as numbered in the uncut model."""
     remembered: Any = block
     remembered.kept_heads = [int(i) for i in kept_heads]
-    if not remembered.kept_heads:
-        _stand_in(family, block)
     for linear in family.block_linears(block).values():
         linear.out_features, linear.in_features = linear.weight.shape
-    if family.mend is not None and remembered.kept_heads:
+    if not remembered.kept_heads:
+        _stand_in(family, block)
+        return
+    _share(family, block, len(remembered.kept_heads))
+    if family.mend is not None:
         family.mend(block, remembered.kept_heads)
+
+
+def _share(family: Family, block: nn.Module, heads: int) -> None:
+    """How many query heads read each key/value head, where the attention keeps that number."""
+    attention: Any = block.get_submodule(family.attention)
+    if hasattr(attention, "num_key_value_groups"):
+        written = family.block_linears(block)[family.writing(HEADS)].in_features
+        attention.num_key_value_groups = written // (heads * attention.head_dim)
 
 
 def _stand_in(family: Family, block: nn.Module) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..checks import LAST_BLOCK, spans
 from ..errors import BadInput, UnreachableRatio, shown
-from ..families.groups import CHANNELS, HEADS, BlockGroups, Groups
+from ..families.groups import CHANNELS, HEADS, SLOTS, BlockGroups, Groups
 
 Counts = dict[str, list[int]]
 """{"heads": [blocks], "channels": [blocks]}: how many of each go."""
@@ -247,7 +247,8 @@ def _exactly(groups: Groups, weights: dict[int, float], allocation: str | Alloca
     if not isinstance(allocation, Allocation) or set(allocation.cut) != set(weights):
         return None
     blocks = groups.blocks
-    wrong = [i for i, (h, c) in allocation.cut.items() if h > blocks[i].heads or c > blocks[i].channels]
+    there = {i: (blocks[i].heads - (blocks[i].unit == SLOTS), blocks[i].channels) for i in allocation.cut}
+    wrong = [i for i, pair in allocation.cut.items() if any(n > m for n, m in zip(pair, there[i], strict=True))]
     if wrong:
         raise BadInput(f"The allocation cuts more than blocks {wrong} can give up; it was made for another model.")
     total = sum(gone(blocks[i], *pair) for i, pair in allocation.cut.items())

@@ -18,7 +18,7 @@ from ..criteria.settings import Settings
 from ..errors import NumericalFault
 from ..events import RESULT, Event, Events, relay
 from ..families import Family
-from ..families.groups import CHANNELS, KINDS, BlockGroups
+from ..families.groups import CHANNELS, KINDS, BlockGroups, Structure
 from ..models.loaded import LoadedModel
 from ..walk.forward import Stream, Weights, forward_events
 from ..walk.tail import tail_losses
@@ -52,13 +52,19 @@ def masked_weights(
             if structure.axis == "columns":
                 name = f"{family.linears[structure.linear]}.weight"
                 weight = block.get_parameter(name)
-                size = weight.shape[1] // groups.count(kind)
-                scale = values.to(weight.device, torch.float32).repeat_interleave(size)
-                weights[name] = weight.float() * scale
+                weights[name] = weight.float() * spread_out(values, structure, groups).to(weight.device, torch.float32)
     return {
         name: weight.float() if float32 else weight.to(block.get_parameter(name).dtype)
         for name, weight in weights.items()
     }
+
+
+def spread_out(values: Tensor, structure: Structure, groups: BlockGroups) -> Tensor:
+    """What each group has, given to each of its columns: [..., groups] -> [..., columns]."""
+    owner = torch.empty(structure.indices(groups).size, dtype=torch.long)
+    places = torch.from_numpy(structure.indices(groups))
+    owner[places] = torch.arange(len(places))[:, None].expand_as(places)
+    return values[..., owner.to(values.device)]
 
 
 def _without_channels(family: Family, block: nn.Module, mask: Tensor) -> Weights:
@@ -81,13 +87,14 @@ def input_scales(lm: LoadedModel, masks: Sequence[Mask]) -> dict[Place, Tensor]:
     """
     scales: dict[Place, Tensor] = {}
     for layer, kind in dict.fromkeys((i, named) for mask in masks for i in mask for named in mask[i]):
-        count = lm.groups.blocks[layer].count(kind)
+        groups = lm.groups.blocks[layer]
+        count = groups.count(kind)
         block = lm.family.block_linears(lm.family.block_list(lm.model)[layer])
         rows = torch.stack([mask.get(layer, {}).get(kind, torch.ones(count)) for mask in masks])
         for structure in lm.family.of_kind(kind):
             if structure.axis == "columns":
                 linear = block[structure.linear]
-                spread = rows.repeat_interleave(linear.in_features // count, 1)
+                spread = spread_out(rows, structure, groups)
                 scales[layer, structure.linear] = spread.to(linear.weight.device, linear.weight.dtype)
     return scales
 

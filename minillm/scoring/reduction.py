@@ -42,7 +42,8 @@ def group_scores(
         if not block.count(kind):
             result[kind] = torch.zeros(0)
             continue
-        counted = [s for s in family.of_kind(kind) if not criterion.structures or s.name in criterion.structures]
+        owned = [s for s in family.of_kind(kind) if s.owned(block)]
+        counted = [s for s in owned if not criterion.structures or s.name in criterion.structures]
         parts = [_slices(s, block, criterion.units(kind, sums[s.linear][s.axis], settings)) for s in counted]
         if reduction == "llm-pruner" and kind == HEADS:
             aligned = [p.view(block.heads, -1, block.head_dim).sum(1) for p in parts]

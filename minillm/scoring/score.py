@@ -50,7 +50,7 @@ Gradient = Callable[[str, Tensor], Tensor]
 def score_events(
     lm: LoadedModel, criterion: str, tokens: Tensor, gradient_samples: int = 10, **settings: Any
 ) -> Events:
-    """Score all head groups and channels of all blocks.
+    """Score all head groups, or query slots (`heads="slots"`), and channels of all blocks.
 
     tokens: LongTensor [samples, length]; activations use every row, gradients the first `gradient_samples` rows;
     settings: see `settings.Settings`; those a criterion does not use are accepted. The weights are not changed.
@@ -78,6 +78,7 @@ def score_together_events(
     as_in(RunRecipe, gradient_samples=gradient_samples)
     used = gradient_samples if any(find(name).gradient for name in criteria) else 1
     tokens, asked = checked_tokens(lm, tokens, used), Settings.of(**settings)
+    lm = lm.counted_in(asked.heads)
     jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
     with MemoryMeter(lm.device) as meter:
@@ -221,7 +222,7 @@ class _Scoring:
         groups = self.lm.groups.blocks[layer]
         for s in self.lm.family.structures:
             if s.axis == "columns" and groups.count(s.kind):
-                features = observed[s.linear].result().square().view(groups.count(s.kind), -1)
+                features = observed[s.linear].result().square()[torch.from_numpy(s.indices(groups))]
                 norms[layer, s.kind] = features.sum(1).sqrt().cpu().numpy()
 
     def _submodels(self, meter: MemoryMeter) -> Work:

@@ -20,7 +20,7 @@ from ..checks import spans
 from ..errors import BadInput
 from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..families import Family
-from ..families.groups import BlockGroups
+from ..families.groups import SLOTS, BlockGroups
 from ..models.loaded import LoadedModel
 from ..models.residence import Made, Weights, hooks_of, remake
 from ..models.shape import drop_blocks, heads_of, resize
@@ -45,6 +45,8 @@ def prune_events(
     """
     if lm.patterns:
         raise BadInput(f"This model ({lm.source}) has N:M zeros, which a cut would shift; prune first, then sparsify.")
+    if plan.groups.unit != lm.groups.unit:
+        lm = lm.counted_in(plan.groups.unit)
     if plan.groups.blocks != lm.groups.blocks or plan.groups.model_type != lm.groups.model_type:
         raise BadInput(
             f"The plan is for a {plan.groups.model_type} model with {plan.groups.parameters:,} parameters in "
@@ -83,6 +85,7 @@ def cut_by(lm: LoadedModel, plan: Plan, seen: Seen | None = None) -> LoadedModel
     seen: the second moments of every linear that loses columns (`moments_events`), for least squares. The plan must be
     of this model; `lm` is untouched. Raises NumericalFault.
     """
+    lm = lm.counted_in(plan.groups.unit)
     slices = [kept_slices(lm.family, b, plan, i) for i, b in enumerate(lm.groups.blocks)]
     patches = patches_of(lm, cut_columns(lm, slices), seen) if seen is not None else {}
     return LoadedModel(cut(lm, slices, patches, plan), lm.tokenizer, lm.family, lm.source, plan=plan)
@@ -93,7 +96,7 @@ def columns_lost(lm: LoadedModel, plans: Iterable[Plan]) -> set[Linear]:
     return {
         (layer, linear)
         for plan in plans
-        for layer, block in enumerate(lm.groups.blocks)
+        for layer, block in enumerate(plan.groups.blocks)
         for linear, axes in kept_slices(lm.family, block, plan, layer).items()
         if "columns" in axes
     }
@@ -106,7 +109,7 @@ def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> S
     gathered: dict[tuple[str, str], list[np.ndarray]] = {}
     for s in family.structures:
         kept = plan.kept(s.kind)[layer]
-        if len(kept) < block.count(s.kind):
+        if s.owned(block) and len(kept) < block.count(s.kind):
             gathered.setdefault((s.linear, s.axis), []).append(s.indices(block)[kept].ravel())
     slices: Slices = {}
     for (linear, axis), parts in gathered.items():
@@ -161,7 +164,8 @@ def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> 
     for layer, block in enumerate(blocks):
         if layer not in plan.dropped:
             before = heads_of(block, lm.groups.blocks[layer])
-            resize(lm.family, block, [before[i] for i in plan.kept_heads[layer]])
+            by_slots = lm.groups.unit == SLOTS
+            resize(lm.family, block, before if by_slots else [before[i] for i in plan.kept_heads[layer]])
     drop_blocks(lm.family, model, plan.dropped)
     return model
 
@@ -213,7 +217,7 @@ def _smaller_bias(bias: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor
 def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
     """A copy of the same shape with the removed groups' weights at zero, and the biases of what is left without groups:
     what a cut model must agree with."""
-    model = copy.deepcopy(lm.model)
+    lm, model = lm.counted_in(plan.groups.unit), copy.deepcopy(lm.model)
     for layer, block in enumerate(lm.family.block_list(model)):
         linears = lm.family.block_linears(block)
         for s in lm.family.structures:

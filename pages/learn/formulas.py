@@ -16,7 +16,7 @@ from minillm.families.groups import CHANNELS, BlockGroups
 FOUR, TOKENS, DAMPING = 4, 12, 0.01
 STRUCTURES = FAMILIES["opt"].of_kind(CHANNELS)
 LINEARS = tuple(s.linear for s in STRUCTURES)
-BLOCK = BlockGroups(0, 1, 1, FOUR, *[0] * 5)
+BLOCK = BlockGroups(0, 1, 1, FOUR, 0, 0, 0, 0, 0)
 """Four channels; heads and costs are not asked for."""
 
 

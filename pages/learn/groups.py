@@ -54,7 +54,7 @@ class Example:
 def _example(label: str, family: str, queries: int, note: str) -> Example:
     heads = WIDTH // HEAD_DIM // queries
     # What a group costs is not drawn.
-    block = BlockGroups(heads, queries, HEAD_DIM, CHANNEL_COUNT, *[0] * 5)
+    block = BlockGroups(heads, queries, HEAD_DIM, CHANNEL_COUNT, 0, 0, 0, 0, 0)
     return Example(label, FAMILIES[family], block, note)
 
 

@@ -176,6 +176,7 @@ OTHER = {
     "submodels": 16,
     "drop": 0.4,
     "rounds": 2,
+    "heads": "slots",
 }
 """For every setting a value that is not its default."""
 
@@ -187,7 +188,7 @@ def test_every_setting_has_another_value_to_try():
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_other_scores_have_another_label_and_the_same_label_means_the_same_scores(criterion):
     """Scores are stored under their label: a setting that changes them and not the label would overwrite others."""
-    lm, tokens = wrap(tiny.llama(kv=8, heads=8, width=64)), tiny.tokens(ROWS, 20)
+    lm, tokens = wrap(tiny.llama(kv=8, heads=16, width=64)), tiny.tokens(ROWS, 20)
     base = {"submodels": 24, "seed": 1}
     first = score(lm, criterion, tokens, GRADIENT_ROWS, **base)
     for name, value in OTHER.items():
