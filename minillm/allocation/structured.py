@@ -17,15 +17,34 @@ from torch import Tensor
 
 from ..errors import BadInput, TextTooShort, UnknownName
 from ..events import RESULT, Event, Events, awaited, relay
+from ..families.groups import CHANNELS, HEADS
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation, budget, checked_layers, cut_counts
+from ..plan.depth import (
+    attentions_in_budget,
+    blocks_in_budget,
+    every_layer,
+    without_attentions,
+    without_blocks,
+)
 from ..plan.methods import METHODS, fitting
 from ..plan.plan import make_plan
 from ..plan.scores import Scores
-from ..plan.sensitivity import FISHER, MASKING, MEASURES, Sensitivity, sensitivity_allocation
+from ..plan.sensitivity import (
+    FISHER,
+    INFLUENCE,
+    MASKING,
+    MEASURES,
+    OF_GROUPS,
+    REMOVAL,
+    UPDATE,
+    Sensitivity,
+    sensitivity_allocation,
+)
 from ..scoring.group_masks import Mask
 from ..text.load import load_text_events
 from .candidates import KL, Candidates, plan_mask
+from .depth import greedy_events, passing_events, removal_events
 from .evolution import STAGE, Candidate, SearchSettings, SearchState, evolve_events
 from .measuring import fisher_events, masking_events
 from .widths import Widths
@@ -58,7 +77,8 @@ def allocate_events(
     text: a text's name (its calibration part) or token ids [rows, length]: candidates are judged on the first rows of
     it (`amounts` of the search), the Fisher trace is taken on the first ten; method: see `methods.METHODS`;
     layers, channels_from: as for `make_plan`; fitness: "kl" (to the dense model) or "perplexity";
-    sensitivity: "fisher" or "masking", what the method of that name follows; search: see `SearchSettings`.
+    sensitivity: what the methods that follow one take, of `sensitivity.MEASURES`; where whole blocks go and it is a
+    measure of groups, the influence; search: see `SearchSettings`.
     The result's recipe holds its fitness beside that of the uniform allocation. The weights are not changed.
     Raises UnknownName, BadInput, TextTooShort, UnreachableRatio, NumericalFault.
 
@@ -71,8 +91,9 @@ def allocate_events(
         if given not in names:
             raise UnknownName(kind, given, names)
     settings = SearchSettings.from_json(search)
-    chosen = tuple(checked_layers(scores.groups, layers))
-    target = budget(scores.groups, ratio, chosen)
+    whole = METHODS[method].whole
+    chosen = tuple((every_layer if whole else checked_layers)(scores.groups, layers))
+    target = budget(scores.groups.at_least(0, 0) if whole else scores.groups, ratio, chosen)
     if scores.groups.unit != lm.groups.unit:
         lm = lm.counted_in(scores.groups.unit)
     if scores.groups != lm.groups:
@@ -91,6 +112,10 @@ def allocate_events(
     job.sensitivities.update(known or {})
     if method == "evolutionary":
         found = yield from job.evolved(state, stop)
+    elif method == "greedy":
+        found = yield from job.one_by_one()
+    elif method == "2ssp":
+        found = yield from job.two_stages()
     else:
         found = yield from job.at_once(method, sensitivity)
     yield Event(RESULT, 1, 1, (yield from job.judged(found)))
@@ -128,16 +153,38 @@ class _Allocating:
 
     def at_once(self, method: str, measure: str) -> Generator[Event, None, Allocation]:
         """An allocation without search."""
-        if method == "sensitivity":
-            yield from self._measured(measure)
-            return sensitivity_allocation(self.scores.groups, self.sensitivities[measure], self.ratio, self.layers)
-        return self._decided(method)
+        record = METHODS[method]
+        if record.divide is None:
+            return self._decided(method)
+        measure = record.measure if record.whole and measure in OF_GROUPS else measure
+        yield from self._measured(measure)
+        return record.divide(self.scores.groups, self.sensitivities[measure], self.ratio, self.layers)
+
+    def one_by_one(self) -> Generator[Event, None, Allocation]:
+        """Whole blocks, each the one whose absence costs least without those before it."""
+        groups = self.scores.groups
+        number = blocks_in_budget(groups, self.ratio, self.layers)
+        dropped = yield from relay(greedy_events(self.candidates, {}, number, self.layers))
+        return without_blocks(groups, dropped, "greedy", self.ratio, order=dropped)
+
+    def two_stages(self) -> Generator[Event, None, Allocation]:
+        """2SSP: channels first, by the scores; then attentions one by one, of the model that is left."""
+        groups, layers = self.scores.groups, self.layers
+        number = attentions_in_budget(groups, self.ratio, layers)
+        counts = without_attentions(groups, self.ratio, layers, layers[:number])
+        narrow = Allocation.of_counts(groups, {**counts, HEADS: [0] * len(groups)}, "widths", {})
+        channels = sum(n * b.channel_parameters for n, b in zip(counts[CHANNELS], groups.blocks, strict=True))
+        plan = make_plan(self.scores, channels / groups.parameters, None, narrow, self.channels)
+        events = greedy_events(self.candidates, plan_mask(plan), number, layers, (HEADS,))
+        dropped = yield from relay(events)
+        counts = without_attentions(groups, self.ratio, layers, dropped)
+        return Allocation.of_counts(groups, counts, "2ssp", {"attentions": dropped})
 
     def evolved(self, state: SearchState | None, stop: Callable[[], bool]) -> Generator[Event, None, Allocation]:
         """The best allocation of a search that starts from all that can be had without one."""
         start: list[Candidate] = []
         if state is None:
-            for measure in MEASURES:
+            for measure in OF_GROUPS:
                 yield from self._measured(measure)
             start = [self.widths.nearest(cut_counts(self.lm.groups, self.ratio, None, a)) for a in self._start()]
         recipe = {**self.asked, "scores": self.scores.recipe, "model": self.lm.source, "fitness": self.fitness}
@@ -163,7 +210,8 @@ class _Allocating:
         return Allocation.of_counts(self.scores.groups, counts, "uniform", {})
 
     def _start(self) -> list[Allocation]:
-        groups, measured = self.scores.groups, self.sensitivities.values()
+        groups = self.scores.groups
+        measured = [one for name, one in self.sensitivities.items() if name in OF_GROUPS]
         return [
             self._uniform(),
             *map(self._decided, fitting(self.scores)),
@@ -173,13 +221,21 @@ class _Allocating:
     def _measured(self, measure: str) -> Events:
         if measure in self.sensitivities:
             return
+        found = yield from relay(self._measuring(measure))
+        # What passes through blocks gives two at once.
+        for name, one in (found if isinstance(found, dict) else {measure: found}).items():
+            self.sensitivities[name] = one
+            yield Event(f"sensitivity:{name}", 1, 1, {"sensitivity": one.to_json()})
+
+    def _measuring(self, measure: str) -> Events:
+        few = self.settings.amounts[0]
         if measure == MASKING:
-            events = masking_events(self.candidates, self.scores, self.channels, self.settings.amounts[0])
-        else:
-            events = fisher_events(self.lm, self.rows[:FISHER_ROWS])
-        found: Sensitivity = yield from relay(events)
-        self.sensitivities[measure] = found
-        yield Event(f"sensitivity:{measure}", 1, 1, {"sensitivity": found.to_json()})
+            return masking_events(self.candidates, self.scores, self.channels, few)
+        if measure == REMOVAL:
+            return removal_events(self.candidates, few)
+        if measure in (INFLUENCE, UPDATE):
+            return passing_events(self.lm, self.rows)
+        return fisher_events(self.lm, self.rows[:FISHER_ROWS])
 
     def _allocation(self, candidate: Candidate, recipe: dict[str, Any]) -> Allocation:
         counts = self.widths.counts(candidate)

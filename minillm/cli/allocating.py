@@ -33,7 +33,17 @@ from .progress import (
     stoppable,
 )
 
-SEARCH = ("method", "sensitivity", "fitness", "generations", "offspring", "few_rows", "rows")
+SEARCH = (
+    "method",
+    "sensitivity",
+    "fitness",
+    "generations",
+    "offspring",
+    "few_rows",
+    "rows",
+    "min_heads",
+    "min_channels",
+)
 WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
 Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
 
@@ -66,7 +76,8 @@ def allocate(
     """
     criterion = scores.name.removesuffix(".safetensors")
     asked = AllocateRequest.from_json({"criterion": criterion, "ratio": ratio, "seed": seed, **search})
-    chosen, blocks, whole = Scores.load(scores), blocks_of(layers), max(asked.rows, heavy.FISHER_ROWS)
+    chosen = Scores.load(scores).at_least(asked.min_heads, asked.min_channels)
+    blocks, whole = blocks_of(layers), max(asked.rows, heavy.FISHER_ROWS)
     other = Scores.load(channels_from) if channels_from else None
     out, state = file_for(out, _is_allocation), _read_state(file_for(_state_file(out)))
     lm = load(model, dtype, device)

@@ -12,16 +12,20 @@ from ..checks import blocks_of
 from ..errors import BadInput, MiniLLMError
 from ..places import delivered, folder_for
 from ..plan.by_hand import plan_by_hand
+from ..plan.methods import MEASUREMENT, METHODS, SEARCH
 from ..plan.patterns import in_words, masking
-from ..recipes.presets import RECOVERIES, RecoverySettings, find_cut, preset_and
+from ..plan.plan import make_plan
+from ..recipes.presets import CUTS, RECOVERIES, RecoverySettings, find_cut, preset_and
 from ..recipes.requests import SparsifyRequest
-from .allocating import Choice
+from .allocating import Choice, read_allocation
 from .progress import (
     EMBEDDED,
     Device,
     Dtype,
     Json,
     Layers,
+    MinChannels,
+    MinHeads,
     Model,
     Offload,
     Ratio,
@@ -48,13 +52,15 @@ def add_to(app: typer.Typer) -> None:
 
 def prune(
     scores: Annotated[Path | None, typer.Argument(help="Scores that decide what goes; not with --preset.")] = None,
-    preset: Annotated[str, typer.Option(help="paper or best: scores first, and cuts in a way known by name.")] = "",
-    cut: Annotated[str, typer.Option(help="By hand, such as “3: heads 0; channels 5-20. 7: heads 1”.")] = "",
+    preset: Annotated[str, typer.Option(help=f"{', '.join(CUTS)}: scores first, cuts in a way known by name.")] = "",
+    cut: Annotated[str, typer.Option(help="By hand, such as “3: heads 0; channels 5-20. 7: all”.")] = "",
     model: Model = EMBEDDED,
     ratio: Ratio = 0.2,
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
     allocation: Choice = "uniform",
+    min_heads: MinHeads = None,
+    min_channels: MinChannels = None,
     compensate: Annotated[str, typer.Option(help="bias or least-squares: what is left takes over (needs text).")] = "",
     text: Text = "python-docs",
     samples: Annotated[int | None, typer.Option(help="Rows of text (128, or as the preset has it).")] = None,
@@ -82,13 +88,15 @@ def prune(
             "A preset says itself who chooses, how much each block gives and what compensates; leave these options out."
         )
     way, out = find_cut(preset) if preset else None, folder_for(out, heavy.TABLE)
-    plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation) if scores else None
+    least = (min_heads, min_channels)
+    plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation, least) if scores else None
     lm, tokens = load(model, dtype, device, offload), None
     if way or compensate:
         tokens = follow(heavy.load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
     if way:
         heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
-        plan, compensate = _plan(heads, ratio, layers, channels, way.allocation), way.compensate
+        allocation = _divided(lm, heads, channels, tokens, ratio, layers, way.allocation)
+        plan, compensate = make_plan(heads, ratio, blocks_of(layers), allocation, channels), way.compensate
     if cut:
         plan = plan_by_hand(lm.groups, cut)
     small = follow(heavy.prune_events(lm, plan, compensate or None, tokens), "prune")
@@ -106,6 +114,14 @@ def _one(scores: Path | None) -> Any:
 def _scored(lm: Any, criterion: str, tokens: Any, seed: int) -> Any:
     few = min(10, len(tokens))
     return follow(heavy.score_events(lm, criterion, tokens, few, seed=seed), criterion)
+
+
+def _divided(lm: Any, heads: Any, channels: Any, tokens: Any, ratio: float, layers: str, method: str) -> Any:
+    """How much each block gives up by a method, which the model is asked for where scores alone do not say it."""
+    if METHODS[method].needs not in (MEASUREMENT, SEARCH):
+        return read_allocation(method, heads, ratio, blocks_of(layers), channels)
+    events = heavy.allocate_events(lm, heads, tokens, ratio, method, blocks_of(layers), channels)
+    return follow(events, method)
 
 
 @options_of(SparsifyRequest, ZEROS)

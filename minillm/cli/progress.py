@@ -35,6 +35,10 @@ Offload = Annotated[
 ]
 Text = Annotated[str, typer.Option(help="python-docs, self, file:PATH, or hub:NAME[:config[:split[:column]]].")]
 Layers = Annotated[str, typer.Option(help="Blocks that may be cut, such as 4-27 or 3,5,7. Default: all but the ends.")]
+MinHeads = Annotated[
+    int | None, typer.Option(min=0, help="Head groups that stay in a block (1); 0: its attention may go.")
+]
+MinChannels = Annotated[int | None, typer.Option(min=0, help="Channels that stay in a block (8); 0: its FFN may go.")]
 Ratio = Annotated[float, typer.Option(help="Share of the model's parameters that goes.")]
 
 problems = Console(stderr=True)

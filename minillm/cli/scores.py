@@ -25,6 +25,8 @@ from .progress import (
     Dtype,
     Json,
     Layers,
+    MinChannels,
+    MinHeads,
     Model,
     Offload,
     Ratio,
@@ -140,6 +142,8 @@ def plan(
     layers: Layers = "",
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
     allocation: Choice = "uniform",
+    min_heads: MinHeads = None,
+    min_channels: MinChannels = None,
     length: Annotated[int, typer.Option(help="Tokens of the forward pass whose MACs are counted.")] = 64,
     as_json: Json = False,
 ) -> None:
@@ -149,12 +153,14 @@ def plan(
     python -m minillm plan --config smollm2-135m --ratio 0.5
     """
     if config:
-        found = heavy.plan_from_config(config, ratio, blocks_of(layers), allocation=read_allocation(allocation))
+        least = {"min_heads": min_heads, "min_channels": min_channels}
+        found = heavy.plan_from_config(config, ratio, blocks_of(layers), "model", read_allocation(allocation), **least)
     else:
         if not files or len(files) != 1:
             raise BadInput("Give one file of scores, or --config and a model's name.")
         other = next(iter(_read([channels_from]).values())) if channels_from else None
-        found = _plan(next(iter(_read(files).values())), ratio, layers, other, allocation)
+        scores = next(iter(_read(files).values()))
+        found = _plan(scores, ratio, layers, other, allocation, (min_heads, min_channels))
     before, after = found.groups, found.after
     totals = {
         "parameters": (before.parameters, after.parameters),
@@ -176,7 +182,14 @@ def _read(files: list[Path]) -> dict[str, Scores]:
     return {label: Scores.load(path) for path, label in labels.items()}
 
 
-def _plan(scores: Any, ratio: float, layers: str, other: Scores | None = None, allocation: str = "uniform") -> Plan:
-    blocks = blocks_of(layers)
+def _plan(
+    scores: Any,
+    ratio: float,
+    layers: str,
+    other: Scores | None = None,
+    allocation: str = "uniform",
+    least: tuple[int | None, int | None] = (None, None),
+) -> Plan:
+    blocks, scores = blocks_of(layers), scores.at_least(*least)
     chosen = read_allocation(allocation, scores, ratio, blocks, other)
     return make_plan(scores, ratio, blocks, chosen, channels_from=other)

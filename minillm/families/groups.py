@@ -76,6 +76,12 @@ class BlockGroups:
         """Key/value heads, whatever heads are counted in."""
         return self.queries if self.unit == SLOTS else self.heads
 
+    def at_least(self, min_heads: int | None = None, min_channels: int | None = None) -> "BlockGroups":
+        """The same block where a cut must leave so many of its groups; None: as before."""
+        heads = self.min_heads if min_heads is None else max(min_heads, int(self.unit == SLOTS))
+        channels = self.min_channels if min_channels is None else max(min_channels, 0)
+        return replace(self, min_heads=heads, min_channels=channels)
+
     def in_slots(self) -> "BlockGroups":
         """The same block, its heads counted in query slots: keys and values belong to no slot, and one slot stays."""
         if self.unit == SLOTS:
@@ -119,13 +125,10 @@ class Groups:
         """Parameters that belong to some group."""
         return sum(b.parameters - b.fixed_parameters for b in self.blocks)
 
-    def at_least(self, min_heads: int = MIN_HEADS, min_channels: int = MIN_CHANNELS) -> "Groups":
-        """The same groups where a cut must leave so many in each block; 0 and 0: whole blocks may go. Of query slots
-        one stays: keys and values have nobody else."""
-        blocks = tuple(
-            replace(b, min_heads=max(min_heads, b.unit == SLOTS), min_channels=min_channels) for b in self.blocks
-        )
-        return replace(self, blocks=blocks)
+    def at_least(self, min_heads: int | None = None, min_channels: int | None = None) -> "Groups":
+        """The same groups where a cut must leave so many in each block (None: as before); 0 and 0: whole blocks may go.
+        Of query slots one stays: keys and values have nobody else."""
+        return replace(self, blocks=tuple(b.at_least(min_heads, min_channels) for b in self.blocks))
 
     @property
     def unit(self) -> str:

@@ -8,6 +8,7 @@ from functools import singledispatch
 from ..criteria import CRITERIA
 from ..errors import BadInput, UnknownName
 from ..plan.filmstrip import plan_at
+from ..plan.methods import METHODS
 from ..plan.plan import make_plan
 from ..recipes.requests import (
     AllocateRequest,
@@ -103,5 +104,10 @@ def _check_plan(request: PruneRequest | AllocateRequest, store: Store, run_id: s
             raise UnknownName("scores", label, {*scored, *CRITERIA})
     allocation = known_allocation(store, run_id, request) if isinstance(request, PruneRequest) else None
     if all(label in scored for label in labels):
-        heads, channels = (scored[label] for label in labels)
-        make_plan(heads, request.ratio, request.layers, allocation or "uniform", channels_from=channels)
+        heads, channels = (scored[label].at_least(request.min_heads, request.min_channels) for label in labels)
+        if not (allocation is None and METHODS[_method(request)].whole):
+            make_plan(heads, request.ratio, request.layers, allocation or "uniform", channels_from=channels)
+
+
+def _method(request: PruneRequest | AllocateRequest) -> str:
+    return request.method if isinstance(request, AllocateRequest) else request.allocation

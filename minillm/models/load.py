@@ -79,12 +79,14 @@ def plan_from_config(
     layers: Iterable[int] | None = None,
     count: str = "model",
     allocation: str | Allocation = "uniform",
+    min_heads: int | None = None,
+    min_channels: int | None = None,
 ) -> Plan:
     """The size of a plan for a model that need not exist, by its config.
 
     config: a transformers config, a dictionary with a "model_type", or a model's name as `load_model` takes it (of a
     hub name only the config is fetched; a pruned folder is read whole). ratio 0: the dense model. layers, count,
-    allocation: see `plan.make_plan`.
+    allocation, min_heads, min_channels: see `plan.make_plan`.
     Raises as `load_model` and `make_plan` do.
     """
     if isinstance(config, dict):
@@ -95,7 +97,7 @@ def plan_from_config(
         groups = groups_from_config(config)
     else:
         raise BadInput(f"A plan needs a config, a dictionary or a model's name; given was a {type(config).__name__}.")
-    return plan_from_groups(groups, ratio, layers, allocation, count)
+    return plan_from_groups(groups, ratio, layers, allocation, count, min_heads, min_channels)
 
 
 def _groups_of_name(name: str | Path) -> Groups:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .budget import Allocation
+from .depth import blocks_allocation, run_allocation
 from .ranking import al_am_allocation, global_allocation, sparing_allocation
 from .scores import Scores
+from .sensitivity import FISHER, INFLUENCE, sensitivity_allocation
 
 NOTHING, SCORES, MEASUREMENT, SEARCH = "nothing", "scores", "a measurement", "a search"
 FEATURE_SCORES = "scores by input features"
@@ -21,7 +23,9 @@ class Method:
 
     name, label, about: in code, in a list of choices, in a sentence; needs: what it takes beside the size of the
     blocks; colour: in plots; decide: (scores, ratio, layers, scores for the channels) -> Allocation, where scores are
-    all it needs.
+    all it needs; divide: (groups, sensitivity, ratio, layers) -> Allocation, where a sensitivity is, and measure: which
+    one unless another is asked for; whole: it takes blocks or sub-layers as a whole, of all blocks unless some are
+    named.
     """
 
     name: str
@@ -30,6 +34,9 @@ class Method:
     needs: str
     colour: str
     decide: Callable[..., Allocation] | None = None
+    divide: Callable[..., Allocation] | None = None
+    measure: str = ""
+    whole: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -66,6 +73,45 @@ METHODS: dict[str, Method] = {
             "a share in inverse proportion to how much the block matters, no search",
             MEASUREMENT,
             "#56B4E9",
+            divide=sensitivity_allocation,
+            measure=FISHER,
+        ),
+        Method(
+            "blocks",
+            "whole blocks",
+            "the blocks that matter least go as a whole (ShortGPT by their influence)",
+            MEASUREMENT,
+            "#D55E00",
+            divide=blocks_allocation,
+            measure=INFLUENCE,
+            whole=True,
+        ),
+        Method(
+            "run",
+            "a run of blocks",
+            "the run of blocks over which a text's direction changes least goes as a whole (Gromov et al.)",
+            MEASUREMENT,
+            "#B8A500",
+            divide=run_allocation,
+            measure=INFLUENCE,
+            whole=True,
+        ),
+        Method(
+            "greedy",
+            "whole blocks, one by one",
+            "the block whose absence costs least goes, then the next of what is left (SLEB)",
+            MEASUREMENT,
+            "#7A4B2A",
+            whole=True,
+        ),
+        Method(
+            "2ssp",
+            "attentions and channels (2SSP)",
+            "some attentions go, one by one, those whose absence costs least; the rest in channels, the same share of "
+            "every block",
+            MEASUREMENT,
+            "#5D3A9B",
+            whole=True,
         ),
         Method(
             "evolutionary",

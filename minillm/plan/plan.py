@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import BadInput, NumericalFault
-from ..families.groups import CHANNELS, HEADS, KINDS, MIN_CHANNELS, MIN_HEADS, Groups
+from ..families.groups import CHANNELS, HEADS, KINDS, Groups
 from .budget import Allocation, checked_layers, cut_counts, gone
 from .scores import Scores
 
@@ -125,15 +125,16 @@ def make_plan(
     allocation: str | Allocation = "uniform",
     channels_from: Scores | None = None,
     count: str = "model",
-    min_heads: int = MIN_HEADS,
-    min_channels: int = MIN_CHANNELS,
+    min_heads: int | None = None,
+    min_channels: int | None = None,
 ) -> Plan:
     """Choose what stays at a ratio.
 
     ratio: share of the model's parameters to remove; layers: the blocks that give (default: those an allocation names,
     else `default_layers`); allocation: "uniform" or an `Allocation`; channels_from: other scores for the channels;
     count: "model" (the paper) or "blocks": whether the ratio is of all parameters or of the blocks' alone;
-    min_heads, min_channels: what every block keeps; at 0 a sub-layer may go, at 0 and 0 a block.
+    min_heads, min_channels: what every block keeps (None: as the scores' groups say, 1 and 8 at first); at 0 a
+    sub-layer may go, at 0 and 0 a block.
     Raises UnreachableRatio (says the largest reachable), BadInput (layers, scores of another model, no block left),
     NumericalFault (NaN scores).
     """
@@ -152,7 +153,7 @@ def make_plan(
         "layers": chosen,
         "allocation": allocation if isinstance(allocation, str) else allocation.to_json(),
         "count": count,
-        "least": [min_heads, min_channels],
+        "least": [groups.blocks[0].min_heads, groups.blocks[0].min_channels] if len(groups) else [],
         "scores": scores.recipe,
     }
     return Plan(groups, kept[HEADS], kept[CHANNELS], recipe)
@@ -164,8 +165,8 @@ def plan_from_groups(
     layers: Iterable[int] | None = None,
     allocation: str | Allocation = "uniform",
     count: str = "model",
-    min_heads: int = MIN_HEADS,
-    min_channels: int = MIN_CHANNELS,
+    min_heads: int | None = None,
+    min_channels: int | None = None,
 ) -> Plan:
     """The size of a plan without scores: the first groups of each block are kept."""
     groups = groups.at_least(min_heads, min_channels)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import BadInput
-from ..families.groups import CHANNELS, HEADS, KINDS, MIN_CHANNELS, MIN_HEADS, Groups
+from ..families.groups import CHANNELS, HEADS, KINDS, Groups
 from ..paths import written_whole
 
 Vectors = Mapping[int, np.ndarray]
@@ -61,8 +61,8 @@ class Scores:
         """`heads` or `channels`."""
         return self.heads if kind == HEADS else self.channels
 
-    def at_least(self, min_heads: int = MIN_HEADS, min_channels: int = MIN_CHANNELS) -> "Scores":
-        """The same scores, of groups of which a cut must leave so many in each block."""
+    def at_least(self, min_heads: int | None = None, min_channels: int | None = None) -> "Scores":
+        """The same scores, of groups of which a cut must leave so many in each block (`Groups.at_least`)."""
         return replace(self, groups=self.groups.at_least(min_heads, min_channels))
 
     def ranks(self, kind: str) -> dict[int, np.ndarray | None]:

@@ -17,7 +17,7 @@ from ..errors import UnknownName
 class CutPreset:
     """One way to cut.
 
-    label, about: for people; heads, channels: criteria; allocation: a method that needs no model; compensate: as
+    label, about: for people; heads, channels: criteria; allocation: a method; compensate: as
     `cut.prune` takes it, empty for none; samples: rows of text that scores and compensation are measured on.
     """
 
@@ -49,6 +49,26 @@ CUTS: dict[str, CutPreset] = {
         1024,
         "Heads by FMS with the exact gradient, few heads and more channels, these in ZipLM's order of "
         "removal; the columns of o and down that stay take over by least squares.",
+    ),
+    "shortgpt": CutPreset(
+        "ShortGPT: whole blocks",
+        "magnitude-l1",
+        "magnitude-l1",
+        "blocks",
+        "",
+        128,
+        "The blocks whose output is most like their input go as a whole; nothing is scored inside a block, and the "
+        "cut model opens everywhere.",
+    ),
+    "2ssp": CutPreset(
+        "2SSP: attentions and channels",
+        "wanda-sp",
+        "wanda-sp",
+        "2ssp",
+        "",
+        256,
+        "Channels first, the same share of every block, then whole attentions one by one. Channels are ranked by "
+        "Wanda-sp here, by the norm of their activation alone in the original.",
     ),
 }
 

@@ -23,6 +23,7 @@ from ..checks import (
 from ..criteria import find
 from ..criteria.settings import Settings
 from ..errors import UnknownName
+from ..families.groups import MIN_CHANNELS, MIN_HEADS
 from ..plan.methods import METHODS
 from ..plan.patterns import LEVELS, MASKING, MIXING
 from ..plan.sensitivity import MEASURES
@@ -106,7 +107,7 @@ class PruneRequest(BeforeAndAfter):
     criterion: the label of stored scores, or a criterion, scored first where it has not been, or a cut made by hand,
     which says itself what goes (the ratio is what it comes to); layers: None for the default range; allocation: the
     name of one the run has, or a method (`methods.METHODS`), by which one is found first where it has not been;
-    compensate: on the run's calibration text.
+    compensate: on the run's calibration text; min_heads, min_channels: as for `make_plan`.
     """
 
     kind: ClassVar[str] = "prune"
@@ -130,6 +131,15 @@ class PruneRequest(BeforeAndAfter):
         label="Compensate for the cut",
         help="Without training, from the run's calibration text.",
         default="",
+    )
+    min_heads: int = field(
+        whole(0, 4_096),
+        label="Head groups that stay in a block",
+        help="At least; at 0 an attention may go, and with 0 channels a block.",
+        default=MIN_HEADS,
+    )
+    min_channels: int = field(
+        whole(0, 1_048_576), label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
     )
 
 
@@ -169,6 +179,15 @@ class AllocateRequest(Checked):
     few_rows: int = field(whole(1, 100_000), label="Few rows", help="Of text, for every candidate.", default=2)
     rows: int = field(whole(1, 100_000), label="Rows", help="For the best quarter, judged again.", default=8)
     seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of the search.", default=0)
+    min_heads: int = field(
+        whole(0, 4_096),
+        label="Head groups that stay in a block",
+        help="At least; at 0 an attention may go, and with 0 channels a block.",
+        default=MIN_HEADS,
+    )
+    min_channels: int = field(
+        whole(0, 1_048_576), label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
+    )
 
     @property
     def search(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ..errors import UnknownName
 from ..plan.budget import Allocation
 from ..plan.methods import METHODS
 from ..plan.scores import Scores
-from ..plan.sensitivity import MEASURES, Sensitivity, sensitivity_allocation
+from ..plan.sensitivity import Sensitivity
 from ..recipes.requests import AllocateRequest, PruneRequest
 from .store import Store
 
@@ -39,7 +39,8 @@ def as_result(allocation: Allocation, store: Store, run_id: str) -> dict[str, An
 
 def to_find(request: PruneRequest, samples: int) -> AllocateRequest:
     """What is asked for when a cut names a method whose allocation has not been found. samples: the run's."""
-    same = {name: getattr(request, name) for name in ("criterion", "channels_from", "ratio", "layers")}
+    shared = ("criterion", "channels_from", "ratio", "layers", "min_heads", "min_channels")
+    same = {name: getattr(request, name) for name in shared}
     standard = AllocateRequest(**same, method=request.allocation)
     return replace(standard, rows=min(standard.rows, samples), few_rows=min(standard.few_rows, samples))
 
@@ -60,17 +61,18 @@ def known_allocation(store: Store, run_id: str, request: PruneRequest) -> str | 
     heads, channels = (scores.get(label) for label in (request.criterion, request.channels_from or request.criterion))
     if heads is None or channels is None:
         return None
+    heads = heads.at_least(request.min_heads, request.min_channels)
     return _by_method(request, heads, channels, measured) or _found(request, heads, channels, stored)
 
 
 def _by_method(
     request: PruneRequest, heads: Scores, channels: Scores, measured: dict[str, Sensitivity]
 ) -> Allocation | None:
-    decide = METHODS[request.allocation].decide
-    if decide is not None:
-        return decide(heads, request.ratio, request.layers, channels)
-    if request.allocation == "sensitivity" and MEASURES[0] in measured:
-        return sensitivity_allocation(heads.groups, measured[MEASURES[0]], request.ratio, request.layers)
+    method = METHODS[request.allocation]
+    if method.decide is not None:
+        return method.decide(heads, request.ratio, request.layers, channels)
+    if method.divide is not None and method.measure in measured:
+        return method.divide(heads.groups, measured[method.measure], request.ratio, request.layers)
     return None
 
 

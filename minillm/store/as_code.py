@@ -151,11 +151,17 @@ def _call(*values: Any, **named: Any) -> str:
     return ", ".join([*map(_literal, values), *(f"{name}={_literal(value)}" for name, value in named.items())])
 
 
+def least_of(asked: PruneRequest) -> dict[str, int]:
+    """What every block keeps, where a request says other than the default."""
+    return {name: value for name, value in asked.changed().items() if name in ("min_heads", "min_channels")}
+
+
 def _pruned_in_python(course: Course, variant: Variant) -> list[str]:
     asked = PruneRequest.from_json(variant.request)
     given: dict[str, Any] = {"ratio": asked.ratio}
     given |= {"layers": asked.layers} if asked.layers is not None else {}
     given |= {"allocation": asked.allocation} if asked.allocation != "uniform" else {}
+    given |= least_of(asked)
     if asked.channels_from:
         given["channels_from"] = _Name(f"scores[{_literal(asked.channels_from)}]")
     text = f", {_call(compensate=asked.compensate, text=_Name('calibration'))}" if asked.compensate else ""
@@ -258,6 +264,7 @@ def _pruned_by_command(course: Course, variant: Variant) -> list[str]:
         options |= {"--ratio": asked.ratio}
     options |= {"--layers": ",".join(map(str, asked.layers))} if asked.layers is not None else {}
     options |= {"--allocation": asked.allocation} if asked.allocation != "uniform" else {}
+    options |= {_option(name): value for name, value in least_of(asked).items()}
     options |= {"--channels-from": course.files[asked.channels_from]} if asked.channels_from else {}
     if asked.compensate:
         options |= {"--compensate": asked.compensate, "--text": r.text}

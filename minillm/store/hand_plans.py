@@ -35,5 +35,6 @@ def requested_plan(
     if cut is not None:
         return plan_by_hand(groups, cut)
     scores = store.scores(run_id)
-    channels = scores[request.channels_from or request.criterion]
-    return make_plan(scores[request.criterion], request.ratio, request.layers, allocation, channels_from=channels)
+    channels, least = scores[request.channels_from or request.criterion], (request.min_heads, request.min_channels)
+    heads = scores[request.criterion].at_least(*least)
+    return make_plan(heads, request.ratio, request.layers, allocation, channels_from=channels)

@@ -7,8 +7,11 @@ from torch import Tensor
 from ..allocation.evolution import STAGE, SearchState
 from ..allocation.structured import allocate_events
 from ..events import RESULT, Event, Events
+from ..families.groups import Groups
 from ..models.loaded import LoadedModel
 from ..plan.budget import budget, checked_layers
+from ..plan.depth import every_layer
+from ..plan.methods import METHODS
 from ..recipes.requests import AllocateRequest
 from ..store.allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
 from .progress import LOADING, Steps
@@ -23,13 +26,22 @@ def allocate(bench: Workbench, request: AllocateRequest) -> Found:
     steps = Steps({"load": LOADING, "text": text, **costs, "allocate": allocating(bench, request)})
     lm = yield from steps.take("load", bench.variant_events())
     # What cannot be is said before scoring.
-    budget(lm.groups, request.ratio, checked_layers(lm.groups, request.layers))
+    check_reachable(lm.groups, request)
     tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
         bench.check_memory(lm, label, {})
         yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
     events, stages = allocation_events(bench, request, lm, tokens, resume=True), allocation_stages(bench, request)
     return (yield from steps.take("allocate", events, stages=stages))
+
+
+def check_reachable(groups: Groups, request: AllocateRequest) -> None:
+    """Raise UnreachableRatio where these blocks cannot give up so much by the method asked for."""
+    groups = groups.at_least(request.min_heads, request.min_channels)
+    if METHODS[request.method].whole:
+        budget(groups.at_least(0, 0), request.ratio, every_layer(groups, request.layers))
+    else:
+        budget(groups, request.ratio, checked_layers(groups, request.layers))
 
 
 def allocating(bench: Workbench, request: AllocateRequest) -> float:
@@ -43,6 +55,9 @@ def allocation_stages(bench: Workbench, request: AllocateRequest) -> dict[str, f
     each = request.offspring * request.few_rows + request.offspring / 4 * request.rows
     generations = request.generations if request.method == "evolutionary" else 0
     measured = length * 50.0 * request.few_rows
+    if METHODS[request.method].whole:
+        passing, removing = length * 1.3 * bench.recipe.samples, length * 30.0 * request.rows
+        return {"sensitivity:influence": passing, "sensitivity:removal": removing, "greedy": 4 * removing}
     return {"sensitivity:fisher": measured, "sensitivity:masking": measured, STAGE: length * generations * each}
 
 
@@ -54,7 +69,7 @@ def allocation_events(
     resume: go on with an earlier search of the same request, and end early, with the best so far, when asked to stop.
     """
     store, run_id = bench.store, bench.run_id
-    scores = store.scores(run_id)
+    scores = {n: s.at_least(request.min_heads, request.min_channels) for n, s in store.scores(run_id).items()}
     events = allocate_events(
         lm,
         scores[request.criterion],

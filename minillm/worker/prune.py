@@ -7,14 +7,14 @@ from typing import Any
 from ..events import RESULT, Event, Events, relay
 from ..models.checkpoint import save_pruned
 from ..models.loaded import LoadedModel
-from ..plan.budget import Allocation, budget, checked_layers
+from ..plan.budget import Allocation
 from ..plan.methods import MEASUREMENT, METHODS, SEARCH
 from ..recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest
 from ..store.allocations import known_allocation, to_find
 from ..store.hand_plans import requested_plan
 from ..store.records import ORIGINAL, PRUNED, Variant
 from ..surgery.cut import prune_events
-from .allocate import allocating, allocation_events, allocation_stages
+from .allocate import allocating, allocation_events, allocation_stages, check_reachable
 from .measure import reading
 from .progress import LOADING, Steps
 from .workbench import Found, Workbench
@@ -26,8 +26,8 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     steps = Steps(pruning_costs(bench, request, missing))
     tokens: Any = None
     lm = yield from steps.take("load", bench.variant_events())
-    if missing:  # what cannot be is said before scoring
-        budget(lm.groups, request.ratio, checked_layers(lm.groups, request.layers))
+    if missing and request.allocation in METHODS:  # what cannot be is said before scoring
+        check_reachable(lm.groups, to_find(request, bench.recipe.samples))
     if missing or request.compensate or request.allocation != "uniform":
         tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:

@@ -3,11 +3,13 @@
 Everything is read from the store; a plan follows from each allocation, so that sizes shown are those that would be cut.
 """
 
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from minillm.errors import MiniLLMError
 from minillm.families.groups import Groups
 from minillm.plan.budget import Allocation, gone
 from minillm.plan.methods import FROM_SCORES, WITHOUT_SEARCH, fitting
@@ -88,9 +90,11 @@ def compared(store: Store, run_id: str, cut: Cut) -> dict[str, Plan]:
         if heads is not None and name in FROM_SCORES and name not in fitting(heads):
             continue
         request = asked(store, run_id, Cut(cut.criterion, cut.channels_from, cut.ratio, cut.blocks, name))
-        found = known_allocation(store, run_id, request)
-        if found is not None:
-            ready[name] = found
+        # Whole blocks do not come near every ratio: then there is nothing of theirs to compare.
+        with suppress(MiniLLMError) if WITHOUT_SEARCH[name].whole else nullcontext():
+            found = known_allocation(store, run_id, request)
+            if found is not None:
+                ready[name] = found
     return {name: plan_from_groups(groups, cut.ratio, layers, found) for name, found in {**ready, **stored}.items()}
 
 

@@ -105,7 +105,9 @@ def test_every_method_meets_the_budget_and_tells_its_fitness(made, method):
     scores = minillm.score(lm, "flap", tokens, 4) if method == "al-am" else scores
     found = minillm.allocate(lm, scores, tokens, 0.25, method, range(4), **FEW)
     plan = make_plan(scores, 0.25, allocation=found)
-    assert abs(plan.removed - 0.25 * lm.groups.parameters) <= lm.groups.blocks[0].channel_parameters
+    block = lm.groups.blocks[0]
+    within = block.parameters / 2 if plan.dropped else block.channel_parameters
+    assert abs(plan.removed - 0.25 * lm.groups.parameters) <= within
     told = found.recipe["fitness"]
     small = minillm.prune(lm, plan)
     assert told["value"] == pytest.approx(divergence(lm.model, small.model, tokens[: told["rows"]]), rel=1e-3)

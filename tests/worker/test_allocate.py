@@ -91,3 +91,27 @@ def test_what_cannot_be_is_said_before_a_job_begins(store, run_id, pool):
             submit(store, run_id, request)
         assert "\n" not in str(fault.value)
     assert len(store.jobs(run_id)) == 0
+
+
+@pytest.mark.parametrize("method", ["blocks", "run", "greedy", "2ssp"])
+def test_a_cut_by_wholes_finds_what_it_needs_on_the_way(store, run_id, pool, method):
+    asked = {"ratio": 0.3, "evaluate_text": ""}
+    do(store, run_id, PruneRequest("magnitude-l1", allocation=method, **asked), pool)
+    plan = store.plan(run_id, "pruned-1")
+    assert bool(plan.dropped) == (method != "2ssp")
+    assert method != "2ssp" or any(len(kept) == 0 for kept in plan.kept_heads.values())
+    assert next(iter(allocations(store, run_id).values())).name == method
+    measured = sensitivities(store, run_id)
+    assert set(measured) == ({"influence", "update"} if method in ("blocks", "run") else set())
+
+
+def test_a_request_may_leave_blocks_with_nothing(store, run_id, pool):
+    """Nine tenths of one block and more are beyond what is left to it by default."""
+    do(store, run_id, ScoreRequest(("magnitude-l1",)), pool)
+    groups = store.scores(run_id)["magnitude-l1"].groups
+    block = groups.blocks[1]
+    asked = {"ratio": (block.parameters - 1) / groups.parameters, "layers": (1,), "evaluate_text": ""}
+    with pytest.raises(UnreachableRatio):
+        submit(store, run_id, PruneRequest("magnitude-l1", **asked))
+    do(store, run_id, PruneRequest("magnitude-l1", min_heads=0, min_channels=0, **asked), pool)
+    assert store.plan(run_id, "pruned-1").dropped == (1,)
