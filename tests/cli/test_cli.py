@@ -27,6 +27,24 @@ def test_scores_of_one_walk_are_those_of_many(run, folder):
         assert all((one.channels[i] == other.channels[i]).all() for i in one.channels)
 
 
+@pytest.mark.parametrize("preset", ["shortgpt", "2ssp"])
+def test_presets_of_depth_ask_the_model_what_goes(run, folder, preset):
+    words = ("--model", folder, *SMALL, "--samples", 12, "--ratio", 0.4)
+    code, out, err = run("prune", "--preset", preset, *words, "--out", "shallow", "--json")
+    assert code == 0, err
+    plan = load_pruned("shallow").plan
+    assert plan.dropped if preset == "shortgpt" else any(len(kept) == 0 for kept in plan.kept_heads.values())
+
+
+def test_a_cut_by_hand_may_take_a_whole_block_but_not_all(run, folder):
+    code, _, err = run("prune", "--cut", "1: all. 2: heads all", "--model", folder, "--out", "shallow")
+    assert code == 0 and load_pruned("shallow").plan.dropped == (1,), err
+    every = ". ".join(f"{i}: all" for i in range(len(load_pruned("shallow").plan.groups)))
+    code, _, err = run("prune", "--cut", every, "--model", folder, "--out", "none")
+    assert code == 2 and "This plan leaves none of the" in err and err.count("\n") == 1
+    assert not Path("none").exists()
+
+
 def test_a_preset_scores_and_cuts_in_one_go(run, folder, tmp_path):
     words = ("--model", folder, *SMALL, "--samples", 12, "--ratio", 0.1, "--layers", "1-2")
     code, out, err = run("prune", "--preset", "best", *words, "--out", "named", "--json")
