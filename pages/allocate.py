@@ -14,7 +14,7 @@ from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import sensitivities
 from minillm.store.store import Store
 
-from .plots import CAPTIONS, allocation_bars, plan_bars, search_curve, sensitivity_panels
+from .plots import CAPTIONS, UNITS, allocation_bars, plan_bars, search_curve, sensitivity_panels
 from .shell import job_panel
 from .shell.address import number
 from .shell.controls import asked_in, controls, takes
@@ -30,7 +30,8 @@ from .views.variants import groups_of
 
 TITLE = "Allocate"
 DEFAULT = AllocateRequest(criterion="any")
-SEARCH = ("method", "sensitivity", "fitness", "generations", "offspring", "few_rows", "rows", "seed")
+_NUMBERS = ("generations", "offspring", "few_rows", "rows", "seed", "min_heads", "min_channels")
+SEARCH = ("method", "sensitivity", "fitness", *_NUMBERS)
 """Fields of an `AllocateRequest` beside the cut, in the order in which handlers take them."""
 
 
@@ -77,7 +78,7 @@ def lay_out() -> Page:
     sensitivity = PlotlyHost(
         "Sensitivity by block",
         CAPTIONS["sensitivity_panels"],
-        empty="Measured by the first search, or by the method “sensitivity”.",
+        empty="Measured by the first search, by the methods “sensitivity”, “blocks” and “run”, and while scoring.",
         elem_id="sensitivity",
     )
     gr.Markdown("## Allocations at this ratio")
@@ -91,7 +92,7 @@ def _search_controls() -> dict[str, Any]:
     ways = list(reversed(METHODS))
     found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways)
     with gr.Accordion("Search settings", open=False, elem_id="allocate-settings"):
-        measures = [("Fisher trace", MEASURES[0]), ("masking", MEASURES[1])]
+        measures = [(UNITS[measure], measure) for measure in MEASURES]
         found |= controls(AllocateRequest, [measure], "allocate", kind=gr.Radio, choices=measures)
         judged = [("KL to the dense model", "kl"), ("perplexity", "perplexity")]
         found |= controls(AllocateRequest, [fitness], "allocate", kind=gr.Radio, choices=judged)

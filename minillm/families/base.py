@@ -133,6 +133,8 @@ class Family:
             fixed_parameters=fixed,
             query_parameters=query[0],
             query_macs=query[1],
+            key_parameters=cost[HEADS][0] - queries * query[0],
+            key_macs=cost[HEADS][1] - queries * query[1],
         )
 
     def _heads(

@@ -9,7 +9,7 @@ One LLaMA-like block, and the two kinds of group in it:
       o  columns [h·Q·d, (h+1)·Q·d)   ┘     Q query heads a group, d the size of a head
 
 Where several query heads share a key/value head, heads may be counted the other way: a *query slot* j is the j-th query
-head of every key/value head, rows of q and columns of o, so that as many are left to each of them (`Groups.in_slots`).
+head of every key/value head, rows of q and columns of o, so that as many are left to each of them (`Groups.counted_in`).
 
 A `Structure` says where one of those slices lies inside a linear; a `BlockGroups` says how many groups a block has
 and what one of them costs; a `Groups` does so for a model. They are all a plan needs: weights stay out of it.
@@ -43,7 +43,8 @@ class BlockGroups:
     only with the whole block, once none of its groups is left.
     min_heads, min_channels: what a cut must leave (`Groups.at_least`); no part of what a block is.
     unit: what heads are counted in, "groups" or "slots"; query_parameters, query_macs: as above, of one query head, 0
-    where every head has its own key/value head; fixed_macs: multiplications per token of weights in no group.
+    where every head has its own key/value head; key_parameters, key_macs: of one key/value head without its queries;
+    fixed_macs: multiplications per token of weights in no group.
     """
 
     heads: int
@@ -60,6 +61,8 @@ class BlockGroups:
     unit: str = GROUPS
     query_parameters: int = field(default=0, compare=False)
     query_macs: int = field(default=0, compare=False)
+    key_parameters: int = field(default=0, compare=False)
+    key_macs: int = field(default=0, compare=False)
     fixed_macs: int = field(default=0, compare=False)
 
     @property
@@ -82,21 +85,22 @@ class BlockGroups:
         channels = self.min_channels if min_channels is None else max(min_channels, 0)
         return replace(self, min_heads=heads, min_channels=channels)
 
-    def in_slots(self) -> "BlockGroups":
-        """The same block, its heads counted in query slots: keys and values belong to no slot, and one slot stays."""
-        if self.unit == SLOTS:
-            return self
-        shared = self.head_parameters - self.queries * self.query_parameters
+    def turned(self) -> "BlockGroups":
+        """The same block, its heads counted the other way: by groups keys and values go with their group, by slots they
+        belong to none."""
+        to_slots = self.unit == GROUPS
+        sign, keys = (1, self.heads) if to_slots else (-1, self.queries)
+        own, macs = (0, 0) if to_slots else (self.key_parameters, self.key_macs)
         return replace(
             self,
-            unit=SLOTS,
+            unit=SLOTS if to_slots else GROUPS,
             heads=self.queries if self.heads else 0,
-            queries=self.heads,
-            head_parameters=self.heads * self.query_parameters,
-            head_macs=self.heads * self.query_macs,
-            fixed_parameters=self.fixed_parameters + self.heads * shared,
-            fixed_macs=self.fixed_macs + self.heads * (self.head_macs - self.queries * self.query_macs),
-            min_heads=max(self.min_heads, 1),
+            queries=self.heads or self.queries,
+            head_parameters=own + self.heads * self.query_parameters,
+            head_macs=macs + self.heads * self.query_macs,
+            fixed_parameters=self.fixed_parameters + sign * keys * self.key_parameters,
+            fixed_macs=self.fixed_macs + sign * keys * self.key_macs,
+            min_heads=max(self.min_heads, int(to_slots)),
         )
 
 
@@ -142,12 +146,12 @@ class Groups:
         """
         if unit == self.unit:
             return self
-        if unit != SLOTS or not any(b.queries > 1 and b.query_parameters for b in self.blocks):
+        if unit not in (GROUPS, SLOTS) or not any(b.query_parameters for b in self.blocks):
             raise BadInput(
                 f"Heads of this {self.model_type} model cannot be counted in {unit}: query slots are for models in "
                 "which a key/value head serves several query heads. Take head groups."
             )
-        return replace(self, blocks=tuple(b.in_slots() for b in self.blocks))
+        return replace(self, blocks=tuple(b.turned() for b in self.blocks))
 
     def macs(self, length: int) -> int:
         """Multiply-accumulates of one forward pass over `length` tokens: all linears, QKᵀ and AV."""

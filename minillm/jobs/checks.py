@@ -20,6 +20,7 @@ from ..recipes.requests import (
     RecoverRequest,
     Request,
     SweepRequest,
+    by_slots,
 )
 from ..store.allocations import known_allocation
 from ..store.hand_plans import hand_plans
@@ -100,13 +101,18 @@ def _check_plan(request: PruneRequest | AllocateRequest, store: Store, run_id: s
     """A plan costs milliseconds where its scores are there: make it, so that what cannot be is said at once."""
     scored, labels = store.scores(run_id), [request.criterion, request.channels_from or request.criterion]
     for label in labels:
-        if label not in scored and label not in CRITERIA:
+        if label not in scored and label not in _offered():
             raise UnknownName("scores", label, {*scored, *CRITERIA})
     allocation = known_allocation(store, run_id, request) if isinstance(request, PruneRequest) else None
     if all(label in scored for label in labels):
         heads, channels = (scored[label].at_least(request.min_heads, request.min_channels) for label in labels)
         if not (allocation is None and METHODS[_method(request)].whole):
             make_plan(heads, request.ratio, request.layers, allocation or "uniform", channels_from=channels)
+
+
+def _offered() -> set[str]:
+    """Labels that would be scored on the way to a cut."""
+    return {label for name in CRITERIA for label in (name, by_slots(name))}
 
 
 def _method(request: PruneRequest | AllocateRequest) -> str:

@@ -20,10 +20,10 @@ from ..checks import (
     yes_or_no,
     zero_or,
 )
-from ..criteria import find
+from ..criteria import CRITERIA, find
 from ..criteria.settings import Settings
 from ..errors import UnknownName
-from ..families.groups import MIN_CHANNELS, MIN_HEADS
+from ..families.groups import MIN_CHANNELS, MIN_HEADS, SLOTS
 from ..plan.methods import METHODS
 from ..plan.patterns import LEVELS, MASKING, MIXING
 from ..plan.sensitivity import MEASURES
@@ -85,6 +85,24 @@ class ScoreRequest(Checked):
         used = Settings.of(**self.settings).used_by(find(criterion).gradient)
         changed = [f"{name} {value}" for name, value in sorted(used.changed().items())]
         return f"{criterion} ({', '.join(changed)})" if changed else criterion
+
+
+def by_slots(criterion: str) -> str:
+    """The label of a criterion's scores of query slots."""
+    return ScoreRequest((criterion,), {"heads": SLOTS}).label(criterion)
+
+
+def scoring_of(label: str) -> tuple[str, dict[str, Any]]:
+    """The criterion and settings by which scores of a label would be made: a criterion's name, or that by query slots.
+
+    Raises UnknownName.
+    """
+    slots: dict[str, Any] = {"heads": SLOTS}
+    known: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in CRITERIA}
+    known |= {by_slots(name): (name, slots) for name in CRITERIA}
+    if label not in known:
+        raise UnknownName("criterion", label, CRITERIA)
+    return known[label]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from ..models.loaded import LoadedModel
 from ..plan.budget import budget, checked_layers
 from ..plan.depth import every_layer
 from ..plan.methods import METHODS
-from ..recipes.requests import AllocateRequest
+from ..recipes.requests import AllocateRequest, scoring_of
 from ..store.allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
 from .progress import LOADING, Steps
 from .workbench import Found, Workbench
@@ -21,7 +21,7 @@ from .workbench import Found, Workbench
 def allocate(bench: Workbench, request: AllocateRequest) -> Found:
     """Score what has not been, find an allocation, and keep it with the sensitivities that were measured."""
     missing = bench.unscored(request.criterion, request.channels_from)
-    costs = {label: bench.scoring(label, {}) for label in missing}
+    costs = {label: bench.scoring(*scoring_of(label)) for label in missing}
     text = 0.02 * bench.calibration
     steps = Steps({"load": LOADING, "text": text, **costs, "allocate": allocating(bench, request)})
     lm = yield from steps.take("load", bench.variant_events())
@@ -29,8 +29,9 @@ def allocate(bench: Workbench, request: AllocateRequest) -> Found:
     check_reachable(lm.groups, request)
     tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
-        bench.check_memory(lm, label, {})
-        yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
+        name, given = scoring_of(label)
+        bench.check_memory(lm, name, given)
+        yield from steps.take(label, bench.score_events(lm, tokens, {label: name}, given))
     events, stages = allocation_events(bench, request, lm, tokens, resume=True), allocation_stages(bench, request)
     return (yield from steps.take("allocate", events, stages=stages))
 

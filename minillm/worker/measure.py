@@ -1,11 +1,21 @@
 """Jobs that change nothing: what a model is made of, scores, perplexity, accuracy, sizes and times."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+
+from torch import Tensor
+
+from ..allocation.depth import passing_events
+from ..criteria import find
 from ..errors import NumericalFault
 from ..evaluation.machine import machine
 from ..evaluation.profiling import compared, latencies_events, size
+from ..events import RESULT, Event, Events, relay
 from ..models.loaded import LoadedModel
+from ..plan.sensitivity import INFLUENCE, Sensitivity
 from ..recipes.requests import EvaluateRequest, InspectRequest, ProfileRequest, ScoreRequest
 from ..recipes.tasks import BENCHMARKS
+from ..store.allocations import SENSITIVITY, sensitivities
 from ..store.measured_before import EFFICIENCY, efficiency_asked
 from .progress import LOADING, Steps
 from .workbench import Found, Workbench
@@ -35,13 +45,17 @@ def score(bench: Workbench, request: ScoreRequest) -> Found:
     labels = {request.label(criterion): criterion for criterion in request.in_turn}
     walks = [labels] if request.together else [{label: criterion} for label, criterion in labels.items()]
     costs = {", ".join(walk): sum(bench.scoring(name, request.settings) for name in walk.values()) for walk in walks}
-    steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, **costs}), []
+    passing = PASSING * bench.recipe.length * _passing_wanted(bench, labels.values())
+    steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, "blocks": passing, **costs}), []
     lm = yield from steps.take("load", bench.variant_events())
     for walk in walks:
         beside = 0
         for criterion in walk.values():
             beside += bench.check_memory(lm, criterion, request.settings, beside)
     tokens = yield from steps.take("text", bench.text_events(lm))
+    if passing:
+        with suppress(NumericalFault):  # which the criteria will say of their own
+            yield from steps.take("blocks", _passing_events(bench, lm, tokens[:PASSING]))
     for name, walk in zip(costs, walks, strict=True):
         try:
             yield from steps.take(name, bench.score_events(lm, tokens, walk, request.settings), at_once=len(walk))
@@ -50,6 +64,23 @@ def score(bench: Workbench, request: ScoreRequest) -> Found:
     if faults:
         raise NumericalFault(" ".join(faults))
     return {"scored": list(labels)}
+
+
+PASSING = 16
+"""Rows of text on which it is seen how much each block changes what passes."""
+
+
+def _passing_wanted(bench: Workbench, criteria: Iterable[str]) -> bool:
+    """Whether it is still to be measured: with criteria that walk over the text, of which it is a small part."""
+    known = sensitivities(bench.store, bench.run_id)
+    return INFLUENCE not in known and any(find(name).activations for name in criteria)
+
+
+def _passing_events(bench: Workbench, lm: LoadedModel, rows: Tensor) -> Events:
+    found: dict[str, Sensitivity] = yield from relay(passing_events(lm, rows))
+    for one in found.values():
+        bench.keep(SENSITIVITY, one.to_json())
+    yield Event(RESULT, 1, 1, None)
 
 
 def evaluate(bench: Workbench, request: EvaluateRequest) -> Found:

@@ -9,7 +9,7 @@ from ..models.checkpoint import save_pruned
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation
 from ..plan.methods import MEASUREMENT, METHODS, SEARCH
-from ..recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest
+from ..recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest, scoring_of
 from ..store.allocations import known_allocation, to_find
 from ..store.hand_plans import requested_plan
 from ..store.records import ORIGINAL, PRUNED, Variant
@@ -31,8 +31,9 @@ def prune(bench: Workbench, request: PruneRequest) -> Found:
     if missing or request.compensate or request.allocation != "uniform":
         tokens = yield from steps.take("text", bench.text_events(lm))
     for label in missing:
-        bench.check_memory(lm, label, {})
-        yield from steps.take(label, bench.score_events(lm, tokens, {label: label}, {}))
+        name, given = scoring_of(label)
+        bench.check_memory(lm, name, given)
+        yield from steps.take(label, bench.score_events(lm, tokens, {label: name}, given))
     allocation = known_allocation(bench.store, bench.run_id, request)
     if allocation is None:
         stages = allocation_stages(bench, to_find(request, bench.recipe.samples))
@@ -64,7 +65,7 @@ def pruning_costs(bench: Workbench, request: PruneRequest, missing: list[str]) -
     """What each step of `prune` should cost, in tokens. missing: scores that are still to be made."""
     text = 0.02 * bench.calibration if missing or request.compensate else 0.0
     cutting = LOADING / 3 + (2.5 * bench.calibration if request.compensate else 0.0)
-    scoring = {label: bench.scoring(label, {}) for label in missing}
+    scoring = {label: bench.scoring(*scoring_of(label)) for label in missing}
     if request.allocation in METHODS and METHODS[request.allocation].needs in (MEASUREMENT, SEARCH):
         scoring["allocate"] = allocating(bench, to_find(request, bench.recipe.samples))
     return {"load": LOADING, "text": text, **scoring, "cut": cutting, **measuring_costs(request)}

@@ -5,7 +5,7 @@
 
 import plotly.graph_objects as go
 
-from .allocation import allocation_bars, search_curve, sensitivity_panels
+from .allocation import UNITS, allocation_bars, influence_rows, search_curve, sensitivity_panels
 from .block import drill_down, group_table
 from .captions import CAPTIONS
 from .compared import curves_compared
@@ -52,6 +52,8 @@ __all__ = [
     "score_bands",
     "search_curve",
     "sensitivity_panels",
+    "UNITS",
+    "influence_rows",
     "sentence",
     "sorted_map",
     "speed_bars",

@@ -8,11 +8,17 @@ import plotly.graph_objects as go
 
 from minillm.plan.methods import METHODS
 from minillm.plan.plan import Plan
-from minillm.plan.sensitivity import FISHER, MASKING, Sensitivity
+from minillm.plan.sensitivity import FISHER, INFLUENCE, MASKING, REMOVAL, UPDATE, Sensitivity
 
-from .style import KIND_COLOURS, VARIANTS, axis, block_axis, figure, log_axis, remark, share_axis
+from .style import KIND_COLOURS, VARIANTS, axis, block_axis, colour_bar, figure, log_axis, remark, share_axis
 
-UNITS = {FISHER: "Fisher trace", MASKING: "cost of masking"}
+UNITS = {
+    FISHER: "Fisher trace",
+    MASKING: "cost of masking",
+    INFLUENCE: "influence, 1 − cos",
+    UPDATE: "relative update",
+    REMOVAL: "cost of removal",
+}
 FITNESS = {"kl": "KL to dense, nats a token", "perplexity": "perplexity"}
 PATTERNS = ("", "/", "x", ".", "-", "+")
 """Allocations of one method share its colour and differ in pattern."""
@@ -56,24 +62,46 @@ def search_curve(
 def sensitivity_panels(found: Mapping[str, Sensitivity], blocks: int) -> go.Figure:
     """Every measure of how much a block matters on a panel of its own, attention and FFN apart; the scales are
     logarithmic, because blocks differ by powers of ten."""
-    fig = figure("sensitivity", _most_sensitive(found), height=440, showlegend=True)
-    for place, (measure, label) in enumerate(UNITS.items()):
+    measures = [measure for measure in UNITS if measure in found]
+    fig = figure("sensitivity", _most_sensitive(found), height=60 + 190 * max(len(measures), 1), showlegend=True)
+    each = 1 / max(len(measures), 1)
+    for place, measure in enumerate(measures):
         name = "" if place == 0 else str(place + 1)
-        if measure in found:
-            _sensitivity(fig, found[measure], f"x{name}", f"y{name}", legend=measure == next(iter(found)))
-        low, high = ((0.56, 1.0), (0.0, 0.44))[place]
-        missing = "" if measure in found else " (not measured)"
-        fig.layout[f"xaxis{name}"] = {**block_axis(blocks, title="block" if place else ""), "anchor": f"y{name}"}
-        drawn = [*found[measure].attention.values(), *found[measure].ffn.values()] if measure in found else []
-        fig.layout[f"yaxis{name}"] = log_axis(label + missing, np.array(drawn), domain=[low, high])
+        _sensitivity(fig, found[measure], f"x{name}", f"y{name}", legend=not place)
+        top, last = 1 - place * each, place == len(measures) - 1
+        fig.layout[f"xaxis{name}"] = {**block_axis(blocks, title="block" if last else ""), "anchor": f"y{name}"}
+        drawn = np.array([*found[measure].attention.values(), *found[measure].ffn.values()])
+        fig.layout[f"yaxis{name}"] = log_axis(UNITS[measure], drawn, domain=[top - 0.84 * each, top])
     return fig
+
+
+def influence_rows(found: Sensitivity, blocks: int) -> go.Figure:
+    """How much each block and its halves change what passes: log₁₀ of 1 − cos, three rows of a heat map whose columns
+    are the blocks."""
+    rows = {"block": found.block, "FFN": found.ffn, "attention": found.attention}
+    values = np.array([[row.get(i, np.nan) for i in range(blocks)] for row in rows.values()], np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tones = np.where(values > 0, np.log10(values), np.nan).astype(np.float32)
+    least = min(found.block, key=found.of_block)
+    fig = figure("influence", f"Influence of blocks and halves; block {least} changes least of what passes", height=190)
+    fig.add_heatmap(
+        z=tones,
+        y=list(rows),
+        coloraxis="coloraxis",
+        customdata=values.astype(np.float32),
+        hovertemplate="block %{x}, %{y}<br>1 − cos %{customdata:.3g}<extra></extra>",
+        meta={"columns": {"x": "block", "y": "part", "z": "log₁₀ of 1 − cos", "customdata": ["1 − cos"]}},
+    )
+    return fig.update_layout(
+        coloraxis=colour_bar("log₁₀ (1 − cos)"), xaxis=block_axis(blocks), yaxis={"type": "category"}, showlegend=False
+    )
 
 
 def _most_sensitive(found: Mapping[str, Sensitivity]) -> str:
     said = []
     for measure, sensitivity in found.items():
         layer = max(sensitivity.attention, key=sensitivity.of_block)
-        said.append(f"by {UNITS[measure].lower()} block {layer} matters most")
+        said.append(f"by {UNITS[measure][0].lower() + UNITS[measure][1:]} block {layer} matters most")
     return "Sensitivity of every block: " + ("; ".join(said) or "not measured yet")
 
 

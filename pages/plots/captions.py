@@ -44,8 +44,10 @@ CAPTIONS: dict[str, str] = {
     "difference, sometimes downwards.",
     "search_curve": "Best: of all allocations tried so far, on the same rows of text. Median: of those judged in full "
     "in a generation. Where the two meet and stay flat, the search has found what it can find.",
-    "sensitivity_panels": "High blocks should give little. The two measures need not agree: the Fisher trace looks at "
-    "an infinitely small change, masking at a real one.",
+    "sensitivity_panels": "High blocks should give little. The measures need not agree: the Fisher trace looks at an "
+    "infinitely small change, masking at a real one, removal at the whole, influence and update only at what passes.",
+    "influence_rows": "How far a block turns what passes: 1 − cos of what enters and what leaves, mean over tokens. "
+    "The lowest blocks are those that ShortGPT drops first; what the loss would lose without them is not said.",
     "allocation_bars": "All bars of a colour add up to the same number of parameters. Look for blocks that the search "
     "spares and the others cut, or the other way round.",
     "ratio_lines": "Bars are the spread over seeds; lines closer than that are not told apart. The dotted line is the "

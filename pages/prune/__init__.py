@@ -14,7 +14,7 @@ from minillm.store.store import Store
 
 from ..shell import job_panel
 from ..shell.address import number, remembered
-from ..shell.controls import asked_in, preset, takes, way_in
+from ..shell.controls import asked_in, fields_of, preset, takes, way_in
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
 from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import QUIET, Answer, answering
@@ -22,10 +22,11 @@ from ..shell.templates import notice, paragraph
 from ..views import cut as cut_view
 from ..views.cut import Cut
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, recovery_in_words, variants_table
-from .form import MEASURED, TRAINED, Page, layout
+from .form import LEAST, MEASURED, TRAINED, Page, layout
 from .zeros import begin_sparsify, usable
 
 TITLE = "Prune & recover"
+MOST_GROUPS = 1_000_000
 CHOSEN = ("variant", "preset")
 """Controls of a recovery that no preset sets."""
 
@@ -44,10 +45,10 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 
     def anew(run_id: str, *values: Any) -> Answer:
         """What has just been cut is what one would recover next."""
-        criterion, channels, ratio, blocks, allocation, variant, text = values
+        *moved, variant, text = values
         newest = store.variants(run_id)[-1] if run_id else None
         fresh = newest is not None and newest.kind == "pruned"
-        asked = (criterion, channels, ratio, blocks, allocation, None if fresh else variant, text)
+        asked: Any = [*moved, None if fresh else variant, text]
         return _whole(store, page, run_id, *asked)
 
     whole = [page.empty, *page.preview, page.evaluate["warning"]]
@@ -173,6 +174,8 @@ def _whole(
     ratio: float,
     blocks: str,
     allocation: str,
+    min_heads: int,
+    min_channels: int,
     variant: str | None,
     text: str | None,
 ) -> Answer:
@@ -191,20 +194,18 @@ def _whole(
         page.cut["criterion"]: gr.Dropdown(choices=choices, value=criterion),
         page.cut["channels"]: gr.Dropdown(choices=[("the same", SAME), *choices], value=channels),
         page.cut["allocation"]: gr.Dropdown(choices=ways, value=allocation),
-        **_previewed(store, page, run_id, criterion, channels, ratio, blocks, allocation),
+        **_previewed(store, page, run_id, criterion, channels, ratio, blocks, allocation, min_heads, min_channels),
         page.recover["variant"]: gr.Dropdown(choices=made, value=variant),
         page.evaluate["warning"]: cut_view.warning(store, run_id, text),
     }
 
 
-def _previewed(
-    store: Store, page: Page, run_id: str, criterion: str, channels: str, ratio: float, blocks: str, allocation: str
-) -> Answer:
+def _previewed(store: Store, page: Page, run_id: str, criterion: str, channels: str, *more: Any) -> Answer:
     """The preview; where there can be no such plan, why, and the last picture stays."""
     if not run_id:
         return {}
     try:
-        shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, blocks, allocation))
+        shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, *more))
     except MiniLLMError as fault:
         return {page.preview[0]: notice(str(fault), "failed")}
     return dict(zip(page.preview, shown, strict=True))
@@ -240,15 +241,24 @@ def _as_asked(store: Store, page: Page, run_id: str, options: dict[str, str]) ->
 def _from_address(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
     """The cut, the variant and the evaluation text: as the address says, else as the latest cut was asked for."""
     request = job_panel.request_of(store, run_id, "prune")
-    first = {"criterion": None, "channels": SAME, "ratio": STANDARD, "blocks": "", "allocation": UNIFORM}
+    first: dict[str, Any] = {
+        "criterion": None,
+        "channels": SAME,
+        "ratio": STANDARD,
+        "blocks": "",
+        "allocation": UNIFORM,
+    }
+    first |= {one.name: one.default for one in fields_of(PruneRequest, LEAST)}
     cut = {page.cut[name]: value for name, value in first.items()} | cut_view.asked_of(request, page.cut)
     cut |= {page.cut[name]: options[name] for name in first if name in options}
     cut[page.cut["ratio"]] = number({"ratio": str(cut[page.cut["ratio"]])}, "ratio", STANDARD, 0, MOST)
+    for name in LEAST:
+        cut[page.cut[name]] = int(number({name: str(cut[page.cut[name]])}, name, first[name], 0, MOST_GROUPS))
     text = request.evaluate_text if request else "python-docs"
     return {**cut, page.recover["variant"]: options.get("variant"), page.evaluate["evaluate_text"]: text}
 
 
-@takes((PruneRequest, ("compensate", *MEASURED)))
+@takes((PruneRequest, (*LEAST, "compensate", *MEASURED)))
 def begin_prune(
     store: Store,
     run_id: str,

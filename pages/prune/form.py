@@ -26,6 +26,9 @@ MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
 MEASURED = ("evaluate_text", "evaluate_tokens", "evaluate_length")
 """Fields of a measurement before and after, in the order in which handlers take them."""
 
+LEAST = ("min_heads", "min_channels")
+"""Fields that say how little of a block may stay, in the order in which handlers take them."""
+
 ABOUT = """
 A **plan** says which groups stay in every block, and so exactly what the model will cost, before a weight is touched
 (Algorithm 1 of the paper, line 8; the ratio is the share of *all* parameters that goes). An **allocation** says how
@@ -98,6 +101,7 @@ def _cut_part() -> dict[str, Any]:
             way = _way_control()
             uniform = {"kind": OpenDropdown, "choices": [UNIFORM]}
             cut = cut_controls("prune") | controls(PruneRequest, ["allocation"], "prune", **uniform)
+            cut |= in_rows(PruneRequest, LEAST, "prune", precision=0)
             evaluate = _evaluate_controls()
             prune = gr.Button("Prune", variant="primary", elem_id="prune")
         with gr.Column(scale=3, min_width=320):

@@ -126,6 +126,9 @@ def lay_out_pictures() -> Pictures:
                 hosts |= lay_out_hosts(name)
                 if name == "block":
                     group = gr.HTML(elem_id="one-group")
+    told = "Measured with the first criterion that reads activations."
+    about: dict[str, Any] = {"empty": told, "elem_id": "plot-influence", "height": 190}
+    hosts["influence"] = PlotlyHost("How much each block changes what passes", CAPTIONS["influence_rows"], **about)
     return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, scale, note, hosts, group)
 
 
@@ -220,4 +223,5 @@ def draw(
         on.block: gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
         on.note: scores_view.shared_walks(look) if view == "memory" else note,
         **{on.hosts[name]: makers[name]() for name in PLOTS[view]},
+        on.hosts["influence"]: scores_view.influence(store, run_id, blocks),
     }

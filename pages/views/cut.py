@@ -11,12 +11,13 @@ from markupsafe import Markup
 
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput
+from minillm.families.groups import GROUPS, MIN_CHANNELS, MIN_HEADS
 from minillm.plan.budget import largest_ratio
 from minillm.plan.by_hand import plan_by_hand
 from minillm.plan.methods import WITHOUT_SEARCH
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
 from minillm.recipes.presets import CUTS
-from minillm.recipes.requests import PruneRequest
+from minillm.recipes.requests import PruneRequest, by_slots, scoring_of
 from minillm.recipes.texts import same_text
 from minillm.store.allocations import allocations, known_allocation
 from minillm.store.hand_plans import hand_plans
@@ -57,6 +58,8 @@ class Cut:
     ratio: float
     blocks: str
     allocation: str = UNIFORM
+    min_heads: int = MIN_HEADS
+    min_channels: int = MIN_CHANNELS
 
 
 def criteria_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
@@ -64,7 +67,10 @@ def criteria_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
     scored first."""
     scored = in_order(store.score_labels(run_id))
     ready = [(label, label) for label in [*scored, *(hand_plans(store, run_id) if run_id else ())]]
-    return ready + [(f"{name} (scored first)", name) for name in CRITERIA if name not in scored]
+    groups = groups_of(store, run_id) if run_id else None
+    shared = groups is not None and any(block.query_parameters for block in groups.blocks)
+    offered = [*CRITERIA, *map(by_slots, CRITERIA)] if shared else list(CRITERIA)
+    return ready + [(f"{label} (scored first)", label) for label in offered if label not in scored]
 
 
 def first_choice(store: Store, run_id: str, asked: str | None = None) -> str:
@@ -93,10 +99,12 @@ def plan_of(store: Store, run_id: str, cut: Cut) -> Plan:
         return plan_by_hand(groups, by_hand[cut.criterion])
     heads, channels = scores.get(cut.criterion), scores.get(cut.channels_from or cut.criterion)
     allocation = known_allocation(store, run_id, asked(store, run_id, cut)) or UNIFORM
+    least: dict[str, Any] = {"min_heads": cut.min_heads, "min_channels": cut.min_channels}
     if heads is None or channels is None:
         assert groups is not None
-        return plan_from_groups(groups, cut.ratio, layers, allocation)
-    return make_plan(heads, cut.ratio, layers, allocation, channels_from=channels)
+        counted = groups.counted_in(scoring_of(cut.criterion)[1].get("heads", GROUPS))
+        return plan_from_groups(counted, cut.ratio, layers, allocation, **least)
+    return make_plan(heads, cut.ratio, layers, allocation, channels_from=channels, **least)
 
 
 def allocation_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
@@ -127,6 +135,8 @@ def asked(store: Store, run_id: str, cut: Cut) -> PruneRequest:
             "ratio": cut.ratio,
             "layers": layers_of(store, run_id, cut.blocks),
             "allocation": cut.allocation or UNIFORM,
+            "min_heads": cut.min_heads,
+            "min_channels": cut.min_channels,
         }
     )
 

@@ -18,7 +18,9 @@ from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scale import RAW, SHARE, scaled, shares_so_far
 from minillm.plan.scores import Scores
+from minillm.plan.sensitivity import INFLUENCE
 from minillm.recipes.models import MODELS
+from minillm.store.allocations import sensitivities
 from minillm.store.records import Job, Run, StoredEvent
 from minillm.store.store import Store
 
@@ -27,6 +29,7 @@ from ..plots import (
     drill_down,
     group_table,
     heads_grid,
+    influence_rows,
     kept_map,
     memory_timeline,
     peak_bars,
@@ -161,6 +164,12 @@ def plan_at(scores: Scores, ratio: float) -> tuple[Plan | None, str]:
         return make_plan(scores, ratio), ""
     except MiniLLMError as fault:
         return None, str(fault)
+
+
+def influence(store: Store, run_id: str, blocks: int) -> go.Figure | None:
+    """How much each block changes what passes; None where that was not measured."""
+    found = sensitivities(store, run_id).get(INFLUENCE)
+    return influence_rows(found, blocks) if found else None
 
 
 def in_order(look: Board, label: str, kind: str, plan: Plan | None, scale: str = SHARE) -> go.Figure | None:

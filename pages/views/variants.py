@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from minillm.families.groups import Groups
+from minillm.families.groups import GROUPS, Groups
 from minillm.plan.patterns import Pattern, in_words
 from minillm.recipes.recovery_memory import recovery_memory, trained_numbers
 from minillm.recipes.requests import RecoverRequest
@@ -50,7 +50,7 @@ class Way:
 def groups_of(store: Store, run_id: str) -> Groups | None:
     """What the run's model is made of, from its scores or from when it was looked at; None where neither is there."""
     for scores in store.scores(run_id).values():
-        return scores.groups
+        return scores.groups.counted_in(GROUPS)
     inspected = store.results(run_id, "inspect")
     return Groups.from_json(inspected[-1].data["groups"]) if inspected else None
 

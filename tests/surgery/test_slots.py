@@ -40,6 +40,7 @@ def test_slots_are_the_same_model_counted_otherwise(name):
     for block, other in zip(whole.blocks, slots.blocks, strict=True):
         assert (other.heads, other.queries) == (block.queries, block.heads)
         assert other.parameters == block.parameters and other.fixed_parameters > block.fixed_parameters
+    assert slots.counted_in("groups").to_json() == whole.to_json()
 
 
 def test_a_slot_is_the_same_query_head_of_every_key_head():
@@ -76,6 +77,7 @@ def test_every_criterion_scores_slots(criterion, settings):
     assert found.groups.unit == SLOTS and lm.groups.unit == "groups"
     small = prune(lm, make_plan(found, 0.2, range(4)))
     assert small.groups.parameters == small.plan.parameters
+    assert small.plan.after.counted_in("groups") == small.groups
 
 
 @pytest.mark.parametrize("compensate", [None, "bias", "least-squares"])

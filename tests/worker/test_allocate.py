@@ -115,3 +115,20 @@ def test_a_request_may_leave_blocks_with_nothing(store, run_id, pool):
         submit(store, run_id, PruneRequest("magnitude-l1", **asked))
     do(store, run_id, PruneRequest("magnitude-l1", min_heads=0, min_channels=0, **asked), pool)
     assert store.plan(run_id, "pruned-1").dropped == (1,)
+
+
+def test_what_passes_through_blocks_is_measured_once_with_criteria_that_walk(store, run_id, pool):
+    do(store, run_id, ScoreRequest(("magnitude-l1",)), pool)
+    assert not sensitivities(store, run_id)
+    do(store, run_id, ScoreRequest(("wanda",)), pool)
+    found = sensitivities(store, run_id)
+    assert set(found) == {"influence", "update"} and found["influence"].recipe["runs"]
+    do(store, run_id, ScoreRequest(("flap",)), pool)
+    assert len(store.results(run_id, "sensitivity")) == 2
+
+
+def test_scores_of_query_slots_are_made_on_the_way_to_a_cut(store, run_id, pool):
+    do(store, run_id, PruneRequest("wanda (heads slots)", ratio=0.1, layers=(1, 2), evaluate_text=""), pool)
+    assert store.scores(run_id)["wanda (heads slots)"].groups.unit == "slots"
+    plan = store.plan(run_id, "pruned-1")
+    assert plan.groups.unit == "slots" and plan.ratio == pytest.approx(0.1, abs=0.01)

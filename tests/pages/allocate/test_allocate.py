@@ -13,7 +13,7 @@ from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
 from minillm.plan.budget import Allocation, cut_counts
 from minillm.plan.ranking import global_allocation
-from minillm.plan.sensitivity import Sensitivity
+from minillm.plan.sensitivity import MEASURES, Sensitivity
 from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import allocations, as_result
@@ -167,13 +167,16 @@ def sensitivity(measure: str = "fisher") -> Sensitivity:
     return Sensitivity(measure, {i: 10.0 ** (i - 3) for i in range(6)}, {i: 2.0**-i for i in range(6)})
 
 
-def test_both_sensitivities_have_a_panel_and_a_missing_one_says_so() -> None:
+def test_every_sensitivity_that_was_measured_has_a_panel() -> None:
     both = sensitivity_panels({m: sensitivity(m) for m in ("fisher", "masking")}, 6)
     assert [t.yaxis for t in both.data] == ["y", "y", "y2", "y2"]
     assert [t.name for t in both.data if t.showlegend] == ["attention", "FFN"]
     one = sensitivity_panels({"masking": sensitivity("masking")}, 6)
-    assert "not measured" in one.layout.yaxis.title.text and "not" not in one.layout.yaxis2.title.text
-    assert len([t for t in one.data if t.showlegend]) == 2 and {t.yaxis for t in one.data} == {"y2"}
+    assert one.layout.yaxis.title.text == "cost of masking" and "yaxis2" not in one.layout.to_plotly_json()
+    every = sensitivity_panels({m: sensitivity(m) for m in MEASURES}, 6)
+    domains = [every.layout[f"yaxis{n}"].domain for n in ("", "2", "3", "4", "5")]
+    assert all(low[0] >= high[1] for low, high in zip(domains, domains[1:], strict=False))
+    assert len([t for t in one.data if t.showlegend]) == 2 and {t.yaxis for t in one.data} == {"y"}
 
 
 def test_a_search_that_has_not_begun_draws_its_axes() -> None:

@@ -11,11 +11,13 @@ from made_scores import scores, shape, smollm2
 from minillm.criteria import CRITERIA
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
+from minillm.families import groups_from_config
 from minillm.jobs.submit import submit
+from minillm.models.configs import config_from_dict
 from minillm.plan.plan import make_plan
 from minillm.recipes.presets import RECOVERIES, RecoverySettings, find_recovery, preset_and
 from minillm.recipes.recipe import RunRecipe
-from minillm.recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest
+from minillm.recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest, scoring_of
 from minillm.store.records import Variant
 from minillm.store.store import Store
 from minillm.sweeps import Sweep
@@ -25,6 +27,9 @@ from pages.prune.zeros import begin_sparsify
 from pages.views import cut, variants
 from pages.views.cut import Cut
 from pages.views.variants import curve, curve_in_words, curve_points, dtype_of, groups_of, variants_table
+
+SHARED = {"num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 2, "hidden_size": 64}
+SHARED |= {"intermediate_size": 96, "vocab_size": 100}
 
 
 @pytest.fixture
@@ -285,3 +290,28 @@ def test_a_long_curve_is_thinned_and_keeps_every_measurement(store: Store, run_i
 def test_a_text_is_named_in_the_head_of_a_table_as_it_is_called_beside_the_others() -> None:
     way = variants.Way("file:/far/away/wikitext2/test.txt", 128, 16_000, "bfloat16")
     assert way.called("wikitext2/test").startswith("perplexity, wikitext2/test, window 128, 16,000")
+
+
+def test_query_slots_are_offered_where_heads_share_keys(store: Store) -> None:
+    made = store.create_run(RunRecipe())
+    groups = groups_from_config(config_from_dict({"model_type": "llama", **SHARED}))
+    store.save_scores(made, scores(groups, "wanda"), "wanda")
+    labels = [label for _, label in cut.criteria_choices(store, made)]
+    assert "wanda (heads slots)" in labels and "fms-zo (heads slots)" in labels
+    plan = cut.plan_of(store, made, Cut("wanda (heads slots)", "", 0.2, "0-3"))
+    assert plan.groups.unit == "slots" and plan.groups.blocks[0].heads == 4
+    job = store.job(begin_prune(store, made, "wanda (heads slots)", "", 0.2, "0-3", "uniform"))
+    assert scoring_of(job.request.criterion) == ("wanda", {"heads": "slots"})
+
+
+def test_what_stays_in_a_block_is_asked_and_previewed(store: Store, run_id: str) -> None:
+    groups = shape()
+    ratio = 1.5 * groups.blocks[0].parameters / groups.parameters
+    with pytest.raises(UnreachableRatio):
+        cut.preview(store, run_id, Cut("wanda", "", ratio, "1"))
+    asked = {"ratio": 0.99 * groups.blocks[0].parameters / groups.parameters, "blocks": "1", "allocation": "uniform"}
+    least = {"min_heads": 0, "min_channels": 0}
+    said, _, _, table = cut.preview(store, run_id, Cut("wanda", "", *asked.values(), **least))
+    assert "4 of 4" in table and "4 head groups" in said
+    job = store.job(begin_prune(store, run_id, criterion="wanda", channels_from="", **asked, **least))
+    assert (job.request.min_heads, job.request.min_channels) == (0, 0)
