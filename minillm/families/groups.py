@@ -8,8 +8,9 @@ One LLaMA-like block, and the two kinds of group in it:
       v  rows  [h·d, (h+1)·d)         │                                  down  column c   ┘
       o  columns [h·Q·d, (h+1)·Q·d)   ┘     Q query heads a group, d the size of a head
 
-Where several query heads share a key/value head, heads may be counted the other way: a *query slot* j is the j-th query
-head of every key/value head, rows of q and columns of o, so that as many are left to each of them (`Groups.counted_in`).
+Where several query heads share a key/value head, heads may be counted the other way: a *query slot* j is the j-th
+query head of every key/value head, rows of q and columns of o, so that as many are left to each of them
+(`Groups.counted_in`).
 
 A `Structure` says where one of those slices lies inside a linear; a `BlockGroups` says how many groups a block has
 and what one of them costs; a `Groups` does so for a model. They are all a plan needs: weights stay out of it.

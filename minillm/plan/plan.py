@@ -140,7 +140,7 @@ def make_plan(
     """
     groups = scores.groups.at_least(min_heads, min_channels)
     other = channels_from if channels_from is not None else scores
-    if other.groups.blocks != scores.groups.blocks:
+    if other.groups.counted_in(scores.groups.unit).blocks != scores.groups.blocks:
         raise BadInput("Heads and channels are scored on models of different shape; use scores of the same model.")
     chosen = checked_layers(groups, layers, allocation)
     counts = cut_counts(groups, ratio, chosen, allocation, count)

@@ -21,12 +21,13 @@ EXACT = 4096
 def group_table(all_scores: Mapping[str, Scores], layer: int, kind: str) -> pd.DataFrame:
     """Every group of a block, one row each: group, and for each criterion its score and its rank (1 the lowest).
 
-    A criterion whose scores of the block are missing or not finite is left out.
+    A criterion whose scores of the block are missing, not finite, or of other groups than the first one's (query slots
+    beside head groups) is left out.
     """
     columns: dict[str, np.ndarray] = {}
     for name, scores in all_scores.items():
         ranks = scores.ranks(kind).get(layer)
-        if ranks is not None:
+        if ranks is not None and scores.groups.unit == next(iter(all_scores.values())).groups.unit:
             columns |= {f"{name} score": scores.of(kind)[layer], f"{name} rank": ranks + 1}
     count = len(next(iter(columns.values()), ()))
     return pd.DataFrame({"group": np.arange(count), **columns})

@@ -126,8 +126,7 @@ def lay_out_pictures() -> Pictures:
                 hosts |= lay_out_hosts(name)
                 if name == "block":
                     group = gr.HTML(elem_id="one-group")
-    told = "Measured with the first criterion that reads activations."
-    about: dict[str, Any] = {"empty": told, "elem_id": "plot-influence", "height": 190}
+    about: dict[str, Any] = {"empty": scores_view.UNMEASURED, "elem_id": "plot-influence", "height": 190}
     hosts["influence"] = PlotlyHost("How much each block changes what passes", CAPTIONS["influence_rows"], **about)
     return Pictures(picked, view, criterion, kind, tabs, tab, ratio, block, scale, note, hosts, group)
 
@@ -159,11 +158,14 @@ def wire_pictures(shell: Shell, on: Pictures) -> None:
     for event in drawn:
         remembered(event.then, on.addressed)
 
-    def facts(run_id: str, kind: str, block: float, event: gr.EventData) -> str:
+    def facts(run_id: str, picked: str, kind: str, block: float, event: gr.EventData) -> str:
         group = event.customdata[0] if isinstance(event.customdata, list) else event.customdata
-        return scores_view.group_facts(shell.ctx.store.scores(run_id), int(block), kind, int(group))
+        look = scores_view.board(shell.ctx.store, run_id)
+        alike = scores_view.first(look.scores, look.shown(picked) or "")
+        return scores_view.group_facts(alike, int(block), kind, int(group))
 
-    on.hosts["block"].select(guarded(facts), [shell.run, on.kind, on.block], on.group, api_visibility="private", **ACT)
+    asked = [shell.run, on.picked, on.kind, on.block]
+    on.hosts["block"].select(guarded(facts), asked, on.group, api_visibility="private", **ACT)
 
 
 def block_at(on: Pictures, axis: str) -> Callable[[gr.EventData], Answer]:
@@ -223,5 +225,5 @@ def draw(
         on.block: gr.Slider(maximum=blocks - 1, value=layer, visible=view == "block"),
         on.note: scores_view.shared_walks(look) if view == "memory" else note,
         **{on.hosts[name]: makers[name]() for name in PLOTS[view]},
-        on.hosts["influence"]: scores_view.influence(store, run_id, blocks),
+        on.hosts["influence"]: scores_view.influence(store, run_id),
     }

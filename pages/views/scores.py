@@ -166,10 +166,13 @@ def plan_at(scores: Scores, ratio: float) -> tuple[Plan | None, str]:
         return None, str(fault)
 
 
-def influence(store: Store, run_id: str, blocks: int) -> go.Figure | None:
+UNMEASURED = "Measured with the first criterion that reads activations."
+
+
+def influence(store: Store, run_id: str) -> go.Figure | None:
     """How much each block changes what passes; None where that was not measured."""
     found = sensitivities(store, run_id).get(INFLUENCE)
-    return influence_rows(found, blocks) if found else None
+    return influence_rows(found, len(found.block)) if found else None
 
 
 def in_order(look: Board, label: str, kind: str, plan: Plan | None, scale: str = SHARE) -> go.Figure | None:
@@ -194,7 +197,12 @@ def one_block(
     scores = look.scores.get(label)
     if scores is None or not 0 <= layer < len(scores.groups):
         return None
-    return drill_down(look.scores, layer, kind, plan, label, scale)
+    return drill_down(first(look.scores, label), layer, kind, plan, label, scale)
+
+
+def first(scores: dict[str, Scores], label: str) -> dict[str, Scores]:
+    """The same scores, one of them before all others."""
+    return {label: scores[label]} | scores if label in scores else scores
 
 
 def group_facts(scores: dict[str, Scores], layer: int, kind: str, group: int) -> str:

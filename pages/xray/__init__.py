@@ -7,12 +7,14 @@ import gradio as gr
 
 from minillm.store.store import Store
 
+from ..plots import CAPTIONS
 from ..shell.drawers import drawer
 from ..shell.frame import Context, frame
 from ..shell.knife_host import KnifeHost
+from ..shell.plotly_host import PlotlyHost
 from ..shell.xray_host import XrayHost, shown
 from ..views.knife import functions, told
-from ..views.scores import Board, board
+from ..views.scores import UNMEASURED, Board, board, influence
 
 TITLE = "X-ray"
 EMPTY = "Nothing is scored in this run yet. Press Score on the Score page; rows light up here as blocks come in."
@@ -24,9 +26,12 @@ def build(ctx: Context) -> None:
         gr.Markdown("# X-ray")
         xray = XrayHost("Every group of the model", elem_id="xray")
         knife = KnifeHost(functions(ctx.store, ctx.live), elem_id="knife")
+        about: dict[str, Any] = {"empty": UNMEASURED, "elem_id": "plot-influence", "height": 190}
+        passing = PlotlyHost("How much each block changes what passes", CAPTIONS["influence_rows"], **about)
         drawer("xray")
         shell.live(partial(value_of, ctx.store), [xray])
         shell.live(partial(told, ctx.store), [knife])
+        shell.live(partial(influence, ctx.store), [passing])
 
 
 def value_of(store: Store, run_id: str) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from minillm.errors import BadInput, MiniLLMError, UnknownName
-from minillm.families.groups import HEADS, KINDS
+from minillm.families.groups import GROUPS, HEADS, KINDS
 from minillm.plan.methods import FROM_SCORES, METHODS, NOTHING, fitting
 from minillm.plan.plan import Plan
 from minillm.plan.scores import Scores
@@ -59,6 +59,9 @@ def cells(scores: dict[str, Scores], plans: dict[str, Plan], allocation: str, cr
     "allocations": {name: label} of those that can be shown; "plans": the variants whose cells follow the sheets', one
     bit each, set where it is kept. Raises UnknownName, BadInput.
     """
+    # One sheet has one kind of cell: cuts by query slots are left out.
+    scores = {label: one for label, one in scores.items() if one.groups.unit == GROUPS}
+    plans = {name: plan for name, plan in plans.items() if plan.groups.unit == GROUPS}
     if allocation not in (known := _allocations(scores)):
         raise UnknownName("allocation", allocation, known)
     method = METHODS[allocation]

@@ -75,6 +75,7 @@ def test_scoring_draws_every_block_and_every_view(visit, app):
     expect(page.locator("#score-parts tr.is-done")).to_have_count(2)
     expect(page.locator('tr[data-part="wanda"]')).to_contain_text(re.compile(r"\d [kM]?B"))
     assert drawn(page, "bands")["x"] == [0, 1, 2, 3]
+    assert drawn(page, "influence")["rows"] == 3
 
     for view, plot, rows in (("Sorted", "sorted", 4), ("Kept", "kept", 4), ("Memory", "peaks", 0)):
         page.get_by_role("tab", name=view).click()

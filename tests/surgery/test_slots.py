@@ -110,6 +110,13 @@ def test_how_much_each_block_gives_is_found_for_slots(method):
     assert plan.ratio == pytest.approx(0.2, abs=0.005) and prune(lm, plan).parameters == plan.parameters
 
 
+def test_heads_by_slots_go_with_channels_by_other_scores():
+    lm = wrap(tiny.llama(heads=12, head_dim=8))
+    channels = score(lm, "wanda", tiny.tokens(), 2)
+    plan = make_plan(scored(lm), 0.2, range(4), channels_from=channels)
+    assert plan.groups.unit == SLOTS and prune(lm, plan).parameters == plan.parameters
+
+
 def test_one_slot_stays_whatever_is_asked():
     found = scored(wrap(tiny.llama()))
     groups = found.groups.at_least(0, 0)
