@@ -86,15 +86,15 @@ def influence_rows(found: Sensitivity, blocks: int) -> go.Figure:
     fig = figure("influence", f"Influence of blocks and halves; block {least} changes least of what passes", height=190)
     fig.add_heatmap(
         z=tones,
-        y=list(rows),
         coloraxis="coloraxis",
         customdata=values.astype(np.float32),
-        hovertemplate="block %{x}, %{y}<br>1 − cos %{customdata:.3g}<extra></extra>",
+        text=[[part] * blocks for part in rows],
+        hovertemplate="block %{x}, %{text}<br>1 − cos %{customdata:.3g}<extra></extra>",
         meta={"columns": {"x": "block", "y": "part", "z": "log₁₀ of 1 − cos", "customdata": ["1 − cos"]}},
     )
-    return fig.update_layout(
-        coloraxis=colour_bar("log₁₀ (1 − cos)"), xaxis=block_axis(blocks), yaxis={"type": "category"}, showlegend=False
-    )
+    parts = axis("", tickvals=list(range(len(rows))), ticktext=list(rows), showgrid=False)
+    bar = colour_bar("log₁₀ (1 − cos)")
+    return fig.update_layout(coloraxis=bar, xaxis=block_axis(blocks), yaxis=parts, showlegend=False)
 
 
 def _most_sensitive(found: Mapping[str, Sensitivity]) -> str:

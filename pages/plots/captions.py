@@ -48,7 +48,8 @@ CAPTIONS: dict[str, str] = {
     "infinitely small change, masking at a real one, removal at the whole, influence and update only at what passes.",
     "influence_rows": "How far a block turns what passes: 1 − cos of what enters and what leaves, mean over tokens. "
     "The lowest blocks are those that ShortGPT drops first; what the loss would lose without them is not said.",
-    "allocation_bars": "All bars of a colour add up to the same number of parameters. Look for blocks that the search "
+    "allocation_bars": "All bars of a colour add up to the same number of parameters, or where whole blocks go to one "
+    "as near as they come. Look for blocks that the search "
     "spares and the others cut, or the other way round.",
     "ratio_lines": "Bars are the spread over seeds; lines closer than that are not told apart. The dotted line is the "
     "model itself; diamonds, where there are any, are what the paper prints.",

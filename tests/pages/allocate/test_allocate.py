@@ -5,6 +5,7 @@ from dataclasses import replace
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
+import numpy as np
 import pytest
 from made_pages import laid_out
 from made_scores import scores, shape
@@ -19,7 +20,7 @@ from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import allocations, as_result
 from minillm.store.store import Store
 from pages import allocate
-from pages.plots import allocation_bars, search_curve, sensitivity_panels
+from pages.plots import allocation_bars, influence_rows, search_curve, sensitivity_panels
 from pages.views import allocations as allocations_view, cut as cut_view
 from pages.views.cut import Cut
 
@@ -177,6 +178,15 @@ def test_every_sensitivity_that_was_measured_has_a_panel() -> None:
     domains = [every.layout[f"yaxis{n}"].domain for n in ("", "2", "3", "4", "5")]
     assert all(low[0] >= high[1] for low, high in zip(domains, domains[1:], strict=False))
     assert len([t for t in one.data if t.showlegend]) == 2 and {t.yaxis for t in one.data} == {"y"}
+
+
+def test_influence_is_drawn_of_blocks_and_both_halves() -> None:
+    parts = {i: 10.0**-i for i in range(6)}
+    figure = influence_rows(Sensitivity("influence", parts, parts, {}, {**parts, 3: 0.0}), 6)
+    (heat,) = figure.data
+    assert np.asarray(heat.z).shape == (3, 6) and list(figure.layout.yaxis.ticktext) == ["block", "FFN", "attention"]
+    assert np.isnan(heat.z[0][3]) and heat.z[1][2] == pytest.approx(-2)
+    assert "block 3 changes least" in figure.layout.meta["alt"]
 
 
 def test_a_search_that_has_not_begun_draws_its_axes() -> None:
