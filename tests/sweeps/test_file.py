@@ -34,7 +34,7 @@ from minillm.sweeps.table import Table
         ({"evaluations": [{"tasks": {}}]}, "Nothing is asked for"),
         ({"calibration": {"sample": 3}}, "Did you mean samples"),
         ({"calibration": {"samples": 0}}, "whole number from 1"),
-        ({"allocations": ["by lot"]}, "Known: "),
+        ({"allocations": ["zzzz"]}, "Known: "),
         ({"forms": {"here": {}}, "data": {"wikitext2": 3}, "dtype": "int4"}, "Unknown dtype"),
     ],
 )
