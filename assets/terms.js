@@ -42,13 +42,20 @@
     else if (event.type !== "pointerover" || !box.contains(event.target)) box.hidden = true;
   };
 
+  // A focus may itself have scrolled to the word: the box goes along with it.
+  const moved = () => {
+    const held = document.activeElement?.closest("[data-term]");
+    if (held && !box.hidden && box.textContent === held.dataset.term) show(held);
+    else box.hidden = true;
+  };
+
   const begin = () => {
     document.body.append(box);
     new MutationObserver(soon).observe(document.body, { childList: true, subtree: true, characterData: true });
     soon();
     document.addEventListener("pointerover", over);
     document.addEventListener("focusin", over);
-    document.addEventListener("scroll", () => { box.hidden = true; }, true);
+    document.addEventListener("scroll", moved, true);
     document.addEventListener("keydown", event => { if (event.key === "Escape") box.hidden = true; });
   };
   document.body ? begin() : addEventListener("DOMContentLoaded", begin);
