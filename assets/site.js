@@ -1,6 +1,7 @@
 /* Learn and the sample run without Python (pages/learn/site.py): answers lie ready in data/*.js, which hand them over
    with MiniSite.take(name, …): "figures" is {name: figure}, an instrument {key: {figures, words}}, a key the values of its
-   controls joined by a stroke. Figures are drawn when they come near the window. */
+   controls joined by a stroke, "xray" the cells of the X-ray in Base64. Figures are drawn when they come near the
+   window. */
 (() => {
   const NEAR = "600px", known = {};
 
@@ -43,6 +44,14 @@
     move();
   };
 
+  /* The X-ray has its cells at hand, for one allocation; of a single group it knows no more than its place. */
+  const xray = host => {
+    const bytes = Uint8Array.from(atob(known.xray), letter => letter.charCodeAt(0));
+    window.MiniXraySource = {cells: async () => new Response(bytes), group: async () => Response.error()};
+    host.querySelector(".xray-allocation").parentElement.hidden = true;
+    window.MiniXray(host, {value: JSON.stringify({run: "sample", state: ""})}, () => {});
+  };
+
   /* The code of a frame that shows one part of this page alone. */
   const embeddable = part => {
     const code = Object.assign(document.createElement("input"), {readOnly: true, type: "text"});
@@ -79,6 +88,7 @@
     follow();
     for (const host of document.querySelectorAll("[data-figure]")) drawn(host)(known.figures[host.dataset.figure]);
     document.querySelectorAll("[data-instrument]").forEach(instrument);
+    document.querySelectorAll("[data-xray]").forEach(xray);
     embed ? alone(embed) : document.querySelectorAll("[data-embed]").forEach(embeddable);
   };
 

@@ -62,7 +62,7 @@
     async know(cell) {
       const [block, kind, group] = this.cells.place(cell), key = `${this.told.state} ${cell}`;
       if (!this.facts.has(key)) {
-        const answer = await fetch("/xray/group?" + new URLSearchParams({run: this.told.run, block, kind, group}));
+        const answer = await window.MiniXraySource.group({run: this.told.run, block, kind, group});
         if (!answer.ok) return null;
         this.facts.set(key, await answer.json());
       }

@@ -22,6 +22,10 @@
     plan: ""};
   const {count, node} = window.MiniXrayHands;
 
+  /* Who answers with cells, and with what is known of a group: this server, but for a page that has them by itself. */
+  window.MiniXraySource ??= Object.fromEntries(
+    ["cells", "group"].map(name => [name, asked => fetch(`/xray/${name}?` + new URLSearchParams(asked))]));
+
   class Xray extends window.MiniXrayHands {
     constructor(element, props) {
       super();
@@ -43,7 +47,8 @@
 
     /* The address holds what is shown, so that a link shows the same. */
     readAddress() {
-      const given = new URL(window.location).searchParams, read = name => this.words.brief ? null : given.get(name);
+      const given = new URL(window.location).searchParams, {brief, begin} = this.words;
+      const read = name => brief ? begin[name] : given.get(name);
       this.state = Object.fromEntries(CONTROLS.map(name => [name, read(name) ?? STANDARD[name]]));
       this.ratio = Math.min(0.6, Math.max(0, Number(read("ratio") ?? 0.2) || 0));
       this.wanted = read("pin");
@@ -96,7 +101,7 @@
       this.key = key;
       if (!this.kept.has(key)) {
         say(this.cells ? "" : "Reading the cells …");
-        const answer = await fetch("/xray/cells?" + new URLSearchParams(asked));
+        const answer = await window.MiniXraySource.cells(asked);
         if (answer.status === 204) { say(empty ?? "Nothing is scored yet."); this.progress(); return; }
         if (!answer.ok) { say(await answer.text()); return; }
         this.kept.set(key, new window.MiniCells(await answer.arrayBuffer()));
@@ -172,10 +177,11 @@
     }
 
     colours() {
-      const style = getComputedStyle(document.body), dark = document.body.classList.contains("dark");
+      const style = getComputedStyle(document.body);
       const of = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
       const ground = getComputedStyle(this.find("xray")).backgroundColor;
-      return {dark, text: of("--body-text-color", "#1f2430"), ground, rgb: ground.match(/\d+/g).slice(0, 3).map(Number)};
+      const rgb = ground.match(/\d+/g).slice(0, 3).map(Number), dark = Math.max(...rgb) < 128;
+      return {dark, text: of("--body-text-color", "#1f2430"), ground, rgb};
     }
 
     shade() {

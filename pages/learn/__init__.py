@@ -27,8 +27,8 @@ LESSON, HANDOUT = "lesson", "handout"
 WHAT = """
 # Learn
 
-Four things to try by hand, the words, a lesson of eleven questions on a finished run, exercises for a class, and a talk
-made of the app's own pictures. No model is needed for any of it.
+Four things to try by hand, the words, a lesson of thirteen questions on a finished run, exercises for a class, and a
+talk made of the app's own pictures. No model is needed for any of it.
 """
 
 
@@ -45,7 +45,7 @@ def build(ctx: Context) -> None:
             with parts[name]:
                 section()
         with parts[LESSON]:
-            lesson = lesson_part.section(ctx.store)
+            lesson = lesson_part.section(ctx.store, {path: title for _, there in ctx.pages for title, path in there})
         with parts[HANDOUT]:
             handout.section(ctx.store, shell)
         _wire(shell, topic, parts, lesson)

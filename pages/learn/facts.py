@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from minillm.families.groups import CHANNELS
+from minillm.plan.filmstrip import filmstrip_of
 from minillm.plan.overlap import overlap
 from minillm.plan.plan import make_plan
 
@@ -52,6 +53,16 @@ def perplexities() -> Mapping[str, float]:
     """{variant: the latest perplexity measured in the sample run}."""
     results = sample_record()["results"]
     return {r["data"]["variant"]: float(r["data"]["value"]) for r in results if r["kind"] == "perplexity"}
+
+
+def forgets_at(criterion: str) -> tuple[tuple[float, ...], int, str]:
+    """The sample run's strip of a criterion without compensation: its ratios, the frame from which on an answer is no
+    sentence any more, and the first prompt that this happens to after the original."""
+    found = filmstrip_of([r["data"] for r in sample_record()["results"] if r["kind"] == "filmstrip"])
+    assert found is not None, "the sample run ships a strip"
+    strip = next(one for one in found.strips if (one.criterion, one.compensate) == (criterion, ""))
+    ended = ((strip.ends(i), prompt) for i, prompt in enumerate(found.asked["prompts"]))
+    return found.ratios, *next((end, prompt) for end, prompt in ended if end)
 
 
 def described(variant: str) -> str:

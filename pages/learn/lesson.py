@@ -1,5 +1,6 @@
 """The guided lesson: a question at each step, asked of the reader and answered from the sample run's own numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -7,15 +8,17 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from minillm.store.as_folder import BUNDLED
+from minillm.store.as_folder import BUNDLED, bundled_id
 from minillm.store.store import Store
 
 from ..plots.style import titled
 from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.plotly_host import PlotlyHost
+from ..shell.xray_host import XrayHost, shown
+from ..views.filmstrip import FilmstripHost
 from ..views.picture import Picture
-from ..views.sample_run import OPEN, open_sample
-from .questions import QUESTIONS, Question
+from ..views.sample_run import OPEN, open_sample, strip_at_once
+from .questions import FORGETS, QUESTIONS, STRIP, XRAY, Question
 
 ABOUT = """
 Steps through a finished run: the embedded model, scored under every criterion, cut and recovered. Each asks about the
@@ -23,13 +26,17 @@ picture beside it; answer before you look closer, then open the page it comes fr
 are worked out from that run's scores. Come back with the browser's Back button; your place is kept.
 """
 NONE = "The sample run is not bundled with this copy of the app, so there is nothing to ask about."
-ELSEWHERE = "This step has no picture here: open the page it names."
+ELSEWHERE = "Guess first: where there is something to move, it comes here then. Or open the page that the step names."
 AGAIN = "Not that one. Look again, or show the answer."
+AT_FIRST = {"criterion": "wanda", "ratio": 0}
+"""What the X-ray shows before it is moved."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is on the page."""
+    """What is on the page. titles: {path: title} of the app's pages."""
+
+    titles: Mapping[str, str]
 
     step: gr.Number
     told: gr.Markdown
@@ -40,6 +47,8 @@ class Lesson:
     back: gr.Button
     onward: gr.Button
     host: PlotlyHost
+    xray: XrayHost
+    strip: FilmstripHost
 
     @property
     def shown(self) -> list[Any]:
@@ -53,8 +62,13 @@ class Lesson:
             self.verdict,
             self.back,
             self.onward,
-            self.host,
+            *self.moved,
         ]
+
+    @property
+    def moved(self) -> list[Any]:
+        """What changes once an answer is guessed, beside what is said of it: what a reader may move comes."""
+        return [self.host, self.xray, self.strip]
 
 
 @cache
@@ -80,12 +94,14 @@ def show(on: Lesson, step: Any) -> Answer:
         on.step: step,
         on.told: told,
         on.path: f"{asked.page}{'&' if '?' in asked.page else '?'}lesson={step + 1}",
-        on.opened: f"Open the sample run on its {asked.place.capitalize()} page",
+        on.opened: f"Open the sample run on its {on.titles[asked.place]} page",
         on.choices: gr.Radio(choices=list(asked.choices), value=None),
         on.verdict: "",
         on.back: gr.Button(interactive=step > 0),
         on.onward: gr.Button(interactive=step < len(QUESTIONS) - 1),
-        on.host: drawn(asked.picture),
+        on.host: gr.HTML(drawn(asked.picture), visible=True),
+        on.xray: gr.HTML(visible=False),
+        on.strip: gr.HTML(visible=False),
     }
 
 
@@ -94,24 +110,38 @@ def drawn(picture: Picture | None) -> Any:
     return titled(picture.figure, picture.heading, picture.caption) if picture else None
 
 
-def judged(step: float, chosen: str | None) -> str:
-    """What is said of a choice: right, and why; or not that one."""
+def judged(on: Lesson, step: float, chosen: str | None) -> Answer:
+    """What is said of a choice: right, and why; or not that one. From then on what is asked about can be moved."""
     asked = question(settled(step))
     if chosen is None:
-        return ""
+        return {on.verdict: ""}
     if chosen == asked.answer:
-        return answered(step)
-    return Markup('<p class="notice is-cancelled" role="status">{}</p>').format(AGAIN)
+        return answered(on, step)
+    return {
+        on.verdict: Markup('<p class="notice is-cancelled" role="status">{}</p>').format(AGAIN),
+        **_touched(on, asked),
+    }
 
 
-def answered(step: float) -> str:
+def answered(on: Lesson, step: float) -> Answer:
     """The answer, and what the numbers say."""
     asked = question(settled(step))
-    return Markup('<p class="notice" role="status"><b>{}.</b> {}</p>').format(asked.answer.capitalize(), asked.because)
+    told = Markup('<p class="notice" role="status"><b>{}.</b> {}</p>').format(asked.answer.capitalize(), asked.because)
+    return {on.verdict: told, **_touched(on, asked)}
 
 
-def section(store: Store) -> Lesson | None:
-    """Lay the lesson out and wire it. Drawn when its page opens (see `learn`); None without a sample run."""
+def _touched(on: Lesson, asked: Question) -> Answer:
+    """What a question lets a reader move, in place of its picture."""
+    if asked.touch == XRAY:
+        return {on.host: gr.HTML(visible=False), on.xray: gr.HTML(shown(bundled_id(), bundled_id()), visible=True)}
+    if asked.touch == STRIP:
+        return {on.host: gr.HTML(visible=False), on.strip: gr.HTML(strip_at_once(), visible=True)}
+    return {}
+
+
+def section(store: Store, titles: Mapping[str, str]) -> Lesson | None:
+    """Lay the lesson out and wire it; titles: {path: title} of the app's pages. Drawn when its page opens (see
+    `learn`). None without a sample run."""
     if not BUNDLED.is_dir():
         gr.Markdown(NONE)
         return None
@@ -130,9 +160,12 @@ def section(store: Store) -> Lesson | None:
             opened = gr.Button("Open the sample run", elem_id="lesson-open", size="sm")
         with gr.Column(scale=3, min_width=320):
             host = PlotlyHost("What is asked about", empty=ELSEWHERE, elem_id="lesson-picture")
-    lesson = Lesson(step, told, path, opened, choices, verdict, back, onward, host)
-    choices.input(judged, [step, choices], verdict, **QUIET)
-    reveal.click(answered, step, verdict, **QUIET)
+            xray = XrayHost("Every group of the model", None, True, AT_FIRST, visible=False, elem_id="lesson-xray")
+            strip = FilmstripHost({"one": FORGETS, "other": "random"}, visible=False, elem_id="lesson-strip")
+    lesson = Lesson(titles, step, told, path, opened, choices, verdict, back, onward, host, xray, strip)
+    told_by = [verdict, *lesson.moved]
+    choices.input(partial(judged, lesson), [step, choices], told_by, **QUIET)
+    reveal.click(partial(answered, lesson), step, told_by, **QUIET)
     found = opened.click(guarded(partial(open_sample, store)), None, run, api_visibility="private", **ACT)
     found.success(None, [run, path], None, js=OPEN, **QUIET)
     return lesson

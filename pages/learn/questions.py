@@ -9,15 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minillm.families.groups import CHANNELS, HEADS, KINDS
 from minillm.plan.plan import make_plan
 
 from ..shell.address import link
 from ..views.picture import Picture
 from ..views.sample_run import sample_record, sample_scores
 from . import shown
-from .facts import agreement, described, in_some_order, percent, perplexities, ranks_of, shares_with, total_peak
+from .facts import (
+    agreement,
+    described,
+    forgets_at,
+    in_some_order,
+    percent,
+    perplexities,
+    ranks_of,
+    shares_with,
+    total_peak,
+)
 
 RATIO, HIGH = 0.2, 0.5
+XRAY, STRIP, FORGETS = "xray", "strip", "fms-bp"
+"""What can be moved in the lesson itself, and the criterion whose strip is asked about."""
 PAPER_FACTOR = 1.8
 """How much more memory backpropagation takes than a forward pass in the paper's Figure 1."""
 
@@ -27,7 +40,8 @@ class Question:
     """One step of the lesson.
 
     title, text: what to look at; page: where in the app, with its options; asked: the question; choices;
-    answer: the right one of them; because: what the numbers say; picture: what stands beside it, where there is one.
+    answer: the right one of them; because: what the numbers say; picture: what stands beside it, where there is one;
+    touch: what a reader may move once the answer is guessed, "xray" or "strip".
     """
 
     title: str
@@ -38,6 +52,7 @@ class Question:
     answer: str
     because: str
     picture: Picture | None = None
+    touch: str = ""
 
     @property
     def place(self) -> str:
@@ -274,6 +289,46 @@ def best_variant() -> Question:
     )
 
 
+def heads_at_a_ratio() -> Question:
+    """The X-ray: head groups go whole, and channels make up the difference."""
+    plan = make_plan(sample_scores()["wanda"], RATIO)
+    cut = {kind: sum(int(mask.sum()) for mask in plan.cut_masks[kind]) for kind in KINDS}
+    most = sum(block.count(HEADS) for block in plan.groups.blocks)
+    answer = cut[HEADS]
+    return Question(
+        "The whole model at once",
+        f"The X-ray has a row a block and a cell a group; the model has {most} head groups in all. Guess first. Then "
+        f"move its ratio from 0 to {percent(RATIO)} under `wanda`: pale cells go.",
+        link("xray", criterion="wanda", ratio=0),
+        f"How many of the {most} head groups go at {percent(RATIO)}?",
+        tuple(str(n) for n in sorted({answer, round(most * RATIO / 2), most // 2, round(0.9 * most)})),
+        str(answer),
+        f"{answer} head groups and {cut[CHANNELS]:,} channels. Both ends of the model are left alone, so the blocks "
+        "between them give more than the ratio says; heads go whole, and channels make up the difference exactly.",
+        touch=XRAY,
+    )
+
+
+def where_it_forgets() -> Question:
+    """The slider: the first ratio at which an answer is no sentence any more."""
+    ratios, end, prompt = forgets_at(FORGETS)
+    told = [f"from {percent(ratio)} on" for ratio in ratios[1:]]
+    answer = told[end - 1]
+    others = [one for one in (told[0], told[len(told) // 2], told[-1]) if one != answer]
+    return Question(
+        "A slider that makes it forget",
+        f"The model is cut by `{FORGETS}`, nothing making up for it, a little more at each step of the slider, and is "
+        f"asked “{prompt}”. Guess first. Then drag the slider from the original on.",
+        "generate",
+        "From which ratio on is its answer no sentence any more?",
+        tuple(sorted({*others, answer}, key=[*told, answer].index)),
+        answer,
+        "By the rule under the slider: from there on it goes round in circles, or its words surprise the original. No "
+        "judge decides it, so read for yourself whether you would draw the line there.",
+        touch=STRIP,
+    )
+
+
 QUESTIONS: tuple[Callable[[], Question], ...] = (
     groups_of_a_block,
     lowest_block,
@@ -285,5 +340,7 @@ QUESTIONS: tuple[Callable[[], Question], ...] = (
     first_head,
     half_of_a_block,
     memory,
+    heads_at_a_ratio,
+    where_it_forgets,
     best_variant,
 )

@@ -8,6 +8,7 @@ in a page of lessons. Nothing asks the outside.
 """
 
 import argparse
+import base64
 import json
 import re
 import shutil
@@ -30,15 +31,23 @@ from ..report.sections import sections
 from ..shell.phrases import size
 from ..shell.plotly_host import PLOTLY_JS, SCRIPTS, figure_html
 from ..shell.templates import html, trusted
+from ..shell.xray_host import xray_html
+from ..views.filmstrip import HEADING
 from ..views.paper import paper_table
 from ..views.picture import Picture
+from ..views.sample_run import sample_scores
+from ..views.xray import UNIFORM, cells
 from . import glossary, handout
 from .instruments import Instrument, instruments
-from .questions import QUESTIONS, Question
+from .questions import QUESTIONS, STRIP, XRAY, Question
 
 GENERATOR = "MINI-LLM Explorer, pages.learn.site"
 """In the head of every index.html made here: a folder with another one is somebody's own."""
 DATA = "MiniSite.take({}, {});\n"
+XRAYED = ("fms-bp", "wanda", "llm-pruner", "magnitude-l2", "fms-zo", "random")
+"""Criteria of the X-ray: more would make the folder heavy."""
+TOUCHED = {XRAY: "X-ray", STRIP: HEADING}
+"""{what a question lets one move: the heading of its section}."""
 
 Shown = list[tuple[str, str, list[Markup]]]
 """[(name, heading, what stands below it)]."""
@@ -55,8 +64,9 @@ def write_site(folder: Path) -> int:
     bundled, made, names = BUNDLED.is_dir(), instruments(), Counter[str]()
     questions = [_asked(make(), figures, names) for make in QUESTIONS] if bundled else []
     shown: Shown = [(_named("paper", names), "What does not add up in the paper", [paper_table()])]
-    shown += _sample(figures, names) if bundled else []
     (folder / "data").mkdir(parents=True, exist_ok=True)
+    if bundled:
+        shown += [_xray(folder / "data", names), *_sample(figures, names)]
     for one in made:
         _write(folder / "data" / f"{one.name}.js", _answers(one))
     _write(folder / "data" / "sample.js", DATA.format('"figures"', json.dumps(figures)))
@@ -81,6 +91,17 @@ def _write(file: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
+def _xray(data: Path, names: Counter[str]) -> tuple[str, str, list[Markup]]:
+    """The section of the sample's X-ray; its cells go into a script of their own."""
+    chosen = {label: one for label, one in sample_scores().items() if label in XRAYED}
+    packed = base64.b64encode(cells(chosen, {}, UNIFORM, [])).decode()
+    _write(data / "xray.js", DATA.format('"xray"', json.dumps(packed)))
+    place = Markup('<div id="{}" data-xray data-embed>{}</div>')
+    section, heading = TOUCHED[XRAY], "Every group of the model"
+    told = place.format(_named(heading, names), xray_html(heading, brief=True, begin={"ratio": 0}))
+    return _named(section, names), section, [told]
+
+
 def _answers(one: Instrument) -> str:
     """The answers of an instrument as a script."""
     found = {
@@ -103,8 +124,9 @@ def _sample(figures: dict[str, str], names: Counter[str]) -> Shown:
         found = [(heading, parts) for heading, parts in sections(store, run) if parts]
     shown: Shown = []
     for heading, parts in found:
+        name = _named(heading, names)
         placed = [_placed(part, figures, names) if isinstance(part, Picture) else part for part in parts]
-        shown.append((_named(heading, names), heading, placed))
+        shown.append((name, heading, [_alone(heading, placed, names)] if heading == HEADING else placed))
     return shown
 
 
@@ -113,6 +135,11 @@ def _placed(one: Picture, figures: dict[str, str], names: Counter[str]) -> Marku
     figures[name] = as_json(one.figure)
     place = Markup('<div id="{0}" data-figure="{0}" data-embed>{1}</div>')
     return place.format(name, figure_html(one.heading, one.caption))
+
+
+def _alone(heading: str, parts: list[Markup], names: Counter[str]) -> Markup:
+    """What can be embedded by itself, though no figure."""
+    return Markup('<div id="{}" data-embed>{}</div>').format(_named(heading, names), Markup("").join(parts))
 
 
 def _named(heading: str, names: Counter[str]) -> str:
@@ -129,9 +156,10 @@ def _index(made: tuple[Instrument, ...], questions: list[tuple[Question, Markup 
         instruments=[(one, prose(one.about), list(_hosts(one))) for one in made],
         words=html("glossary", words=glossary.WORDS),
         questions=questions,
+        touched={touch: name for touch, section in TOUCHED.items() for name, heading, _ in shown if heading == section},
         sections=shown,
         scripts=[PLOTLY_JS.name, *(file.name for file in SCRIPTS), "site.js"],
-        data=["sample", *(one.name for one in made)],
+        data=["sample", *(["xray"] if BUNDLED.is_dir() else []), *(one.name for one in made)],
     )
 
 

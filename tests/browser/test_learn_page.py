@@ -4,7 +4,8 @@ import csv
 
 from playwright.sync_api import expect
 
-from pages.learn.lesson import AGAIN, question
+from pages.learn import HANDOUT, LESSON, TOPICS
+from pages.learn.lesson import AGAIN, QUESTIONS, question
 
 
 def press(page, slider: str, key: str, times: int = 1) -> None:
@@ -25,6 +26,7 @@ def marked(page) -> dict:
 
 def click_cell(page, linear: str, row: int, column: int) -> None:
     """Click a weight in the picture of the block."""
+    page.locator("#groups-picture .plot-mount").scroll_into_view_if_needed()
     x, y = page.evaluate(
         """([linear, row, column]) => {
         const plot = document.querySelector('#groups-picture .js-plotly-plot'), {xaxis, yaxis} = plot._fullLayout;
@@ -80,7 +82,7 @@ def test_groups_criteria_estimate_and_walk_answer_at_once(visit, app):
 def test_the_lesson_asks_leads_into_the_sample_run_and_keeps_the_place(own_app, visit):
     page = visit("learn?topic=lesson&step=3", app=own_app)
     asked = question(3)
-    expect(page.locator("#lesson-told")).to_contain_text(f"Step 4 of 11: {asked.title}")
+    expect(page.locator("#lesson-told")).to_contain_text(f"Step 4 of 13: {asked.title}")
     expect(page.locator("#lesson-picture .plot-heading")).to_have_text(asked.picture.heading)
     page.locator("#lesson-picture .scatterlayer .point").first.wait_for(state="attached")
     asked_beside, picture = (page.locator(name).bounding_box() for name in ("#lesson-choices", "#lesson-picture"))
@@ -91,18 +93,48 @@ def test_the_lesson_asks_leads_into_the_sample_run_and_keeps_the_place(own_app, 
     page.locator("#lesson-choices").get_by_label(asked.answer, exact=True).check()
     expect(page.locator("#lesson-verdict")).to_contain_text(asked.because)
     page.locator("#lesson-next").click()
-    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 11")
+    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 13")
     page.locator("#lesson-open").click()
     page.wait_for_url("**/compare?*run=*")
     page.locator("#overlap-channels .scatterlayer .point").first.wait_for(state="attached")
     expect(page.locator("#compare-others").get_by_label("random")).to_be_checked()
     expect(page.locator("#compare-others").get_by_label("fms-bp")).not_to_be_checked()
     page.go_back()
-    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 11")
+    expect(page.locator("#lesson-told")).to_contain_text("Step 5 of 13")
+
+
+def test_the_lesson_lets_one_guess_and_then_drag(visit):
+    step = 1 + next(i for i in range(len(QUESTIONS)) if question(i).touch == "xray")
+    page = visit(f"learn?topic=lesson&step={step - 1}")
+    expect(page.locator("#lesson-told")).to_contain_text(f"Step {step} of 13")
+    xray, strip = page.locator("#lesson-xray"), page.locator("#lesson-strip")
+    expect(xray).to_have_count(0)
+    asked = question(step - 1)
+    wrong = next(choice for choice in asked.choices if choice != asked.answer)
+    page.locator("#lesson-choices").get_by_label(wrong, exact=True).check()
+    expect(page.locator("#lesson-verdict")).to_have_text(AGAIN)
+    counts = xray.locator(".xray-counts")
+    expect(counts).to_contain_text("0.00 % of all parameters go: 0 head groups")
+    xray.locator(".xray-ratio").focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    expect(counts).to_contain_text(f": {asked.answer} head groups and")
+    page.locator("#lesson-next").click()
+    expect(page.locator("#lesson-told")).to_contain_text(f"Step {step + 1} of 13")
+    expect(xray).to_have_count(0)
+    expect(strip).to_have_count(0)
+    page.locator("#lesson-reveal").click()
+    strip.locator(".film-body").wait_for()
+    said = strip.locator(".film-column").first
+    expect(said).to_contain_text("word for word the original's")
+    strip.locator(".film-range").focus()
+    page.keyboard.press("End")
+    expect(said).to_contain_text("no sentence any more")
+    assert "step=" in page.url
 
 
 def test_it_fits_a_telephone(visit):
-    for topic in ("groups", "criteria", "estimate", "walk", "lesson", "glossary", "paper", "talk"):
+    for topic in (*TOPICS, LESSON, HANDOUT):
         page = visit(f"learn?topic={topic}", width=390)
         page.locator(f"#topic-{topic}").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, topic

@@ -15,10 +15,12 @@ import pytest
 from patience import PATIENCE
 
 from minillm.criteria import CRITERIA
+from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
 from minillm.store.as_folder import BUNDLED
 from pages.learn import criteria, site
 from pages.learn.formulas import Change, channel_scores, sheet
+from pages.views.sample_run import sample_scores
 
 MOST = 12_000_000
 """Bytes of the whole site, plotly included: what a school's line takes in a few seconds."""
@@ -96,6 +98,27 @@ def test_instruments_answer_as_the_app_would(look):
     slid(page, "walk", 0, "End")
     page.locator("#walk select").select_option("wanda")
     assert "Done." in page.locator("#walk .words").inner_text()
+
+
+def test_the_xray_is_cut_as_its_slider_moves_and_the_answers_follow_theirs(look):
+    page = look()
+    page.locator("#questions details", has=page.locator("a[href='#x-ray']")).locator("summary").click()
+    page.locator("#questions a[href='#x-ray']").click()
+    host = page.locator("#every-group-of-the-model")
+    assert host.locator(".xray-criterion option").all_inner_texts() == sorted(site.XRAYED, key=list(CRITERIA).index)
+    assert not host.locator(".xray-allocation").is_visible()
+    host.locator(".xray-criterion").select_option("wanda")
+    host.locator(".xray-ratio").focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    plan = make_plan(sample_scores()["wanda"], 0.3)
+    left = f"{plan.parameters:,} of {plan.groups.parameters:,}"
+    page.wait_for_function("text => document.querySelector('.xray-counts').textContent.includes(text)", arg=left)
+    host.locator(".xray-map").hover()
+    strip = page.locator("[data-embed] .film")
+    strip.locator(".film-range").focus()
+    page.keyboard.press("End")
+    assert "no sentence any more" in strip.locator(".film-column").first.inner_text()
 
 
 def test_pictures_of_the_sample_are_those_of_its_scores(look):

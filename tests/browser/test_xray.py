@@ -121,7 +121,7 @@ def test_hover_tells_score_and_rank_and_a_click_pins_what_a_plan_did_with_it(vis
         page.locator(".xray-png").click()
     assert saved.value.suggested_filename == "minillm-xray.png" and saved.value.path().stat().st_size > 20_000
     page.locator(".xray-table summary").click()
-    assert page.locator(".xray-rows tr").count() == 31
+    expect(page.locator(".xray-rows tr")).to_have_count(31)
 
 
 def test_rows_light_up_while_a_job_scores_and_the_cut_is_shown_after_it(visit, app):

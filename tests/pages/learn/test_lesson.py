@@ -12,14 +12,17 @@ import pytest
 from made_pages import laid_out
 from made_scores import scores, shape
 
+from minillm.plan.filmstrip import is_babble
 from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
 from minillm.store.as_folder import BUNDLED
 from minillm.store.store import Store
-from pages import NAMES
+from pages import NAMES, modules, titles
 from pages.learn import facts, lesson, questions
 from pages.learn.questions import QUESTIONS
 from pages.views import sample_run
+
+TITLES = {path: title for _, there in titles(modules()) for title, path in there}
 
 
 def raw(name: str) -> Scores:
@@ -40,8 +43,8 @@ def shared(a: str, b: str, ratio: float = 0.2) -> float:
     return float(np.mean([len(mine[i] & theirs[i]) / len(mine[i]) for i in mine if mine[i]]))
 
 
-def test_there_are_eleven_questions_each_with_one_right_answer_and_a_page():
-    assert len(QUESTIONS) == 11
+def test_there_are_thirteen_questions_each_with_one_right_answer_and_a_page():
+    assert len(QUESTIONS) == 13
     asked = [make() for make in QUESTIONS]
     for question in asked:
         assert question.choices.count(question.answer) == 1
@@ -50,6 +53,24 @@ def test_there_are_eleven_questions_each_with_one_right_answer_and_a_page():
         assert question.asked.endswith("?") and question.because.endswith(".")
     places = [question.choices.index(question.answer) for question in asked]
     assert len(set(places)) > 1, "the right answer always stands at the same place"
+
+
+def test_what_is_guessed_before_it_is_moved_follows_from_the_plan_and_the_strip():
+    plan, heads = make_plan(raw("wanda"), 0.2), questions.heads_at_a_ratio()
+    all_heads = sum(block.heads for block in plan.groups.blocks)
+    gone = all_heads - sum(len(plan.kept_heads[layer]) for layer in range(len(plan.groups)))
+    assert heads.answer == str(gone) and heads.touch == "xray" and f"{all_heads} head groups in all" in heads.text
+    asked = questions.where_it_forgets()
+    frames = [r["data"] for r in sample_run.sample_record()["results"] if r["kind"] == "filmstrip"]
+    mine = sorted(
+        (f for f in frames if f["criterion"] in ("", "fms-bp") and not f["compensate"]), key=lambda f: f["ratio"]
+    )
+    place = next(i for i, prompt in enumerate(mine[0]["asked"]["prompts"]) if f"“{prompt}”" in asked.text)
+    babbles = [is_babble(f["answers"][place]) for f in mine]
+    end = int(re.match(r"from (\d+) % on", asked.answer)[1]) / 100
+    assert all(babbles[i] for i, f in enumerate(mine) if f["ratio"] >= end)
+    assert not babbles[[f["ratio"] for f in mine].index(end) - 1]
+    assert asked.touch == "strip"
 
 
 def test_the_answers_follow_from_the_bundled_scores():
@@ -110,18 +131,32 @@ def test_other_scores_give_other_answers(monkeypatch: pytest.MonkeyPatch):
 def test_a_wrong_choice_is_said_and_the_right_one_explained():
     question = lesson.question(3)
     wrong = next(choice for choice in question.choices if choice != question.answer)
-    assert lesson.AGAIN in lesson.judged(3, wrong)
-    assert question.answer.capitalize() in lesson.judged(3, question.answer)
-    assert question.because.split(".")[0] in lesson.answered(3)
-    assert lesson.judged(3, None) == ""
+    page = laid_out(lesson.section, Store(), TITLES)
+    again, told = lesson.judged(page, 3, wrong), lesson.judged(page, 3, question.answer)
+    assert lesson.AGAIN in again[page.verdict] and {*again} == {page.verdict}
+    assert question.answer.capitalize() in told[page.verdict]
+    assert question.because.split(".")[0] in lesson.answered(page, 3)[page.verdict]
+    assert lesson.judged(page, 3, None) == {page.verdict: ""}
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_what_can_be_moved_comes_with_a_guess_and_goes_with_the_step(wrong):
+    page = laid_out(lesson.section, Store(), TITLES)
+    for step, part in ((10, page.xray), (11, page.strip)):
+        asked = lesson.question(step)
+        chosen = next(choice for choice in asked.choices if (choice != asked.answer) == wrong)
+        shown, told = lesson.show(page, step), lesson.judged(page, step, chosen)
+        assert not shown[part].visible and shown[page.host].visible
+        assert told[part].visible and told[part].value and not told[page.host].visible
+        assert lesson.judged(page, step, None) == {page.verdict: ""}
 
 
 def test_a_step_that_is_none_is_the_nearest_and_the_ends_have_no_way_on():
-    assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 10, 0]
-    page = laid_out(lesson.section, Store())
+    assert [lesson.settled(step) for step in (None, "x", "nan", "-3", 4, "99", "1e999")] == [0, 0, 0, 0, 4, 12, 0]
+    page = laid_out(lesson.section, Store(), TITLES)
     answer = lesson.show(page, "99")
-    step, told, path, opens, choices, verdict, back, onward, picture = (answer[one] for one in page.shown)
-    assert step == 10 and "Step 11 of 11" in told and "Generate page" in opens and path == "generate?lesson=11"
+    step, told, path, opens, choices, verdict, back, onward, *_ = (answer[one] for one in page.shown)
+    assert step == 12 and "Step 13 of 13" in told and "Generate page" in opens and path == "generate?lesson=13"
     assert choices.value is None and verdict == "" and back.interactive and not onward.interactive
 
 
