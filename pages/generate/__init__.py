@@ -21,7 +21,7 @@ from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..views.generations import Exhibit, exhibits
 from ..views.generations_html import as_csv, as_html, as_json, as_markdown, has_surprise
 from . import filmstrip
-from .blind import NONE, UNKNOWN, ballot, tally_html, vote
+from .blind import ballot, tally_html, vote
 from .form import HOW, Page, Poll, layout
 
 TITLE = "Generate"
@@ -182,8 +182,7 @@ def _balloted(store: Store, poll: Poll, run_id: str, asked: str) -> Answer:
         poll.box: gr.Column(visible=True),
         poll.name: found.name,
         poll.question: f"## Your vote\n\n{markdown(' '.join(found.prompt.split()))}",
-        poll.best: gr.Radio(choices=[*found.letters, NONE], value=NONE),
-        poll.pruned: gr.Radio(choices=[*found.letters, UNKNOWN], value=UNKNOWN),
+        **poll.asks(found.letters),
     }
 
 

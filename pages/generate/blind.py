@@ -1,9 +1,11 @@
 """Reading blind: a ballot for one exhibit at a time, votes kept with the run, and their tally.
 
 A vote says which answer is best and which the reader takes for the pruned model's; it lifts the veil for everyone who
-looks at the run. Whether pruned answers are told apart is then a count, beside what guessing would give.
+looks at the run. Whether pruned answers are told apart is then a count, beside what guessing would give. Counts are
+small here, so each share stands with an interval.
 """
 
+import math
 from dataclasses import dataclass
 
 from minillm.errors import BadInput
@@ -13,7 +15,8 @@ from minillm.store.store import Store
 from ..shell.templates import html_table, paragraph
 from ..views.generations import LETTERS, Exhibit, Names, shuffled, unveiled
 
-NONE = "no difference"
+TIE, BAD = "tie", "bad"
+"""In place of a best answer: they are equally good, or none is any good."""
 UNKNOWN = "cannot tell"
 
 
@@ -37,21 +40,22 @@ def ballot(shown: list[Exhibit]) -> Ballot | None:
 def vote(store: Store, run_id: str, name: str, best: str, pruned: str) -> None:
     """Vote on a blind exhibit and lift its veil.
 
-    name: of the ballot; best: the letter of the best answer, or "no difference"; pruned: the letter of the answer taken
-    for the pruned model's, or "cannot tell".
+    name: of the ballot; best: the letter of the best answer, "tie" where they are equally good, "bad" where none is any
+    good; pruned: the letter of the answer taken for the pruned model's, or "cannot tell".
     """
     one = _asked(store, run_id, name)
     order = shuffled(run_id, one)
     letters = dict(zip(LETTERS, order, strict=False))
-    for given, other in ((best, NONE), (pruned, UNKNOWN)):
-        if given != other and given not in letters:
-            raise BadInput(f"Choose one of {', '.join(letters)}, or “{other}”.")
+    for what, given, others in (("the best answer", best, (TIE, BAD)), ("the pruned one", pruned, (UNKNOWN,))):
+        if given not in (*letters, *others):
+            raise BadInput(f"Say which is {what}: {', '.join(letters)}, or “{'” or “'.join(others)}”.")
     data = {
         "job": one.job,
         "number": one.number,
         "shown": [column.variant for column in order],
         "pruned": [column.variant for column in order if column.kind == PRUNED],
         "best": letters[best].variant if best in letters else "",
+        "bad": best == BAD,
         "guess": letters[pruned].variant if pruned in letters else "",
     }
     store.add_result(run_id, "vote", data, one.job)
@@ -71,10 +75,12 @@ def _asked(store: Store, run_id: str, name: str) -> Exhibit:
 
 @dataclass(frozen=True)
 class Tally:
-    """All votes of a run. shown, best, taken: {variant: how often it was on a ballot, was best, was taken for pruned};
-    right of guesses: how often the pruned one was told; chance: how often guessing would have."""
+    """All votes of a run. bad of votes: none was any good; shown, best, taken: {variant: how often it was on a ballot,
+    was best, was taken for pruned}; right of guesses: how often the pruned one was told; chance: how often guessing
+    would have."""
 
     votes: int
+    bad: int
     shown: dict[str, int]
     best: dict[str, int]
     taken: dict[str, int]
@@ -90,6 +96,7 @@ def tally(store: Store, run_id: str) -> Tally:
     guessed = [vote for vote in votes if vote["guess"] and vote["pruned"]]
     return Tally(
         votes=len(votes),
+        bad=sum(vote.get("bad", False) for vote in votes),
         shown={name: sum(name in vote["shown"] for vote in votes) for name in names},
         best={name: sum(vote["best"] == name for vote in votes) for name in names},
         taken={name: sum(vote["guess"] == name for vote in votes) for name in names},
@@ -104,16 +111,35 @@ def tally_html(store: Store, run_id: str) -> str:
     found, names = tally(store, run_id), Names(store, run_id)
     if not found.votes:
         return ""
-    rows = [
-        (names.of(one)[0], f"{found.shown[one]}", f"{found.best[one]}", f"{found.taken[one]}") for one in found.shown
-    ]
-    head = ("variant", "on a ballot", "best", "taken for the pruned one")
+    rows = [(names.of(one)[0], *_counted(found, one)) for one in found.shown]
+    head = ("variant", "on a ballot", "best", "share, 95 % interval", "taken for the pruned one")
     return paragraph(_sentence(found)) + html_table(head, rows, "Blind votes in this run", "votes")
 
 
+def _counted(found: Tally, one: str) -> tuple[str, ...]:
+    shown, best = found.shown[one], found.best[one]
+    return f"{shown}", f"{best}", f"{100 * best / shown:.0f} %, {_between(best, shown)}", f"{found.taken[one]}"
+
+
 def _sentence(found: Tally) -> str:
-    undecided = found.votes - sum(found.best.values())
-    said = f"{found.votes} blind vote{'' if found.votes == 1 else 's'} in this run, {undecided} without a best answer."
+    ties = found.votes - found.bad - sum(found.best.values())
+    said = f"{found.votes} blind vote{'' if found.votes == 1 else 's'} in this run: {ties} a tie, {found.bad} for none."
     if not found.guesses:
         return said
-    return f"{said} The pruned one was told {found.right} of {found.guesses} times; guessing gives {found.chance:.1f}."
+    told = f"The pruned one was told {found.right} of {found.guesses} times ({_between(found.right, found.guesses)})"
+    return f"{said} {told}; guessing gives {found.chance:.1f} ({100 * found.chance / found.guesses:.0f} %)."
+
+
+def _between(count: int, of: int) -> str:
+    low, high = wilson(count, of)
+    return f"{100 * low:.0f}–{100 * high:.0f} %"
+
+
+def wilson(count: int, of: int, z: float = 1.959964) -> tuple[float, float]:
+    """The interval of a share that was seen `count` times in `of` > 0 (Wilson 1927, without a correction for
+    continuity): within 0 … 1, and no point even where all or none were. z: of the normal distribution, 95 % at first.
+    """
+    share, pull = count / of, z * z / of
+    middle = (share + pull / 2) / (1 + pull)
+    half = z * math.sqrt(share * (1 - share) / of + pull / (4 * of)) / (1 + pull)
+    return max(0.0, middle - half), min(1.0, middle + half)

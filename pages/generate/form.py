@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from minillm.paths import ASSETS
 from minillm.recipes.prompts import paper_prompts
 from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import ORIGINAL
@@ -13,7 +14,7 @@ from ..shell import job_panel
 from ..shell.choices import OpenCheckboxGroup, OpenDropdown
 from ..shell.controls import control, fields_of
 from ..views.generations_html import READING, STYLE
-from .blind import NONE, UNKNOWN
+from .blind import BAD, TIE, UNKNOWN
 
 ABOUT = """
 Perplexity is a mean; what a cut did to a model shows when it speaks. All variants answer the same prompt with the same
@@ -27,8 +28,9 @@ original holds likely, or go on fluently with what it would never say. (Low is n
 surprises nobody.) **Perplexity of the prompt** says how surprised a
 variant is by the question itself: it rises with the cut before the answers fall apart.
 
-**Blind**, answers come shuffled and unnamed. Say which is best, and which you take for the pruned one; the tally sets
-your guesses beside chance.
+**Blind**, answers come shuffled and unnamed. Say which is best, that they are equal or that none is any good, and which
+you take for the pruned one; the tally sets your guesses beside chance, each share with its 95 % interval: a few votes
+tell little.
 
 **Try:** ask something with a short, certain answer, then something that needs a long one. Which breaks first?
 """
@@ -36,6 +38,8 @@ your guesses beside chance.
 HOW = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
 """Fields of a `GenerateRequest` that say how, in the order in which `begin` takes them."""
 SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 190}
+VOTE = (ASSETS / "vote.js").read_text(encoding="utf-8")
+KEYS = '<p class="quiet">By keys: a digit for the best, Shift and a digit for the pruned one, then Enter to vote.</p>'
 FILES = {"markdown": "Save as Markdown", "csv": "Save as CSV", "json": "Save as JSON"}
 
 
@@ -54,6 +58,24 @@ class Poll:
     def outputs(self) -> list[Any]:
         """What changes with another ballot."""
         return [self.box, self.name, self.question, self.best, self.pruned]
+
+    def asks(self, letters: list[str]) -> dict[Any, Any]:
+        """Both questions about the columns of these letters, nothing chosen for the first."""
+        best = gr.Radio(choices=_best(letters), value=None)
+        return {self.best: best, self.pruned: gr.Radio(choices=_pruned(letters), value=UNKNOWN)}
+
+
+def _best(letters: list[str]) -> list[tuple[str, str]]:
+    return _numbered([*letters, TIE, BAD], {BAD: "both bad" if len(letters) == 2 else "all bad"})
+
+
+def _pruned(letters: list[str]) -> list[tuple[str, str]]:
+    return _numbered([*letters, UNKNOWN], {})
+
+
+def _numbered(values: list[str], named: dict[str, str]) -> list[tuple[str, str]]:
+    """Choices with the key that stands for each before its name."""
+    return [(f"{i}  {named.get(value, value)}", value) for i, value in enumerate(values, 1)]
 
 
 @dataclass(frozen=True)
@@ -145,9 +167,8 @@ def _poll() -> Poll:
         name = gr.Textbox(visible=False, label="Ballot")
         question = gr.Markdown()
         with gr.Row():
-            best = gr.Radio([NONE], value=NONE, label="Which answer is best?", elem_id="vote-best", min_width=240)
-            pruned = gr.Radio(
-                [UNKNOWN], value=UNKNOWN, label="Which is the pruned model's?", elem_id="vote-pruned", min_width=240
-            )
+            best = gr.Radio(_best([]), label="Which answer is best?", elem_id="vote-best", min_width=240)
+            pruned = gr.Radio(_pruned([]), label="Which is the pruned model's?", elem_id="vote-pruned", min_width=240)
         button = gr.Button("Vote, and show who wrote what", elem_id="vote", size="sm")
+        gr.HTML(KEYS, elem_id="vote-keys", js_on_load=VOTE)
     return Poll(box, name, question, best, pruned, button)

@@ -130,15 +130,41 @@ def test_blind_answers_are_named_after_the_vote(visit, app):
     assert page.locator("#written h3").all_inner_texts() == ["A", "B"]
     text = page.locator("#written").inner_text()
     assert "pruned" not in text and "original" not in text
-    ballot.locator("#vote-best").get_by_label("A").check()
-    ballot.locator("#vote-pruned").get_by_label("B").check()
+    expect(ballot.locator("#vote-best label")).to_have_text(["1  A", "2  B", "3  tie", "4  both bad"])
+    ballot.get_by_role("button").click()
+    expect(page.locator(".toast-body").last).to_contain_text("Say which is the best answer")
+    ballot.locator("#vote-best").get_by_label("1 A").check()
+    ballot.locator("#vote-pruned").get_by_label("2 B").check()
     ballot.get_by_role("button").click()
     expect(ballot).to_be_hidden()
     assert sorted(page.locator("#written h3").all_inner_texts()) == ["original", "pruned-1"]
-    expect(page.locator("#votes")).to_contain_text("1 blind vote in this run")
+    expect(page.locator("#votes")).to_contain_text("1 blind vote in this run: 0 a tie, 0 for none")
     page.reload(wait_until="domcontentloaded")
     expect(page.locator("#votes")).to_contain_text("guessing gives 0.5")
     expect(page.locator('#written article[data-variant="pruned-1"]')).to_be_visible()
+
+
+def test_a_vote_by_keys_and_none_while_something_is_typed(visit, app):
+    run_id = pruned(app)
+    submit(app.store, run_id, GenerateRequest(("Why?",), ("original", "pruned-1"), max_new_tokens=4, blind=True))
+    page = visit(f"generate?run={run_id}")
+    ballot = page.locator("#ballot")
+    expect(ballot).to_contain_text("By keys")
+    page.get_by_role("button", name="What is asked, and of whom").click()
+    page.locator("#generate-own textarea").fill("")
+    page.locator("#generate-own textarea").press_sequentially("41")
+    expect(page.locator("#generate-own textarea")).to_have_value("41")
+    expect(ballot.locator("#vote-best input:checked")).to_have_count(0)
+    page.locator("#generate-own textarea").blur()
+    page.keyboard.press("4")
+    expect(ballot.locator("#vote-best label:has(input:checked)")).to_have_text("4  both bad")
+    page.keyboard.press("Shift+Digit1")
+    expect(ballot.locator("#vote-pruned label:has(input:checked)")).to_have_text("1  A")
+    page.keyboard.press("Enter")
+    expect(ballot).to_be_hidden()
+    expect(page.locator("#votes")).to_contain_text("1 blind vote in this run: 0 a tie, 1 for none")
+    (kept,) = (result.data for result in app.store.results(run_id, "vote"))
+    assert kept["bad"] and kept["best"] == "" and kept["guess"] in ("original", "pruned-1")
 
 
 def test_everything_written_can_be_saved(visit, app):

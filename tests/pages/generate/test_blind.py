@@ -13,7 +13,7 @@ from minillm.errors import BadInput
 from minillm.recipes.requests import GenerateRequest
 from minillm.store.store import Store
 from pages.generate import _balloted
-from pages.generate.blind import NONE, UNKNOWN, ballot, tally, tally_html, vote
+from pages.generate.blind import BAD, TIE, UNKNOWN, ballot, tally, tally_html, vote, wilson
 from pages.generate.form import layout
 from pages.views.generations import exhibits, shuffled, unveiled
 from pages.views.generations_html import as_csv, as_html, as_json, as_markdown
@@ -87,17 +87,33 @@ def test_a_vote_lifts_the_veil_and_is_counted_once(store: Store, run_id: str) ->
     assert (found.votes, found.best, found.taken) == (2, {"original": 1, "pruned-1": 1}, {"original": 1, "pruned-1": 1})
     assert (found.right, found.guesses, found.chance) == (1, 2, 1.0)
     html = tally_html(store, run_id)
-    assert "2 blind votes in this run, 0 without a best answer." in html
-    assert "told 1 of 2 times; guessing gives 1.0" in html
+    assert "2 blind votes in this run: 0 a tie, 0 for none." in html
+    assert "told 1 of 2 times (9–91 %); guessing gives 1.0 (50 %)" in html and "50 %, 9–91 %" in html
     assert json.loads(as_json(exhibits(store, run_id), run_id))[0]["texts"][1]["variant"] == "pruned-1"
 
 
 def test_who_cannot_decide_says_so_and_is_not_counted_as_a_guess(store: Store, run_id: str) -> None:
-    job = answered_blind(store, run_id)
-    vote(store, run_id, f"{job}:0", NONE, UNKNOWN)
+    for best, said in (
+        (TIE, "1 blind vote in this run: 1 a tie, 0 for none.</p>"),
+        (BAD, ": 1 a tie, 1 for none.</p>"),
+    ):
+        job = answered_blind(store, run_id, best)
+        vote(store, run_id, f"{job}:0", best, UNKNOWN)
+        assert said in tally_html(store, run_id)
     found = tally(store, run_id)
-    assert (found.votes, found.guesses, sum(found.best.values())) == (1, 0, 0)
-    assert "1 blind vote in this run, 1 without a best answer.</p>" in tally_html(store, run_id)
+    assert (found.votes, found.bad, found.guesses, sum(found.best.values())) == (2, 1, 0, 0)
+
+
+def test_a_vote_from_before_there_was_a_word_for_none_is_a_tie(store: Store, run_id: str) -> None:
+    store.add_result(run_id, "vote", {"shown": [*VARIANTS], "pruned": [], "best": "", "guess": ""}, None)
+    assert "1 a tie, 0 for none" in tally_html(store, run_id)
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 1), (1, 1), (3, 10), (10, 10), (411, 500)])
+def test_the_interval_is_wilsons(count: int, of: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    wanted = stats.binomtest(count, of).proportion_ci(0.95, method="wilson")
+    assert wilson(count, of) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
 
 
 def test_what_cannot_be_voted_on_is_refused(store: Store, run_id: str) -> None:
@@ -110,8 +126,9 @@ def test_what_cannot_be_voted_on_is_refused(store: Store, run_id: str) -> None:
         ("", "A", "B", "nothing to vote on"),
         ("99:0", "A", "B", "not there any more"),
         (f"{open_job}:0", "A", "B", "not written blind"),
-        (f"{job}:0", "C", "B", "Choose one of A, B"),
+        (f"{job}:0", "C", "B", "which is the best answer: A, B, or “tie” or “bad”"),
         (f"{job}:0", "A", "both", "cannot tell"),
+        (f"{job}:0", None, "B", "which is the best"),
     ):
         with pytest.raises(BadInput, match=said):
             vote(store, run_id, name, best, pruned)
@@ -124,6 +141,7 @@ def test_the_ballot_on_the_page_is_left_alone_while_it_is_the_same(store: Store,
     job = answered_blind(store, run_id)
     answer = _balloted(store, poll, run_id, "")
     assert (answer[poll.box].visible, answer[poll.name]) == (True, f"{job}:0") and "Why?" in answer[poll.question]
-    assert [value for _, value in answer[poll.best].choices] == ["A", "B", NONE]
+    assert answer[poll.best].choices == [("1  A", "A"), ("2  B", "B"), ("3  tie", TIE), ("4  both bad", BAD)]
+    assert answer[poll.best].value is None, "a vote is a choice"
     assert [value for _, value in answer[poll.pruned].choices] == ["A", "B", UNKNOWN]
     assert _balloted(store, poll, run_id, answer[poll.name]) == {}, "an answer may be ticked"
