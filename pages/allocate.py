@@ -189,7 +189,7 @@ def watched(store: Store, page: Page, run_id: str) -> Answer:
     """The job panel, the search so far, and the sensitivities."""
     job = job_panel.current(store, run_id, page.panel.kind)
     events = store.events(job.id) if job else []
-    shown = page.panel.show(job, cut_view.rows(job, events) if job else "")
+    shown = page.panel.show(store, job, cut_view.rows(job, events) if job else "")
     measured, groups = sensitivities(store, run_id), groups_of(store, run_id)
     shown[page.sensitivity] = sensitivity_panels(measured, len(groups)) if measured and groups else None
     search = allocations.search_of(store, run_id, job, events)

@@ -174,9 +174,9 @@ def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
     """The job panel: a row for the exact gradient and for each draw and seed that this job measures."""
     job = job_panel.current(store, run_id, KIND)
     if job is None:
-        return panel.show(None)
+        return panel.show(store, None)
     rows = job_panel.parts(job, store.events(job.id), _names(store, job), f"{KIND}:", time.time())
-    return panel.show(job, job_panel.table(rows, "what is measured"))
+    return panel.show(store, job, job_panel.table(rows, "what is measured"))
 
 
 def _names(store: Store, job: Job) -> dict[str, str]:

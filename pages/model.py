@@ -118,7 +118,7 @@ def progress(store: Store, page: Page, run_id: str) -> Answer:
     job = job_panel.current(store, run_id, "inspect")
     rows = job_panel.steps(job, store.events(job.id)) if job and job.live else []
     onward = f'<a class="onward" href="{link("score", run=run_id)}">Go on to Score</a>'
-    return {**page.panel.show(job, job_panel.table(rows, "step") if rows else ""), page.onward: onward}
+    return {**page.panel.show(store, job, job_panel.table(rows, "step") if rows else ""), page.onward: onward}
 
 
 def show(store: Store, page: Page, run_id: str, model: str, dtype: str, device: str) -> Answer:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import BadInput
-from ..events import Event
+from ..events import NOTE, Event
 from ..recipes.requests import Request, request_from_json
 from .database import Database
 from .records import CANCELLED, DONE, LIVE, QUEUED, RUNNING, Job, StoredEvent
@@ -162,6 +162,15 @@ class JobTable(Database):
             {"job": job_id, "after": after, "wanted": wanted},
         )
         return [_event(row) for row in found]
+
+    def job_notes(self, job_id: int) -> list[str]:
+        """What a job had to say about what it did otherwise than expected (see `events.NOTE`), each sentence once."""
+        found = self.reading().execute(
+            """SELECT json_extract(payload, :note) AS said FROM events WHERE job_id = :job AND payload LIKE :holds
+            AND json_type(payload, :note) = 'text' GROUP BY said ORDER BY MIN(seq)""",
+            {"job": job_id, "note": f"$.{NOTE}", "holds": f'%"{NOTE}"%'},
+        )
+        return [str(row["said"]) for row in found]
 
 
 def _check_line(db: sqlite3.Connection) -> None:

@@ -191,9 +191,9 @@ def followed(store: Store, page: Page, run_id: str) -> Answer:
     """The job panel, and where every cell stands."""
     asked, job = sweep_of(store, run_id), job_panel.current(store, run_id, "sweep")
     if asked is None:
-        return {**page.panel.show(None), page.cells: f'<p class="notice">{sweep.NO_SWEEP}</p>'}
+        return {**page.panel.show(store, None), page.cells: f'<p class="notice">{sweep.NO_SWEEP}</p>'}
     live = bool(job and job.live)
-    return {**page.panel.show(job), page.cells: sweep.progress(asked, standings(store, run_id, asked), live)}
+    return {**page.panel.show(store, job), page.cells: sweep.progress(asked, standings(store, run_id, asked), live)}
 
 
 def looked(store: Store, page: Page, run_id: str, seen: str) -> Answer:

@@ -158,7 +158,7 @@ def _shown(store: Store, page: Page, run_id: str, shaded: bool) -> Answer:
     before = found[len(newest) :][:MOST_SHOWN]
     return {
         page.shaded: _shading(found),
-        **page.panel.show(job_panel.current(store, run_id, "generate")),
+        **page.panel.show(store, job_panel.current(store, run_id, "generate")),
         page.now: as_html(newest, shaded),
         page.tally: tally_html(store, run_id),
         page.earlier: as_html(before, shaded) or "<p>Nothing yet.</p>",

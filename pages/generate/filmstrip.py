@@ -116,7 +116,7 @@ def _shown(store: Store, section: Section, run_id: str) -> Answer:
         return {}
     job = job_panel.current(store, run_id, KIND)
     rows = job_panel.table(job_panel.steps(job, store.events(job.id), LABELS), "step") if job and job.live else ""
-    return {**section.panel.show(job, rows), section.slider: filmstrip_json(store, run_id) or None}
+    return {**section.panel.show(store, job, rows), section.slider: filmstrip_json(store, run_id) or None}
 
 
 @takes((FilmstripRequest, HOW))

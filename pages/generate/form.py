@@ -13,6 +13,7 @@ from minillm.store.records import ORIGINAL
 from ..shell import job_panel
 from ..shell.choices import OpenCheckboxGroup, OpenDropdown
 from ..shell.controls import control, fields_of
+from ..shell.templates import paragraph
 from ..views.generations_html import READING, STYLE
 from .blind import BAD, TIE, UNKNOWN
 
@@ -39,7 +40,7 @@ HOW = ("max_new_tokens", "temperature", "top_p", "seed", "chat")
 """Fields of a `GenerateRequest` that say how, in the order in which `begin` takes them."""
 SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 190}
 VOTE = (ASSETS / "vote.js").read_text(encoding="utf-8")
-KEYS = '<p class="quiet">By keys: a digit for the best, Shift and a digit for the pruned one, then Enter to vote.</p>'
+KEYS = "By keys: a digit for the best, Shift and a digit for the pruned one, then Enter to vote."
 FILES = {"markdown": "Save as Markdown", "csv": "Save as CSV", "json": "Save as JSON"}
 
 
@@ -170,5 +171,5 @@ def _poll() -> Poll:
             best = gr.Radio(_best([]), label="Which answer is best?", elem_id="vote-best", min_width=240)
             pruned = gr.Radio(_pruned([]), label="Which is the pruned model's?", elem_id="vote-pruned", min_width=240)
         button = gr.Button("Vote, and show who wrote what", elem_id="vote", size="sm")
-        gr.HTML(KEYS, elem_id="vote-keys", js_on_load=VOTE)
+        gr.HTML(paragraph(KEYS), elem_id="vote-keys", js_on_load=VOTE)
     return Poll(box, name, question, best, pruned, button)

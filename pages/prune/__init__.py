@@ -136,7 +136,7 @@ def _jobs_shown(store: Store, page: Page, run_id: str) -> Answer:
     found: Answer = {}
     for panel in _panels(page):
         job: Any = job_panel.current(store, run_id, panel.kind)
-        found |= panel.show(job, cut_view.rows(job, store.events(job.id)) if job else "")
+        found |= panel.show(store, job, cut_view.rows(job, store.events(job.id)) if job else "")
     recovery = job_panel.current(store, run_id, "recover")
     points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
     said, host = page.curve

@@ -23,6 +23,7 @@ from ..views.generations import exhibits
 from ..views.generations_html import as_html
 from ..views.picture import Picture
 from ..views.plans import in_a_sentence, really_cut
+from ..views.runs import job_notes
 from ..views.variants import variants_table
 from .searches import allocation_found, gradient_added
 
@@ -45,6 +46,7 @@ def sections(store: Store, run: Run) -> Iterator[Section]:
     look = scores_view.board(store, run.id)
     labels = in_order(look.scores)
     yield "Numbers", _numbers(store, run, look)
+    yield "What its jobs noted", _noted(store, run)
     yield "Scores by block", _bands(look, labels)
     yield "Where criteria agree", _overlaps(store, run, look, labels)
     yield "What the gradient adds", gradient_added(store, run)
@@ -72,6 +74,11 @@ def _numbers(store: Store, run: Run, look: scores_view.Board) -> list[Picture | 
         ]
         parts.append(html_table(("criterion", "took", "peak above the weights"), rows, "What scoring took"))
     return parts
+
+
+def _noted(store: Store, run: Run) -> list[Picture | Markup]:
+    told = job_notes(store, run.id)
+    return [told] if told else []
 
 
 def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | Markup]:

@@ -22,7 +22,7 @@ from ..shell.phrases import size
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import notice
 from ..views import quality as quality_view
-from ..views.runs import NONE_YET, curves, fold, side_by_side, storage_in_words, summary, table
+from ..views.runs import NONE_YET, curves, fold, job_notes, side_by_side, storage_in_words, summary, table
 from .files import wire_files
 from .form import One, Room, Two, lay_out_one, lay_out_quality, lay_out_question, lay_out_room, lay_out_two
 from .line import lay_out_line
@@ -131,7 +131,7 @@ class Ticked:
     def outputs(self) -> list[Any]:
         """What `picked` changes."""
         one, two = self.one, self.two
-        about = [one.row, one.title, one.tags, one.note, one.code]
+        about = [one.row, one.title, one.tags, one.note, one.notes, one.code]
         return [self.chosen, self.hint, *about, self.really, two.row, two.compared, two.both]
 
 
@@ -193,6 +193,7 @@ def picked(store: Store, on: Ticked, ids: str) -> Answer:
     if len(runs) == 1:
         tags = gr.Dropdown(choices=store.tags(), value=list(runs[0].tags))
         shown |= {on.one.title: runs[0].title, on.one.tags: tags, on.one.note: runs[0].note}
+        shown |= {on.one.notes: job_notes(store, runs[0].id)}
     if len(runs) == 2:
         ids_of = [run.id for run in runs]
         shown |= {on.two.compared: side_by_side(store, *ids_of), on.two.both: curves(store, *ids_of)}

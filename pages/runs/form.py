@@ -29,6 +29,7 @@ class One:
     report: gr.Button
     whole: gr.Button
     delete: gr.Button
+    notes: gr.HTML
     code: gr.Code
     figures: gr.Textbox
     file: gr.DownloadButton
@@ -72,10 +73,11 @@ def lay_out_one() -> One:
             html = gr.Button("Save report (HTML)", elem_id="save-report", **SMALL)
             whole = gr.Button("Save all (ZIP)", elem_id="save-all", **SMALL)
             delete = gr.Button("Delete …", variant="stop", elem_id="delete-run", **{**SMALL, "min_width": 110})
+        notes = gr.HTML(elem_id="run-job-notes")
         code = gr.Code(visible=False, label="The same run again", elem_id="run-code", wrap_lines=True, max_lines=20)
         figures = gr.Textbox(visible=False, label="Pictures")
         file = gr.DownloadButton("Save the file", visible="hidden", elem_id="run-file")
-    return One(row, title, tags, note, save, python, command, html, whole, delete, code, figures, file)
+    return One(row, title, tags, note, save, python, command, html, whole, delete, notes, code, figures, file)
 
 
 def lay_out_question() -> tuple[gr.Row, gr.HTML, gr.Button, gr.Button]:

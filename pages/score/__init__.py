@@ -183,7 +183,7 @@ def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
     look = scores_view.board(store, run_id)
     rows = job_panel.table(look.preparing, "first") if look.preparing else ""
     rows += job_panel.table(look.rows, "criterion") if look.rows else ""
-    return panel.show(look.job, rows)
+    return panel.show(store, look.job, rows)
 
 
 def view_in_address(on: Pictures, run_id: str, options: dict[str, str]) -> Answer:

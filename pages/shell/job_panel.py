@@ -228,6 +228,13 @@ def ending(job: Job | None) -> str:
     return notice(f"{ENDED[job.state].format(kind=job.kind)} {job.error}".strip(), job.state)
 
 
+def noted(store: Store, job: Job | None) -> str:
+    """What a job did otherwise than expected, such as rows of a text that it left out, as it says itself; often
+    nothing."""
+    said = store.job_notes(job.id) if job else []
+    return Markup("").join(Markup('<p class="notice job-note" role="status">{}</p>').format(one) for one in said)
+
+
 @dataclass(frozen=True)
 class Panel:
     """A job panel on a page: what it shows, and its two buttons (see `panel`)."""
@@ -241,11 +248,12 @@ class Panel:
         """What `show` may change."""
         return [self.view, self.again]
 
-    def show(self, job: Job | None, rows: str = "") -> dict[Any, Any]:
-        """By component: how the job ended if not well, the rows, what to do next, and "Start again" where that makes
-        sense."""
+    def show(self, store: Store, job: Job | None, rows: str = "") -> dict[Any, Any]:
+        """By component: how the job ended if not well, the rows, what it did otherwise than expected, what to do next,
+        and "Start again" where that makes sense."""
         again = job is not None and job.state in ENDED
-        return {self.view: f"{ending(job)}{rows}{what_next(job)}", self.again: gr.Button(visible=again)}
+        told = f"{ending(job)}{rows}{noted(store, job)}{what_next(job)}"
+        return {self.view: told, self.again: gr.Button(visible=again)}
 
 
 def panel(kind: str) -> Panel:

@@ -114,6 +114,12 @@ def side_by_side(store: Store, one: str, other: str) -> str:
     return settings + _agreement(store, one, other) + _differing_first(names, rows)
 
 
+def job_notes(store: Store, run_id: str) -> Markup:
+    """What jobs of a run did otherwise than expected, as they say themselves; empty where there is nothing."""
+    said = [f"{job.kind}: {one}" for job in store.jobs(run_id) for one in store.job_notes(job.id)]
+    return paragraph("Its jobs noted:") + html("list", said=said) if said else Markup("")
+
+
 def _differing_first(names: list[str], rows: list[tuple[str, ...]]) -> Markup:
     """Numbers that differ as a table, those that are equal folded below it."""
     if not rows:

@@ -1,9 +1,11 @@
 """Score: watch it, leave and come back, share it, stop it, and survive the loss of the worker and of the app."""
 
+import json
 import os
 import re
 import signal
 
+from patience import until
 from playwright.sync_api import expect
 
 from minillm.jobs.submit import submit
@@ -88,6 +90,22 @@ def test_scoring_draws_every_block_and_every_view(visit, app):
     page.locator("#plot-block .nsewdrag").click()
     expect(page.locator("#one-group")).to_contain_text("of 32")
     expect(page.locator("#one-group")).to_contain_text("llm-pruner")
+
+
+def test_rows_of_the_text_that_were_left_out_are_said_on_the_panel_and_on_runs(visit, app, tmp_path):
+    rows = [{"text": "Every row has words that nobody reads twice. " * 40}] * 40
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in [*rows, {"text": None}, {"text": None}]))
+    run_id = run_of(app, "quick", "Two rows less", text=f"file:{file}", **SHORT)
+    job = submit(app.store, run_id, ScoreRequest(criteria=("wanda",)))
+    until(lambda: not app.store.job(job).live, "the job has ended")
+    assert app.store.job(job).state == "done", app.store.job(job).error
+    said = "2 rows of mine.jsonl have no text and were left out: line 41, for one."
+    page = visit(f"score?run={run_id}")
+    expect(page.locator("#score-parts .job-note")).to_have_text(said)
+    page = visit(f"runs?run={run_id}")
+    page.locator(f'tr[data-run="{run_id}"] input').check()
+    expect(page.locator("#run-job-notes")).to_contain_text(f"score: {said}")
 
 
 def test_other_samples_make_a_run_of_their_own(visit, app):

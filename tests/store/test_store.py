@@ -265,6 +265,15 @@ def test_events_are_numbered_and_read_from_where_one_left_off(store: Store, run_
     assert (latest.stage, latest.done, latest.total, latest.fraction) == ("score:zo", 1, 4, 0.4)
 
 
+def test_notes_of_a_job_are_read_in_their_order_and_each_once(store: Store, run_id: str):
+    job = store.add_job(run_id, InspectRequest())
+    assert store.job_notes(job) == []
+    other = {"note": ["no sentence"], "layer": 0}
+    for payload in ({"note": "Two rows."}, {"layer": 0}, {"note": "A row."}, {"note": "Two rows."}, other, None):
+        store.append_event(job, Event("reading text", 1, 1, payload))
+    assert store.job_notes(job) == ["Two rows.", "A row."]
+
+
 def test_a_failed_write_leaves_nothing_of_itself(store: Store, run_id: str):
     with pytest.raises(ZeroDivisionError), store.writing() as db:
         db.execute("UPDATE runs SET title = 'half'")
