@@ -182,9 +182,10 @@ def recover(
     as_json: Json = False,
     **settings: Any,
 ) -> None:
-    """Train LoRA adapters on a pruned model and merge them. Ctrl-C stops and keeps the best so far.
+    """Train a pruned model for some minutes: its weights, or LoRA adapters that are merged (--preset lora takes little
+    memory). Ctrl-C stops and keeps the best so far.
 
-    Example: python -m minillm recover pruned --steps 120 --out recovered
+    Example: python -m minillm recover pruned --text "instructions + python-docs" --out recovered
     """
     given = {"loss": "language-model" if teacher == "" else "distill", **preset_and({"preset": preset, **settings})}
     chosen, out = RecoverySettings.from_json(given), folder_for(out, heavy.TABLE)

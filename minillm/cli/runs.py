@@ -12,7 +12,7 @@ from ..criteria import CRITERIA
 from ..errors import BadInput, StoreFault, UnknownName
 from ..paths import home
 from ..places import folder_for
-from ..recipes.presets import find_cut
+from ..recipes.presets import find_cut, find_recovery
 from ..recipes.prompts import paper_prompts
 from ..recipes.recipe import RunRecipe
 from ..recipes.requests import (
@@ -198,7 +198,7 @@ def restore(as_json: Json = False) -> None:
 def sample(
     model: Model = EMBEDDED,
     out: Annotated[Path, typer.Option(help="Folder for the run, in place of an earlier one.")] = Path("sample_run"),
-    steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 60,
+    steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 80,
     samples: Annotated[int, typer.Option(help="Rows of calibration text.")] = 128,
     title: Annotated[str, typer.Option(help="Title of the run.")] = "Sample: SmolLM2-135M, every criterion",
     only: Annotated[str, typer.Option(help="Add this kind of job alone, to the run that is in the folder.")] = "",
@@ -226,12 +226,14 @@ def sample(
 def _sample_requests(steps: int, criteria: list[str]) -> list[Request]:
     """The main job, in order. steps: of the recovery; criteria: those to score by, none where all are there."""
     variants, best = ("original", "pruned-1", "pruned-2", "recovered-1"), find_cut("best")
+    way = find_recovery("embedded")
+    training = {**way.training.to_json(), "steps": steps}
     return [
         InspectRequest(),
         *([ScoreRequest(criteria=tuple(criteria))] if criteria else []),
         PruneRequest(criterion="fms-zo"),
         PruneRequest(best.heads, channels_from=best.channels, allocation=best.allocation, compensate=best.compensate),
-        RecoverRequest(variant="pruned-2", text="instructions", steps=steps),
+        RecoverRequest(variant="pruned-2", text=way.text, **training),
         EvaluateRequest(variants=("recovered-1",)),
         GenerateRequest(prompts=tuple(paper_prompts()), variants=variants, max_new_tokens=48),
         FidelityRequest(),

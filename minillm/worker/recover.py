@@ -1,4 +1,4 @@
-"""A recovery as a job: adapters trained on a variant and merged, which makes a variant of its own."""
+"""A recovery as a job: a variant is trained for a while, which makes a variant of its own."""
 
 from ..events import RESULT, Event, Events
 from ..models.checkpoint import save_pruned
@@ -12,7 +12,7 @@ from .workbench import Found, Workbench
 
 
 def recover(bench: Workbench, request: RecoverRequest) -> Found:
-    """Train LoRA on a pruned variant, merge it, and keep the recovered variant. Stopped early, it keeps the best."""
+    """Train a pruned variant, and keep the recovered one. Stopped early, it keeps the best."""
     steps = Steps(recovery_costs(request))
     original = yield from steps.take("load", bench.variant_events())
     small = yield from steps.take("cut", bench.variant_events(request.variant))

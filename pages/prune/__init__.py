@@ -288,8 +288,8 @@ def begin_evaluate(store: Store, run_id: str, **given: Any) -> int:
 
 @takes((RecoverRequest, ("variant", *TRAINED)))
 def begin_recover(store: Store, run_id: str, **given: Any) -> int:
-    """Train LoRA on a pruned variant of a run and merge it; returns the job's number. Stopped, it keeps the best so
-    far."""
+    """Train a pruned variant of a run: LoRA adapters that are merged, or its weights; returns the job's number.
+    Stopped, it keeps the best so far."""
     if not given["variant"]:
         raise BadInput("No variant is chosen; prune the model first, then choose what is to be recovered.")
     return submit(store, run_id, RecoverRequest.from_json(given))
