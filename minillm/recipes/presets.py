@@ -148,8 +148,9 @@ RECOVERIES: dict[str, RecoveryPreset] = {
         "alpaca-cleaned",
     ),
 }
-"""embedded: of what fits in ten minutes, all weights of the blocks gain most (docs/measured.md). paper: 2 epochs of about 50,000 rows at batch 64, r 8, α 16, lr 1e-4, cosine (Section 4.1, which names no warm-up;
-100 updates of it are LLM-Pruner's)."""
+"""embedded: of what fits in ten minutes, all weights of the blocks gain most (docs/measured.md). paper: 2 epochs of
+about 50,000 rows at batch 64, r 8, α 16, lr 1e-4, cosine (Section 4.1, which names no warm-up; 100 updates of it are
+LLM-Pruner's)."""
 
 
 def find_recovery(name: str) -> RecoveryPreset:
