@@ -1,4 +1,4 @@
-"""How long the live process takes to answer: `python scripts/measure_knife.py`. The machine should be idle.
+"""How long the live process takes to answer: `python -m scripts.measure_knife`. The machine should be idle.
 
 Asks it on the embedded model about cuts as readers make them, one after the other: a cell, a drag over a row, the
 lowest share of a criterion of the sample run, each time another one. Prints the 50th and 95th percentile of the time

@@ -13,13 +13,15 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from minillm.families.groups import BlockGroups, Groups
+from minillm.families.groups import KINDS, BlockGroups, Groups
 from minillm.plan.overlap import overlap
 from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
@@ -38,17 +40,14 @@ WAIT = """() => new Promise(done => {
 })"""
 
 
-def made() -> dict[str, Scores]:
+def made(groups: Groups) -> dict[str, Scores]:
     """Log-normal scores under eight criteria."""
-    head, channel = 4 * WIDTH * (WIDTH // HEADS), 3 * WIDTH
-    block = BlockGroups(HEADS, 1, WIDTH // HEADS, CHANNELS, head, channel, head, channel, 2 * WIDTH)
-    whole = BLOCKS * block.parameters + 2 * 32_000 * WIDTH + WIDTH
-    groups = Groups("llama", "llama", WIDTH, 32_000, whole, 32_000 * WIDTH, (block,) * BLOCKS)
     found = {}
     for seed, name in enumerate(CRITERIA):
         draw = np.random.default_rng(seed)
         vectors = [
-            {i: np.exp(draw.normal(size=n)).astype(np.float32) for i in range(BLOCKS)} for n in (HEADS, CHANNELS)
+            {i: np.exp(draw.normal(size=b.count(kind))).astype(np.float32) for i, b in enumerate(groups.blocks)}
+            for kind in KINDS
         ]
         found[name] = Scores(*vectors, groups, {"criterion": name})
     return found
@@ -80,7 +79,23 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moves", type=int, default=20)
-    moves, scores = parser.parse_args().moves, made()
+    moves, scores = parser.parse_args().moves, made(llama_7b())
+    with opened(scores, "compare") as page:
+        _say("slider to picture", waited(page, moves))
+    _say("plans and overlaps", computed(scores, moves))
+
+
+def llama_7b() -> Groups:
+    """The groups of LLaMA-7B."""
+    head, channel = 4 * WIDTH * (WIDTH // HEADS), 3 * WIDTH
+    block = BlockGroups(HEADS, 1, WIDTH // HEADS, CHANNELS, head, channel, head, channel, 2 * WIDTH)
+    whole = BLOCKS * block.parameters + 2 * 32_000 * WIDTH + WIDTH
+    return Groups("llama", "llama", WIDTH, 32_000, whole, 32_000 * WIDTH, (block,) * BLOCKS)
+
+
+@contextmanager
+def opened(scores: dict[str, Scores], path: str) -> Iterator[Page]:
+    """A page of the app on a run that has these scores, in headless Chromium."""
     with tempfile.TemporaryDirectory() as home:
         store = Store(Path(home))
         run_id = store.create_run(RunRecipe(), "Slider")
@@ -97,13 +112,12 @@ def main() -> None:
                 browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
                 page.set_default_timeout(120_000)
-                page.goto(f"http://127.0.0.1:{PORT}/compare?run={run_id}", wait_until="domcontentloaded")
-                _say("slider to picture", waited(page, moves))
+                page.goto(f"http://127.0.0.1:{PORT}/{path}?run={run_id}", wait_until="domcontentloaded")
+                yield page
                 browser.close()
         finally:
             app.terminate()
             app.wait(30)
-    _say("plans and overlaps", computed(scores, moves))
 
 
 def _until_it_answers() -> None:
