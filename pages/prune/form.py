@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.recipes.presets import CUTS, RECOVERIES, TRAINS
+from minillm.recipes.presets import CUTS, RECOVERIES, TRAINS, find_recovery
 from minillm.recipes.requests import PruneRequest, RecoverRequest
 from minillm.recipes.texts import TEXTS
 
@@ -21,6 +21,8 @@ _FIRST = ("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "
 TRAINED = _FIRST + tuple(one.name for one in fields(RecoverRequest) if one.name not in {"variant", *_FIRST})
 """Fields of a `RecoverRequest` that the page shows, in the order in which handlers take them."""
 
+FIRST = "embedded"
+"""The way to recover that the form begins with."""
 MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
 """Texts that can evaluate a model: not those it writes itself."""
 MEASURED = ("evaluate_text", "evaluate_tokens", "evaluate_length")
@@ -169,7 +171,7 @@ def _recover_controls() -> dict[str, Any]:
     variant = OpenDropdown([], label="Variant", info="What is trained.", elem_id="recover-variant")
     preset = gr.Radio(
         [(way.label, name) for name, way in RECOVERIES.items()],
-        value="embedded",
+        value=FIRST,
         label="Settings",
         elem_id="recover-preset",
     )
@@ -178,7 +180,10 @@ def _recover_controls() -> dict[str, Any]:
     with gr.Accordion("All settings", open=False, elem_id="recover-settings"):
         shown = [name for name in TRAINED[2:] if name not in trains]
         settings = _recover_words() | in_rows(RecoverRequest, shown, "recover", info=None)
-    return {"variant": variant, "preset": preset, **{name: (settings | trains)[name] for name in TRAINED}}
+    found, way = settings | trains, find_recovery(FIRST)
+    for name, value in {**way.training.to_json(), "text": way.text}.items():
+        found[name].value = value
+    return {"variant": variant, "preset": preset, **{name: found[name] for name in TRAINED}}
 
 
 def _recover_words() -> dict[str, Any]:

@@ -26,7 +26,15 @@ from pages.prune.form import TRAINED
 from pages.prune.zeros import begin_sparsify
 from pages.views import cut, variants
 from pages.views.cut import Cut
-from pages.views.variants import curve, curve_in_words, curve_points, dtype_of, groups_of, variants_table
+from pages.views.variants import (
+    curve,
+    curve_in_words,
+    curve_points,
+    dtype_of,
+    groups_of,
+    recovery_in_words,
+    variants_table,
+)
 
 SHARED = {"num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 2, "hidden_size": 64}
 SHARED |= {"intermediate_size": 96, "vocab_size": 100}
@@ -315,3 +323,15 @@ def test_what_stays_in_a_block_is_asked_and_previewed(store: Store, run_id: str)
     assert "4 of 4" in table and "4 head groups" in said
     job = store.job(begin_prune(store, run_id, criterion="wanda", channels_from="", **asked, **least))
     assert (job.request.min_heads, job.request.min_channels) == (0, 0)
+
+
+def test_what_a_recovery_will_take_is_said_before_it_starts(store: Store, run_id: str) -> None:
+    """Weights in numbers that a plan leaves in the blocks, and 16 bytes more for each than adapters would take."""
+    variant = pruned(store, run_id)
+    asked = {"variant": variant.name, "text": "python-docs", "steps": 30}
+    kept = store.plan(run_id, variant.name).after
+    inside = sum(block.parameters for block in kept.blocks)
+    told = recovery_in_words(store, run_id, RecoverRequest(**asked, trains="blocks"))
+    assert f"30 updates of 8 rows of 128 tokens train {inside:,} numbers" in told
+    fewer = recovery_in_words(store, run_id, RecoverRequest(**asked, trains="outputs"))
+    assert fewer != told and f"{inside:,}" not in fewer
