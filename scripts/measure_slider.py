@@ -7,19 +7,15 @@ computes (plans and overlaps), and what a reader waits, from the key press until
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from minillm.families.groups import KINDS, BlockGroups, Groups
 from minillm.plan.overlap import overlap
@@ -28,9 +24,11 @@ from minillm.plan.scores import Scores
 from minillm.recipes.recipe import RunRecipe
 from minillm.store.store import Store
 
+from .in_chromium import PORT, in_chromium
+
 BLOCKS, HEADS, CHANNELS, WIDTH = 32, 32, 11_008, 4096
 CRITERIA = ("random", "magnitude-l1", "wanda", "sparsegpt", "llm-pruner", "fms-bp", "zo", "fms-zo")
-REFERENCE, PORT = "llm-pruner", 7899
+REFERENCE = "llm-pruner"
 WAIT = """() => new Promise(done => {
   const plot = document.querySelector('#overlap-channels .plot-mount'), slider = document.querySelector(
     '#compare-ratio input[type=range]'), begun = performance.now();
@@ -95,39 +93,17 @@ def llama_7b() -> Groups:
 
 @contextmanager
 def opened(scores: dict[str, Scores], path: str) -> Iterator[Page]:
-    """A page of the app on a run that has these scores, in headless Chromium."""
+    """A page of the app on a run that has these scores."""
     with tempfile.TemporaryDirectory() as home:
         store = Store(Path(home))
         run_id = store.create_run(RunRecipe(), "Slider")
         for name, one in scores.items():
             store.save_scores(run_id, one, name)
-        app = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(PORT)],
-            env={**os.environ, "MINILLM_HOME": home, "HF_HUB_OFFLINE": "1"},
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            _until_it_answers()
-            with sync_playwright() as driver:
-                browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-                page = browser.new_page(viewport={"width": 1280, "height": 900})
-                page.set_default_timeout(120_000)
-                page.goto(f"http://127.0.0.1:{PORT}/{path}?run={run_id}", wait_until="domcontentloaded")
-                yield page
-                browser.close()
-        finally:
-            app.terminate()
-            app.wait(30)
-
-
-def _until_it_answers() -> None:
-    for _ in range(180):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(1)
-    raise SystemExit("The app did not answer within three minutes.")
+        with in_chromium(home) as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
+            page.goto(f"http://127.0.0.1:{PORT}/{path}?run={run_id}", wait_until="domcontentloaded")
+            yield page
 
 
 def _say(what: str, times: list[float]) -> None:
