@@ -16,7 +16,7 @@
   const BY = ["both keep", "only the first cuts", "only the second cuts", "both cut"];
   const OVER = {light: [[222, 225, 230], [230, 159, 0], [86, 180, 233], [40, 30, 60]],
     dark: [[52, 58, 68], [230, 159, 0], [86, 180, 233], [245, 240, 255]]};
-  const HAND = [213, 94, 0], FADED = 0.86, FAINTEST = 0.3;
+  const HAND = [213, 94, 0], FADED = 0.86, FAINTEST = 0.3, FINE = 0.011;
   const CONTROLS = ["criterion", "over", "show", "allocation", "colour", "order", "plan"];
   const STANDARD = {criterion: "fms-bp", over: "", show: "over", allocation: "uniform", colour: "rank", order: "place",
     plan: ""};
@@ -228,7 +228,9 @@
       const share = (100 * told.ratio).toFixed(2);
       const line = `${share} % of all parameters go: ${count(told.heads)} head groups and ${count(told.channels)} channels. `
         + `${count(told.left)} of ${count(cells.parameters)} parameters are left.`;
-      this.find("xray-counts").textContent = plan ? `${plan}: ${line}` : line;
+      const [first, second] = cells.ratios(this.label), wide = second - first > FINE;
+      const steps = wide && !plan ? ` The slider moves in steps of ${Math.round(100 * (second - first))} %: this allocation is found anew at each.` : "";
+      this.find("xray-counts").textContent = (plan ? `${plan}: ${line}` : line) + steps;
       const both = this.over && this.state.show === "over";
       this.legend(both ? this.shares() : null);
       this.canvas.setAttribute("aria-label", `${this.words.heading}. ${this.label}${this.over ? " and " + this.over : ""}. ${line} `

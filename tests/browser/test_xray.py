@@ -100,6 +100,7 @@ def test_an_allocation_that_looks_at_scores_cuts_what_its_plan_cuts(visit, app):
     page = opened(visit, app, f"xray?run={import_run(app.store, BUNDLED)}&criterion=wanda&ratio=0.3")
     page.locator(".xray-allocation").select_option("sparing")
     page.wait_for_function("new URL(location).searchParams.get('allocation') === 'sparing'")
+    expect(page.locator(".xray-counts")).to_contain_text("moves in steps of 5 %")
     scores = sample_scores()["wanda"]
     wanted = cut_of(make_plan(scores, 0.3, allocation=METHODS["sparing"].decide(scores, 0.3)))
     page.wait_for_function(f"({CUT})()?.length === {len(wanted)}")
