@@ -81,7 +81,7 @@ def find_cut(name: str) -> CutPreset:
 
 
 LORA, OUTPUTS, BLOCKS = "lora", "outputs", "blocks"
-TRAINS = {LORA: "LoRA adapters (the paper)", OUTPUTS: "weights of o and down", BLOCKS: "all weights of the blocks"}
+TRAINS = {LORA: "LoRA adapters", OUTPUTS: "weights of o and down", BLOCKS: "all weights of the blocks"}
 """What a recovery trains, those that take least memory first."""
 
 

@@ -13,7 +13,7 @@ from minillm.store.allocations import allocations
 from minillm.store.store import Store
 
 from ..shell import job_panel
-from ..shell.address import number, remembered
+from ..shell.address import moves_of, number, remembered
 from ..shell.controls import asked_in, fields_of, preset, takes, way_in
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
 from ..shell.frame import Context, Shell, frame
@@ -22,7 +22,7 @@ from ..shell.templates import notice, paragraph
 from ..views import cut as cut_view
 from ..views.cut import Cut
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, recovery_in_words, variants_table
-from .form import LEAST, MEASURED, TRAINED, Page, layout
+from .form import FIRST, LEAST, MEASURED, TRAINED, Page, layout
 from .zeros import begin_sparsify, usable
 
 TITLE = "Prune & recover"
@@ -41,23 +41,22 @@ def build(ctx: Context) -> None:
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     store, cut = ctx.store, list(page.cut.values())
     measured = [page.evaluate[name] for name in MEASURED]
-    chosen = [*cut, page.recover["variant"], page.evaluate["evaluate_text"]]
+    settings = _settings(page)
+    chosen = [*cut, page.evaluate["evaluate_text"], page.recover["variant"], *settings]
 
     def anew(run_id: str, *values: Any) -> Answer:
         """What has just been cut is what one would recover next."""
-        *moved, variant, text = values
+        given, (variant, *training) = values[: len(cut) + 1], values[len(cut) + 1 :]
         newest = store.variants(run_id)[-1] if run_id else None
         fresh = newest is not None and newest.kind == "pruned"
-        asked: Any = [*moved, None if fresh else variant, text]
-        return _whole(store, page, run_id, *asked)
+        return _whole(store, page, run_id, *given, None if fresh else variant, *training)
 
-    whole = [page.empty, *page.preview, page.evaluate["warning"]]
+    whole = [page.empty, *page.preview, page.evaluate["warning"], page.takes]
     draw, asked = partial(_whole, store, page), partial(_from_address, store, page)
     shell.opens(partial(_as_asked, store, page), _asked_controls(page))
     shell.redraws_when(partial(_state, store), draw, whole, chosen, asked, anew)
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
     _wire_controls(store, shell, page)
-    settings = _settings(page)
     shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
     shell.starts(page.sparsify.click, partial(begin_sparsify, store), [*page.zeros.values(), *measured], "sparsify")
     shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
@@ -79,18 +78,11 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     zeros = page.zeros
     asked = [page.recover["variant"], *_settings(page)]
-    # Also when a preset or the address has moved them.
-    moves = [control.change for control in asked]
-    gr.on(
-        moves,
-        answering(partial(_takes, store, page)),
-        [shell.run, *asked],
-        page.takes,
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    told = {"fn": answering(partial(_takes, store, page)), "inputs": [shell.run, *asked], "outputs": page.takes}
+    gr.on([move for control in asked for move in moves_of(control)], trigger_mode="always_last", **told, **QUIET)
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
-    preset(page.recover["preset"], {name: recovery_of(name) for name in RECOVERIES}, _settings(page))
+    taken = preset(page.recover["preset"], {name: recovery_of(name) for name in RECOVERIES}, _settings(page))
+    taken.then(**told, **QUIET)
 
 
 def _takes(store: Store, page: Page, run_id: str, *values: Any) -> Answer:
@@ -176,8 +168,9 @@ def _whole(
     allocation: str,
     min_heads: int,
     min_channels: int,
-    variant: str | None,
     text: str | None,
+    variant: str | None,
+    *training: Any,
 ) -> Answer:
     """Whether the model is known, the choices of the cut, its preview, variants to recover, a warning."""
     if not run_id or groups_of(store, run_id) is None:
@@ -196,6 +189,7 @@ def _whole(
         page.cut["allocation"]: gr.Dropdown(choices=ways, value=allocation),
         **_previewed(store, page, run_id, criterion, channels, ratio, blocks, allocation, min_heads, min_channels),
         page.recover["variant"]: gr.Dropdown(choices=made, value=variant),
+        **_takes(store, page, run_id, variant, *training),
         page.evaluate["warning"]: cut_view.warning(store, run_id, text),
     }
 
@@ -255,7 +249,10 @@ def _from_address(store: Store, page: Page, run_id: str, options: dict[str, str]
     for name in LEAST:
         cut[page.cut[name]] = int(number({name: str(cut[page.cut[name]])}, name, first[name], 0, MOST_GROUPS))
     text = request.evaluate_text if request else "python-docs"
-    return {**cut, page.recover["variant"]: options.get("variant"), page.evaluate["evaluate_text"]: text}
+    recovery = job_panel.request_of(store, run_id, "recover")
+    values = [getattr(recovery, name) for name in TRAINED] if recovery else recovery_of(FIRST)
+    trained = dict(zip(_settings(page), values, strict=True))
+    return {**cut, page.evaluate["evaluate_text"]: text, page.recover["variant"]: options.get("variant"), **trained}
 
 
 @takes((PruneRequest, (*LEAST, "compensate", *MEASURED)))

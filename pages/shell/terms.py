@@ -34,7 +34,7 @@ WORDS: dict[str, str] = {
     "chance line": "The overlap of two choices that know nothing of each other: the share the block gives up.",
     "surgery": "The cut itself: smaller matrices in place of the old ones.",
     "compensation": "Making up for a cut without training: a bias, or kept columns that take over (least squares).",
-    "recovery": "A short training of what is left, by small added matrices (LoRA) that are merged at the end.",
+    "recovery": "A short training of what is left: of small added matrices (LoRA) or of its weights.",
     "perplexity": "How many words the model hesitates between. Comparable only for the same text, window and dtype.",
     "recipe": "Everything that was asked for, seed included: enough to repeat it.",
     "run": "A recipe with its events and results. It has an address.",
