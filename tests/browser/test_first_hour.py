@@ -120,8 +120,8 @@ def test_forms_show_what_the_latest_job_was_asked_for(visit, app):
 def test_the_sample_says_what_its_marks_mean_who_can_answer_and_that_one_is_in_the_lesson(visit, own_app):
     run_id, visit = sample(own_app), partial(visit, app=own_app)
     page = visit(f"generate?run={run_id}")
-    expect(page.locator("#generate-shaded")).to_contain_text("kept without their probabilities")
-    expect(page.locator("#generate-shaded input")).to_be_disabled()
+    expect(page.locator("#generate-shaded input")).to_be_checked()
+    expect(page.locator("#written")).to_contain_text("8 and more (p ≤ 0.0003)")
     expect(page.locator("#written")).to_contain_text("words that the first text of the row does not have")
     expect(page.locator("#generate-variants")).to_contain_text("cannot answer anew: pruned-2, recovered-1")
     page = visit(f"score?run={run_id}&criterion=wanda&lesson=2")

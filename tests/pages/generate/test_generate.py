@@ -19,7 +19,7 @@ from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import GenerateRequest
 from minillm.store.records import Variant
 from minillm.store.store import Store
-from pages.generate import _choices, begin, csv_of, json_of, markdown_of
+from pages.generate import UNSHADED, _choices, _shading, begin, csv_of, json_of, markdown_of
 from pages.generate.form import layout
 from pages.views.generations import CUT_OFF, DONE, WAITING, WRITING, exhibits
 from pages.views.generations_html import as_csv, as_html, as_json, as_markdown, facts_in_words, settings_in_words
@@ -189,6 +189,15 @@ def test_exports_hold_every_text(store: Store, run_id: str) -> None:
     assert csv_of(store, run_id) == as_csv(shown, run_id)
     assert json_of(store, run_id) == as_json(shown, run_id)
     assert "Two variants" in markdown_of(store, run_id)
+
+
+def test_the_tick_for_shading_says_so_where_no_text_kept_its_probabilities(store: Store, run_id: str) -> None:
+    job = asked(store, run_id, "Why?")
+    wrote(store, run_id, job, "original", "Because.")
+    unread = _shading(exhibits(store, run_id))
+    assert (unread.interactive, unread.info) == (False, UNSHADED)
+    was_read(store, run_id, job, "original", ("Because", -1.0), (".", -2.0))
+    assert _shading(exhibits(store, run_id)).interactive and _shading([]).interactive
 
 
 def test_asking_puts_the_request_in_line_or_says_what_is_missing(store: Store, run_id: str) -> None:
