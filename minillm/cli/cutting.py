@@ -94,7 +94,8 @@ def prune(
     if way or compensate:
         tokens = follow(heavy.load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
     if way:
-        heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
+        scored = {name: _scored(lm, name, tokens, seed) for name in dict.fromkeys((way.heads, way.channels))}
+        heads, channels = scored[way.heads], scored[way.channels]
         allocation = _divided(lm, heads, channels, tokens, ratio, layers, way.allocation)
         plan, compensate = make_plan(heads, ratio, blocks_of(layers), allocation, channels), way.compensate
     if cut:

@@ -49,6 +49,9 @@ class Stream:
     float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk
     (of an offloaded model on disk);
     squares: on the way back, gather squared gradients of each batch too (batch 1: the empirical Fisher's diagonal);
+    slopes: on the way back, linear name -> an observer of ∂L/∂(its output), or None to pass over it;
+    drawn: seed of the words the loss is of, drawn from what the model itself expects to come next (the true Fisher
+    information is of these); None: of the words that do come next;
     sequential: push once more through each block after its visit, from the same inputs, so that what the visit changed
     in the block is what the later ones are fed (Wanda and SparseGPT mask this way: walk the copy that is changed).
     """
@@ -61,6 +64,8 @@ class Stream:
     float32: bool = False
     keep_inputs: bool = False
     squares: bool = False
+    slopes: Callable[[str], Any] | None = None
+    drawn: int | None = None
     sequential: bool = False
     hidden: list[list[Tensor]] = field(default_factory=list)
     inputs: list[list[Tensor]] = field(default_factory=list)

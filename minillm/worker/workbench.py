@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, find
+from ..criteria import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, find
 from ..criteria.forecast import check_fits, forecast
 from ..criteria.settings import Settings
 from ..device import free_memory
@@ -79,7 +79,8 @@ class Workbench:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
         record = find(criterion)
         chosen = Settings.of(**settings).used_by(record.gradient)
-        passes = {BACKPROP: 3, ZEROTH_ORDER: 2 * chosen.directions, SUBMODELS: chosen.submodels * chosen.rounds}
+        passes = {BACKPROP: 3, CURVATURE: 3, ZEROTH_ORDER: 2 * chosen.directions}
+        passes[SUBMODELS] = chosen.submodels * chosen.rounds
         rows = record.activations * self.recipe.samples
         rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples
         return max(LOADING / 3, rows * self.recipe.length)

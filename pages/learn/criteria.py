@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import BY_WEIGHT, CRITERIA
 
 from ..plots.style import CUT, SEQUENTIAL, axis, figure, hatched
 from ..shell.handlers import QUIET, guarded
@@ -130,7 +130,7 @@ def section() -> None:
     """Lay this topic out and wire it."""
     gr.Markdown(ABOUT)
     named = [(f"{linear}, row {row}, column {column}", i) for i, (linear, row, column) in enumerate(PLACES)]
-    choices = [(entry.titled, name) for name, entry in CRITERIA.items()]
+    choices = [(entry.titled, name) for name, entry in BY_WEIGHT.items()]
     with gr.Row():
         criterion = gr.Dropdown(choices, value="fms-bp", label="Criterion", elem_id="acted-criterion", min_width=220)
         place = gr.Dropdown(named, value=0, label="Weight to move", elem_id="acted-place", min_width=220)
