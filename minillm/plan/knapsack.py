@@ -42,8 +42,10 @@ def knapsack_allocation(
     target = budget(groups, ratio, chosen, count)
     heads, channels = _Heads(scores, chosen), _Channels(source[CHANNELS], chosen)
     left = target - heads.unit * np.arange(len(heads.least))
-    reached = (left > -channels.grain / 2) & (left <= channels.whole + channels.grain / 2)
-    sums = np.where(reached, heads.least + channels.cost(left), np.inf)
+    sums = heads.least + channels.cost(left)
+    missed = np.where(np.isfinite(sums), np.abs(left - np.clip(left, 0, channels.whole)), np.inf)
+    # Where head groups are so coarse that none meets the budget within a channel, what comes nearest does.
+    sums[missed > max(channels.grain / 2, float(missed.min()))] = np.inf
     best = int(sums.argmin())
     gone = dict(zip(chosen, heads.taken(best), strict=True))
     counts = counts_of(groups, gone, channels_cut(groups, gone, channels.wish(left[best]), target))
