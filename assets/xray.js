@@ -145,6 +145,7 @@
       const options = (name, entries, value) => {
         const select = this.find("xray-" + name);
         select.replaceChildren(...entries.map(([key, text]) => new Option(text, key, false, key === value)));
+        select.title = select.selectedOptions[0]?.textContent ?? "";
       };
       const labels = this.cells.all.map(label => [label, label]);
       options("criterion", labels, this.label);
