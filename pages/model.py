@@ -117,7 +117,8 @@ def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int
 def progress(store: Store, page: Page, run_id: str) -> Answer:
     """The inspection as a row, and the way on once the run has a model."""
     job = job_panel.current(store, run_id, "inspect")
-    rows = job_panel.steps(job, store.events(job.id)) if job and job.live else []
+    usual = store.usual_steps(store.run(run_id).recipe.model)
+    rows = job_panel.steps(job, store.events(job.id), usual=usual) if job and job.live else []
     onward = f'<a class="onward" href="{link("score", run=run_id)}">Go on to Score</a>'
     return {**page.panel.show(store, job, job_panel.table(rows, "step") if rows else ""), page.onward: onward}
 

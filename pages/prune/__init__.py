@@ -130,9 +130,10 @@ def _live_outputs(page: Page) -> list[Any]:
 def _jobs_shown(store: Store, page: Page, run_id: str) -> Answer:
     """The panels, the table of variants, the learning curve."""
     found: Answer = {}
+    usual = store.usual_steps(store.run(run_id).recipe.model)
     for panel in _panels(page):
         job: Any = job_panel.current(store, run_id, panel.kind)
-        found |= panel.show(store, job, cut_view.rows(job, store.events(job.id)) if job else "")
+        found |= panel.show(store, job, cut_view.rows(job, store.events(job.id), usual) if job else "")
     recovery = job_panel.current(store, run_id, "recover")
     points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
     said, host = page.curve
