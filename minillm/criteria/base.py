@@ -132,6 +132,11 @@ class Criterion:
         return self.observes is not None
 
     @property
+    def reads_text(self) -> bool:
+        """Whether calibration text has to walk at all: without, weights alone are read."""
+        return self.activations or bool(self.gradient)
+
+    @property
     def needs(self) -> str:
         """What it reads besides its seed, in words."""
         parts = ["weights"] if self.name != "random" else []

@@ -78,7 +78,7 @@ class ScoreRequest(Checked):
     @property
     def in_turn(self) -> list[str]:
         """The criteria as they are worked on: those first that read weights alone, and so are there at once."""
-        return sorted(self.criteria, key=lambda name: find(name).activations or bool(find(name).gradient))
+        return sorted(self.criteria, key=lambda name: find(name).reads_text)
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""

@@ -100,9 +100,9 @@ def worked(criterion: str, known: dict[str, Facts], change: Change) -> str:
         terms.append(f"ĝ = c / z = {facts.c:.2f} / {facts.z[place]:.2f} = {facts.estimate[place]:.2f}")
     score, scores = ELEMENTS[criterion](facts)[place], channel_scores(criterion, known)
     listed = ", ".join(f"{value:.3g}" for value in scores)
-    first = f"{change.linear}, row {change.row}, column {change.column}: {'; '.join(terms)} → score {score:.4g}"
-    remark = REMARKS.get(criterion)
-    return html("worked", entry=entry, first=first, scores=listed, goes=int(scores.argmin()), remark=remark)
+    told: dict[str, Any] = {"where": f"{change.linear}, row {change.row}, column {change.column}", "terms": terms}
+    told |= {"score": f"{score:.4g}", "remark": REMARKS.get(criterion)}
+    return html("worked", entry=entry, scores=listed, goes=int(scores.argmin()), **told)
 
 
 def drawn(criterion: str, place: int, weight: float, norm: float, gradient: float) -> list[Any]:

@@ -29,6 +29,7 @@ STARTING = {
 }
 OTHERS = {
     "begin",
+    "start_best",
     "open_sample",
     "upload_text",
     "compare",
