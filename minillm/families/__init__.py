@@ -8,7 +8,7 @@ from .base import Family
 from .bloom import BLOOM
 from .counts import check_counts
 from .groups import Groups
-from .llama import LLAMA
+from .llama import GEMMA2, GEMMA3, LLAMA
 from .neox import NEOX
 from .opt import OPT
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, BLOOM, OPT, NEOX)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, GEMMA2, GEMMA3, BLOOM, OPT, NEOX)}
 
 
 def family_of_type(model_type: str, config: Any = None) -> Family:

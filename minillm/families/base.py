@@ -1,8 +1,8 @@
 """What a family must answer: where blocks, heads and channels live. Everything else is family-blind.
 
 A family is a description, not code: paths to modules, and `Structure`s that say which slices of which linears go
-together. No forward pass is copied. A family whose attention keeps numbers of its own (a head count, slopes) says how
-to mend them after a cut in `mend`.
+together. No forward pass is copied. Numbers of heads that attention modules keep are set after a cut for all families
+alike (`models/shape.py`); what else a module remembers of its heads (slopes), the family mends in `mend`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +45,8 @@ class Family:
     inputs: linears that read the same input, by the name of the one whose input is observed.
     mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None;
     adds_inside: whether the attention module adds the residual, its second argument, to what it returns;
-    keeps_blocks: why no block of a config can be dropped, or None.
+    keeps_blocks: why no block of a config can be dropped, or None;
+    after_head: what a model of a config does to logits after its output head (config, logits -> logits).
     """
 
     name: str
@@ -62,6 +63,7 @@ class Family:
     refuses: Callable[[Any], str | None] = lambda config: None
     adds_inside: bool = False
     keeps_blocks: Callable[[Any], str | None] = lambda config: None
+    after_head: Callable[[Any, Any], Any] = lambda config, logits: logits
 
     @property
     def attention(self) -> str:

@@ -19,6 +19,13 @@ LOW, HIGH = 0.8, 1.25
 LLAMA = {"layers": 6, "heads": 9, "kv": 3, "width": 288, "ffn": 768, "vocab_size": 8000}
 OPT = {"hidden_size": 256, "ffn_dim": 1024, "word_embed_proj_dim": 256, "num_attention_heads": 8}
 BLOOM = {"hidden_size": 256, "n_head": 8}
+GEMMA = {
+    "hidden_size": 288,
+    "intermediate_size": 768,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 32,
+}
 NEOX = {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 8, "num_hidden_layers": 4}
 
 
@@ -70,8 +77,10 @@ def test_forecast_follows_rows_and_length(middling, criterion, rows, length, gra
         lambda: tiny.opt(**OPT, attn_implementation="sdpa"),
         lambda: tiny.bloom(**BLOOM),
         lambda: published.shrunk("pythia-160m", **NEOX, attn_implementation="sdpa"),
+        lambda: published.shrunk("gemma-2-2b", **GEMMA, vocab_size=2000),
+        lambda: published.shrunk("gemma-3-1b", **GEMMA, vocab_size=2000),
     ],
-    ids=["opt", "bloom", "neox"],
+    ids=["opt", "bloom", "neox", "gemma2", "gemma3"],
 )
 def test_forecast_knows_the_families(build, criterion):
     assert LOW < ratio(wrap(build()), criterion, 32, 64, 8) < HIGH

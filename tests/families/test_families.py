@@ -89,10 +89,11 @@ def test_what_does_not_fit_is_refused_by_name_with_what_does(kind, tmp_path):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (transformers.LlamaConfig(mlp_bias=True), "its FFN has biases"),
+        (transformers.StableLmConfig(qk_layernorm=True), "a norm of its own for every head"),
+        (transformers.Gemma3TextConfig(use_bidirectional_attention=True), "words that come later"),
         (transformers.BloomConfig(pretraining_tp=2, slow_but_exact=True), "slow_but_exact"),
     ],
-    ids=["biased-ffn", "sliced-bloom"],
+    ids=["norm-a-head", "both-ways", "sliced-bloom"],
 )
 def test_a_config_that_does_not_fit_its_family_says_why(config, reason):
     with pytest.raises(UnsupportedModel, match=reason):
