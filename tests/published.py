@@ -37,6 +37,12 @@ LLAMA_3_POSITIONS = {
 """Llama 3.1's, but for the length it was first trained at: 8,192 words would leave a test's 20 unscaled."""
 QUARTER_TURNED = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25}
 
+GLM = {
+    "head_dim": 128,
+    "attention_bias": True,
+    "rope_parameters": {**QUARTER_TURNED, "partial_rotary_factor": 0.5},
+}
+
 
 def windows(blocks: int, every: int) -> list[str]:
     """Which attention each block has where every so many-th attends fully, and the others through a window."""
@@ -146,6 +152,74 @@ MODELS = {
     "stablelm-2-1.6b": _llama_like(
         "stablelm", (2048, 5632, 24, 32, 32, 100352), 1_644_515_328, use_qkv_bias=True, rope_parameters=QUARTER_TURNED
     ),
+    "starcoder2-3b": _llama_like(
+        "starcoder2",
+        (3072, 12288, 30, 24, 2, 49152),
+        3_030_371_328,
+        sliding_window=4096,
+        tie_word_embeddings=True,
+    ),
+    "phi-3-mini": _llama_like("phi3", (3072, 8192, 32, 32, 32, 32064), 3_821_079_552, sliding_window=2047),
+    "phi-4-mini": _llama_like(
+        "phi3",
+        (3072, 8192, 32, 24, 8, 200064),
+        3_836_021_760,
+        rope_parameters={**QUARTER_TURNED, "partial_rotary_factor": 0.75},
+        tie_word_embeddings=True,
+    ),
+    "glm-4-9b": _llama_like("glm", (4096, 13696, 40, 32, 2, 151552), 9_399_951_360, **GLM),
+    "glm-4-9b-0414": _llama_like("glm4", (4096, 13696, 40, 32, 2, 151552), 9_400_279_040, **GLM),
+    "gpt-j-6b": Published(
+        {
+            "model_type": "gptj",
+            "n_embd": 4096,
+            "n_layer": 28,
+            "n_head": 16,
+            "vocab_size": 50400,
+            "rotary_dim": 64,
+            "tie_word_embeddings": False,
+        },
+        6_050_882_784,
+    ),
+    "mpt-7b": Published(
+        {"model_type": "mpt", "d_model": 4096, "n_layers": 32, "n_heads": 32, "vocab_size": 50432}, 6_649_286_656
+    ),
+    "falcon-7b": Published(
+        {
+            "model_type": "falcon",
+            "hidden_size": 4544,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 71,
+            "vocab_size": 65024,
+        },
+        6_921_720_704,
+    ),
+    "falcon-40b": Published(
+        {
+            "model_type": "falcon",
+            "hidden_size": 8192,
+            "num_hidden_layers": 60,
+            "num_attention_heads": 128,
+            "num_kv_heads": 8,
+            "new_decoder_architecture": True,
+            "vocab_size": 65024,
+        },
+        41_303_293_952,
+    ),
+    "falcon-rw-1b": Published(
+        {
+            "model_type": "falcon",
+            "hidden_size": 2048,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 32,
+            "vocab_size": 50304,
+            "alibi": True,
+            "bias": True,
+            "multi_query": False,
+            "parallel_attn": False,
+        },
+        1_311_625_216,
+    ),
     "opt-350m": Published(
         {
             "model_type": "opt",
@@ -246,7 +320,29 @@ def _small_neox(config: dict[str, Any]) -> dict[str, Any]:
     return {"hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4}
 
 
-SHRINK = {"gemma2": _small_gemma2, "opt": _small_opt, "bloom": _small_bloom, "gpt_neox": _small_neox}
+def _small_gptj(config: dict[str, Any]) -> dict[str, Any]:
+    return {"n_embd": 32, "n_layer": 3, "n_head": 4, "rotary_dim": 4}
+
+
+def _small_mpt(config: dict[str, Any]) -> dict[str, Any]:
+    """Six heads, which are no power of two, so that slopes interleave."""
+    return {"d_model": 24, "n_layers": 3, "n_heads": 6, "max_seq_len": 256}
+
+
+def _small_falcon(config: dict[str, Any]) -> dict[str, Any]:
+    groups = {"num_kv_heads": 3} if config.get("num_kv_heads") else {}
+    return {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 6, "ffn_hidden_size": 48, **groups}
+
+
+SHRINK = {
+    "gemma2": _small_gemma2,
+    "opt": _small_opt,
+    "bloom": _small_bloom,
+    "gpt_neox": _small_neox,
+    "gptj": _small_gptj,
+    "mpt": _small_mpt,
+    "falcon": _small_falcon,
+}
 EVERY = {
     **{name: partial(shrunk, name) for name in MODELS},
     "odd_head_dim": tiny.odd_head_dim,

@@ -23,6 +23,7 @@ TOKENS, GRADIENT_ROWS, FEW = tiny.tokens(4, 12), 2, {"submodels": 8}
 SCORED = {**published.EVERY, "llama_bfloat16": partial(tiny.llama, dtype=torch.bfloat16)}
 
 each_model = pytest.mark.parametrize("name", published.EVERY)
+NO_STATIC_CACHE = ("falcon-rw-1b",)
 WIDTHS, DEPTH, QUERIES = "widths", "depth", "slots"
 
 
@@ -120,6 +121,8 @@ def test_a_cut_model_is_the_masked_one(name, how):
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_generation_from_left_padded_rows_is_that_of_the_masked_one(name, cache, how):
     """Six words are written to a cache whose blocks differ in heads; the sliding windows of 8 move."""
+    if cache == "static" and name in NO_STATIC_CACHE:
+        pytest.skip("transformers' own model of this type does not take a static cache")
     small, same = cut(name, how)
     tokens = tiny.tokens(2, 12)
     mask = torch.ones_like(tokens)

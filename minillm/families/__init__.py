@@ -7,16 +7,24 @@ from ..errors import UnsupportedModel, foreign
 from .base import Family
 from .bloom import BLOOM
 from .counts import check_counts
+from .falcon import FALCON
+from .gptj import GPTJ
 from .groups import Groups
 from .llama import GEMMA2, GEMMA3, LLAMA
+from .mpt import MPT
 from .neox import NEOX
 from .opt import OPT
+from .phi3 import GLM4, PHI3
+from .starcoder2 import STARCODER2
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, GEMMA2, GEMMA3, BLOOM, OPT, NEOX)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (LLAMA, GEMMA2, GEMMA3, PHI3, GLM4, STARCODER2, BLOOM, OPT, NEOX, GPTJ, MPT, FALCON)
+}
 
 
 def family_of_type(model_type: str, config: Any = None) -> Family:
@@ -64,7 +72,7 @@ def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
     config: Any = model.config
     query_heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // query_heads
-    queries = query_heads // (getattr(config, "num_key_value_heads", None) or query_heads)
+    queries = query_heads // (family.key_heads(config) or query_heads)
     head: Any = list(family.tail_modules(model))[-1]
     blocks = [id(linear) for block in family.block_list(model) for linear in block.modules()]
     return Groups(

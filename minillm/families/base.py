@@ -42,10 +42,11 @@ class Family:
     (a path that is absent or None in a model is left out).
     linears: {name: path inside a block}; structures: the slices a group owns;
     holds: what memory is forecast by;
-    inputs: linears that read the same input, by the name of the one whose input is observed.
+    inputs: linears that read the same input, by the name of the one whose input is observed;
     mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None;
     adds_inside: whether the attention module adds the residual, its second argument, to what it returns;
     keeps_blocks: why no block of a config can be dropped, or None;
+    key_heads: key/value heads of a config, or None where every query head has its own;
     after_head: what a model of a config does to logits after its output head (config, logits -> logits).
     """
 
@@ -63,6 +64,7 @@ class Family:
     refuses: Callable[[Any], str | None] = lambda config: None
     adds_inside: bool = False
     keeps_blocks: Callable[[Any], str | None] = lambda config: None
+    key_heads: Callable[[Any], int | None] = lambda config: getattr(config, "num_key_value_heads", None)
     after_head: Callable[[Any, Any], Any] = lambda config, logits: logits
 
     @property
@@ -110,7 +112,6 @@ class Family:
         cost = {HEADS: [0, 0], CHANNELS: [0, 0]}
         for s in self.structures:
             linear = linears[s.linear]
-            units = (linear.out_features if s.axis == "rows" else linear.in_features) // s.parts
             size = 1 if s.kind == CHANNELS else head_dim * (queries if s.per_query else 1)
             across = linear.in_features if s.axis == "rows" else linear.out_features
             biased = s.axis == "rows" and linear.bias is not None
@@ -120,7 +121,7 @@ class Family:
                 query[0] += head_dim * (across + biased)
                 query[1] += head_dim * across
             if s.kind == CHANNELS and s.axis == "columns":
-                channels = units
+                channels = linear.in_features
         everything = sum(p.numel() for p in block.parameters())
         fixed = everything - heads * cost[HEADS][0] - channels * cost[CHANNELS][0]
         return BlockGroups(

@@ -38,7 +38,9 @@ QUERY_HEADS, KEY_HEADS, SHARING = "query heads", "key/value heads", "query heads
 COUNTS = {
     "num_heads": QUERY_HEADS,
     "num_attention_heads": QUERY_HEADS,
+    "n_heads": QUERY_HEADS,
     "num_key_value_heads": KEY_HEADS,
+    "num_kv_heads": KEY_HEADS,
     "num_key_value_groups": SHARING,
 }
 """Names under which attention modules keep numbers of heads: {name: what it counts}."""

@@ -106,14 +106,18 @@ def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> S
     """Which rows and columns of each linear of a block stay; nothing is said of a block that is dropped."""
     if layer in plan.dropped:
         return {}
-    gathered: dict[tuple[str, str], list[np.ndarray]] = {}
+    gone: dict[tuple[str, str], list[np.ndarray]] = {}
+    sizes: dict[tuple[str, str], int] = {}
     for s in family.structures:
-        kept = plan.kept(s.kind)[layer]
+        place, kept = (s.linear, s.axis), plan.kept(s.kind)[layer]
+        sizes[place] = sizes.get(place, 0) + s.size(block)
         if s.owned(block) and len(kept) < block.count(s.kind):
-            gathered.setdefault((s.linear, s.axis), []).append(s.indices(block)[kept].ravel())
+            dropped = np.setdiff1d(np.arange(block.count(s.kind)), kept)
+            gone.setdefault(place, []).append(s.indices(block)[dropped].ravel())
     slices: Slices = {}
-    for (linear, axis), parts in gathered.items():
-        slices.setdefault(linear, {})[axis] = torch.from_numpy(np.sort(np.concatenate(parts)))
+    for (linear, axis), parts in gone.items():
+        stay = np.setdiff1d(np.arange(sizes[linear, axis]), np.concatenate(parts))
+        slices.setdefault(linear, {})[axis] = torch.from_numpy(stay)
     return slices
 
 
