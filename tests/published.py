@@ -101,6 +101,13 @@ MODELS = {
         layer_types=windows(26, 6),
         tie_word_embeddings=True,
     ),
+    "olmo-2-1b": _llama_like("olmo2", (2048, 8192, 16, 16, 16, 100352), 1_484_916_736),
+    "olmo-3-7b": _llama_like(
+        "olmo3", (4096, 11008, 32, 32, 32, 100278), 7_298_011_136, sliding_window=4096, layer_types=windows(32, 4)
+    ),
+    "olmo-3-32b": _llama_like(
+        "olmo3", (5120, 27648, 64, 40, 8, 100278), 32_233_522_176, sliding_window=4096, layer_types=windows(64, 4)
+    ),
     "smollm3-3b": _llama_like(
         "smollm3",
         (2048, 11008, 36, 16, 4, 128256),
@@ -169,6 +176,9 @@ MODELS = {
     ),
     "glm-4-9b": _llama_like("glm", (4096, 13696, 40, 32, 2, 151552), 9_399_951_360, **GLM),
     "glm-4-9b-0414": _llama_like("glm4", (4096, 13696, 40, 32, 2, 151552), 9_400_279_040, **GLM),
+    "gpt2": Published(
+        {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}, 124_439_808
+    ),
     "gpt-j-6b": Published(
         {
             "model_type": "gptj",
@@ -324,6 +334,10 @@ def _small_gptj(config: dict[str, Any]) -> dict[str, Any]:
     return {"n_embd": 32, "n_layer": 3, "n_head": 4, "rotary_dim": 4}
 
 
+def _small_gpt2(config: dict[str, Any]) -> dict[str, Any]:
+    return {"n_embd": 32, "n_layer": 3, "n_head": 4}
+
+
 def _small_mpt(config: dict[str, Any]) -> dict[str, Any]:
     """Six heads, which are no power of two, so that slopes interleave."""
     return {"d_model": 24, "n_layers": 3, "n_heads": 6, "max_seq_len": 256}
@@ -339,6 +353,7 @@ SHRINK = {
     "opt": _small_opt,
     "bloom": _small_bloom,
     "gpt_neox": _small_neox,
+    "gpt2": _small_gpt2,
     "gptj": _small_gptj,
     "mpt": _small_mpt,
     "falcon": _small_falcon,

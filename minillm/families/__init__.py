@@ -1,4 +1,4 @@
-"""The table of families. Adding one: a file beside this one, and a line in `FAMILIES`."""
+"""The table of families. Adding one: a file beside this one, and its name in `FAMILIES`. Refused: `refusals`."""
 
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -8,13 +8,15 @@ from .base import Family
 from .bloom import BLOOM
 from .counts import check_counts
 from .falcon import FALCON
+from .gpt2 import GPT2
 from .gptj import GPTJ
 from .groups import Groups
-from .llama import GEMMA2, GEMMA3, LLAMA
+from .llama import GEMMA2, GEMMA3, LLAMA, OLMO
 from .mpt import MPT
 from .neox import NEOX
 from .opt import OPT
 from .phi3 import GLM4, PHI3
+from .refusals import refusal_of
 from .starcoder2 import STARCODER2
 
 if TYPE_CHECKING:
@@ -23,20 +25,23 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, Family] = {
     family.name: family
-    for family in (LLAMA, GEMMA2, GEMMA3, PHI3, GLM4, STARCODER2, BLOOM, OPT, NEOX, GPTJ, MPT, FALCON)
+    for family in (LLAMA, GEMMA2, GEMMA3, OLMO, PHI3, GLM4, STARCODER2, BLOOM, OPT, NEOX, GPT2, GPTJ, MPT, FALCON)
 }
 
 
 def family_of_type(model_type: str, config: Any = None) -> Family:
     """The family that covers transformers' `model_type`; config: checked, too.
 
-    Raises UnsupportedModel, which lists what is covered, or BadInput for sizes that no model has.
+    Raises UnsupportedModel, which says why or lists what is covered, or BadInput for sizes that no model has.
     """
     for family in FAMILIES.values():
         if model_type in family.model_types:
             if config is not None:
                 _check(family, config)
             return family
+    refused = refusal_of(model_type)
+    if refused is not None:
+        raise UnsupportedModel(f"Models of type “{model_type}” are not supported: {refused.why}; {refused.instead}.")
     covered = "; ".join(f"{f.label} ({', '.join(f.model_types)})" for f in FAMILIES.values())
     raise UnsupportedModel(f"Models of type “{model_type}” are not supported. Supported: {covered}.")
 
@@ -107,6 +112,6 @@ def shape_of(config: Any) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
-    family_of_type(config.model_type, config)
+    family = family_of_type(config.model_type, config)
     with foreign(f"No {config.model_type} model can be made of this config: {{reason}}."), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation="eager")
+        return family.ready(AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation="eager"))

@@ -43,10 +43,12 @@ class Family:
     linears: {name: path inside a block}; structures: the slices a group owns;
     holds: what memory is forecast by;
     inputs: linears that read the same input, by the name of the one whose input is observed;
+    norms: norms over all heads of a block at once: {path inside a block: the linear whose rows its weights belong to};
     mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None;
     adds_inside: whether the attention module adds the residual, its second argument, to what it returns;
     keeps_blocks: why no block of a config can be dropped, or None;
     key_heads: key/value heads of a config, or None where every query head has its own;
+    ready: the same model with plain linears for modules that store their weights otherwise;
     after_head: what a model of a config does to logits after its output head (config, logits -> logits).
     """
 
@@ -59,12 +61,14 @@ class Family:
     structures: tuple[Structure, ...]
     holds: Tensors
     inputs: dict[str, str] = field(default_factory=dict)
+    norms: dict[str, str] = field(default_factory=dict)
     mend: Mend | None = None
     tuple_output: bool = False
     refuses: Callable[[Any], str | None] = lambda config: None
     adds_inside: bool = False
     keeps_blocks: Callable[[Any], str | None] = lambda config: None
     key_heads: Callable[[Any], int | None] = lambda config: getattr(config, "num_key_value_heads", None)
+    ready: Callable[[Any], Any] = lambda model: model
     after_head: Callable[[Any, Any], Any] = lambda config, logits: logits
 
     @property
@@ -114,11 +118,12 @@ class Family:
             linear = linears[s.linear]
             size = 1 if s.kind == CHANNELS else head_dim * (queries if s.per_query else 1)
             across = linear.in_features if s.axis == "rows" else linear.out_features
-            biased = s.axis == "rows" and linear.bias is not None
-            cost[s.kind][0] += size * (across + biased)
+            # What a row takes with it beside its weights: an entry of the bias, and one of a norm over all heads.
+            beside = s.axis == "rows" and (linear.bias is not None) + (s.linear in self.norms.values())
+            cost[s.kind][0] += size * (across + beside)
             cost[s.kind][1] += size * across
             if s.per_query and queries > 1:
-                query[0] += head_dim * (across + biased)
+                query[0] += head_dim * (across + beside)
                 query[1] += head_dim * across
             if s.kind == CHANNELS and s.axis == "columns":
                 channels = linear.in_features

@@ -101,3 +101,14 @@ GEMMA3 = replace(
     holds=Tensors(wide=3, residual=2, kept=5, norms=9),
 )
 """Norms before and after both halves, and of every head."""
+
+OLMO = replace(
+    LLAMA,
+    name="olmo",
+    label="OLMo 2 and 3",
+    model_types=("olmo2", "olmo3"),
+    norms={"self_attn.q_norm": "q", "self_attn.k_norm": "k"},
+)
+"""Norms after both halves, and of queries and of keys over all heads at once: after a cut, over those that are left,
+whose mean square is about what it was. So a mask on o, under which the dense norms stay, is near to a cut and no more.
+"""

@@ -87,4 +87,4 @@ def _try_shapes(config: Any) -> None:
     rotary = any("rotary" in name for name, _ in model.named_modules()) and not getattr(config, "alibi", False)
     mask = {"attention_mask": torch.zeros(1, 1, 2, 2, device="meta")} if rotary else {}
     with torch.no_grad():
-        model(tokens, past_key_values=cache, use_cache=True, **mask)
+        model(inputs_embeds=model.get_input_embeddings()(tokens), past_key_values=cache, use_cache=True, **mask)

@@ -35,6 +35,7 @@ MIDDLING = {
     "phi-4-mini": SHARED,
     "glm-4-9b-0414": {**SHARED, "head_dim": 32},
     "starcoder2-3b": {**SHARED, "intermediate_size": 1152},
+    "gpt2": {"n_embd": 256, "n_head": 8},
     "gpt-j-6b": {"n_embd": 256, "n_head": 8, "rotary_dim": 8},
     "mpt-7b": {"d_model": 256, "n_heads": 8},
     "falcon-7b": {"hidden_size": 256, "ffn_hidden_size": 1024, "num_attention_heads": 8},
