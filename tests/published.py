@@ -101,6 +101,7 @@ MODELS = {
         layer_types=windows(26, 6),
         tie_word_embeddings=True,
     ),
+    "olmo-1b": _llama_like("olmo", (2048, 8192, 16, 16, 16, 50304), 1_176_764_416, tie_word_embeddings=True),
     "olmo-2-1b": _llama_like("olmo2", (2048, 8192, 16, 16, 16, 100352), 1_484_916_736),
     "olmo-3-7b": _llama_like(
         "olmo3", (4096, 11008, 32, 32, 32, 100278), 7_298_011_136, sliding_window=4096, layer_types=windows(32, 4)
@@ -147,6 +148,13 @@ MODELS = {
         sliding_window=4096,
         layer_types=windows(64, 4),
     ),
+    "command-r": _llama_like(
+        "cohere",
+        (8192, 22528, 40, 64, 64, 256000),
+        34_980_831_232,
+        logit_scale=0.0625,
+        tie_word_embeddings=True,
+    ),
     "command-r7b": _llama_like(
         "cohere2",
         (4096, 14336, 32, 32, 8, 256000),
@@ -165,6 +173,15 @@ MODELS = {
         3_030_371_328,
         sliding_window=4096,
         tie_word_embeddings=True,
+    ),
+    "minitron-4b": _llama_like("nemotron", (3072, 9216, 32, 24, 8, 256000), 4_190_509_056, head_dim=128),
+    "apertus-8b": _llama_like("apertus", (4096, 21504, 32, 32, 8, 131072), 8_053_338_176),
+    "afm-4.5b": _llama_like("arcee", (2560, 18432, 36, 20, 4, 128004), 4_619_184_640, head_dim=128),
+    "phi-1.5": _llama_like(
+        "phi",
+        (2048, 8192, 24, 32, 32, 51200),
+        1_418_270_720,
+        rope_parameters={**QUARTER_TURNED, "partial_rotary_factor": 0.5},
     ),
     "phi-3-mini": _llama_like("phi3", (3072, 8192, 32, 32, 32, 32064), 3_821_079_552, sliding_window=2047),
     "phi-4-mini": _llama_like(

@@ -17,7 +17,7 @@ from .neox import NEOX
 from .opt import OPT
 from .phi3 import GLM4, PHI3
 from .refusals import refusal_of
-from .starcoder2 import STARCODER2
+from .ungated import APERTUS, NEMOTRON, PHI, STARCODER2
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,25 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, Family] = {
     family.name: family
-    for family in (LLAMA, GEMMA2, GEMMA3, OLMO, PHI3, GLM4, STARCODER2, BLOOM, OPT, NEOX, GPT2, GPTJ, MPT, FALCON)
+    for family in (
+        LLAMA,
+        GEMMA2,
+        GEMMA3,
+        OLMO,
+        PHI3,
+        GLM4,
+        STARCODER2,
+        NEMOTRON,
+        APERTUS,
+        PHI,
+        BLOOM,
+        OPT,
+        NEOX,
+        GPT2,
+        GPTJ,
+        MPT,
+        FALCON,
+    )
 }
 
 

@@ -19,8 +19,8 @@ def refuses(config: Any) -> str | None:
     """Why a config of a covered type still does not fit, or None."""
     if getattr(config, "use_bidirectional_attention", None):
         return "it reads words that come later, and is no model that writes"
-    if getattr(config, "qk_layernorm", False):
-        return "it has a norm of its own for every head; models of its type without qk_layernorm do fit"
+    if getattr(config, "qk_layernorm", False) or getattr(config, "use_qk_norm", False):
+        return "it has a norm of its own for every head; models of its type without such norms do fit"
     return None
 
 
@@ -55,7 +55,9 @@ LLAMA = Family(
         "ernie4_5",
         "hunyuan_v1_dense",
         "exaone4",
+        "cohere",
         "cohere2",
+        "olmo",
         "stablelm",
     ),
     blocks="model.layers",

@@ -104,12 +104,13 @@ def test_what_is_refused_is_covered_by_no_family_and_what_is_told_instead_is():
     ("config", "reason"),
     [
         (transformers.StableLmConfig(qk_layernorm=True), "a norm of its own for every head"),
+        (transformers.CohereConfig(use_qk_norm=True), "a norm of its own for every head"),
         (transformers.Gemma3TextConfig(use_bidirectional_attention=True), "words that come later"),
         (transformers.GPT2Config(add_cross_attention=True), "attends to an encoder"),
         (transformers.FalconConfig(alibi=True), "share keys and have ALiBi slopes"),
         (transformers.BloomConfig(pretraining_tp=2, slow_but_exact=True), "slow_but_exact"),
     ],
-    ids=["norm-a-head", "both-ways", "encoder", "shared-slopes", "sliced-bloom"],
+    ids=["norm-a-head", "norms-in-one", "both-ways", "encoder", "shared-slopes", "sliced-bloom"],
 )
 def test_a_config_that_does_not_fit_its_family_says_why(config, reason):
     with pytest.raises(UnsupportedModel, match=reason):
@@ -129,6 +130,12 @@ def test_linears_that_are_not_plain_are_refused():
     model.model.layers[1].mlp.up_proj = torch.nn.Identity()
     with pytest.raises(UnsupportedModel, match="Block 1's up is a Identity"):
         family_of(model)
+
+
+def test_every_model_type_has_a_published_config():
+    assert {t for f in FAMILIES.values() for t in f.model_types} == {
+        known.config["model_type"] for known in published.MODELS.values()
+    }
 
 
 def test_every_family_has_a_name_and_model_types_of_its_own():
