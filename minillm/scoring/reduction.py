@@ -77,7 +77,7 @@ def feature_spread(family: Family, sums: dict[str, Sums], criterion: Criterion, 
 
 def _slices(structure: Structure, block: BlockGroups, units: Tensor) -> Tensor:
     """The unit sums of each group: [groups, size]."""
-    if structure.kind == CHANNELS:
+    if structure.kind == CHANNELS and not structure.behind and len(units) == block.channels:
         return units[:, None]
     return units[_index(structure, block).to(units.device)]
 

@@ -17,6 +17,7 @@ shape, in a pass in which blocks return their input unchanged: models may mix fu
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -129,9 +130,10 @@ def _recording(blocks: list[nn.Module], tuple_output: bool) -> Iterator[list[tup
     """While open, blocks return their input unchanged and note their arguments instead of computing."""
     calls: list[tuple[Tensor, dict[str, Any]]] = []
 
+    named = list(signature(type(blocks[0]).forward).parameters)[2:] if blocks else []
+
     def note(hidden: Tensor, *args: Any, **keywords: Any) -> Any:
-        assert not args, "a block was called with positional arguments besides its input"
-        calls.append((hidden, keywords))
+        calls.append((hidden, {**dict(zip(named, args, strict=False)), **keywords}))
         return (hidden,) if tuple_output else hidden
 
     before = [block.__dict__.get("forward") for block in blocks]

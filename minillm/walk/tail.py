@@ -20,7 +20,8 @@ Tail = Callable[[Tensor], Tensor]
 
 @contextmanager
 def _tail(lm: LoadedModel, dtype: torch.dtype) -> Iterator[Tail]:
-    """What follows the last block (final norm, output head), its weights brought to hand once and kept while open.
+    """What follows the last block (final norm, output head, what is done to logits), its weights brought to hand once
+    and kept while open.
 
     dtype: of the hidden states; where it is float32, so are the weights.
     """
@@ -32,7 +33,7 @@ def _tail(lm: LoadedModel, dtype: torch.dtype) -> Iterator[Tail]:
         def logits(hidden: Tensor) -> Tensor:
             for part, single in zip(parts, weights, strict=True):
                 hidden = functional_call(part, single, (hidden,)) if single else part(hidden)
-            return hidden
+            return lm.family.after_head(lm.model.config, hidden)
 
         yield logits
 
