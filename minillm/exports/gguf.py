@@ -1,7 +1,8 @@
 """A model as one GGUF file for llama.cpp and what stands on it.
 
-    blocks alike, or of a type whose architecture there has one width for all   its own architecture
-    LLaMA-like, blocks of different widths                                      deci: a width for each block
+    llama, mistral, qwen2: blocks alike          llama, which takes biases where there are any
+                           blocks that differ    deci: a width for each block
+    other types                                  their own architecture
 
 What a type's architecture in llama.cpp cannot hold is filled up with zeros, by the config that plain transformers would
 need. Weights of rotary attention lie there in pairs (llama, deci) or in halves (the others), as its own converter has
@@ -31,6 +32,8 @@ from .gguf_tokenizer import add_tokenizer
 from .plain import biases_of, fitted
 
 DECI = "deci"
+PREFIX = "transformer."
+"""What BLOOM's names begin with here, and do not in gguf's table."""
 GROUP = 32
 """Weights that Q8_0 quantises together: a row must be a multiple of it."""
 FORMS: dict[str, tuple[Any, Any]] = {
@@ -75,7 +78,7 @@ def one_after_another(weight: Tensor, name: str, place: Place) -> Tensor:
 ARCHITECTURES = {
     "llama": Architecture("llama", True, in_pairs),
     "mistral": Architecture("llama", True, in_pairs),
-    "qwen2": Architecture("qwen2"),
+    "qwen2": Architecture("llama", True, in_pairs),
     "qwen3": Architecture("qwen3"),
     "gemma": Architecture("gemma", norms=1.0),
     "bloom": Architecture("bloom", rows=one_after_another),
@@ -89,8 +92,8 @@ def write_gguf(lm: LoadedModel, folder: Path, numbers: str) -> Events:
     kind = lm.model.config.model_type
     if kind not in ARCHITECTURES:
         raise UnsupportedModel(
-            f"llama.cpp has no architecture for a {kind} model ({', '.join(ARCHITECTURES)} are written); export it to "
-            "transformers."
+            f"llama.cpp has no architecture for models of type “{kind}” ({', '.join(ARCHITECTURES)} are written); "
+            "export it to transformers."
         )
     check_positions(lm.model.config)
     named = ARCHITECTURES[kind]
@@ -138,7 +141,7 @@ def _tensors(
     inside, names = f"{lm.family.blocks}.", _names(named, len(places))
     for name, weight in laid(lm, places, biased):
         number = int(name.removeprefix(inside).partition(".")[0]) if name.startswith(inside) else -1
-        there = names.get_name(name, (".weight", ".bias"))
+        there = names.get_name(name.removeprefix(PREFIX), (".weight", ".bias"))
         if there is None:
             raise UnsupportedModel(f"llama.cpp's {named.name} has no place for {name}; export it to transformers.")
         if number >= 0:

@@ -45,7 +45,8 @@ class Family:
     inputs: linears that read the same input, by the name of the one whose input is observed.
     mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None;
     adds_inside: whether the attention module adds the residual, its second argument, to what it returns;
-    keeps_blocks: why no block of a config can be dropped, or None.
+    keeps_blocks: why no block of a config can be dropped, or None;
+    square: whether attention is as wide as the model in every config, so that none can name fewer heads.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Family:
     refuses: Callable[[Any], str | None] = lambda config: None
     adds_inside: bool = False
     keeps_blocks: Callable[[Any], str | None] = lambda config: None
+    square: bool = False
 
     @property
     def attention(self) -> str:

@@ -49,4 +49,5 @@ OPT = Family(
     inputs={"k": "q", "v": "q"},
     mend=mend,
     keeps_blocks=keeps_blocks,
+    square=True,
 )
