@@ -7,9 +7,9 @@ channels make up the difference, in multiples that suit the hardware where that 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import ceil
 
-from ..errors import UnreachableRatio
 from ..families import FAMILIES
 from ..families.groups import BlockGroups, Groups
 from .budget import Allocation, budget, counts_of, gone
@@ -28,25 +28,21 @@ def even_allocation(
 ) -> Allocation:
     """How much each block gives up where all of them (or all that are named) are to have the same widths.
 
-    channels_from: taken as the others take it; multiple: of which the channels that stay are one. The ratio is met
-    within half of what one step of channels takes from all blocks. Raises BadInput, UnreachableRatio.
+    channels_from: taken as the others take it; multiple: of which the channels that stay are one, unless all stay. The
+    ratio is met as nearly as such widths come to it: within half of what a step of channels takes from all blocks,
+    where they have that many. Raises BadInput, UnreachableRatio.
     """
     groups = scores.groups
     chosen = every_layer(groups, layers)
     target = budget(groups, ratio, chosen, count)
     blocks = [groups.blocks[i] for i in chosen]
-    for heads in _by_likeness(groups, blocks, target):
-        channels = _channels(blocks, heads, target, multiple)
-        if channels is not None:
-            lost = {i: (groups.blocks[i].heads - heads, groups.blocks[i].channels - channels) for i in chosen}
-            counts = counts_of(groups, {i: n for i, (n, _) in lost.items()}, {i: n for i, (_, n) in lost.items()})
-            recipe = {"ratio": ratio, "criterion": scores.criterion, "multiple": multiple}
-            found = Allocation.of_counts(groups, counts, "even" if multiple == 1 else f"even-{multiple}", recipe)
-            return Allocation(found.shares, found.name, recipe, found.cut, grain=_step(blocks, multiple))
-    raise UnreachableRatio(
-        f"No widths that {len(chosen)} blocks can have alike, with channels in multiples of {multiple}, come near a "
-        f"ratio of {ratio:g}; choose another ratio or a smaller multiple."
-    )
+    tried = [_channels(blocks, heads, target, multiple) for heads in _by_likeness(groups, blocks, target)]
+    near = multiple * sum(b.channel_parameters for b in blocks) / 2 * (multiple <= min(b.channels for b in blocks))
+    heads, channels, off = next((one for one in tried if one[2] <= near), min(tried, key=lambda one: one[2]))
+    lost = {i: (groups.blocks[i].heads - heads, groups.blocks[i].channels - channels) for i in chosen}
+    counts = counts_of(groups, {i: n for i, (n, _) in lost.items()}, {i: n for i, (_, n) in lost.items()})
+    name, recipe = "even" if multiple == 1 else f"even-{multiple}", {"ratio": ratio, "criterion": scores.criterion}
+    return replace(Allocation.of_counts(groups, counts, name, recipe), grain=ceil(off))
 
 
 def _by_likeness(groups: Groups, blocks: Sequence[BlockGroups], target: float) -> list[int]:
@@ -61,18 +57,12 @@ def _by_likeness(groups: Groups, blocks: Sequence[BlockGroups], target: float) -
     return sorted(named, key=lambda n: (abs(n - most * (1 - share)), -n))
 
 
-def _channels(blocks: Sequence[BlockGroups], heads: int, target: float, multiple: int) -> int | None:
-    """The channels that stay in each block so that the target is met as nearly as their multiples allow; else None."""
-    sizes = sum(b.channel_parameters for b in blocks)
-    there = sum(gone(b, b.heads - heads, 0) + b.channels * b.channel_parameters for b in blocks)
-    wanted = (there - target) / max(sizes, 1)
-    least = ceil(max(1, *(b.min_channels for b in blocks)) / multiple) * multiple
-    most = min(b.channels for b in blocks)
-    found = most if wanted >= most else round(wanted / multiple) * multiple
-    in_reach = least <= found <= most and abs(found - wanted) <= multiple / 2
-    return found if in_reach else None
-
-
-def _step(blocks: Sequence[BlockGroups], multiple: int) -> int:
-    """Parameters that one step of channels takes from all blocks."""
-    return multiple * sum(b.channel_parameters for b in blocks)
+def _channels(blocks: Sequence[BlockGroups], heads: int, target: float, multiple: int) -> tuple[int, int, float]:
+    """(heads, channels that stay in each block so that the target is met as nearly as may be, parameters it is missed
+    by)."""
+    most, least = min(b.channels for b in blocks), max(1, *(b.min_channels for b in blocks))
+    there = sum(gone(b, b.heads - heads, b.channels - most) for b in blocks)
+    size = sum(b.channel_parameters for b in blocks)
+    steps = range(ceil(least / multiple) * multiple, most + 1, multiple)
+    channels = min((*steps, most), key=lambda n: abs(there + (most - n) * size - target))
+    return heads, channels, abs(there + (most - channels) * size - target)
