@@ -3,9 +3,11 @@
 Adding one: a line here, and its writer in `exports.export.WRITERS`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import BadInput, UnknownName
+from ..families import FAMILIES
+from ..families.groups import Groups
 
 TRANSFORMERS, GGUF, MASKED = "transformers", "gguf", "masked"
 DTYPES = ("float32", "bfloat16", "float16")
@@ -73,3 +75,30 @@ def numbers_in(form: ExportForm, asked: str) -> str:
         known = ", ".join(filter(None, form.numbers))
         raise BadInput(f"A {form.name} export is not written in “{asked[:40]}”; choose from {known}.")
     return asked
+
+
+BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, QUANTISED: 34 / 32}
+"""Bytes of a weight; Q8_0 keeps a scale of two bytes for 32 weights of one."""
+
+
+def forecast(form: ExportForm, before: Groups, after: Groups, numbers: str) -> tuple[int, int]:
+    """About how large an export will be: (parameters, zeros included; bytes).
+
+    before, after: the model before the last cut and as it is; numbers: in which it is written, of `BYTES`.
+    """
+    if form.name == MASKED:
+        parameters = before.parameters
+    elif form.name == GGUF and after.family == "llama" and after.model_type not in ("qwen3", "gemma"):
+        parameters = after.parameters
+    else:
+        parameters = _filled_up(before, after)
+    return parameters, int(parameters * BYTES[numbers])
+
+
+def _filled_up(before: Groups, after: Groups) -> int:
+    """Parameters where every block is as wide as the widest."""
+    blocks, square = after.blocks, FAMILIES[after.family].square
+    heads = max(1, *(b.heads for b in (before if square else after).blocks))
+    channels, each = max(b.channels for b in blocks), max(b.head_parameters for b in blocks)
+    wide = [replace(b, heads=heads, head_parameters=each, channels=channels) for b in blocks]
+    return after.parameters + sum(w.parameters - b.parameters for w, b in zip(wide, blocks, strict=True))

@@ -21,9 +21,9 @@ from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.phrases import size
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import notice
-from ..views import quality as quality_view
+from ..views import exports, quality as quality_view
 from ..views.runs import NONE_YET, curves, fold, job_notes, side_by_side, storage_in_words, summary, table
-from .files import wire_files
+from .files import wire_exports, wire_files
 from .form import One, Room, Two, lay_out_one, lay_out_quality, lay_out_question, lay_out_room, lay_out_two
 from .line import lay_out_line
 
@@ -132,6 +132,8 @@ class Ticked:
         """What `picked` changes."""
         one, two = self.one, self.two
         about = [one.row, one.title, one.tags, one.note, one.notes, one.code]
+        made = one.exports
+        about += [made.asked["variant"], made.told, made.table, made.made, made.save]
         return [self.chosen, self.hint, *about, self.really, two.row, two.compared, two.both]
 
 
@@ -153,6 +155,7 @@ def wire_one(store: Store, one: One, chosen: gr.Textbox, again: dict[str, Any]) 
         event = button.click(guarded(partial(function, store)), chosen, one.code, api_name=function.__name__, **ACT)
         copied(event, one.code)
     wire_files(store, one, chosen)
+    wire_exports(store, one.exports, chosen)
 
 
 def wire_room(store: Store, room: Room, again: dict[str, Any]) -> None:
@@ -194,6 +197,7 @@ def picked(store: Store, on: Ticked, ids: str) -> Answer:
         tags = gr.Dropdown(choices=store.tags(), value=list(runs[0].tags))
         shown |= {on.one.title: runs[0].title, on.one.tags: tags, on.one.note: runs[0].note}
         shown |= {on.one.notes: job_notes(store, runs[0].id)}
+        shown |= exports.shown(store, on.one.exports, runs[0].id, None)
     if len(runs) == 2:
         ids_of = [run.id for run in runs]
         shown |= {on.two.compared: side_by_side(store, *ids_of), on.two.both: curves(store, *ids_of)}
