@@ -97,7 +97,7 @@ def wire_exports(store: Store, shell: Shell, exports: Exports) -> None:
     asked[0].input(**chosen, outputs=exports.told, **QUIET)
     shell.starts(exports.start.click, partial(begin_export, store), asked, "export")
     packed = guarded(partial(packed_export, store))
-    event = exports.save.click(packed, [shell.run, exports.made], exports.file, api_name="packed_export", **SLOW)
+    event = exports.save.click(packed, [shell.run, exports.made], exports.file, api_visibility="private", **SLOW)
     fetched(event, str(exports.file.elem_id))
 
 

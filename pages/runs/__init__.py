@@ -67,7 +67,7 @@ def build(ctx: Context) -> None:
     store = ctx.store
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown("# Runs")
-        lay_out_line(shell)
+        timer = lay_out_line(shell)
         gr.Markdown("## All runs")
         told = "a word of the title, note, tags, model or text"
         search = gr.Textbox(label="Find", placeholder=told, elem_id="find-runs")
@@ -88,6 +88,7 @@ def build(ctx: Context) -> None:
         remembered(search.change(trigger_mode="always_last", **again).then, {"find": search})
         wire_choice(store, listed, Ticked(chosen, hint, one, two, really))
         wire_one(store, one, chosen, again)
+        wire_exports(store, one.exports, chosen, timer)
         delete = one.delete.click(guarded(partial(ask, store)), chosen, [really, warning], **PRIVATE)
         delete.success(None, None, None, js="() => document.querySelector('#delete-no')?.focus()", **QUIET)
         no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
@@ -155,7 +156,6 @@ def wire_one(store: Store, one: One, chosen: gr.Textbox, again: dict[str, Any]) 
         event = button.click(guarded(partial(function, store)), chosen, one.code, api_name=function.__name__, **ACT)
         copied(event, one.code)
     wire_files(store, one, chosen)
-    wire_exports(store, one.exports, chosen)
 
 
 def wire_room(store: Store, room: Room, again: dict[str, Any]) -> None:

@@ -24,7 +24,6 @@ from ..shell.address import fetched
 from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..views.exports import Exports, begin_export, packed_export, shown
 from .form import One
-from .line import LOOK_EVERY
 
 DRAW = """
 async (run, figures) => {
@@ -57,16 +56,19 @@ def wire_files(store: Store, one: One, chosen: gr.Textbox) -> None:
     fetched(packed, "run-file")
 
 
-def wire_exports(store: Store, exports: Exports, chosen: gr.Textbox) -> None:
-    """The form of exports; its job stands in the line above, and what there is is drawn anew once it has ended."""
+def wire_exports(store: Store, exports: Exports, chosen: gr.Textbox, timer: gr.Timer) -> None:
+    """The form of exports; its job stands in the line above, and what there is is drawn anew once it has ended.
+
+    timer: that of the line.
+    """
     asked = list(exports.asked.values())
     told, given = answering(partial(_exports_of, store, exports)), [chosen, asked[0], exports.made]
     outputs = [asked[0], exports.told, exports.table, exports.made, exports.save]
     asked[0].input(told, given, outputs, **QUIET)
     begun = guarded(partial(begin_export, store))
-    exports.start.click(begun, [chosen, *asked], None, api_name="export_run", **ACT)
+    exports.start.click(begun, [chosen, *asked], None, api_visibility="private", **ACT)
     looked = answering(partial(_exports_anew, store, exports))
-    gr.Timer(LOOK_EVERY).tick(looked, [*given, exports.table], outputs, **QUIET)
+    timer.tick(looked, [*given, exports.table], outputs, **QUIET)
     packed = guarded(partial(packed_export, store))
     event = exports.save.click(packed, [chosen, exports.made], exports.file, api_name="save_export", **SLOW)
     fetched(event, str(exports.file.elem_id))
