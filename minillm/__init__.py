@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .heavy import (
         allocate as allocate,
         allocate_events as allocate_events,
+        export as export,
+        export_events as export_events,
         filmstrip as filmstrip,
         filmstrip_events as filmstrip_events,
         generate as generate,

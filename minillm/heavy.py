@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from .evaluation.generation import compare_events, generate, generate_events
     from .evaluation.perplexity import perplexity, perplexity_events
     from .evaluation.tasks import accuracy_events
+    from .exports.export import export, export_events
     from .models.checkpoint import TABLE, load_pruned, save_pruned
     from .models.embedded import prepared_events
-    from .models.load import load_model, load_model_events, plan_from_config
+    from .models.load import load_model, load_model_events, plan_from_config, stored_dtype
     from .models.loaded import wrap
     from .models.zeros import zeros
     from .scoring.probing import Study
@@ -40,9 +41,10 @@ _HOMES = {
     "evaluation.generation": "compare_events generate generate_events",
     "evaluation.perplexity": "perplexity perplexity_events",
     "evaluation.tasks": "accuracy_events",
+    "exports.export": "export export_events",
     "models.checkpoint": "TABLE load_pruned save_pruned",
     "models.embedded": "prepared_events",
-    "models.load": "load_model load_model_events plan_from_config",
+    "models.load": "load_model load_model_events plan_from_config stored_dtype",
     "models.loaded": "wrap",
     "models.zeros": "zeros",
     "scoring.probing": "Study",
@@ -57,7 +59,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _INSIDE = (
     "TABLE SEARCH FISHER_ROWS SearchState Study Knife Pool accuracy_events bench_events compare_events execute_events "
-    "zeros prepared_events"
+    "zeros prepared_events stored_dtype"
 )
 PUBLIC = sorted(_HOME.keys() - {*_INSIDE.split(), "recovery_text_events"})
 """Names of `import minillm` that need the tensor library: all but those of the command line and the worker alone."""

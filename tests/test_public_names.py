@@ -13,6 +13,7 @@ import minillm
 ROOT = Path(__file__).parents[1]
 LONG = (
     "allocate",
+    "export",
     "filmstrip",
     "generate",
     "load_model",

@@ -91,8 +91,8 @@ def allocate_events(
         if given not in names:
             raise UnknownName(kind, given, names)
     settings = SearchSettings.from_json(search)
-    whole = METHODS[method].whole
-    chosen = tuple((every_layer if whole else checked_layers)(scores.groups, layers))
+    whole, every = METHODS[method].whole, METHODS[method].whole or METHODS[method].every
+    chosen = tuple((every_layer if every else checked_layers)(scores.groups, layers))
     target = budget(scores.groups.at_least(0, 0) if whole else scores.groups, ratio, chosen)
     if scores.groups.unit != lm.groups.unit:
         lm = lm.counted_in(scores.groups.unit)

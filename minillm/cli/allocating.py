@@ -14,7 +14,7 @@ from ..events import Event
 from ..paths import written_whole
 from ..places import delivered, file_for
 from ..plan.budget import Allocation
-from ..plan.methods import FROM_SCORES, METHODS
+from ..plan.methods import DECIDED, METHODS
 from ..plan.scores import Scores
 from ..recipes.requests import AllocateRequest
 from .progress import (
@@ -44,7 +44,7 @@ SEARCH = (
     "min_heads",
     "min_channels",
 )
-WITHOUT_MODEL = ", ".join(["uniform", *FROM_SCORES])
+WITHOUT_MODEL = ", ".join(["uniform", *DECIDED])
 Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
 
 
@@ -97,8 +97,8 @@ def read_allocation(given: str, *cut: Any) -> str | Allocation:
     """
     if given == "uniform":
         return given
-    if given in FROM_SCORES and cut:
-        return FROM_SCORES[given].decide(*cut)  # type: ignore[misc]
+    if given in DECIDED and cut:
+        return DECIDED[given].decide(*cut)  # type: ignore[misc]
     if given in METHODS:
         raise BadInput(
             f"The allocation “{given}” is measured on a model; run `python -m minillm allocate --method {given}` and "

@@ -49,7 +49,8 @@ class Family:
     keeps_blocks: why no block of a config can be dropped, or None;
     key_heads: key/value heads of a config, or None where every query head has its own;
     ready: the same model with plain linears for modules that store their weights otherwise;
-    after_head: what a model of a config does to logits after its output head (config, logits -> logits).
+    after_head: what a model of a config does to logits after its output head (config, logits -> logits);
+    square: whether attention is as wide as the model in every config, so that none can name fewer heads.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Family:
     key_heads: Callable[[Any], int | None] = lambda config: getattr(config, "num_key_value_heads", None)
     ready: Callable[[Any], Any] = lambda model: model
     after_head: Callable[[Any, Any], Any] = lambda config, logits: logits
+    square: bool = False
 
     @property
     def attention(self) -> str:

@@ -63,4 +63,5 @@ BLOOM = Family(
     refuses=refuses,
     adds_inside=True,
     keeps_blocks=keeps_blocks,
+    square=True,
 )

@@ -27,4 +27,5 @@ NEOX = Family(
         Structure("down", "down", "columns", CHANNELS),
     ),
     holds=Tensors(wide=2, residual=2, kept=3, norms=0),
+    square=True,
 )

@@ -38,4 +38,5 @@ OPT = Family(
     holds=Tensors(wide=2, residual=1, kept=3, norms=0),
     inputs={"k": "q", "v": "q"},
     keeps_blocks=keeps_blocks,
+    square=True,
 )

@@ -13,6 +13,7 @@ from ..plan.plan import make_plan
 from ..recipes.requests import (
     AllocateRequest,
     EvaluateRequest,
+    ExportRequest,
     FilmstripRequest,
     GenerateRequest,
     ProfileRequest,
@@ -44,6 +45,16 @@ def check(request: Request, store: Store, run_id: str) -> None:
 def _(request: EvaluateRequest | ProfileRequest, store: Store, run_id: str) -> None:
     for name in request.variants:
         store.check_at_hand(run_id, name)
+
+
+@check.register
+def _(request: ExportRequest, store: Store, run_id: str) -> None:
+    store.check_at_hand(run_id, request.variant)
+    folder = store.exports_folder(run_id) / request.name
+    if folder.exists():
+        raise BadInput(
+            f"“{request.variant}” was written in this form before: it lies in {folder}; take that, or remove it."
+        )
 
 
 @check.register

@@ -5,9 +5,10 @@ know a name, which gives other tokens without a word; here such a file is refuse
 normal form of characters (NFC) that the models' own tokenizers bring text into, where a name belongs to one of them.
 """
 
+import json
 from typing import Any
 
-from tokenizers import Regex, decoders, normalizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
@@ -89,3 +90,44 @@ def _space(backend: Any, prefix: bool) -> None:
     backend.pre_tokenizer = None
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), *written] if prefix else written)
     backend.decoder = decoders.Sequence([*read, decoders.Strip(" ", 1, 0)] if prefix else read)
+
+
+PROBE = (
+    "I'll WALK 12345 blocks,  größer\n\n\t3½ x²  été — 漢字 don't; (a|b)…?! 'S  \n \r\n e.g. 7,000.50 "
+    "नमस्ते عربى 🙂🙂 a_b CamelCase iPhone15 über/under ... ,。 ' 're"
+)
+"""Words, numbers, marks and spaces that rules split differently."""
+
+
+def rule_of(tokenizer: Any) -> tuple[str, str]:
+    """(kind of vocabulary, name of the rule) by which a GGUF file makes llama.cpp split text as this tokenizer does.
+
+    The name is found by trying: the first known rule that splits a text of many kinds alike. Raises UnsupportedModel
+    where none does.
+    """
+    backend = tokenizer.backend_tokenizer
+    if getattr(backend.model, "byte_fallback", False):
+        return PIECES, "default"
+    changes = json.loads(backend.to_str()).get("normalizer")
+    words = [] if backend.pre_tokenizer is None else _pieces(backend.pre_tokenizer)
+    whole = bool(getattr(backend.model, "ignore_merges", False))
+    for rule in known_rules() if changes in (None, {"type": "NFC"}) else ():
+        if (rule in WHOLE_WORDS) == whole and _pieces(_splitter(rule)) == words:
+            return BYTES, rule
+    raise UnsupportedModel(
+        "The tokenizer splits text by no rule that llama.cpp has a name for; export the model to transformers."
+    )
+
+
+def _pieces(splitter: Any) -> list[str]:
+    return [piece for piece, _ in splitter.pre_tokenize_str(PROBE)]
+
+
+def _splitter(rule: str) -> Any:
+    """What splits text by a rule."""
+    backend = Tokenizer(models.BPE())
+    if rule in GGUF_PRE_TOKENIZER_SPLITS:
+        bare = ByteLevel(add_prefix_space=False, use_regex=False)
+        return Sequence([Split(Regex(GGUF_PRE_TOKENIZER_SPLITS[rule]), "isolated"), bare])
+    _split(backend, rule)
+    return backend.pre_tokenizer

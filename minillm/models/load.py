@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..device import pick_device, pick_dtype
+from ..device import DTYPES, pick_device, pick_dtype
 from ..errors import BadInput, UnknownName
 from ..events import RESULT, Event, Events, awaited, finish, outside_inference, relay
 from ..families import family_of, groups_from_config
@@ -20,7 +20,7 @@ from ..plan.plan import Plan, plan_from_groups
 from ..recipes.models import BUILT_IN, HUB, MODELS, kind_of
 from . import embedded, hub
 from .checkpoint import load_pruned
-from .configs import config_from_dict, read_config
+from .configs import config_from_dict, read_config, read_json
 from .gguf import read_gguf, read_gguf_config
 from .loaded import LoadedModel
 from .placing import offloaded
@@ -98,6 +98,15 @@ def plan_from_config(
     else:
         raise BadInput(f"A plan needs a config, a dictionary or a model's name; given was a {type(config).__name__}.")
     return plan_from_groups(groups, ratio, layers, allocation, count, min_heads, min_channels)
+
+
+def stored_dtype(name: str | Path) -> str:
+    """The number format that a model folder says its weights are in; float32 where it says nothing that is known, and
+    for names that are no folder."""
+    path = Path(name).expanduser() / "config.json"
+    told = read_json(path, "model config") if path.is_file() else {}
+    found = (told.get("dtype") or told.get("torch_dtype")) if isinstance(told, dict) else None
+    return found if found in DTYPES else "float32"
 
 
 def _groups_of_name(name: str | Path) -> Groups:

@@ -30,18 +30,20 @@ class Allocation:
     than the one they add up to, shares count in proportion.
     name: uniform, sensitivity, evolutionary …; recipe: how it was found.
     cut: {layer: (head groups, channels) that go}, exactly, at the ratio it was made for; empty: shares decide.
+    grain: by how many parameters they may miss that ratio, where it is more than a channel.
     """
 
     shares: Mapping[int, float]
     name: str = "uniform"
     recipe: dict[str, Any] = field(default_factory=dict)
     cut: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    grain: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold."""
         shares = {str(k): float(v) for k, v in self.shares.items()}
         cut = {str(k): [int(n) for n in v] for k, v in self.cut.items()}
-        return {"shares": shares, "name": self.name, "recipe": self.recipe, "cut": cut}
+        return {"shares": shares, "name": self.name, "recipe": self.recipe, "cut": cut, "grain": self.grain}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Allocation":
@@ -49,7 +51,7 @@ class Allocation:
         try:
             shares = {int(k): float(v) for k, v in data["shares"].items()}
             cut = {int(k): (int(v[0]), int(v[1])) for k, v in data.get("cut", {}).items()}
-            return cls(shares, str(data["name"]), dict(data["recipe"]), cut)
+            return cls(shares, str(data["name"]), dict(data["recipe"]), cut, int(data.get("grain", 0)))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as fault:
             raise BadInput(
                 f"This is no allocation ({type(fault).__name__}: {fault}); give what `allocate` wrote."
@@ -243,7 +245,8 @@ def _weights(groups: Groups, chosen: list[int], allocation: str | Allocation) ->
 
 def _exactly(groups: Groups, weights: dict[int, float], allocation: str | Allocation, target: float) -> Counts | None:
     """The counts an allocation names, where it names them for these blocks and they come to the target within a
-    channel, or within a block where whole blocks go. One that gives nothing names none for no block."""
+    channel, within a block where whole blocks go, or within its own grain. One that gives nothing names none for no
+    block."""
     if not isinstance(allocation, Allocation) or set(allocation.cut) != set(weights):
         return None
     blocks = groups.blocks
@@ -252,9 +255,8 @@ def _exactly(groups: Groups, weights: dict[int, float], allocation: str | Alloca
     if wrong:
         raise BadInput(f"The allocation cuts more than blocks {wrong} can give up; it was made for another model.")
     total = sum(gone(blocks[i], *pair) for i, pair in allocation.cut.items())
-    if abs(total - target) > max(
-        _grain(blocks[i], *allocation.cut.get(i, (0, 0))) for i in weights or range(len(blocks))
-    ):
+    grains = (_grain(blocks[i], *allocation.cut.get(i, (0, 0))) for i in weights or range(len(blocks)))
+    if abs(total - target) > max(allocation.grain, *grains):
         return None
     heads, channels = ({i: pair[k] for i, pair in allocation.cut.items()} for k in (0, 1))
     return counts_of(groups, heads, channels)

@@ -6,10 +6,12 @@ in `allocation.structured`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..criteria import CRITERIA
 from .budget import Allocation
 from .depth import blocks_allocation, run_allocation
+from .even import even_allocation
 from .knapsack import knapsack_allocation
 from .ranking import al_am_allocation, global_allocation, sparing_allocation
 from .scores import Scores
@@ -24,10 +26,10 @@ class Method:
     """One way of dividing a cut.
 
     name, label, about: in code, in a list of choices, in a sentence; needs: what it takes beside the size of the
-    blocks; colour: in plots; decide: (scores, ratio, layers, scores for the channels) -> Allocation, where scores are
-    all it needs; divide: (groups, sensitivity, ratio, layers) -> Allocation, where a sensitivity is, and measure: which
-    one unless another is asked for; whole: it takes blocks or sub-layers as a whole, of all blocks unless some are
-    named.
+    blocks; colour: in plots; decide: (scores, ratio, layers, scores for the channels) -> Allocation, where no more than
+    scores is needed; divide: (groups, sensitivity, ratio, layers) -> Allocation, where a sensitivity is, and measure:
+    which one unless another is asked for; whole: it takes blocks or sub-layers as a whole; every: all blocks give
+    unless some are named, as they do where it takes them as a whole.
     """
 
     name: str
@@ -39,12 +41,40 @@ class Method:
     divide: Callable[..., Allocation] | None = None
     measure: str = ""
     whole: bool = False
+    every: bool = False
 
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("uniform", "uniform", "every block gives up the same share", NOTHING, "#808080"),
+        Method(
+            "even",
+            "even widths",
+            "every block keeps the same widths, so that plain transformers and llama.cpp hold it as it is",
+            NOTHING,
+            "#117733",
+            even_allocation,
+            every=True,
+        ),
+        Method(
+            "even-32",
+            "even widths, 32",
+            "every block keeps the same widths, channels in multiples of 32",
+            NOTHING,
+            "#44AA99",
+            partial(even_allocation, multiple=32),
+            every=True,
+        ),
+        Method(
+            "even-64",
+            "even widths, 64",
+            "every block keeps the same widths, channels in multiples of 64",
+            NOTHING,
+            "#999933",
+            partial(even_allocation, multiple=64),
+            every=True,
+        ),
         Method(
             "global",
             "global (one ranking)",
@@ -137,7 +167,9 @@ METHODS: dict[str, Method] = {
 """Every allocation, in display order."""
 
 WITHOUT_SEARCH = {name: method for name, method in METHODS.items() if method.needs != SEARCH}
-FROM_SCORES = {name: method for name, method in METHODS.items() if method.decide is not None}
+DECIDED = {name: method for name, method in METHODS.items() if method.decide is not None}
+"""Those that follow at once, from scores or from the sizes of blocks alone."""
+FROM_SCORES = {name: method for name, method in DECIDED.items() if method.needs != NOTHING}
 
 
 def fitting(scores: Scores) -> dict[str, Method]:

@@ -27,6 +27,7 @@ from ..families.groups import MIN_CHANNELS, MIN_HEADS, SLOTS
 from ..plan.methods import METHODS
 from ..plan.patterns import LEVELS, MASKING, MIXING
 from ..plan.sensitivity import MEASURES
+from .exports import DTYPES, EXPORTS, QUANTISED, TRANSFORMERS, numbers_in
 from .presets import RecoverySettings
 from .prompts import paper_prompts
 from .recipe import criteria, pattern, settings, table, text, text_or_none
@@ -263,6 +264,30 @@ class RecoverRequest(RecoverySettings):
 
 
 @dataclass(frozen=True)
+class ExportRequest(Checked):
+    """Write a variant as files that other tools open, into the run's folder; once in each form and number format."""
+
+    kind: ClassVar[str] = "export"
+    variant: str = field(line(), label="Variant", help="What is exported.")
+    to: str = field(one_of(*EXPORTS), label="For", help="What is to open it.", default=TRANSFORMERS)
+    numbers: str = field(
+        one_of("", *DTYPES, QUANTISED),
+        label="Numbers",
+        help="Of weights; empty: those of the model, float16 in a GGUF. q8_0 is for GGUF alone.",
+        default="",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        numbers_in(EXPORTS[self.to], self.numbers)
+
+    @property
+    def name(self) -> str:
+        """What its folder in the run is called."""
+        return "-".join(filter(None, (self.variant, self.to, self.numbers)))
+
+
+@dataclass(frozen=True)
 class GenerateRequest(Checked):
     """Continue some prompts with some variants.
 
@@ -459,6 +484,7 @@ Request = (
     | PruneRequest
     | SparsifyRequest
     | RecoverRequest
+    | ExportRequest
     | GenerateRequest
     | FilmstripRequest
     | EvaluateRequest

@@ -207,6 +207,10 @@ class Store(JobTable):
         """Where the weights of a variant lie, where they are kept and not rebuilt."""
         return files.weights_folder(self.run_folder(run_id), name)
 
+    def exports_folder(self, run_id: str) -> Path:
+        """Where the exports of a run lie, each a folder; not made before there is one."""
+        return self.run_folder(run_id) / "exports"
+
     def drop_weights(self, run_id: str, name: str) -> int:
         """Remove kept weights that are rebuilt where they are needed; returns the bytes that gave.
 

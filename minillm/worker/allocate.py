@@ -39,10 +39,9 @@ def allocate(bench: Workbench, request: AllocateRequest) -> Found:
 def check_reachable(groups: Groups, request: AllocateRequest) -> None:
     """Raise UnreachableRatio where these blocks cannot give up so much by the method asked for."""
     groups = groups.at_least(request.min_heads, request.min_channels)
-    if METHODS[request.method].whole:
-        budget(groups.at_least(0, 0), request.ratio, every_layer(groups, request.layers))
-    else:
-        budget(groups, request.ratio, checked_layers(groups, request.layers))
+    method = METHODS[request.method]
+    named = every_layer if method.whole or method.every else checked_layers
+    budget(groups.at_least(0, 0) if method.whole else groups, request.ratio, named(groups, request.layers))
 
 
 def allocating(bench: Workbench, request: AllocateRequest) -> float:

@@ -13,6 +13,7 @@ from ..events import RESULT, Event, Events
 from ..recipes.requests import Request
 from ..store.store import Store
 from .allocate import allocate
+from .export import export
 from .fidelity import fidelity
 from .filmstrip import filmstrip
 from .generate import generate
@@ -31,6 +32,7 @@ KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "prune": prune,
     "sparsify": sparsify,
     "recover": recover,
+    "export": export,
     "evaluate": evaluate,
     "profile": profile,
     "sweep": sweep,

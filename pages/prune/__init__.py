@@ -13,20 +13,22 @@ from minillm.store.allocations import allocations
 from minillm.store.store import Store
 
 from ..shell import job_panel
-from ..shell.address import moves_of, number, remembered
+from ..shell.address import fetched, moves_of, number, remembered
 from ..shell.controls import asked_in, fields_of, preset, takes, way_in
 from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
 from ..shell.frame import Context, Shell, frame
-from ..shell.handlers import QUIET, Answer, answering
+from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..shell.templates import notice, paragraph
 from ..views import best as best_view, cut as cut_view
 from ..views.cut import Cut
+from ..views.exports import Exports, begin_export, forms, packed_export, shown
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, recovery_in_words, variants_table
 from .form import FIRST, LEAST, MEASURED, TRAINED, Page, layout
 from .zeros import begin_sparsify, usable
 
 TITLE = "Prune & recover"
 MOST_GROUPS = 1_000_000
+SLOW: dict[str, Any] = {**ACT, "show_progress": "minimal"}
 CHOSEN = ("variant", "preset")
 """Controls of a recovery that no preset sets."""
 
@@ -63,6 +65,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.starts(page.sparsify.click, partial(begin_sparsify, store), [*page.zeros.values(), *measured], "sparsify")
     shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
     shell.starts(page.start.click, partial(begin_recover, store), [page.recover["variant"], *settings], "recover")
+    wire_exports(store, shell, page.exports)
     for panel in _panels(page):
         shell.runs_again(panel)
 
@@ -87,6 +90,23 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     zeros["allocation"].input(usable, zeros["allocation"], [zeros["pattern"], zeros["sparsity"]], **QUIET)
     taken = preset(page.recover["preset"], {name: recovery_of(name) for name in RECOVERIES}, _settings(page))
     taken.then(**told, **QUIET)
+
+
+def wire_exports(store: Store, shell: Shell, exports: Exports) -> None:
+    """The form of exports: what it says follows the run and the variant; its job; the file."""
+    asked, outputs = list(exports.asked.values()), [exports.asked["variant"], exports.told, exports.table]
+    outputs += [exports.made, exports.save]
+    shell.live(partial(shown, store, exports), outputs, [exports.asked["variant"], exports.made])
+    chosen = {"fn": answering(partial(_of_variant, store, exports)), "inputs": [shell.run, asked[0]]}
+    asked[0].input(**chosen, outputs=exports.told, **QUIET)
+    shell.starts(exports.start.click, partial(begin_export, store), asked, "export")
+    packed = guarded(partial(packed_export, store))
+    event = exports.save.click(packed, [shell.run, exports.made], exports.file, api_visibility="private", **SLOW)
+    fetched(event, str(exports.file.elem_id))
+
+
+def _of_variant(store: Store, exports: Exports, run_id: str, variant: str) -> Answer:
+    return {exports.told: forms(store, run_id, variant)} if run_id and variant else {}
 
 
 def _takes(store: Store, page: Page, run_id: str, *values: Any) -> Answer:
@@ -119,7 +139,7 @@ def _settings(page: Page) -> list[Any]:
 
 
 def _panels(page: Page) -> list[job_panel.Panel]:
-    return [page.pruning, page.sparsifying, page.measuring, page.recovering]
+    return [page.pruning, page.sparsifying, page.measuring, page.recovering, page.exporting]
 
 
 def _live_outputs(page: Page) -> list[Any]:

@@ -15,6 +15,7 @@ from ..shell.choices import OpenDropdown
 from ..shell.controls import control, controls, fields_of, in_rows
 from ..shell.cut_controls import UNIFORM, cut_controls
 from ..shell.plotly_host import PlotlyHost
+from ..views.exports import Exports, lay_out_exports
 from .zeros import lay_out_zeros
 
 _FIRST = ("loss", "text", "steps", "batch", "length", "learning_rate", "rank", "alpha", "evaluate_every", "seed")
@@ -83,6 +84,8 @@ class Page:
     start: gr.Button
     recovering: job_panel.Panel
     curve: list[Any]
+    exports: Exports
+    exporting: job_panel.Panel
 
 
 def layout() -> Page:
@@ -94,6 +97,8 @@ def layout() -> Page:
     parts |= _variants_part()
     gr.Markdown("## Recover")
     parts |= _recover_part()
+    with gr.Accordion("Export for other tools", open=False, elem_id="prune-exports"):
+        parts |= {"exports": lay_out_exports("prune"), "exporting": job_panel.panel("export")}
     with gr.Accordion("What am I looking at?", open=False, elem_id="about-prune"):
         gr.Markdown(ABOUT)
     return Page(empty, **parts)

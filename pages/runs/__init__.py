@@ -21,9 +21,9 @@ from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.phrases import size
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import notice
-from ..views import quality as quality_view
+from ..views import exports, quality as quality_view
 from ..views.runs import NONE_YET, curves, fold, job_notes, side_by_side, storage_in_words, summary, table
-from .files import wire_files
+from .files import wire_exports, wire_files
 from .form import One, Room, Two, lay_out_one, lay_out_quality, lay_out_question, lay_out_room, lay_out_two
 from .line import lay_out_line
 
@@ -67,7 +67,7 @@ def build(ctx: Context) -> None:
     store = ctx.store
     with frame(ctx, needs_run=False) as shell:
         gr.Markdown("# Runs")
-        lay_out_line(shell)
+        timer = lay_out_line(shell)
         gr.Markdown("## All runs")
         told = "a word of the title, note, tags, model or text"
         search = gr.Textbox(label="Find", placeholder=told, elem_id="find-runs")
@@ -88,6 +88,7 @@ def build(ctx: Context) -> None:
         remembered(search.change(trigger_mode="always_last", **again).then, {"find": search})
         wire_choice(store, listed, Ticked(chosen, hint, one, two, really))
         wire_one(store, one, chosen, again)
+        wire_exports(store, one.exports, chosen, timer)
         delete = one.delete.click(guarded(partial(ask, store)), chosen, [really, warning], **PRIVATE)
         delete.success(None, None, None, js="() => document.querySelector('#delete-no')?.focus()", **QUIET)
         no.click(lambda: gr.Row(visible=False), None, really, **QUIET)
@@ -132,6 +133,8 @@ class Ticked:
         """What `picked` changes."""
         one, two = self.one, self.two
         about = [one.row, one.title, one.tags, one.note, one.notes, one.code]
+        made = one.exports
+        about += [made.asked["variant"], made.told, made.table, made.made, made.save]
         return [self.chosen, self.hint, *about, self.really, two.row, two.compared, two.both]
 
 
@@ -194,6 +197,7 @@ def picked(store: Store, on: Ticked, ids: str) -> Answer:
         tags = gr.Dropdown(choices=store.tags(), value=list(runs[0].tags))
         shown |= {on.one.title: runs[0].title, on.one.tags: tags, on.one.note: runs[0].note}
         shown |= {on.one.notes: job_notes(store, runs[0].id)}
+        shown |= exports.shown(store, on.one.exports, runs[0].id, None)
     if len(runs) == 2:
         ids_of = [run.id for run in runs]
         shown |= {on.two.compared: side_by_side(store, *ids_of), on.two.both: curves(store, *ids_of)}

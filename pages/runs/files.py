@@ -21,7 +21,8 @@ from minillm.store.store import Store
 from ..plots import as_json
 from ..report.report import pictures, report, write_report
 from ..shell.address import fetched
-from ..shell.handlers import ACT, guarded
+from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
+from ..views.exports import Exports, begin_export, packed_export, shown
 from .form import One
 
 DRAW = """
@@ -53,6 +54,37 @@ def wire_files(store: Store, one: One, chosen: gr.Textbox) -> None:
         **SLOW,
     )
     fetched(packed, "run-file")
+
+
+def wire_exports(store: Store, exports: Exports, chosen: gr.Textbox, timer: gr.Timer) -> None:
+    """The form of exports; its job stands in the line above, and what there is is drawn anew once it has ended.
+
+    timer: that of the line.
+    """
+    asked = list(exports.asked.values())
+    told, given = answering(partial(_exports_of, store, exports)), [chosen, asked[0], exports.made]
+    outputs = [asked[0], exports.told, exports.table, exports.made, exports.save]
+    asked[0].input(told, given, outputs, **QUIET)
+    begun = guarded(partial(begin_export, store))
+    exports.start.click(begun, [chosen, *asked], None, api_visibility="private", **ACT)
+    looked = answering(partial(_exports_anew, store, exports))
+    timer.tick(looked, [*given, exports.table], outputs, **QUIET)
+    packed = guarded(partial(packed_export, store))
+    event = exports.save.click(packed, [chosen, exports.made], exports.file, api_name="save_export", **SLOW)
+    fetched(event, str(exports.file.elem_id))
+
+
+def _exports_of(store: Store, exports: Exports, run_id: str, variant: str | None, made: str | None) -> Answer:
+    """What there is of one run; nothing where none, or several, are ticked."""
+    return shown(store, exports, run_id, variant, made) if run_id and " " not in run_id else {}
+
+
+def _exports_anew(
+    store: Store, exports: Exports, run_id: str, variant: str | None, made: str | None, before: str | None
+) -> Answer:
+    """The same once there is another export than the table shows: whoever chooses is not disturbed."""
+    found = _exports_of(store, exports, run_id, variant, made)
+    return found if found and found[exports.table] != (before or "") else {}
 
 
 def save_report(store: Store, run_id: str) -> str:

@@ -11,6 +11,7 @@ from ..plots import CAPTIONS
 from ..plots.quality import COSTS
 from ..shell.choices import OpenDropdown
 from ..shell.plotly_host import PlotlyHost
+from ..views.exports import Exports, lay_out_exports
 
 SMALL: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 170}
 
@@ -33,6 +34,7 @@ class One:
     code: gr.Code
     figures: gr.Textbox
     file: gr.DownloadButton
+    exports: Exports
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def lay_out_one() -> One:
         code = gr.Code(visible=False, label="The same run again", elem_id="run-code", wrap_lines=True, max_lines=20)
         figures = gr.Textbox(visible=False, label="Pictures")
         file = gr.DownloadButton("Save the file", visible="hidden", elem_id="run-file")
-    return One(row, title, tags, note, save, python, command, html, whole, delete, notes, code, figures, file)
+        with gr.Accordion("Export for other tools", open=False, elem_id="run-exports"):
+            exports = lay_out_exports("run")
+    return One(row, title, tags, note, save, python, command, html, whole, delete, notes, code, figures, file, exports)
 
 
 def lay_out_question() -> tuple[gr.Row, gr.HTML, gr.Button, gr.Button]:

@@ -33,8 +33,8 @@ watch('value', () => { if (held) element.querySelector(`button[data-job="${held}
 """Tells Python which job is to be stopped; a table drawn anew keeps the focus on its button."""
 
 
-def lay_out_line(shell: Shell) -> None:
-    """Lay the line out here and wire it."""
+def lay_out_line(shell: Shell) -> gr.Timer:
+    """Lay the line out here and wire it; returns what looks again every few seconds."""
     store = shell.ctx.store
     gr.Markdown("## Jobs in line")
     shown = gr.HTML(elem_id="job-line", js_on_load=ON_LOAD)
@@ -43,6 +43,7 @@ def lay_out_line(shell: Shell) -> None:
     timer.tick(partial(line_table, store), None, shown, **QUIET)
     stopped = shown.select(guarded(partial(taken_out, store)), None, None, api_visibility="private", **ACT)
     stopped.success(partial(line_table, store), None, shown, **QUIET)
+    return timer
 
 
 def taken_out(store: Store, event: gr.EventData) -> None:

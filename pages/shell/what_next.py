@@ -14,6 +14,7 @@ AFTER: dict[str, tuple[tuple[str, str], ...]] = {
     "sparsify": (("generate", "read what it writes"),),
     "recover": (("generate", "read all variants side by side"), ("runs", "compare runs, or save a report")),
     "evaluate": (("generate", "read what the variants write"),),
+    "export": (("runs", "see it among the run's exports, and download it"),),
     "generate": (("runs", "save all of it as a report"),),
     "fidelity": (("compare", "see which criteria choose alike"),),
     "sweep": (("runs", "compare its runs"),),

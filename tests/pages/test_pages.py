@@ -481,7 +481,7 @@ def test_public_events_say_what_they_do(built: gr.Blocks):
 
 def test_events_that_only_look_wait_for_nothing(built: gr.Blocks):
     ticks = [fn for fn in events_of(built) if any(event == "tick" for _, event in fn.targets)]
-    assert len(ticks) == len(NAMES) + 1, "each page's own, and that of the line of jobs"
+    assert len(ticks) == len(NAMES) + 2, "each page's own, and those of the line of jobs and of exports"
     assert all(not fn.queue and fn.api_visibility == "private" and fn.show_progress == "hidden" for fn in ticks)
 
 

@@ -214,4 +214,5 @@ def test_a_budget_no_allocation_can_meet_is_said_with_the_largest():
 
 def test_every_method_says_what_it_does():
     assert list(itertools.islice(METHODS, 1)) == ["uniform"]
+    assert len({method.colour for method in METHODS.values()}) == len(METHODS)
     assert all(len(method.about.split()) > 3 for method in METHODS.values())

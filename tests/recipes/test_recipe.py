@@ -17,6 +17,7 @@ EXAMPLES = {
     "prune": PruneRequest("wanda", channels_from="fms-zo", ratio=0.25, layers=(2, 3), compensate="bias"),
     "sparsify": requests.SparsifyRequest("sparsegpt", allocation="evolutionary", sparsity=0.75, generations=3),
     "recover": requests.RecoverRequest("pruned-1", loss="language-model", steps=7),
+    "export": requests.ExportRequest("pruned-1", "gguf", "q8_0"),
     "generate": requests.GenerateRequest(("Once upon a time ",), ("original", "pruned-1"), temperature=0.7, chat=False),
     "fidelity": requests.FidelityRequest(("groups", "gaussian"), seeds=2, directions=(4, 1), gradient_samples=3),
     "filmstrip": requests.FilmstripRequest(("wanda", "fms-bp"), (0.0, 0.1), ("Once upon a time ",), max_new_tokens=4),

@@ -1,0 +1,76 @@
+"""Cuts of each kind, of tiny models of each family: what exports must hold."""
+
+from functools import cache, partial
+
+import numpy as np
+import tiny
+import torch
+
+from minillm.families.groups import CHANNELS, HEADS, KINDS, SLOTS
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.plan.plan import Plan
+from minillm.surgery.cut import prune
+from minillm.surgery.sparsify import sparsify
+
+EVEN, BLOCKS, MIXED, QUERIES, EMPTY, BIASES, ZEROS = (
+    "the same widths in every block",
+    "whole blocks",
+    "other widths in each block",
+    "query slots",
+    "attentions or FFNs as a whole",
+    "biases by compensation",
+    "N:M zeros",
+)
+KINDS_OF_CUT = (EVEN, BLOCKS, MIXED, QUERIES, EMPTY, BIASES, ZEROS)
+
+FAMILIES = {
+    "llama": tiny.llama,
+    "mistral": partial(tiny.mistral, sliding_window=None),
+    "qwen2": partial(tiny.qwen2, use_sliding_window=False),
+    "qwen3": tiny.qwen3,
+    "gemma": tiny.gemma,
+    "bloom": tiny.bloom_six_heads,
+    "opt": tiny.opt,
+    "gpt_neox": tiny.neox,
+}
+"""{transformers' type: builder}, without windows, which llama.cpp has in none of them."""
+
+
+@cache
+def whole(family: str) -> LoadedModel:
+    """A model that no test may change."""
+    return wrap(FAMILIES[family](), tiny.tokenizer(), f"tiny-{family}")
+
+
+@cache
+def cut(family: str, kind: str) -> LoadedModel:
+    """One cut of a kind; other groups go in every block. Raises what the engine raises where there is no such cut."""
+    lm = whole(family)
+    if kind == ZEROS:
+        return sparsify(lm, "magnitude-l2", "2:4", tiny.tokens(8, 12))
+    plan = plan_of(lm, kind)
+    return prune(lm, plan, "bias" if kind == BIASES else None, tiny.tokens(8, 12))
+
+
+def plan_of(lm: LoadedModel, kind: str) -> Plan:
+    """A plan that makes such a cut."""
+    groups, draw = lm.groups.counted_in(SLOTS) if kind == QUERIES else lm.groups, np.random.default_rng(0)
+    kept: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KINDS}
+    for layer, block in enumerate(groups.blocks):
+        mixed = 0 if kind == EVEN else layer
+        stay = {HEADS: max(1, block.heads - 1 - mixed % 2), CHANNELS: block.channels - 8 - mixed}
+        if kind in (BLOCKS, EMPTY):
+            stay = {HEADS: block.heads, CHANNELS: block.channels}
+        if kind == BLOCKS and layer == 1:
+            stay = {HEADS: 0, CHANNELS: 0}
+        if kind == EMPTY and layer < 2:
+            stay[KINDS[layer]] = 0
+        for each in KINDS:
+            kept[each][layer] = np.sort(draw.permutation(block.count(each))[: stay[each]])
+    return Plan(groups, kept[HEADS], kept[CHANNELS], {"criterion": "chance", "ratio": 0.2})
+
+
+@torch.no_grad()
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    """Of three rows of 20 tokens: [3, 20, vocabulary]."""
+    return model(tiny.tokens(3, 20)).logits.float()
