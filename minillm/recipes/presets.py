@@ -58,6 +58,16 @@ CUTS: dict[str, CutPreset] = {
         128,
         "The best way from a quarter of the text: the same costs, less well known.",
     ),
+    "thorough": CutPreset(
+        "thorough: with a search",
+        "kfac",
+        "kfac",
+        "evolutionary",
+        "least-squares",
+        512,
+        "From the best way on: many divisions of the cut between the blocks, each judged after least squares by how "
+        "far the model then is from the original.",
+    ),
     "shortgpt": CutPreset(
         "ShortGPT: whole blocks",
         "magnitude-l1",

@@ -207,6 +207,12 @@ class AllocateRequest(Checked):
     min_channels: int = field(
         whole(0, 1_048_576), label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
     )
+    compensate: str = field(
+        one_of("", "least-squares"),
+        label="Candidates are judged",
+        help="least-squares: after the columns that stay have taken over, as in a cut made up for so; empty: as masks.",
+        default="",
+    )
 
     @property
     def search(self) -> dict[str, Any]:

@@ -58,7 +58,13 @@ def allocation_stages(bench: Workbench, request: AllocateRequest) -> dict[str, f
     if METHODS[request.method].whole and METHODS[request.method].needs == MEASUREMENT:
         passing, removing = length * 1.3 * bench.recipe.samples, length * 30.0 * request.rows
         return {"sensitivity:influence": passing, "sensitivity:removal": removing, "greedy": 4 * removing}
-    return {"sensitivity:fisher": measured, "sensitivity:masking": measured, STAGE: length * generations * each}
+    moments = {"moments": 2.5 * bench.calibration} if request.compensate else {}
+    return {
+        **moments,
+        "sensitivity:fisher": measured,
+        "sensitivity:masking": measured,
+        STAGE: length * generations * each,
+    }
 
 
 def allocation_events(
@@ -83,6 +89,7 @@ def allocation_events(
         sensitivities(store, run_id),
         _stored_state(bench, request) if resume else None,
         bench.stop if resume else lambda: False,
+        request.compensate,
         **request.search,
     )
     with closing(events):
