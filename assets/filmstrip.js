@@ -152,7 +152,11 @@ const moved = () => { drawRatio(); drawTexts(); drawCurve(); };
 const options = (select, pairs, value) => {
   select.replaceChildren(...pairs.map(([key, label]) => made("option", {value: key, textContent: label})));
   select.value = value;
+  named(select);
 };
+
+/* A prompt too long for its box is said whole where it is pointed at. */
+const named = select => { select.title = select.selectedOptions[0]?.textContent ?? ""; };
 
 /* What was chosen, brought within what there is. */
 const settled = () => {
@@ -164,10 +168,10 @@ const settled = () => {
   chosen.how = among(chosen.how, ways, ways[0]);
   chosen.prompt = among(Number(chosen.prompt), [...strip.prompts.keys()], 0);
   chosen.at = Math.min(Math.max(0, Math.round(Number(chosen.at)) || 0), strip.ratios.length - 1);
-  const named = names.map(name => [name, name]);
+  const each = names.map(name => [name, name]);
   options(find("prompt"), strip.prompts.map((prompt, i) => [i, prompt]), chosen.prompt);
-  options(find("one"), named, chosen.one);
-  options(find("other"), [["", "(nothing)"], ...named], chosen.other);
+  options(find("one"), each, chosen.one);
+  options(find("other"), [["", "(nothing)"], ...each], chosen.other);
   options(find("how"), ways.map(way => [way, HOW[way]]), chosen.how);
   find("range").max = strip.ratios.length - 1;
   find("range").value = chosen.at;
@@ -205,6 +209,7 @@ find("range").addEventListener("change", remember);
 for (const name of ["prompt", "one", "other", "how"]) {
   find(name).addEventListener("change", event => {
     chosen[name] = name === "prompt" ? Number(event.target.value) : event.target.value;
+    named(event.target);
     moved();
     drawTable();
     remember();

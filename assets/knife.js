@@ -131,7 +131,7 @@
       find("answer").classList.add("is-waiting");
       find("bars").tBodies[0].replaceChildren(...bars.map(([text, before, after]) => {
         const row = made("tr", "");
-        row.append(made("th", word(text), {scope: "row"}), bar(before, most, "knife-before"), bar(after, most, "knife-after"));
+        row.append(made("th", word(text), {scope: "row", title: word(text)}), bar(before, most, "knife-before"), bar(after, most, "knife-after"));
         return row;
       }));
       const facts = [["KL of the next word", `${kl.toFixed(3)} nats`], ["perplexity of the sentence", `${number(perplexity[0])} → ${number(perplexity[1])}`], ["tokens", tokens]];

@@ -13,7 +13,8 @@
     return placed;
   };
 
-  /* Names at the ends of lines, for as many traces as have one and are shown: annotations, each called as its trace. */
+  /* Names at the ends of lines, for as many traces as have one and are shown: annotations, each called as its trace.
+     What is cut short is said whole where it is pointed at. */
   const labels = (data, layout, height, narrow, times) => {
     const named = data.filter(trace => trace.meta?.end && (trace.visible ?? true) === true), most = narrow ? 14 : 30;
     const short = text => text.length > most ? text.slice(0, most - 1) + "…" : text;
@@ -23,7 +24,8 @@
     return named.map((trace, i) => ({
       name: trace.name, text: `<span style="color:${trace.line.color}">■</span> ${short(trace.name)}`, showarrow: false,
       x: 1, xref: "paper", xanchor: "left", xshift: 2, y: trace.meta.end[1], yshift: wanted[i] - placed[i],
-      font: {size: narrow ? 10 : 12}, borderpad: 0,
+      font: {size: narrow ? 10 : 12}, borderpad: 0, hoverlabel: layout.hoverlabel,
+      ...(trace.name.length > most ? {hovertext: trace.name} : {}),
     }));
   };
 

@@ -109,6 +109,9 @@
     redrawn();
   };
 
+  /* Whether what a picture is drawn from has come: a plot has its sheets then, an X-ray is a [data-picture]. */
+  const drawn = one => one.querySelector(".main-svg, [data-picture]") || !one.querySelector(".plot-figure, .xray");
+
   /* The picture that the address asks for, once it is there; the page's first where there is none of that name. */
   const arrive = async () => {
     const asked = options().get("present");
@@ -116,7 +119,7 @@
     document.body.classList.add("presenting");
     const there = () => {
       const one = document.getElementById(asked);
-      return one?.getClientRects().length && (one.querySelector(".main-svg, [data-picture]") || !one.querySelector(".plot-figure")) ? one : null;
+      return one?.getClientRects().length && drawn(one) ? one : null;
     };
     for (let waited = 0; !there() && waited < FIRST; waited += EVERY) await new Promise(done => setTimeout(done, EVERY));
     while (document.querySelector("#title-bar") && !document.querySelector("#title-bar .is-open")) await new Promise(done => setTimeout(done, EVERY));

@@ -1,6 +1,6 @@
 // The list of a talk on Learn: go through it, put it in order, save it as a text of links, take such a text in.
 const find = name => element.querySelector('.talk-' + name);
-const talk = window.MiniTalk;
+let talk = null;
 
 const button = (text, label, does) => {
   const made = Object.assign(document.createElement('button'), {type: 'button', textContent: text, onclick: does});
@@ -58,8 +58,13 @@ const take = () => {
   if (!left) find('paste').value = '';
 };
 
-find('start').onclick = talk.start;
-find('save').onclick = save;
-find('take').onclick = take;
-window.addEventListener('talk', draw);
-draw();
+// The scripts of the page's head may come later than this one.
+(async () => {
+  while (!window.MiniTalk) await new Promise(done => setTimeout(done, 30));
+  talk = window.MiniTalk;
+  find('start').onclick = talk.start;
+  find('save').onclick = save;
+  find('take').onclick = take;
+  window.addEventListener('talk', draw);
+  draw();
+})();

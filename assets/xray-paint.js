@@ -1,9 +1,9 @@
 /* Paints the X-ray: a row a block, head groups left and channels right, each cell a pixel or more, or several a pixel.
 
-   MiniPaint.frame(width, rows) says where everything lies; MiniPaint.paint(canvas, frame, shades, marks) draws it.
+   MiniPaint.frame(width, cells, hall) says where everything lies, hall: pixels to fill with large letters, 0 on a page; MiniPaint.paint(canvas, frame, shades, marks) draws it.
    shades(row, position, count) gives the mean colour of `count` cells from a position on, as [r, g, b]. */
 (() => {
-  const GUTTER = 30, GAP = 10, HEADS = 0.14, HIGHEST = 16, LOWEST = 5, TALL = 480, TOP = 18;
+  const GUTTER = 30, GAP = 10, HEADS = 0.14, HIGHEST = 16, LOWEST = 5, TALL = 480, TOP = 18, LARGE = 1.8, NARROW = 560;
   /* Cividis at nine places: from dark blue to yellow, alike to all eyes. */
   const STOPS = [[0, 32, 77], [18, 54, 106], [59, 77, 110], [93, 101, 112], [124, 123, 120], [158, 147, 119], [194, 173, 108],
     [231, 201, 82], [255, 234, 70]];
@@ -13,11 +13,12 @@
     return STOPS[low].map((value, i) => value + (STOPS[low + 1][i] - value) * share);
   });
 
-  const frame = (width, cells) => {
-    const blocks = cells.blocks.length, high = Math.max(LOWEST, Math.min(HIGHEST, Math.floor(TALL / blocks)));
-    const inner = Math.max(60, width - GUTTER), heads = Math.max(40, Math.round(HEADS * inner));
-    const areas = [{x: GUTTER, width: heads}, {x: GUTTER + heads + GAP, width: inner - heads - GAP}];
-    return {width, high, areas, top: TOP, height: TOP + blocks * high + 2};
+  const frame = (width, cells, hall = 0) => {
+    const blocks = cells.blocks.length, times = hall && width >= NARROW ? LARGE : 1, [top, gutter] = [TOP * times, GUTTER * times];
+    const high = Math.max(LOWEST, hall ? Math.floor((hall - top - 2) / blocks) : Math.min(HIGHEST, Math.floor(TALL / blocks)));
+    const inner = Math.max(60, width - gutter), heads = Math.max(40, Math.round(HEADS * inner));
+    const areas = [{x: gutter, width: heads}, {x: gutter + heads + GAP, width: inner - heads - GAP}];
+    return {width, high, areas, top, times, height: top + blocks * high + 2};
   };
 
   /* Which cell of a row lies at a pixel of its area, and how many share it. */
@@ -58,9 +59,9 @@
 
   const words = (brush, place, cells, colours) => {
     brush.fillStyle = colours.text;
-    brush.font = "11px system-ui, sans-serif";
+    brush.font = `${11 * place.times}px system-ui, sans-serif`;
     brush.textBaseline = "middle";
-    const every = place.high < 11 ? 4 : place.high < 14 ? 2 : 1;
+    const high = place.high / place.times, every = high < 11 ? 4 : high < 14 ? 2 : 1;
     for (let block = 0; block < cells.blocks.length; block += every) {
       brush.fillText(String(block).padStart(2, " "), 4, place.top + (block + 0.5) * place.high);
     }

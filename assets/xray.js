@@ -82,6 +82,9 @@
       });
       slider.addEventListener("change", () => this.writeAddress());
       this.listenToHands();
+      this.find("xray-alone").addEventListener("click", () => window.MiniTalk.present(this.canvas));
+      const presented = () => this.element.isConnected ? this.draw() : window.removeEventListener("presented", presented);
+      window.addEventListener("presented", presented);
       this.find("xray-png").addEventListener("click", () => this.save());
       this.find("xray-swipe").addEventListener("input", () => this.draw());
       new ResizeObserver(() => this.draw()).observe(this.find("xray-stage"));
@@ -95,7 +98,7 @@
       const {run, state, empty} = this.told, asked = {run, allocation: this.state.allocation};
       const say = text => { this.find("xray-empty").textContent = text; };
       this.find("xray").classList.toggle("xray-none", !run);
-      if (!run) { say(empty ?? ""); return; }
+      if (!run) { delete this.find("xray").dataset.picture; say(empty ?? ""); return; }
       if (asked.allocation !== "uniform") asked.criteria = [this.state.criterion, this.state.over].filter(Boolean).join("|");
       const key = state + JSON.stringify(asked);
       this.key = key;
@@ -127,6 +130,14 @@
 
     get label() { return this.cells.under[this.state.criterion] ? this.state.criterion : this.cells.labels[0]; }
 
+    /* Whether it is shown alone and large (assets/present.js), without the controls that say what is chosen. */
+    get alone() { return Boolean(this.element.closest(".is-presented")); }
+
+    get chosen() {
+      const how = this.state.allocation === STANDARD.allocation ? "" : `, ${this.state.allocation}`;
+      return `${this.label}${this.over ? " and " + this.over : ""}${how}`;
+    }
+
     get over() { return this.cells.under[this.state.over] && this.state.over !== this.label ? this.state.over : ""; }
 
     /* What can be chosen, by what there is. */
@@ -134,6 +145,7 @@
       const options = (name, entries, value) => {
         const select = this.find("xray-" + name);
         select.replaceChildren(...entries.map(([key, text]) => new Option(text, key, false, key === value)));
+        select.title = select.selectedOptions[0]?.textContent ?? "";
       };
       const labels = this.cells.all.map(label => [label, label]);
       options("criterion", labels, this.label);
@@ -169,9 +181,10 @@
         const width = this.find("xray-stage").clientWidth;
         if (!width || !this.element.isConnected) return;
         this.now = this.worked();
-        this.place = window.MiniPaint.frame(width, this.cells);
+        this.place = window.MiniPaint.frame(width, this.cells, this.alone ? this.find("xray-stage").clientHeight : 0);
         window.MiniPaint.paint(this.canvas, this.place, this.cells, this.shade(), this.colours(), this.marks());
         this.say();
+        this.find("xray").dataset.picture = "";
         this.frames = (this.frames ?? 0) + 1;
       });
     }
@@ -230,10 +243,10 @@
         + `${count(told.left)} of ${count(cells.parameters)} parameters are left.`;
       const [first, second] = cells.ratios(this.label), wide = second - first > FINE;
       const steps = wide && !plan ? ` The slider moves in steps of ${Math.round(100 * (second - first))} %: this allocation is found anew at each.` : "";
-      this.find("xray-counts").textContent = (plan ? `${plan}: ${line}` : line) + steps;
+      this.find("xray-counts").textContent = (plan ? `${plan}: ${line}` : this.alone ? `${this.chosen}: ${line}` : line + steps);
       const both = this.over && this.state.show === "over";
       this.legend(both ? this.shares() : null);
-      this.canvas.setAttribute("aria-label", `${this.words.heading}. ${this.label}${this.over ? " and " + this.over : ""}. ${line} `
+      this.canvas.setAttribute("aria-label", `${this.words.heading}. ${this.chosen}. ${line} `
         + "Arrow keys move from group to group, Enter pins one, Escape lets it go.");
       if (this.find("xray-table").open) this.table();
     }
@@ -304,7 +317,7 @@
       brush.fillRect(0, 0, sheet.width, sheet.height);
       brush.fillStyle = colours.text;
       brush.font = "bold 24px system-ui, sans-serif";
-      brush.fillText(`${this.label}${this.over ? " and " + this.over : ""}: ${this.words.heading}`, 12, 34, sheet.width - 24);
+      brush.fillText(`${this.chosen}: ${this.words.heading}`, 12, 34, sheet.width - 24);
       brush.font = "18px system-ui, sans-serif";
       brush.fillText(this.find("xray-counts").textContent, 12, 68, sheet.width - 24);
       brush.drawImage(this.canvas, 0, 96);

@@ -31,7 +31,7 @@ from .views.variants import groups_of
 TITLE = "Allocate"
 DEFAULT = AllocateRequest(criterion="any")
 _NUMBERS = ("generations", "offspring", "few_rows", "rows", "seed", "min_heads", "min_channels")
-SEARCH = ("method", "sensitivity", "fitness", *_NUMBERS)
+SEARCH = ("method", "sensitivity", "fitness", *_NUMBERS, "compensate")
 """Fields of an `AllocateRequest` beside the cut, in the order in which handlers take them."""
 
 
@@ -88,7 +88,7 @@ def lay_out() -> Page:
 
 
 def _search_controls() -> dict[str, Any]:
-    method, measure, fitness, *numbers = SEARCH
+    method, measure, fitness, *numbers, compensate = SEARCH
     ways = list(reversed(METHODS))
     found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways)
     with gr.Accordion("Search settings", open=False, elem_id="allocate-settings"):
@@ -96,7 +96,9 @@ def _search_controls() -> dict[str, Any]:
         found |= controls(AllocateRequest, [measure], "allocate", kind=gr.Radio, choices=measures)
         judged = [("KL to the dense model", "kl"), ("perplexity", "perplexity")]
         found |= controls(AllocateRequest, [fitness], "allocate", kind=gr.Radio, choices=judged)
-        return found | controls(AllocateRequest, numbers, "allocate")
+        found |= controls(AllocateRequest, numbers, "allocate")
+        judged = [("as masks", ""), ("after least squares", "least-squares")]
+        return found | controls(AllocateRequest, [compensate], "allocate", kind=gr.Radio, choices=judged)
 
 
 def _watched() -> tuple[gr.HTML, PlotlyHost, PlotlyHost]:

@@ -13,6 +13,7 @@ from minillm.recipes.requests import COMPENSATIONS
 
 from .shell.address import link
 from .shell.drawers import drawer
+from .shell.formula import formula
 from .shell.frame import Context, frame
 from .shell.templates import html, html_table, paragraph
 from .views.paper import PAPER, paper_table
@@ -26,10 +27,17 @@ A **group** is what must be cut together: a key/value head with the query heads 
 criterion gives each weight a score; the scores are summed over the slices a group owns, one sum for each structure
 (q, k, v, o or gate, up, down), and the group's score is the largest of these sums. Groups compete inside their block
 only, heads with heads and channels with channels. The **ratio** is the share of *all* the model's parameters that goes.
-
-In the formulas W is a weight [out, in], X the norm of each input feature over the calibration tokens, g = ∂L/∂W the
-gradient of the mean token loss, ĝ its estimate from forward passes, H = Σ x xᵀ.
 """
+
+LETTERS = (
+    ("W", "a weight [out, in]"),
+    ("X", "the norm of each input feature over the calibration tokens"),
+    ("g = ∂L / ∂W", "the gradient of the mean token loss"),
+    ("c = [L(W + εz) − L(W − εz)] / 2ε", "the slope of the loss along noise z, from two forward passes"),
+    ("ĝ = c / z", "the gradient as it is estimated from these"),
+    ("H = Σ x xᵀ", "the second moments of the inputs"),
+)
+"""What stands in the formulas, and what it is."""
 
 WRAPPED = """
 .facts :is(th, td) { white-space: normal; text-align: left; vertical-align: top; min-width: 7rem; }
@@ -45,6 +53,7 @@ def build(ctx: Context) -> None:
         gr.Markdown(INTRO, elem_id="methods-intro")
         gr.HTML(to_the_paper(), elem_id="methods-to-paper")
         gr.HTML(criteria(), elem_id="methods-criteria", css_template=WRAPPED)
+        gr.HTML(letters(), elem_id="methods-letters", css_template=WRAPPED)
         gr.Markdown("## One by one")
         gr.HTML(one_by_one(), elem_id="methods-each")
         gr.Markdown("## Settings of scoring")
@@ -64,8 +73,14 @@ def to_the_paper() -> str:
 
 def criteria() -> str:
     """Every criterion in a row, in the order of the table."""
-    rows = [(c.titled, c.equation, c.needs, c.cost, c.paper) for c in CRITERIA.values()]
+    rows = [(c.titled, formula(c.equation), c.needs, c.cost, c.paper) for c in CRITERIA.values()]
     return html_table(HEAD, rows, name="criteria-records")
+
+
+def letters() -> str:
+    """What stands in the formulas."""
+    rows = [(formula(letter), what) for letter, what in LETTERS]
+    return html_table(("in the formulas", "what it is"), rows, name="letters")
 
 
 def one_by_one() -> str:

@@ -19,6 +19,7 @@ from .shell.drawers import drawer
 from .shell.frame import Context, frame
 from .shell.handlers import QUIET, Answer
 from .shell.plotly_host import PlotlyHost
+from .shell.templates import paragraph
 from .views import model as model_view
 from .views.model_strip import strip
 
@@ -64,7 +65,7 @@ def build(ctx: Context) -> None:
         page = Page(asked, panel, onward, drawn, facts, forecast, bars)
         controls, shown = list(asked.values()), [drawn, facts, forecast, bars]
         shell.opens(partial(arrive, ctx.store, page), controls)
-        again = partial(show, ctx.store, page)
+        again = partial(show, ctx, page)
         for control in controls:
             control.change(again, [shell.run, *controls], shown, trigger_mode="always_last", **QUIET)
             remembered(control.input, asked)
@@ -116,14 +117,15 @@ def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int
 def progress(store: Store, page: Page, run_id: str) -> Answer:
     """The inspection as a row, and the way on once the run has a model."""
     job = job_panel.current(store, run_id, "inspect")
-    rows = job_panel.steps(job, store.events(job.id)) if job and job.live else []
+    usual = store.usual_steps(store.run(run_id).recipe.model)
+    rows = job_panel.steps(job, store.events(job.id), usual=usual) if job and job.live else []
     onward = f'<a class="onward" href="{link("score", run=run_id)}">Go on to Score</a>'
     return {**page.panel.show(store, job, job_panel.table(rows, "step") if rows else ""), page.onward: onward}
 
 
-def show(store: Store, page: Page, run_id: str, model: str, dtype: str, device: str) -> Answer:
+def show(ctx: Context, page: Page, run_id: str, model: str, dtype: str, device: str) -> Answer:
     """What is known of the run's model, or of the built-in one chosen: facts, the memory forecast, its picture."""
-    run = store.run(run_id) if run_id else None
+    store, run = ctx.store, ctx.store.run(run_id) if run_id else None
     recipe = run.recipe if run else RunRecipe(model=model or EMBEDDED, dtype=dtype, device=device)
     known = (model_view.inspected(store, run) if run else None) or model_view.beforehand(recipe.model, recipe.dtype)
     if known is None:
@@ -134,4 +136,5 @@ def show(store: Store, page: Page, run_id: str, model: str, dtype: str, device: 
     facts += [model_view.block_table(known.groups), model_view.provenance(known)]
     table = model_view.memory_table(known, expected, model_view.free_for(known, recipe))
     about = {page.drawn: strip(known.groups), page.facts: "".join(facts)}
+    table += paragraph(model_view.knife_memory(known, ctx.live.memory))
     return {**about, page.forecast: table, page.bars: model_view.peaks(known, expected)}

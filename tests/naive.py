@@ -59,6 +59,23 @@ def norms(model: nn.Module, tokens: Tensor) -> list[dict[str, Tensor]]:
     return [{name: (kept[i, name] ** 2).sum(0).sqrt() for name in linears(model, i)} for i in layers]
 
 
+def inputs(model, tokens) -> list[dict[str, torch.Tensor]]:
+    """Inputs of every linear, float64 [tokens, features]."""
+    kept, handles = {}, []
+    for layer in range(len(blocks(model))):
+        for name, linear in linears(model, layer).items():
+
+            def keep(module, args, key=(layer, name)):
+                kept[key] = args[0].detach().double().flatten(0, -2)
+
+            handles.append(linear.register_forward_pre_hook(keep))
+    with torch.no_grad():
+        model(tokens)
+    for handle in handles:
+        handle.remove()
+    return [{n: kept[i, n] for n in linears(model, i)} for i in range(len(blocks(model)))]
+
+
 def gradients(model: nn.Module, tokens: Tensor) -> list[dict[str, Tensor]]:
     """∂L/∂W of every linear by one backward of transformers' own mean loss."""
     for p in model.parameters():

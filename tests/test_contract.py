@@ -23,6 +23,7 @@ TOKENS, GRADIENT_ROWS, FEW = tiny.tokens(4, 12), 2, {"submodels": 8}
 SCORED = {**published.EVERY, "llama_bfloat16": partial(tiny.llama, dtype=torch.bfloat16)}
 
 each_model = pytest.mark.parametrize("name", published.EVERY)
+NO_STATIC_CACHE = ("falcon-rw-1b",)
 WIDTHS, DEPTH, QUERIES = "widths", "depth", "slots"
 
 
@@ -55,6 +56,8 @@ def cut(name: str, how: str = WIDTHS) -> tuple[LoadedModel, LoadedModel]:
     return prune(lm, plan), masked(lm, plan)
 
 
+ONE_OF_EACH = [*{whole(name).family.name: name for name in reversed(SCORED)}.values(), "llama_bfloat16"]
+"""A model of every family."""
 SHARED = [name for name in published.EVERY if whole(name).groups.blocks[0].query_parameters]
 each_cut = pytest.mark.parametrize(
     ("name", "how"),
@@ -95,7 +98,7 @@ def test_every_criterion_scores_every_family(name, criterion):
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_cancelling_leaves_every_family_as_it_was(name, criterion):
     lm = whole(name)
     before = state(lm.model)
@@ -120,6 +123,8 @@ def test_a_cut_model_is_the_masked_one(name, how):
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_generation_from_left_padded_rows_is_that_of_the_masked_one(name, cache, how):
     """Six words are written to a cache whose blocks differ in heads; the sliding windows of 8 move."""
+    if cache == "static" and name in NO_STATIC_CACHE:
+        pytest.skip("transformers' own model of this type does not take a static cache")
     small, same = cut(name, how)
     tokens = tiny.tokens(2, 12)
     mask = torch.ones_like(tokens)

@@ -12,6 +12,7 @@ import pages
 from minillm.cli import app
 from minillm.criteria import CRITERIA
 from minillm.families import FAMILIES
+from minillm.families.refusals import REFUSALS
 from minillm.plan.methods import METHODS
 from pages.api import Endpoints
 
@@ -36,6 +37,13 @@ def test_the_table_of_families_is_the_codes() -> None:
     table = rows(section("models", "Models and texts"))
     assert [(label, named(types)) for label, types in table] == [
         (f.label, list(f.model_types)) for f in FAMILIES.values()
+    ]
+
+
+def test_the_table_of_what_is_refused_is_the_codes() -> None:
+    table = rows(section("models", "What is refused, and what works instead"))
+    assert [(label, named(types), why, instead) for label, types, why, instead in table] == [
+        (one.label, list(one.model_types), one.why, one.instead) for one in REFUSALS
     ]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import BadInput, TextTooShort, UnknownName
 from ..events import RESULT, Event, Events, awaited, relay
-from ..families.groups import CHANNELS, HEADS
+from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation, budget, checked_layers, cut_counts
 from ..plan.depth import (
@@ -42,8 +42,10 @@ from ..plan.sensitivity import (
     sensitivity_allocation,
 )
 from ..scoring.group_masks import Mask
+from ..surgery.compensation import moments_events
 from ..text.load import load_text_events
 from .candidates import KL, Candidates, plan_mask
+from .compensated import Library
 from .depth import greedy_events, passing_events, removal_events
 from .evolution import STAGE, Candidate, SearchSettings, SearchState, evolve_events
 from .measuring import fisher_events, masking_events
@@ -70,6 +72,7 @@ def allocate_events(
     known: Mapping[str, Sensitivity] | None = None,
     state: SearchState | None = None,
     stop: Callable[[], bool] = lambda: False,
+    compensate: str = "",
     **search: Any,
 ) -> Events:
     """How much each block gives up at a ratio, for `make_plan(…, allocation=…)` with the same scores.
@@ -78,7 +81,9 @@ def allocate_events(
     it (`amounts` of the search), the Fisher trace is taken on the first ten; method: see `methods.METHODS`;
     layers, channels_from: as for `make_plan`; fitness: "kl" (to the dense model) or "perplexity";
     sensitivity: what the methods that follow one take, of `sensitivity.MEASURES`; where whole blocks go and it is a
-    measure of groups, the influence; search: see `SearchSettings`.
+    measure of groups, the influence; compensate: "least-squares" judges candidates after them, from the second moments
+    of all of the text, empty as masks; search: see `SearchSettings`. Of scores that are losses a search looks where
+    `knapsack` does: at all blocks unless some are named, and at whole attentions.
     The result's recipe holds its fitness beside that of the uniform allocation. The weights are not changed.
     Raises UnknownName, BadInput, TextTooShort, UnreachableRatio, NumericalFault.
 
@@ -92,6 +97,8 @@ def allocate_events(
             raise UnknownName(kind, given, names)
     settings = SearchSettings.from_json(search)
     whole, every = METHODS[method].whole, METHODS[method].whole or METHODS[method].every
+    if method == "evolutionary" and "knapsack" in fitting(scores):
+        scores, every = scores.at_least(min_heads=0), True
     chosen = tuple((every_layer if every else checked_layers)(scores.groups, layers))
     target = budget(scores.groups.at_least(0, 0) if whole else scores.groups, ratio, chosen)
     if scores.groups.unit != lm.groups.unit:
@@ -110,6 +117,9 @@ def allocate_events(
     asked |= {"channels_from": (channels_from or scores).criterion, "text": _digest(rows)}
     job = _Allocating(lm, scores, channels_from or scores, rows, ratio, chosen, target, settings, fitness, asked)
     job.sensitivities.update(known or {})
+    if compensate:
+        asked["compensate"] = compensate
+        yield from job.compensated()
     if method == "evolutionary":
         found = yield from job.evolved(state, stop)
     elif method == "greedy":
@@ -146,6 +156,13 @@ class _Allocating:
     def __post_init__(self) -> None:
         self.sensitivities: dict[str, Sensitivity] = {}
         self.candidates = Candidates(self.lm, self.rows[: self.settings.amounts[-1]], self.fitness)
+
+    def compensated(self) -> Events:
+        """From here on candidates are judged after least squares."""
+        writing = {self.lm.family.writing(kind) for kind in KINDS}
+        wanted = [(layer, name) for layer in range(len(self.lm.groups)) for name in writing]
+        library = Library(self.lm, (yield from relay(moments_events(self.lm, wanted, self.rows))))
+        self.candidates.made = library.stream
 
     @cached_property
     def widths(self) -> Widths:

@@ -65,9 +65,9 @@ class Widths:
         return abs(sum(gone(*triple) for triple in pairs) - self.target) <= size
 
     def nearest(self, counts: Counts) -> Candidate:
-        """The candidate next to some counts that meet the target: heads as they are, channels rounded to steps whose
-        sum is the budget's."""
-        heads = [counts[HEADS][i] for i in self.layers]
+        """The candidate next to some counts that meet the target: heads as they are, as far as they may go, channels
+        rounded to steps whose sum is the budget's."""
+        heads = [min(counts[HEADS][i], spare(self.groups.blocks[i])[0]) for i in self.layers]
         high = np.array(self.levels.high[len(self.layers) :])
         left = self.target - sum(gone(self.groups.blocks[i], n, 0) for i, n in zip(self.layers, heads, strict=True))
         unit = self.step * self.groups.blocks[self.layers[0]].channel_parameters

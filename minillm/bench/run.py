@@ -18,7 +18,7 @@ from ..models.loaded import LoadedModel
 from ..scoring.group_masks import Mask, masked_losses_events
 from ..scoring.score import score, score_together
 from ..walk.memory import MemoryMeter
-from . import plain, scaling
+from . import answers, plain, scaling
 from .report import FORWARD_ONLY, MOMENTS, OF_GRADIENTS, SUBMODELS, TOGETHER, Measured, Report, reference_bytes, rows_of
 
 STAGE = "bench"
@@ -26,7 +26,7 @@ DROPPED = 0.2
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Measurement = Callable[[], object]
-"""Does the work; returns the peak, a whole number, where it measured one."""
+"""Does the work; returns the peak, a whole number, where it measured one, or seconds where it took the time itself."""
 
 
 def bench_events(
@@ -48,9 +48,9 @@ def bench_events(
         raise UnknownName("clock", clock, CLOCKS)
     measured = Measured(sum(p.numel() * p.element_size() for p in lm.model.parameters()))
     work, done = _work(lm, tokens, gradient_samples), 0
-    growth = scaling.work()
-    total = repeats * (len(work) + len(growth) + len(MOMENTS) * full)
-    for measurements in (lambda: work, lambda: growth, lambda: _moments(lm, tokens))[: 2 + full]:
+    rest = scaling.work() | answers.work(lm, CLOCKS[clock])
+    total = repeats * (len(work) + len(rest) + len(MOMENTS) * full)
+    for measurements in (lambda: work, lambda: rest, lambda: _moments(lm, tokens))[: 2 + full]:
         # Second moments last: with a float32 copy of the weights in memory the others might not fit.
         for name, seconds in _rounds(measurements(), repeats, measured, CLOCKS[clock]):
             done += 1
@@ -58,9 +58,8 @@ def bench_events(
     rows, length = tokens.shape
     reference = reference_bytes(lm.groups, rows, length, gradient_samples, lm.dtype.itemsize)
     asked = {"tokens": list(tokens.shape), "gradient_samples": gradient_samples, "repeats": repeats, "clock": clock}
-    yield Event(
-        RESULT, 1, 1, Report(rows_of(measured, reference) + scaling.rows(measured), measured, {**machine(lm), **asked})
-    )
+    rows_found = rows_of(measured, reference) + scaling.rows(measured) + answers.rows(measured)
+    yield Event(RESULT, 1, 1, Report(rows_found, measured, {**machine(lm), **asked}))
 
 
 def _rounds(
@@ -69,7 +68,7 @@ def _rounds(
     for name, measurement in list(work.items()) * repeats:
         started = now()
         found = measurement()
-        seconds = now() - started
+        seconds = found if isinstance(found, float) else now() - started
         measured.note(name, seconds, found if isinstance(found, int) else None)
         yield name, seconds
 

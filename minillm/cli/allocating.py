@@ -43,6 +43,7 @@ SEARCH = (
     "rows",
     "min_heads",
     "min_channels",
+    "compensate",
 )
 WITHOUT_MODEL = ", ".join(["uniform", *DECIDED])
 Choice = Annotated[str, typer.Option("--allocation", help=f"{WITHOUT_MODEL}, or a file that `allocate` wrote.")]
@@ -62,6 +63,7 @@ def allocate(
     channels_from: Annotated[Path | None, typer.Option(help="Other scores for the channels.")] = None,
     text: Text = "python-docs",
     length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
+    samples: Annotated[int, typer.Option(help="Rows of text for least squares; candidates are judged on few.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the search and of the choice of rows.")] = 0,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -77,13 +79,24 @@ def allocate(
     criterion = scores.name.removesuffix(".safetensors")
     asked = AllocateRequest.from_json({"criterion": criterion, "ratio": ratio, "seed": seed, **search})
     chosen = Scores.load(scores).at_least(asked.min_heads, asked.min_channels)
-    blocks, whole = blocks_of(layers), max(asked.rows, heavy.FISHER_ROWS)
+    blocks, whole = blocks_of(layers), samples if asked.compensate else max(asked.rows, heavy.FISHER_ROWS)
     other = Scores.load(channels_from) if channels_from else None
     out, state = file_for(out, _is_allocation), _read_state(file_for(_state_file(out)))
     lm = load(model, dtype, device)
     tokens = follow(heavy.load_text_events(text, lm, whole, length, seed), text)
     with stoppable() as stop:
-        how = (ratio, asked.method, blocks, other, asked.fitness, asked.sensitivity, None, state, stop)
+        how = (
+            ratio,
+            asked.method,
+            blocks,
+            other,
+            asked.fitness,
+            asked.sensitivity,
+            None,
+            state,
+            stop,
+            asked.compensate,
+        )
         events = heavy.allocate_events(lm, chosen, tokens, *how, **asked.search)
         found = follow(events, "allocate", lambda event: _keep_state(out, event))
     delivered(partial(_write, data=found.to_json()), out)

@@ -15,7 +15,7 @@ from ..plan.by_hand import plan_by_hand
 from ..plan.methods import MEASUREMENT, METHODS, SEARCH
 from ..plan.patterns import in_words, masking
 from ..plan.plan import make_plan
-from ..recipes.presets import CUTS, RECOVERIES, RecoverySettings, find_cut, preset_and
+from ..recipes.presets import CUTS, RECOVERIES, CutPreset, RecoverySettings, find_cut, preset_and
 from ..recipes.requests import SparsifyRequest
 from .allocating import Choice, read_allocation
 from .progress import (
@@ -94,8 +94,9 @@ def prune(
     if way or compensate:
         tokens = follow(heavy.load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
     if way:
-        heads, channels = (_scored(lm, name, tokens, seed) for name in (way.heads, way.channels))
-        allocation = _divided(lm, heads, channels, tokens, ratio, layers, way.allocation)
+        scored = {name: _scored(lm, name, tokens, seed) for name in dict.fromkeys((way.heads, way.channels))}
+        heads, channels = scored[way.heads], scored[way.channels]
+        allocation = _divided(lm, heads, channels, tokens, ratio, layers, way)
         plan, compensate = make_plan(heads, ratio, blocks_of(layers), allocation, channels), way.compensate
     if cut:
         plan = plan_by_hand(lm.groups, cut)
@@ -116,11 +117,13 @@ def _scored(lm: Any, criterion: str, tokens: Any, seed: int) -> Any:
     return follow(heavy.score_events(lm, criterion, tokens, few, seed=seed), criterion)
 
 
-def _divided(lm: Any, heads: Any, channels: Any, tokens: Any, ratio: float, layers: str, method: str) -> Any:
+def _divided(lm: Any, heads: Any, channels: Any, tokens: Any, ratio: float, layers: str, way: CutPreset) -> Any:
     """How much each block gives up by a method, which the model is asked for where scores alone do not say it."""
+    method = way.allocation
     if METHODS[method].needs not in (MEASUREMENT, SEARCH):
         return read_allocation(method, heads, ratio, blocks_of(layers), channels)
-    events = heavy.allocate_events(lm, heads, tokens, ratio, method, blocks_of(layers), channels)
+    compensate = way.compensate if way.compensate == "least-squares" else ""
+    events = heavy.allocate_events(lm, heads, tokens, ratio, method, blocks_of(layers), channels, compensate=compensate)
     return follow(events, method)
 
 

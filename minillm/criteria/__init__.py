@@ -10,10 +10,12 @@ from .base import Criterion, Evidence
 from .bonsai import BONSAI
 from .flap import FLAP
 from .fms import FMS_BP, FMS_ZO, ZO
+from .kfac import KFAC
 from .llm_pruner import LLM_PRUNER
 from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
 from .noise import RANDOM
-from .settings import BACKPROP, SUBMODELS, ZEROTH_ORDER
+from .osscar import OSSCAR
+from .settings import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER
 from .sparsegpt import SPARSEGPT
 from .wanda import WANDA, WANDA_SP
 from .ziplm import ZIPLM
@@ -34,10 +36,25 @@ CRITERIA: dict[str, Criterion] = {
         BONSAI,
         FLAP,
         ZIPLM,
+        OSSCAR,
+        KFAC,
     )
 }
+BY_WEIGHT = {name: criterion for name, criterion in CRITERIA.items() if criterion.element is not None}
+"""Those that give every weight a score; the others score groups as wholes."""
 
-__all__ = ["BACKPROP", "CRITERIA", "SUBMODELS", "ZEROTH_ORDER", "Criterion", "Evidence", "find", "find_all"]
+__all__ = [
+    "BACKPROP",
+    "BY_WEIGHT",
+    "CRITERIA",
+    "CURVATURE",
+    "SUBMODELS",
+    "ZEROTH_ORDER",
+    "Criterion",
+    "Evidence",
+    "find",
+    "find_all",
+]
 
 
 def find(name: str) -> Criterion:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .settings import BACKPROP, SUBMODELS, ZEROTH_ORDER, Settings
+from .settings import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, Settings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -20,11 +20,14 @@ FAMILIES = {
     "activations": "weights and activations",
     SUBMODELS: "losses of sub-models",
     BACKPROP: "the exact gradient",
+    CURVATURE: "how the loss curves",
     ZEROTH_ORDER: "the estimated gradient",
 }
 """{family: what its criteria judge by}, in the order in which families are shown."""
 
-NORM, FLUCTUATION, MOMENTS, INVERSE = "norm", "fluctuation", "moments", "inverse"
+NORM, FLUCTUATION, MOMENTS, INVERSE, PRECISION = "norm", "fluctuation", "moments", "inverse", "precision"
+SECOND_MOMENTS = (MOMENTS, INVERSE, PRECISION)
+"""Those that need the second moments of the inputs."""
 
 
 @dataclass
@@ -33,9 +36,10 @@ class Evidence:
 
     weight: [out, in]; generator: seeded by (seed, layer, linear); settings: how to score;
     inputs: what was observed of the input features, [in]: X_j, the L2 norm over all calibration tokens ("norm"), the
-    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse"),
-    both 0 where a feature never fired;
-    gradient: ∂L/∂W or its estimate, [out, in]; squares: mean over samples of their squared gradients, [out, in].
+    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse";
+    "precision" of the mean second moments, damped by their median), all 0 where a feature never fired;
+    gradient: ∂L/∂W or its estimate, [out, in]; squares: mean over samples of their squared gradients, [out, in];
+    curvature: R with RᵀR = G, the mean second moments of ∂L/∂(output), [out, out], or r where G is taken as r² I.
     """
 
     weight: "Tensor"
@@ -44,6 +48,7 @@ class Evidence:
     inputs: "Tensor | None" = None
     gradient: "Tensor | None" = None
     squares: "Tensor | None" = None
+    curvature: "Tensor | None" = None
 
 
 def as_they_are(kind: str, sums: "Tensor", settings: Settings) -> "Tensor":
@@ -80,9 +85,11 @@ class Criterion:
     name: what it is called everywhere, in code, forms, tables and pictures, where it has this look; label: the same
     in full, for where there is room (`titled`); paper, equation: where it comes from;
     element: Evidence -> scores of the weights, [out, in]; units: (kind, sums over rows or columns, settings) -> what
-    is summed over a group; structures: those that count (empty: all that are coupled);
+    is summed over a group; costs: of a criterion that scores whole groups of o's and down's columns instead, (Evidence,
+    the columns of each, [groups, size]) -> [groups]; in_nats: whether scores are losses, which compare between blocks
+    and kinds; structures: those that count (empty: all that are coupled);
     observes: None, "norm", "fluctuation", "moments" or "inverse" of the inputs;
-    gradient: None, "backprop", "zeroth-order" or "sub-models"; cost: in passes, in words;
+    gradient: None, "backprop", "zeroth-order", "sub-models" or "curvature"; cost: in passes, in words;
     idea: one sentence for the person choosing; differs: where this differs from the original, if it does.
     """
 
@@ -90,14 +97,16 @@ class Criterion:
     label: str
     paper: str
     equation: str
-    element: Callable[[Evidence], "Tensor"]
     cost: str
     idea: str
     look: Look
+    element: Callable[[Evidence], "Tensor"] | None = None
+    costs: Callable[[Evidence, "Tensor"], "Tensor"] | None = None
     units: Callable[[str, "Tensor", Settings], "Tensor"] = as_they_are
     structures: tuple[str, ...] = ()
     observes: str | None = None
     gradient: str | None = None
+    in_nats: bool = False
     differs: str = ""
 
     @property
@@ -109,7 +118,7 @@ class Criterion:
     @property
     def by_features(self) -> bool:
         """Whether a group's score is a sum over the input features of o or down that it owns."""
-        return self.structures == ("o", "down") and self.gradient != SUBMODELS
+        return self.structures == ("o", "down") and self.gradient != SUBMODELS and self.costs is None
 
     @property
     def family(self) -> str:
@@ -123,9 +132,15 @@ class Criterion:
         return self.observes is not None
 
     @property
+    def reads_text(self) -> bool:
+        """Whether calibration text has to walk at all: without, weights alone are read."""
+        return self.activations or bool(self.gradient)
+
+    @property
     def needs(self) -> str:
         """What it reads besides its seed, in words."""
         parts = ["weights"] if self.name != "random" else []
-        parts += ["second moments" if self.observes in (MOMENTS, INVERSE) else "activations"] * self.activations
-        parts += [self.gradient if self.gradient == SUBMODELS else f"gradient ({self.gradient})"] * bool(self.gradient)
+        parts += ["second moments" if self.observes in SECOND_MOMENTS else "activations"] * self.activations
+        of_losses = self.gradient in (SUBMODELS, CURVATURE)
+        parts += [str(self.gradient) if of_losses else f"gradient ({self.gradient})"] * bool(self.gradient)
         return ", ".join(parts) or "nothing"

@@ -19,8 +19,8 @@ from ..errors import DoesNotFit
 from ..families import FAMILIES
 from ..families.base import Tensors
 from ..families.groups import BlockGroups, Groups
-from . import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
-from .base import FLUCTUATION, INVERSE, MOMENTS
+from . import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from .base import FLUCTUATION, SECOND_MOMENTS
 from .settings import Settings
 
 FLOAT32 = 4
@@ -99,6 +99,8 @@ def _forecast(job: Job) -> Forecast:
         phases["forward walk"] = _observing(job)
     if job.criterion.gradient == BACKPROP:
         phases |= _backprop(job)
+    elif job.criterion.gradient == CURVATURE:
+        phases |= _curvature(job)
     elif job.criterion.gradient == SUBMODELS or job.settings.scope == "groups" and job.criterion.gradient:
         phases |= _masked(job)
     elif job.criterion.gradient == ZEROTH_ORDER:
@@ -152,7 +154,7 @@ def _observing(job: Job) -> Parts:
         "streams": _hidden(job, job.samples, job.bytes_each),
         "one batch": max(_inside(job, job.samples, job.bytes_each), noting),
     }
-    if job.criterion.observes in (MOMENTS, INVERSE):
+    if job.criterion.observes in SECOND_MOMENTS:
         written = (_queries(block), block.channels)
         features = written if job.criterion.structures else (width, width, *written)
         parts["second moments"] = FLOAT32 * sum(n * n for n in features)
@@ -201,6 +203,16 @@ def _backprop(job: Job) -> dict[str, Parts]:
             "one batch": max(_recomputed(job, at_once), _elements(job) + FLOAT32 * _linear(job)),
         },
     }
+
+
+def _curvature(job: Job) -> dict[str, Parts]:
+    """The way there and back of backprop, and what is kept of it while the activation rows walk by themselves."""
+    clean = _observing(job)
+    roots = {"curvature": 2 * len(job.groups) * FLOAT32 * job.groups.width**2 * (job.settings.curvature != "trace")}
+    alone = _backprop(replace(job, criterion=replace(job.criterion, observes=None)))
+    back = {**alone.pop("reverse walk"), **roots}
+    there = {f"{name}, gradient rows": parts for name, parts in alone.items()}
+    return {**there, "reverse walk": back, "forward walk": {**clean, **roots}}
 
 
 def _masked(job: Job) -> dict[str, Parts]:

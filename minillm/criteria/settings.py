@@ -10,7 +10,7 @@ from ..checks import Checked, field, number, one_of, whole
 from ..errors import UnknownName
 from ..families.groups import GROUPS, SLOTS
 
-BACKPROP, ZEROTH_ORDER, SUBMODELS = "backprop", "zeroth-order", "sub-models"
+BACKPROP, ZEROTH_ORDER, SUBMODELS, CURVATURE = "backprop", "zeroth-order", "sub-models", "curvature"
 """Where a criterion has its gradient from."""
 
 
@@ -77,6 +77,14 @@ class Settings(Checked):
         "param_mix Σ|W·g − ½ W·F·W|, F the mean squared gradient of single samples.",
         used_by=(BACKPROP,),
         default="param_first",
+    )
+    curvature: str = field(
+        one_of("trace", "shrunk", "full"),
+        label="K-FAC: of the outputs' curvature",
+        help="K-FAC: of the second moments of the loss's gradient at a linear's output, the trace alone, one number a "
+        "linear, all of them (full), or half of each (shrunk).",
+        used_by=(CURVATURE,),
+        default="trace",
     )
     submodels: int = field(
         whole(8, 100_000),

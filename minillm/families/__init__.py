@@ -1,4 +1,4 @@
-"""The table of families. Adding one: a file beside this one, and a line in `FAMILIES`."""
+"""The table of families. Adding one: a file beside this one, and its name in `FAMILIES`. Refused: `refusals`."""
 
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -7,28 +7,59 @@ from ..errors import UnsupportedModel, foreign
 from .base import Family
 from .bloom import BLOOM
 from .counts import check_counts
+from .falcon import FALCON
+from .gpt2 import GPT2
+from .gptj import GPTJ
 from .groups import Groups
-from .llama import LLAMA
+from .llama import GEMMA2, GEMMA3, LLAMA, OLMO
+from .mpt import MPT
 from .neox import NEOX
 from .opt import OPT
+from .phi3 import GLM4, PHI3
+from .refusals import refusal_of
+from .ungated import APERTUS, NEMOTRON, PHI, STARCODER2
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (LLAMA, BLOOM, OPT, NEOX)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        LLAMA,
+        GEMMA2,
+        GEMMA3,
+        OLMO,
+        PHI3,
+        GLM4,
+        STARCODER2,
+        NEMOTRON,
+        APERTUS,
+        PHI,
+        BLOOM,
+        OPT,
+        NEOX,
+        GPT2,
+        GPTJ,
+        MPT,
+        FALCON,
+    )
+}
 
 
 def family_of_type(model_type: str, config: Any = None) -> Family:
     """The family that covers transformers' `model_type`; config: checked, too.
 
-    Raises UnsupportedModel, which lists what is covered, or BadInput for sizes that no model has.
+    Raises UnsupportedModel, which says why or lists what is covered, or BadInput for sizes that no model has.
     """
     for family in FAMILIES.values():
         if model_type in family.model_types:
             if config is not None:
                 _check(family, config)
             return family
+    refused = refusal_of(model_type)
+    if refused is not None:
+        raise UnsupportedModel(f"Models of type “{model_type}” are not supported: {refused.why}; {refused.instead}.")
     covered = "; ".join(f"{f.label} ({', '.join(f.model_types)})" for f in FAMILIES.values())
     raise UnsupportedModel(f"Models of type “{model_type}” are not supported. Supported: {covered}.")
 
@@ -64,7 +95,7 @@ def groups_of(model: "nn.Module", family: Family | None = None) -> Groups:
     config: Any = model.config
     query_heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // query_heads
-    queries = query_heads // (getattr(config, "num_key_value_heads", None) or query_heads)
+    queries = query_heads // (family.key_heads(config) or query_heads)
     head: Any = list(family.tail_modules(model))[-1]
     blocks = [id(linear) for block in family.block_list(model) for linear in block.modules()]
     return Groups(
@@ -99,6 +130,6 @@ def shape_of(config: Any) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
-    family_of_type(config.model_type, config)
+    family = family_of_type(config.model_type, config)
     with foreign(f"No {config.model_type} model can be made of this config: {{reason}}."), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation="eager")
+        return family.ready(AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation="eager"))

@@ -1,8 +1,8 @@
 """What a family must answer: where blocks, heads and channels live. Everything else is family-blind.
 
 A family is a description, not code: paths to modules, and `Structure`s that say which slices of which linears go
-together. No forward pass is copied. A family whose attention keeps numbers of its own (a head count, slopes) says how
-to mend them after a cut in `mend`.
+together. No forward pass is copied. Numbers of heads that attention modules keep are set after a cut for all families
+alike (`models/shape.py`); what else a module remembers of its heads (slopes), the family mends in `mend`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,10 +42,14 @@ class Family:
     (a path that is absent or None in a model is left out).
     linears: {name: path inside a block}; structures: the slices a group owns;
     holds: what memory is forecast by;
-    inputs: linears that read the same input, by the name of the one whose input is observed.
+    inputs: linears that read the same input, by the name of the one whose input is observed;
+    norms: norms over all heads of a block at once: {path inside a block: the linear whose rows its weights belong to};
     mend: see `Mend`; tuple_output: whether a block returns a tuple; refuses: why a config does not fit, or None;
     adds_inside: whether the attention module adds the residual, its second argument, to what it returns;
     keeps_blocks: why no block of a config can be dropped, or None;
+    key_heads: key/value heads of a config, or None where every query head has its own;
+    ready: the same model with plain linears for modules that store their weights otherwise;
+    after_head: what a model of a config does to logits after its output head (config, logits -> logits);
     square: whether attention is as wide as the model in every config, so that none can name fewer heads.
     """
 
@@ -58,11 +62,15 @@ class Family:
     structures: tuple[Structure, ...]
     holds: Tensors
     inputs: dict[str, str] = field(default_factory=dict)
+    norms: dict[str, str] = field(default_factory=dict)
     mend: Mend | None = None
     tuple_output: bool = False
     refuses: Callable[[Any], str | None] = lambda config: None
     adds_inside: bool = False
     keeps_blocks: Callable[[Any], str | None] = lambda config: None
+    key_heads: Callable[[Any], int | None] = lambda config: getattr(config, "num_key_value_heads", None)
+    ready: Callable[[Any], Any] = lambda model: model
+    after_head: Callable[[Any, Any], Any] = lambda config, logits: logits
     square: bool = False
 
     @property
@@ -110,17 +118,17 @@ class Family:
         cost = {HEADS: [0, 0], CHANNELS: [0, 0]}
         for s in self.structures:
             linear = linears[s.linear]
-            units = (linear.out_features if s.axis == "rows" else linear.in_features) // s.parts
             size = 1 if s.kind == CHANNELS else head_dim * (queries if s.per_query else 1)
             across = linear.in_features if s.axis == "rows" else linear.out_features
-            biased = s.axis == "rows" and linear.bias is not None
-            cost[s.kind][0] += size * (across + biased)
+            # What a row takes with it beside its weights: an entry of the bias, and one of a norm over all heads.
+            beside = s.axis == "rows" and (linear.bias is not None) + (s.linear in self.norms.values())
+            cost[s.kind][0] += size * (across + beside)
             cost[s.kind][1] += size * across
             if s.per_query and queries > 1:
-                query[0] += head_dim * (across + biased)
+                query[0] += head_dim * (across + beside)
                 query[1] += head_dim * across
             if s.kind == CHANNELS and s.axis == "columns":
-                channels = units
+                channels = linear.in_features
         everything = sum(p.numel() for p in block.parameters())
         fixed = everything - heads * cost[HEADS][0] - channels * cost[CHANNELS][0]
         return BlockGroups(

@@ -37,11 +37,11 @@ def pick_slopes(attention: "nn.Module", args: Any, keywords: dict[str, Any]) -> 
 
 
 def mend(block: "nn.Module", kept_heads: Sequence[int]) -> None:
-    """Set the head count, and pick slopes from now on."""
+    """Pick slopes from now on."""
     attention: Any = block.self_attention
     if not hasattr(attention, "kept_heads"):
         attention.register_forward_pre_hook(pick_slopes, with_kwargs=True)
-    attention.num_heads, attention.kept_heads = len(kept_heads), list(kept_heads)
+    attention.kept_heads = list(kept_heads)
 
 
 BLOOM = Family(

@@ -10,15 +10,15 @@ from typing import Any
 from ..errors import BadInput
 
 LARGEST = {
-    ("num_hidden_layers", "n_layer"): 1_000,
-    ("num_attention_heads", "n_head"): 4_096,
-    ("num_key_value_heads",): 4_096,
+    ("num_hidden_layers", "n_layer", "n_layers"): 1_000,
+    ("num_attention_heads", "n_head", "n_heads"): 4_096,
+    ("num_key_value_heads", "num_kv_heads"): 4_096,
     ("head_dim",): 8_192,
-    ("hidden_size", "n_embed"): 131_072,
-    ("intermediate_size", "ffn_dim"): 1_048_576,
+    ("hidden_size", "n_embed", "n_embd", "d_model"): 131_072,
+    ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"): 1_048_576,
     ("word_embed_proj_dim",): 131_072,
     ("vocab_size",): 16_777_216,
-    ("max_position_embeddings",): 1_000_000_000,
+    ("max_position_embeddings", "n_positions", "max_seq_len"): 1_000_000_000,
 }
 """{names of a size in configs: the largest that is read}."""
 

@@ -178,9 +178,12 @@ class Groups:
 class Structure:
     """One slice that a group owns: rows or columns of one linear.
 
-    name: q, k, v, o, gate, up, down …; linear: the linear it lies in (several may share one: BLOOM's fused q-k-v);
+    name: q, k, v, o, gate, up, down …; linear: the linear it lies in (several may share one);
     axis: "rows" or "columns"; kind: "heads" or "channels"; per_query: sized by all query heads of a group;
-    part of parts: its place where linears are fused as [head, parts, head_dim].
+    part: where q, k and v of each group lie together, as [group, its query heads + 2, head_dim]: 0 for q, 1 for k,
+    2 for v (BLOOM, Falcon); behind: where each of them, or gate and up, fills a whole section of the linear: the
+    sections before it, by whether they are sized by all query heads (Phi-3: () for q, (True,) for k, (True, False) for
+    v).
     """
 
     name: str
@@ -188,26 +191,35 @@ class Structure:
     axis: str
     kind: str
     per_query: bool = False
-    part: int = 0
-    parts: int = 1
+    part: int | None = None
+    behind: tuple[bool, ...] = ()
 
     def indices(self, block: BlockGroups) -> np.ndarray:
         """Rows or columns of each group: int64 [groups, size]; of a slot in what belongs to none, [groups, 0]."""
         if self.kind == CHANNELS:
-            return np.arange(block.channels)[:, None]
-        if block.unit == SLOTS:
-            return self._of_slots(block)
-        size = block.head_dim * (block.queries if self.per_query else 1)
-        starts = np.arange(block.heads) * size * self.parts + self.part * size
-        return starts[:, None] + np.arange(size)[None, :]
+            return (len(self.behind) * block.channels + np.arange(block.channels))[:, None]
+        slots = block.unit == SLOTS
+        keys, queries = (block.queries, block.heads) if slots else (block.heads, block.queries)
+        rows = self._rows(keys, queries, block.head_dim)
+        if not slots:
+            return rows.reshape(keys, rows.shape[1] * block.head_dim)
+        return rows.swapaxes(0, 1).reshape(queries, -1) if self.per_query and keys else np.zeros((queries, 0), int)
+
+    def size(self, block: BlockGroups) -> int:
+        """Rows or columns of all groups, those included that belong to none where heads are counted in slots."""
+        if self.kind == CHANNELS:
+            return block.channels
+        return block.head_dim * (block.heads * block.queries if self.per_query else block.key_heads)
+
+    def _rows(self, keys: int, queries: int, head_dim: int) -> np.ndarray:
+        """Where each query head, or the one key or value head, of each key/value head lies: [keys, heads, head_dim]."""
+        own = queries if self.per_query else 1
+        apart, first = own, keys * sum(queries if each else 1 for each in self.behind)
+        if self.part is not None:
+            apart, first = queries + 2, queries + self.part - 1 if self.part else 0
+        heads = first + apart * np.arange(keys)[:, None] + np.arange(own)
+        return heads[:, :, None] * head_dim + np.arange(head_dim)
 
     def owned(self, block: BlockGroups) -> bool:
         """Whether the block's groups have a part in it: keys and values are no slot's."""
         return self.kind == CHANNELS or self.per_query or block.unit == GROUPS
-
-    def _of_slots(self, block: BlockGroups) -> np.ndarray:
-        if not self.per_query:
-            return np.zeros((block.heads, 0), int)
-        heads = np.arange(block.queries)[None, :] * block.heads + np.arange(block.heads)[:, None]
-        rows = heads[:, :, None] * block.head_dim + np.arange(block.head_dim)
-        return rows.reshape(block.heads, block.queries * block.head_dim)

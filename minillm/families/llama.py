@@ -1,27 +1,65 @@
 """LLaMA-like: gated FFN, rotary positions, grouped-query heads.
 
-Llama 1–3, SmolLM, TinyLlama, Mistral, Qwen2, Qwen3 and Gemma are built this way.
+Most language models since 2023 are built this way. Where they differ (norms after the halves of a block, norms of each
+head, windows, blocks without positions, halves side by side, scaled sums) no weight that belongs to a group differs;
+what some do to their logits is said in `after_head`.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from .base import Family, Tensors
 from .groups import CHANNELS, HEADS, Structure
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def refuses(config: Any) -> str | None:
     """Why a config of a covered type still does not fit, or None."""
-    if getattr(config, "final_logit_softcapping", None):
-        return "its logits are soft-capped"
-    if getattr(config, "mlp_bias", False):
-        return "its FFN has biases"
+    if getattr(config, "use_bidirectional_attention", None):
+        return "it reads words that come later, and is no model that writes"
+    if getattr(config, "qk_layernorm", False) or getattr(config, "use_qk_norm", False):
+        return "it has a norm of its own for every head; models of its type without such norms do fit"
     return None
+
+
+def after_head(config: Any, logits: "Tensor") -> "Tensor":
+    """Logits as a model gives them: scaled (Granite, Cohere) or softly capped (Gemma 2).
+
+    Which of these a type does is told by what its config holds; no type does two of them.
+    """
+    if cap := getattr(config, "final_logit_softcapping", None):
+        return (logits / cap).tanh() * cap
+    if scale := getattr(config, "logit_scale", None):
+        return logits * scale
+    if divisor := getattr(config, "logits_scaling", None):
+        return logits / divisor
+    return logits
 
 
 LLAMA = Family(
     name="llama",
     label="LLaMA-like",
-    model_types=("llama", "mistral", "qwen2", "qwen3", "gemma"),
+    model_types=(
+        "llama",
+        "mistral",
+        "ministral",
+        "ministral3",
+        "qwen2",
+        "qwen3",
+        "gemma",
+        "smollm3",
+        "granite",
+        "seed_oss",
+        "ernie4_5",
+        "hunyuan_v1_dense",
+        "exaone4",
+        "cohere",
+        "cohere2",
+        "olmo",
+        "stablelm",
+    ),
     blocks="model.layers",
     tail=("model.norm", "lm_head"),
     linears={
@@ -45,4 +83,34 @@ LLAMA = Family(
     holds=Tensors(wide=3, residual=2, kept=5, norms=3),
     inputs={"k": "q", "v": "q", "up": "gate"},
     refuses=refuses,
+    after_head=after_head,
 )
+
+GEMMA2 = replace(
+    LLAMA,
+    name="gemma2",
+    label="Gemma 2",
+    model_types=("gemma2",),
+    holds=Tensors(wide=3, residual=2, kept=5, norms=6, scores=3),
+)
+"""Norms before and after both halves, and soft caps on attention scores, which must all be there for it at once."""
+
+GEMMA3 = replace(
+    LLAMA,
+    name="gemma3",
+    label="Gemma 3 (text)",
+    model_types=("gemma3_text",),
+    holds=Tensors(wide=3, residual=2, kept=5, norms=9),
+)
+"""Norms before and after both halves, and of every head."""
+
+OLMO = replace(
+    LLAMA,
+    name="olmo",
+    label="OLMo 2 and 3",
+    model_types=("olmo2", "olmo3"),
+    norms={"self_attn.q_norm": "q", "self_attn.k_norm": "k"},
+)
+"""Norms after both halves, and of queries and of keys over all heads at once: after a cut, over those that are left,
+whose mean square is about what it was. So a mask on o, under which the dense norms stay, is near to a cut and no more.
+"""

@@ -19,9 +19,9 @@ NEOX = Family(
         "down": "mlp.dense_4h_to_h",
     },
     structures=(
-        Structure("q", "qkv", "rows", HEADS, part=0, parts=3),
-        Structure("k", "qkv", "rows", HEADS, part=1, parts=3),
-        Structure("v", "qkv", "rows", HEADS, part=2, parts=3),
+        Structure("q", "qkv", "rows", HEADS, part=0),
+        Structure("k", "qkv", "rows", HEADS, part=1),
+        Structure("v", "qkv", "rows", HEADS, part=2),
         Structure("o", "o", "columns", HEADS),
         Structure("up", "up", "rows", CHANNELS),
         Structure("down", "down", "columns", CHANNELS),

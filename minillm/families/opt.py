@@ -1,13 +1,9 @@
 """OPT: learned positions, biases everywhere, ReLU FFN; the 350m normalises after the sums and projects in and out."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .base import Family, Tensors
 from .groups import CHANNELS, HEADS, Structure
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def keeps_blocks(config: Any) -> str | None:
@@ -15,12 +11,6 @@ def keeps_blocks(config: Any) -> str | None:
     if not config.do_layer_norm_before:
         return "it normalises after each sum, so that even an empty block changes what passes"
     return None
-
-
-def mend(block: "nn.Module", kept_heads: Sequence[int]) -> None:
-    """The attention reshapes by a head count of its own."""
-    attention: Any = block.self_attn
-    attention.num_heads = len(kept_heads)
 
 
 OPT = Family(
@@ -47,7 +37,6 @@ OPT = Family(
     ),
     holds=Tensors(wide=2, residual=1, kept=3, norms=0),
     inputs={"k": "q", "v": "q"},
-    mend=mend,
     keeps_blocks=keeps_blocks,
     square=True,
 )

@@ -32,8 +32,14 @@ IDLE = 300.0
 """Seconds without a question after which the process ends and its memory is free again."""
 READERS = 256
 """Readers whose newest question is remembered."""
-OWN = 500_000_000
-"""Bytes of the process beside the weights: the libraries (0.4 GB measured), and what a sentence needs."""
+OWN = 700_000_000
+"""Bytes of the process beside the weights: 0.54 GB once it has answered, most of them libraries, and up to 0.7 over the
+longest sentence and what matters most in it (measured on the embedded model, in float32 and bfloat16)."""
+
+
+def expected_memory(groups: Groups, bytes_each: int) -> int:
+    """Bytes that the process comes to with a model. bytes_each: of a stored weight."""
+    return groups.parameters * bytes_each + OWN
 
 
 @dataclass
@@ -104,7 +110,7 @@ class Live:
 
     def check_room(self, model: str, groups: Groups, bytes_each: int) -> None:
         """Raise DoesNotFit where the process would need more memory than is free, unless it has this model already."""
-        wanted = groups.parameters * bytes_each + OWN
+        wanted = expected_memory(groups, bytes_each)
         if not (self.pid and model == self._model) and wanted > free_memory() + self.memory:
             raise DoesNotFit(
                 f"The live process would need {wanted / 1e9:.1f} GB, but {free_memory() / 1e9:.1f} GB are free; take a "

@@ -18,6 +18,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightRenaming, rename_source_key
 
 from ..errors import BadInput, UnsupportedModel, foreign
+from ..families import family_of_type
 from .mapped import PLAIN, Lies, lies_in
 
 ATTENTION = ("eager", "sdpa")
@@ -53,7 +54,8 @@ def blank(config: Any, dtype: torch.dtype | None = None, attention: str | None =
     """
     chosen = attention if attention in ATTENTION else None
     with foreign("No model can be built of this config: {reason}."), init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=chosen)
+        made = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=chosen)
+        model: Any = family_of_type(config.model_type).ready(made)
     model.config.dtype = dtype or model.dtype
     for parameter in model.parameters():
         parameter.data = parameter.data.to(model.config.dtype)

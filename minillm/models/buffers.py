@@ -20,13 +20,16 @@ GROWING = ("dynamic", "longrope")
 
 
 def save_buffers(model: Any, folder: Path) -> None:
-    """Write those buffers that a blank model of the same config has not; no file where there are none."""
+    """Write those buffers in which a model differs from a blank one of its config; no file where there are none.
+
+    Buffers that a blank one has not are for kinds of blocks of which a cut left none.
+    """
     made = _unsaved(blank(model.config))
     kind = (getattr(model.config, "rope_parameters", None) or {}).get("rope_type", "default")
     own = {
         name: buffer.detach().cpu().contiguous().clone()
         for name, buffer in _unsaved(model).items()
-        if not _same(buffer.cpu(), made.get(name), kind in GROWING)
+        if name in made and not _same(buffer.cpu(), made[name], kind in GROWING)
     }
     if own:
         save_file(own, folder / FILE)
@@ -51,7 +54,7 @@ def _unsaved(model: Any) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in model.named_buffers() if name not in saved}
 
 
-def _same(buffer: Tensor, made: Tensor | None, growing: bool) -> bool:
-    if made is None or buffer.dtype != made.dtype:
+def _same(buffer: Tensor, made: Tensor, growing: bool) -> bool:
+    if buffer.dtype != made.dtype:
         return False
     return growing or torch.equal(buffer, made)

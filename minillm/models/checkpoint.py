@@ -31,7 +31,7 @@ from .buffers import load_buffers, save_buffers
 from .configs import read_config, read_json
 from .cut_shapes import reshape, table_of
 from .loaded import LoadedModel
-from .placing import place
+from .placing import place, to_save
 from .weights import INDEX, PRUNED, PRUNED_INDEX, WHOLE, check_folder, quiet, read_tokenizer
 from .zeros import check_pattern
 
@@ -75,7 +75,7 @@ def _save_weights(lm: LoadedModel, folder: Path) -> None:
     """By the names weights have in memory, as they are read: on the hub some families have others."""
     pieces = {"max_shard_size": SHARD} if lm.offloaded else {}
     with quiet():
-        lm.model.save_pretrained(folder, save_original_format=False, **pieces)
+        to_save(lm.model).save_pretrained(folder, save_original_format=False, **pieces)
     if shapes_of(lm.model) == shapes_of(shape_of(lm.model.config)):
         return
     for plain, own in ((WHOLE, PRUNED), (INDEX, PRUNED_INDEX)):

@@ -83,8 +83,8 @@ def _try_shapes(config: Any) -> None:
     del family_of_type(config.model_type).block_list(model)[1:]
     tokens, cache = torch.zeros(1, 2, dtype=torch.long, device="meta"), DynamicCache(config=config)
     cache.get_mask_sizes(2, 0)
-    # A mask of its own keeps rotary models from asking for values, which shapes do not have.
-    rotary = any("rotary" in name for name, _ in model.named_modules())
+    # A mask of its own keeps rotary models from asking for values, which shapes do not have; slopes take none.
+    rotary = any("rotary" in name for name, _ in model.named_modules()) and not getattr(config, "alibi", False)
     mask = {"attention_mask": torch.zeros(1, 1, 2, 2, device="meta")} if rotary else {}
     with torch.no_grad():
-        model(tokens, past_key_values=cache, use_cache=True, **mask)
+        model(inputs_embeds=model.get_input_embeddings()(tokens), past_key_values=cache, use_cache=True, **mask)

@@ -48,6 +48,9 @@ def reshape(family: Family, model: nn.Module, table: Any) -> None:
         left = replace(groups, queries=queries)
         for name, linear in family.block_linears(block).items():
             _resize(linear, _checked(family, name, linear, table[layer], left, layer))
+        for path, name in family.norms.items():
+            norm: Any = block.get_submodule(path)
+            norm.weight = nn.Parameter(norm.weight.new_empty(table[layer]["linears"][name][0]), requires_grad=False)
         resize(family, block, heads)
 
 

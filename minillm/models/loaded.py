@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import BadInput
-from ..families import Family, family_of, groups_of
+from ..families import Family, family_of, family_of_type, groups_of
 from ..families.groups import Groups
 from ..plan.patterns import Patterns
 from ..plan.plan import Plan
@@ -76,8 +76,10 @@ class LoadedModel:
 def wrap(model: PreTrainedModel, tokenizer: Any = None, source: str = "in memory") -> LoadedModel:
     """A `LoadedModel` around a transformers model already in memory, which is left as it is (mode, gradients, device).
 
+    Where a type stores its linears turned (GPT-2) they are seen through plain ones, and the weights shared.
     Raises UnsupportedModel for an architecture of no family, quantised linears or adapters.
     """
     if not hasattr(getattr(model, "config", None), "model_type"):
         raise BadInput(f"wrap needs a transformers model with a config; given was a {type(model).__name__}.")
+    model = family_of_type(model.config.model_type).ready(model)
     return LoadedModel(model, tokenizer, family_of(model), source)

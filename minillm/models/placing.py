@@ -4,8 +4,10 @@ The way of pruned folders (no class of transformers has their shapes), and of ev
 what waits on disk is read on loading.
 """
 
+import copy
 import ctypes
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from accelerate import dispatch_model
 from accelerate.hooks import attach_align_device_hook_on_blocks
 
 from ..families import family_of
+from ..families.turned import Turned
 from .accounts import accounted, blank
 from .configs import read_config
 from .mapped import MappedWeights
-from .residence import DISK, device_map_of
+from .residence import DISK, device_map_of, hooks_of, remake
 from .weights import check_folder, quiet, read_generation
 
 
@@ -41,7 +44,26 @@ def place(model: Any, folder: Path, shards: list[Path], device: torch.device, of
     else:
         with quiet():
             dispatch_model(model, places)
+    _turn(model)
     return model
+
+
+def _turn(model: Any) -> None:
+    """From now on, weights that wait somewhere in the form of a `Turned` linear's file are read in that of its memory,
+    or the other way."""
+    for part in model.modules():
+        if isinstance(part, Turned) and part.weight.is_meta:
+            remake(part, {"weight": lambda waiting: waiting["weight"].t()})
+
+
+def to_save(model: Any) -> Any:
+    """The model as its own `save_pretrained` must find it: of weights that wait somewhere it saves what is read."""
+    if not any(isinstance(part, Turned) and part.weight.is_meta for part in model.modules()):
+        return model
+    shared = {id(one): one for one in chain(model.parameters(), model.buffers())}
+    view = copy.deepcopy(model, hooks_of(model) | shared)
+    _turn(view)
+    return view
 
 
 def _leave_on_disk(model: Any, places: dict[str, Any], weights: MappedWeights, device: torch.device) -> None:

@@ -29,17 +29,32 @@ def resize(family: Family, block: nn.Module, kept_heads: list[int]) -> None:
     if not remembered.kept_heads:
         _stand_in(family, block)
         return
-    _share(family, block, len(remembered.kept_heads))
+    _count(family, block, len(remembered.kept_heads))
     if family.mend is not None:
         family.mend(block, remembered.kept_heads)
 
 
-def _share(family: Family, block: nn.Module, heads: int) -> None:
-    """How many query heads read each key/value head, where the attention keeps that number."""
+QUERY_HEADS, KEY_HEADS, SHARING = "query heads", "key/value heads", "query heads a key/value head"
+COUNTS = {
+    "num_heads": QUERY_HEADS,
+    "num_attention_heads": QUERY_HEADS,
+    "n_heads": QUERY_HEADS,
+    "num_key_value_heads": KEY_HEADS,
+    "num_kv_heads": KEY_HEADS,
+    "num_key_value_groups": SHARING,
+}
+"""Names under which attention modules keep numbers of heads: {name: what it counts}."""
+
+
+def _count(family: Family, block: nn.Module, heads: int) -> None:
+    """Set those numbers of heads that the attention keeps. heads: key/value heads."""
     attention: Any = block.get_submodule(family.attention)
-    if hasattr(attention, "num_key_value_groups"):
-        written = family.block_linears(block)[family.writing(HEADS)].in_features
-        attention.num_key_value_groups = written // (heads * attention.head_dim)
+    kept = [name for name in COUNTS if hasattr(attention, name)]
+    if kept:
+        queries = family.block_linears(block)[family.writing(HEADS)].in_features // attention.head_dim
+        now = {QUERY_HEADS: queries, KEY_HEADS: heads, SHARING: queries // heads}
+        for name in kept:
+            setattr(attention, name, now[COUNTS[name]])
 
 
 def _stand_in(family: Family, block: nn.Module) -> None:

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from ..errors import BadInput, UnsupportedModel, foreign
+from ..families import family_of_type
 from .accounts import accounted, blank
 from .configs import read_config, read_json
 
@@ -95,7 +96,7 @@ def read_folder(folder: Path, dtype: torch.dtype, device_map: Any = None) -> tup
         ),
         folder,
     )
-    return config, model, read_tokenizer(folder)
+    return config, family_of_type(config.model_type).ready(model), read_tokenizer(folder)
 
 
 def built(load: Any, where: Path) -> PreTrainedModel:

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from ..criteria import CRITERIA
 from .budget import Allocation
 from .depth import blocks_allocation, run_allocation
 from .even import even_allocation
+from .knapsack import knapsack_allocation
 from .ranking import al_am_allocation, global_allocation, sparing_allocation
 from .scores import Scores
 from .sensitivity import FISHER, INFLUENCE, sensitivity_allocation
 
 NOTHING, SCORES, MEASUREMENT, SEARCH = "nothing", "scores", "a measurement", "a search"
-FEATURE_SCORES = "scores by input features"
+FEATURE_SCORES, LOSSES = "scores by input features", "scores in nats"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,16 @@ METHODS: dict[str, Method] = {
             sparing_allocation,
         ),
         Method(
+            "knapsack",
+            "knapsack (least loss)",
+            "of all cuts of all blocks that meet the budget, also of whole attentions, the one whose costs in nats add "
+            "up to least (with kfac)",
+            LOSSES,
+            "#332288",
+            knapsack_allocation,
+            whole=True,
+        ),
+        Method(
             "sensitivity",
             "by sensitivity",
             "a share in inverse proportion to how much the block matters, no search",
@@ -162,4 +174,6 @@ FROM_SCORES = {name: method for name, method in DECIDED.items() if method.needs 
 
 def fitting(scores: Scores) -> dict[str, Method]:
     """Those of `FROM_SCORES` that these scores of heads are enough for."""
-    return {name: one for name, one in FROM_SCORES.items() if one.needs != FEATURE_SCORES or scores.spreads}
+    known = CRITERIA.get(scores.criterion)
+    enough = {FEATURE_SCORES: bool(scores.spreads), LOSSES: known is not None and known.in_nats}
+    return {name: one for name, one in FROM_SCORES.items() if enough.get(one.needs, True)}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..criteria import BACKPROP, CRITERIA, Criterion, find
+from ..criteria import BACKPROP, BY_WEIGHT, Criterion, find
 from ..criteria.base import INVERSE
 from ..errors import BadInput
 from ..families.groups import BlockGroups, Groups
@@ -107,7 +107,7 @@ def in_words(patterns: Patterns) -> str:
     return str(patterns[0]) if len(counts) == 1 else ", ".join(f"{n} × {p}" for p, n in counts.items())
 
 
-MASKING = tuple(c.name for c in CRITERIA.values() if c.gradient in (None, BACKPROP) and c.observes != INVERSE)
+MASKING = tuple(c.name for c in BY_WEIGHT.values() if c.gradient in (None, BACKPROP) and c.observes != INVERSE)
 """Criteria that score the weights of a block when its inputs or gradients are at hand."""
 
 

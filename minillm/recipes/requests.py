@@ -79,7 +79,7 @@ class ScoreRequest(Checked):
     @property
     def in_turn(self) -> list[str]:
         """The criteria as they are worked on: those first that read weights alone, and so are there at once."""
-        return sorted(self.criteria, key=lambda name: find(name).activations or bool(find(name).gradient))
+        return sorted(self.criteria, key=lambda name: find(name).reads_text)
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
@@ -206,6 +206,12 @@ class AllocateRequest(Checked):
     )
     min_channels: int = field(
         whole(0, 1_048_576), label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
+    )
+    compensate: str = field(
+        one_of("", "least-squares"),
+        label="Candidates are judged",
+        help="least-squares: after the columns that stay have taken over, as in a cut made up for so; empty: as masks.",
+        default="",
     )
 
     @property

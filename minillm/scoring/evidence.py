@@ -3,19 +3,28 @@
 Shared by those that score groups and those that mask single weights, so that both judge by the same evidence.
 """
 
+import torch
 from torch import Tensor
 
 from ..criteria import Evidence
-from ..criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM
+from ..criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM, PRECISION
 from ..criteria.settings import Settings
 from ..errors import BadInput, NumericalFault, TextTooShort
 from ..models.loaded import LoadedModel
 from ..walk.forward import Observed
-from ..walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm
+from ..walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm, InputPrecision, OutputGradient
 from ..walk.whole import check_ids
 from .zeroth_order import generator
 
-OBSERVERS = {NORM: InputNorm, FLUCTUATION: InputFluctuation, MOMENTS: InputMoments, INVERSE: InputInverse}
+OBSERVERS = {
+    NORM: InputNorm,
+    FLUCTUATION: InputFluctuation,
+    MOMENTS: InputMoments,
+    INVERSE: InputInverse,
+    PRECISION: InputPrecision,
+}
+SPREAD = 1e-4
+"""Of G's mean eigenvalue, added to all of them: few tokens leave most of them 0."""
 
 
 def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
@@ -62,7 +71,25 @@ def evidence_of(
     inputs: Tensor | None = None,
     gradient: Tensor | None = None,
     squares: Tensor | None = None,
+    curvature: Tensor | None = None,
 ) -> Evidence:
     """What is known about one linear of a block, with its own generator."""
     seeded = generator(weight.device, "score", settings.seed, layer, name)
-    return Evidence(weight, seeded, settings, inputs, gradient, squares)
+    return Evidence(weight, seeded, settings, inputs, gradient, squares, curvature)
+
+
+def curvature_root(seen: OutputGradient, scale: float, settings: Settings) -> Tensor:
+    """R with RᵀR = G, [width, width], or the number r, G = r² I, where only the trace counts.
+
+    seen: what was observed of ∂L/∂(output) times 1 / scale; G is the mean over its tokens, as the settings have it.
+    """
+    assert seen.moments is not None
+    whole = _finite(seen.moments) * (scale**2 / seen.tokens)
+    if not whole.dim():
+        return (whole / seen.width).sqrt()
+    even = whole.diagonal().mean()
+    if settings.curvature == "shrunk":
+        whole = whole / 2
+        whole.diagonal().add_(even / 2)
+    values, vectors = torch.linalg.eigh(whole)
+    return (values.clamp(min=0) + SPREAD * even).sqrt()[:, None] * vectors.T

@@ -46,7 +46,7 @@ def masked_weights(
         if bias is not None and not values.any():
             weights[f"{family.linears[family.writing(kind)]}.bias"] = torch.zeros_like(bias)
         if kind == CHANNELS and ((values == 0) | (values == 1)).all():
-            weights |= _without_channels(family, block, values)
+            weights |= _without_channels(family, groups, block, values)
             continue
         for structure in family.of_kind(kind):
             if structure.axis == "columns":
@@ -67,13 +67,17 @@ def spread_out(values: Tensor, structure: Structure, groups: BlockGroups) -> Ten
     return values[..., owner.to(values.device)]
 
 
-def _without_channels(family: Family, block: nn.Module, mask: Tensor) -> Weights:
+def _without_channels(family: Family, groups: BlockGroups, block: nn.Module, mask: Tensor) -> Weights:
     """The FFN's weights and biases without the channels at 0. Attention keeps its size: families count heads."""
     weights: Weights = {}
+    chosen = np.flatnonzero(mask.numpy(force=True))
+    places: dict[tuple[str, bool], list[np.ndarray]] = {}
     for structure in family.of_kind(CHANNELS):
-        linear, path = family.block_linears(block)[structure.linear], family.linears[structure.linear]
-        kept = mask.nonzero().flatten().to(linear.weight.device)
         rows = structure.axis == "rows"
+        places.setdefault((structure.linear, rows), []).append(structure.indices(groups)[chosen].ravel())
+    for (name, rows), parts in places.items():
+        linear, path = family.block_linears(block)[name], family.linears[name]
+        kept = torch.from_numpy(np.concatenate(parts)).to(linear.weight.device)
         weights[f"{path}.weight"] = linear.weight.index_select(0 if rows else 1, kept)
         if rows and linear.bias is not None:
             weights[f"{path}.bias"] = linear.bias.index_select(0, kept)

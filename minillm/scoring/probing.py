@@ -215,6 +215,7 @@ class _Vectors:
         source = generator(weight.device, "probing", layer, name)
         inputs = self.study.norms[layer].get(name)
         evidence = Evidence(weight, source, self.settings, inputs, gradient)
+        assert self.criterion.element is not None
         return unit_sums(self.study.lm.family, name, self.criterion.element(evidence))
 
     def reduce(self, layer: int, sums: dict[str, Sums]) -> None:

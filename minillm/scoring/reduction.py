@@ -9,13 +9,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..criteria import Criterion
+from ..criteria import Criterion, Evidence
 from ..criteria.settings import Settings
 from ..families import Family
 from ..families.groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
 
 Sums = dict[str, Tensor]
-"""{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them."""
+"""{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them; or {"groups": [groups]} of a
+criterion that scores whole groups."""
 
 
 def unit_sums(family: Family, linear: str, elements: Tensor) -> Sums:
@@ -27,6 +28,13 @@ def unit_sums(family: Family, linear: str, elements: Tensor) -> Sums:
     if "columns" in axes:
         sums["columns"] = elements.sum(0, dtype=torch.float32)
     return sums
+
+
+def group_costs(family: Family, block: BlockGroups, linear: str, criterion: Criterion, evidence: Evidence) -> Sums:
+    """What a criterion that scores whole groups says of those that write through a linear."""
+    assert criterion.costs is not None
+    structure = next(s for s in family.structures if s.linear == linear and s.axis == "columns")
+    return {"groups": criterion.costs(evidence, _index(structure, block).to(evidence.weight.device))}
 
 
 def group_scores(
@@ -41,6 +49,9 @@ def group_scores(
     for kind in KINDS:
         if not block.count(kind):
             result[kind] = torch.zeros(0)
+            continue
+        if criterion.costs is not None:
+            result[kind] = sums[family.writing(kind)]["groups"]
             continue
         owned = [s for s in family.of_kind(kind) if s.owned(block)]
         counted = [s for s in owned if not criterion.structures or s.name in criterion.structures]
@@ -66,7 +77,7 @@ def feature_spread(family: Family, sums: dict[str, Sums], criterion: Criterion, 
 
 def _slices(structure: Structure, block: BlockGroups, units: Tensor) -> Tensor:
     """The unit sums of each group: [groups, size]."""
-    if structure.kind == CHANNELS:
+    if structure.kind == CHANNELS and not structure.behind and len(units) == block.channels:
         return units[:, None]
     return units[_index(structure, block).to(units.device)]
 

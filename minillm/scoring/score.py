@@ -5,6 +5,7 @@ activations             forward walk; a block is scored as soon as its inputs ha
 zeroth-order, one z     the same walk carries W + εz and W − εz; c scales all scores alike, so it is applied last
 zeroth-order, many z    forward walk for norms and losses, then the weights once more
 backprop                forward walk keeping block inputs, then the reverse walk scores from the last block back
+curvature               the same without scores, for what the loss makes of each output; then a forward walk that scores
 """
 
 import math
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from ..batches import COPIES_AT_ONCE
 from ..checks import as_in
-from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from ..criteria import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from ..criteria.base import NORM
 from ..criteria.settings import Settings
 from ..errors import NumericalFault
@@ -34,10 +35,11 @@ from ..plan.scores import Scores
 from ..recipes.recipe import RunRecipe
 from ..walk.forward import Observed, Stream
 from ..walk.memory import MemoryMeter
+from ..walk.observers import OutputGradient
 from ..walk.reverse import Slope
-from .evidence import OBSERVERS, checked_tokens, evidence_of, results_of
+from .evidence import OBSERVERS, checked_tokens, curvature_root, evidence_of, results_of
 from .group_masks import Place, group_gradient_events
-from .reduction import Sums, feature_spread, group_scores, unit_sums
+from .reduction import Sums, feature_spread, group_costs, group_scores, unit_sums
 from .submodels import submodel_scores_events
 from .together import Backward, Forward, Together, Work
 from .zeroth_order import Estimate
@@ -111,6 +113,10 @@ def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
         yield None
 
 
+def _nothing(*visited: Any) -> None:
+    """A visit that finds nothing by itself."""
+
+
 @dataclass
 class _Scoring:
     """One criterion on its way through a model."""
@@ -123,6 +129,7 @@ class _Scoring:
     found: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     coefficients: tuple[float, ...] = ()
     spreads: dict[int, float] = field(default_factory=dict)
+    roots: dict[tuple[int, str], Tensor] = field(default_factory=dict)
 
     @property
     def visits(self) -> int:
@@ -136,6 +143,8 @@ class _Scoring:
         if self.criterion.gradient == ZEROTH_ORDER:
             single = s.directions == 1 and (s.minibatch == 0 or s.minibatch >= self.gradient_samples)
             return blocks if single else 2 * blocks
+        if self.criterion.gradient == CURVATURE:
+            return 3 * blocks
         return 2 * blocks if self.criterion.gradient else blocks
 
     def run(self, meter: MemoryMeter) -> Work:
@@ -145,6 +154,8 @@ class _Scoring:
             yield from self._group_probes(meter) if by_groups else self._zeroth_order(meter)
         elif gradient == BACKPROP:
             yield from self._backprop()
+        elif gradient == CURVATURE:
+            yield from self._curvature()
         elif gradient == SUBMODELS:
             yield from self._submodels(meter)
         elif self.criterion.activations:
@@ -185,6 +196,25 @@ class _Scoring:
 
         yield Forward([*self._streams(), rows], remember)
         yield Backward(rows, self._grouped, reduce)
+
+    def _curvature(self) -> Work:
+        writing = {self.lm.family.writing(kind) for kind in KINDS}
+        whole, words = self.settings.curvature != "trace", self._gradient_rows()[:, 1:].numel()
+        rows = Stream(
+            self._gradient_rows(),
+            keep_inputs=True,
+            drawn=self.settings.seed,
+            slopes=lambda name: OutputGradient(whole) if name in writing else None,
+        )
+
+        def reduce(layer: int, name: str, weight: Tensor, slope: Slope) -> None:
+            if slope.outputs is not None and weight.numel():
+                # The walk's loss is a mean over words; the information of one word is that of their sum, a word.
+                self.roots[layer, name] = curvature_root(slope.outputs, words, self.settings)
+
+        yield Forward([rows], _nothing)
+        yield Backward(rows, _nothing, reduce)
+        yield Forward([self._activations()], self._score_block)
 
     def _zeroth_order(self, meter: MemoryMeter) -> Work:
         observed: dict[int, Observed] = {}
@@ -276,7 +306,10 @@ class _Scoring:
         """Element scores of one linear, summed over what each row or column holds."""
         if not weight.numel():
             return unit_sums(self.lm.family, name, weight)
-        evidence = evidence_of(weight, self.settings, layer, name, inputs.get(name), gradient, squares)
+        root = self.roots.get((layer, name))
+        evidence = evidence_of(weight, self.settings, layer, name, inputs.get(name), gradient, squares, root)
+        if self.criterion.element is None:
+            return group_costs(self.lm.family, self.lm.groups.blocks[layer], name, self.criterion, evidence)
         return unit_sums(self.lm.family, name, self.criterion.element(evidence))
 
     def _grouped(self, layer: int, block: nn.Module, sums: dict[str, Sums]) -> dict[str, Any]:

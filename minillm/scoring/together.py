@@ -136,7 +136,7 @@ def _rows(stream: Stream) -> tuple:
 
 def _alike(one: Stream, other: Stream) -> bool:
     """Whether two streams that keep their inputs are the same rows in the same batches."""
-    kinds = [(_rows(s), s.batch, s.squares, s.keep_inputs, s.copies, s.float32) for s in (one, other)]
+    kinds = [(_rows(s), s.batch, s.squares, s.keep_inputs, s.copies, s.float32, s.drawn) for s in (one, other)]
     return not one.observe and kinds[0] == kinds[1]
 
 

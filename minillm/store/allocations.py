@@ -41,7 +41,8 @@ def to_find(request: PruneRequest, samples: int) -> AllocateRequest:
     """What is asked for when a cut names a method whose allocation has not been found. samples: the run's."""
     shared = ("criterion", "channels_from", "ratio", "layers", "min_heads", "min_channels")
     same = {name: getattr(request, name) for name in shared}
-    standard = AllocateRequest(**same, method=request.allocation)
+    compensated = request.compensate if request.compensate == "least-squares" else ""
+    standard = AllocateRequest(**same, method=request.allocation, compensate=compensated)
     return replace(standard, rows=min(standard.rows, samples), few_rows=min(standard.few_rows, samples))
 
 
@@ -80,4 +81,6 @@ def _found(request: PruneRequest, heads: Scores, channels: Scores, stored: dict[
     """The latest one found by this method for the same cut."""
     wanted = {"method": request.allocation, "ratio": request.ratio}
     wanted |= {"criterion": heads.criterion, "channels_from": channels.criterion}
-    return next((a for a in reversed(stored.values()) if wanted.items() <= a.recipe.items()), None)
+    judged = to_find(request, 1).compensate
+    fit = (a for a in reversed(stored.values()) if a.recipe.get("compensate", "") == judged)
+    return next((a for a in fit if wanted.items() <= a.recipe.items()), None)

@@ -34,6 +34,18 @@ SELECT AVG(seconds) FROM (
     ORDER BY id DESC LIMIT 10)
 """
 
+USUAL_STEPS = f"""
+SELECT stage, AVG(seconds) AS seconds FROM (
+    SELECT e.stage, COALESCE(
+        (SELECT MIN(time) FROM events AS later WHERE later.job_id = e.job_id AND later.seq > e.seq), jobs.finished
+    ) - e.time AS seconds
+    FROM events AS e JOIN jobs ON jobs.id = e.job_id
+    WHERE e.done = 0 AND e.total = 1 AND e.seq <= 2000 AND e.job_id IN (
+        SELECT jobs.id FROM jobs JOIN runs ON runs.id = run_id
+        WHERE state = '{DONE}' AND json_extract(recipe, '$.model') = ? ORDER BY jobs.id DESC LIMIT 5))
+WHERE seconds >= 0 GROUP BY stage
+"""
+
 SILENCE = """
 SELECT MAX(gap) FROM (
     SELECT time - LAG(time, 1, (SELECT started FROM jobs WHERE id = :job)) OVER (ORDER BY seq) AS gap
@@ -121,6 +133,11 @@ class JobTable(Database):
         """What the latest ten finished jobs of a kind took on average; None where there are none. Those that ended
         before they began, by a clock that was set back, do not count."""
         return self.reading().execute(USUAL, (kind,)).fetchone()[0]
+
+    def usual_steps(self, model: str) -> dict[str, float]:
+        """{stage: seconds} of what jobs on a model do in one go, such as loading it: what that took in the latest five
+        that are done, on average."""
+        return {row["stage"]: row["seconds"] for row in self.reading().execute(USUAL_STEPS, (model,))}
 
     def longest_silence(self, job_id: int) -> float:
         """Seconds of the longest time between two events of a job so far, the first counted from its start; 0 without

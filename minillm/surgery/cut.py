@@ -106,14 +106,18 @@ def kept_slices(family: Family, block: BlockGroups, plan: Plan, layer: int) -> S
     """Which rows and columns of each linear of a block stay; nothing is said of a block that is dropped."""
     if layer in plan.dropped:
         return {}
-    gathered: dict[tuple[str, str], list[np.ndarray]] = {}
+    gone: dict[tuple[str, str], list[np.ndarray]] = {}
+    sizes: dict[tuple[str, str], int] = {}
     for s in family.structures:
-        kept = plan.kept(s.kind)[layer]
+        place, kept = (s.linear, s.axis), plan.kept(s.kind)[layer]
+        sizes[place] = sizes.get(place, 0) + s.size(block)
         if s.owned(block) and len(kept) < block.count(s.kind):
-            gathered.setdefault((s.linear, s.axis), []).append(s.indices(block)[kept].ravel())
+            dropped = np.setdiff1d(np.arange(block.count(s.kind)), kept)
+            gone.setdefault(place, []).append(s.indices(block)[dropped].ravel())
     slices: Slices = {}
-    for (linear, axis), parts in gathered.items():
-        slices.setdefault(linear, {})[axis] = torch.from_numpy(np.sort(np.concatenate(parts)))
+    for (linear, axis), parts in gone.items():
+        stay = np.setdiff1d(np.arange(sizes[linear, axis]), np.concatenate(parts))
+        slices.setdefault(linear, {})[axis] = torch.from_numpy(stay)
     return slices
 
 
@@ -145,22 +149,27 @@ def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> 
     gained: list[tuple[int, str, Tensor]] = []
     remade: dict[tuple[int, str], Made] = {}
     for layer, block in enumerate(lm.family.block_list(lm.model)):
-        for name, linear in lm.family.block_linears(block).items():
+        for name, path in lm.family.linears.items():
+            linear: Any = block.get_submodule(path)
             patch, kept = patches.get((layer, name), Patch()), slices[layer].get(name)
             if kept is not None:
-                remade[layer, name] = _replace(memo, linear, kept, patch)
+                remade[layer, path] = _replace(memo, linear, kept, patch)
             if patch.bias is not None and linear.bias is None:
-                gained.append((layer, name, patch.bias.to(linear.weight.dtype)))
+                gained.append((layer, path, patch.bias.to(linear.weight.dtype)))
+        for path, name in lm.family.norms.items():
+            if "rows" in slices[layer].get(name, {}):
+                rows = {"rows": slices[layer][name]["rows"]}
+                remade[layer, path] = _replace(memo, block.get_submodule(path), rows, Patch())
     model = copy.deepcopy(lm.model, memo)
     blocks = lm.family.block_list(model)
-    for layer, name, bias in gained:
-        linear = lm.family.block_linears(blocks[layer])[name]
-        linear.bias = nn.Parameter(bias.to(linear.weight.device), requires_grad=False)
-        remade[layer, name]["bias"] = partial(_given, bias)
-    for (layer, name), made in remade.items():
-        linear = lm.family.block_linears(blocks[layer])[name]
-        if linear.weight.is_meta:
-            remake(linear, made)
+    for layer, path, bias in gained:
+        grown: Any = blocks[layer].get_submodule(path)
+        grown.bias = nn.Parameter(bias.to(grown.weight.device), requires_grad=False)
+        remade[layer, path]["bias"] = partial(_given, bias)
+    for (layer, path), made in remade.items():
+        part: Any = blocks[layer].get_submodule(path)
+        if part.weight.is_meta:
+            remake(part, made)
     for layer, block in enumerate(blocks):
         if layer not in plan.dropped:
             before = heads_of(block, lm.groups.blocks[layer])
@@ -170,7 +179,7 @@ def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> 
     return model
 
 
-def _replace(memo: dict[int, Any], linear: nn.Linear, kept: dict[str, Tensor], patch: Patch) -> Made:
+def _replace(memo: dict[int, Any], part: nn.Module, kept: dict[str, Tensor], patch: Patch) -> Made:
     """Put the smaller weight (and bias) where a deep copy will look for the copy of the old one; returns how they are
     made of those that are there."""
 
@@ -181,9 +190,9 @@ def _replace(memo: dict[int, Any], linear: nn.Linear, kept: dict[str, Tensor], p
         return _smaller_bias(old["bias"], kept, patch)
 
     made: Made = {"weight": weight}
-    if linear.bias is not None:
+    here = dict(part.named_parameters())
+    if "bias" in here:
         made["bias"] = bias
-    here = dict(linear.named_parameters())
     for name, old in here.items():
         memo[id(old)] = nn.Parameter(made[name](here), requires_grad=False)
     return made
@@ -216,7 +225,7 @@ def _smaller_bias(bias: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor
 
 def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
     """A copy of the same shape with the removed groups' weights at zero, and the biases of what is left without groups:
-    what a cut model must agree with."""
+    what a cut model must agree with. A norm over all heads counts those that are left."""
     lm, model = lm.counted_in(plan.groups.unit), copy.deepcopy(lm.model)
     for layer, block in enumerate(lm.family.block_list(model)):
         linears = lm.family.block_linears(block)
@@ -233,4 +242,9 @@ def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
                     bias.data[index] = 0
             if bias is not None and s.axis == "columns" and not len(plan.kept(s.kind)[layer]):
                 bias.data.zero_()
+        for path, name in lm.family.norms.items():
+            norm: Any = block.get_submodule(path)
+            left = float((linears[name].weight != 0).any(1).float().mean()) or 1.0
+            norm.weight.data *= left**0.5
+            norm.variance_epsilon *= left
     return LoadedModel(model, lm.tokenizer, lm.family, lm.source)

@@ -192,6 +192,7 @@ class MaskingWalk:
             slope = block.slopes.get(name)
             known = (inputs.get(name), slope and slope.gradient, slope and slope.squares)
             evidence = evidence_of(linear.weight, self.settings, block.layer, name, *known)
+            assert self.criterion.element is not None
             scores = self.criterion.element(evidence).abs()
             if not scores.isfinite().all():
                 raise NumericalFault(

@@ -17,6 +17,7 @@ shape, in a pass in which blocks return their input unchanged: models may mix fu
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -49,6 +50,9 @@ class Stream:
     float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk
     (of an offloaded model on disk);
     squares: on the way back, gather squared gradients of each batch too (batch 1: the empirical Fisher's diagonal);
+    slopes: on the way back, linear name -> an observer of ∂L/∂(its output), or None to pass over it;
+    drawn: seed of the words the loss is of, drawn from what the model itself expects to come next (the true Fisher
+    information is of these); None: of the words that do come next;
     sequential: push once more through each block after its visit, from the same inputs, so that what the visit changed
     in the block is what the later ones are fed (Wanda and SparseGPT mask this way: walk the copy that is changed).
     """
@@ -61,6 +65,8 @@ class Stream:
     float32: bool = False
     keep_inputs: bool = False
     squares: bool = False
+    slopes: Callable[[str], Any] | None = None
+    drawn: int | None = None
     sequential: bool = False
     hidden: list[list[Tensor]] = field(default_factory=list)
     inputs: list[list[Tensor]] = field(default_factory=list)
@@ -124,9 +130,10 @@ def _recording(blocks: list[nn.Module], tuple_output: bool) -> Iterator[list[tup
     """While open, blocks return their input unchanged and note their arguments instead of computing."""
     calls: list[tuple[Tensor, dict[str, Any]]] = []
 
+    named = list(signature(type(blocks[0]).forward).parameters)[2:] if blocks else []
+
     def note(hidden: Tensor, *args: Any, **keywords: Any) -> Any:
-        assert not args, "a block was called with positional arguments besides its input"
-        calls.append((hidden, keywords))
+        calls.append((hidden, {**dict(zip(named, args, strict=False)), **keywords}))
         return (hidden,) if tuple_output else hidden
 
     before = [block.__dict__.get("forward") for block in blocks]

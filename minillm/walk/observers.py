@@ -58,11 +58,11 @@ class InputMoments:
         """
         return self.inverse().diagonal()
 
-    def inverse(self) -> Tensor:
-        """The damped H⁻¹: float32 [features, features]; as in a pseudo-inverse, rows and columns of features that never
-        fired are 0. Raises NumericalFault like `result`."""
+    def inverse(self, by: str = "mean") -> Tensor:
+        """The damped H⁻¹ (`damped_factor`): float32 [features, features]; as in a pseudo-inverse, rows and columns of
+        features that never fired are 0. Raises NumericalFault like `result`."""
         assert self.moments is not None
-        inverse = torch.cholesky_inverse(damped_factor(self.moments))
+        inverse = torch.cholesky_inverse(damped_factor(self.moments, by))
         inverse.diagonal().masked_fill_(self.moments.diagonal() == 0, 0)
         return inverse
 
@@ -75,24 +75,37 @@ class InputInverse(InputMoments):
         return self.inverse()
 
 
+class InputPrecision(InputMoments):
+    """H⁻¹ of the inputs' *mean* second moments, H = Σ x xᵀ / tokens, damped by the median of its diagonal."""
+
+    def result(self) -> Tensor:
+        """H⁻¹: float32 [features, features]. Raises NumericalFault like `InputMoments.result`."""
+        return self.inverse(MEDIAN).mul_(self.tokens)
+
+
+MEAN, MEDIAN = "mean", "median"
+"""What of H's diagonal damping is measured by. A few features of a block are often thousands of times as large as the
+others, and the mean is theirs: damped by it, the others hardly take over from each other."""
+
 DAMPING, MOST_DAMPING = 0.01, 1.0
 
 
-def damped_factor(moments: Tensor) -> Tensor:
-    """Cholesky factor of H + λ · mean diagonal · I, λ = 1 % and ten times more while it fails: [features, features].
+def damped_factor(moments: Tensor, by: str = MEAN) -> Tensor:
+    """Cholesky factor of H + λ · typical diagonal · I, λ = 1 % and ten times more while it fails: [features, features].
 
-    The mean is over the features that fired; one that never did is put there in their size, where it touches no other
-    (SparseGPT puts a 1, in the units of the inputs). Raises NumericalFault where λ = 1 does not help either, or H is
-    not finite.
+    by: what is typical, "mean" or "median", over the features that fired; one that never did is put there in that
+    size, where it touches no other (SparseGPT puts a 1, in the units of the inputs). Raises NumericalFault where λ = 1
+    does not help either, or H is not finite.
     """
     if not len(moments):
         return moments
-    dead = moments.diagonal() == 0
-    mean = moments.diagonal().sum() / (~dead).sum() if not dead.all() else torch.ones_like(moments[0, 0])
-    moments, damping = moments + torch.diag(dead * mean), DAMPING
+    fired = moments.diagonal() != 0
+    there = moments.diagonal()[fired] if fired.any() else torch.ones_like(moments[0, :1])
+    typical = there.median() if by == MEDIAN else there.mean()
+    moments, damping = moments + torch.diag(~fired * typical), DAMPING
     while damping <= MOST_DAMPING and moments.isfinite().all():
         damped = moments.clone()
-        damped.diagonal().add_(damping * mean)
+        damped.diagonal().add_(damping * typical)
         factor, failed = torch.linalg.cholesky_ex(damped)
         del damped
         if not failed and factor.isfinite().all():
@@ -102,6 +115,25 @@ def damped_factor(moments: Tensor) -> Tensor:
         "The second moments of the inputs cannot be inverted, even with damping; give more or other text, "
         "or load the model in float32."
     )
+
+
+class OutputGradient:
+    """G = Σ over tokens of g gᵀ, g = ∂L/∂y of a linear's output y, or its trace alone.
+
+    Fed on the way back with batches [samples, length, width].
+    """
+
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
+        self.moments: Tensor | None = None
+        self.tokens = self.width = 0
+
+    def add(self, gradient: Tensor) -> None:
+        """Take in a batch [samples, length, width]."""
+        flat = gradient.flatten(0, -2).float()
+        seen = flat.T @ flat if self.whole else flat.square().sum()
+        self.moments = seen if self.moments is None else self.moments.add_(seen)
+        self.tokens, self.width = self.tokens + len(flat), flat.shape[1]
 
 
 class InputFluctuation:

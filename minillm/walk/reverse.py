@@ -5,8 +5,9 @@ at a time is computed again, with a graph, and backpropagation through it stops 
 reduced to what is wanted of it the moment it is complete, and freed before the next one is made.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,11 +28,12 @@ class Slope:
     """What the way back found for one linear.
 
     gradient: ∂L/∂W, the model's dtype [out, in]; squares: mean over the batches of their squared gradients, float32
-    [out, in], of streams that ask for it, else None.
+    [out, in]; outputs: what observed ∂L/∂(its output): of streams that ask for it, else None.
     """
 
     gradient: Tensor
     squares: Tensor | None = None
+    outputs: Any = None
 
 
 Reduce = Callable[[int, str, Tensor, Slope], Any]
@@ -55,7 +57,8 @@ def reverse_events(
 ) -> Events:
     """Backprop through the blocks in reverse order, from a stream that kept its inputs.
 
-    The loss is the mean token cross-entropy over the whole stream. The gradient of a linear, equal to that of a full
+    The loss is the mean token cross-entropy over the whole stream, of the words that come next or of drawn ones
+    (`Stream.drawn`). The gradient of a linear, equal to that of a full
     backward, goes to `reduce` the moment it is complete and is freed after it, before those of the linears further in
     are made; `visit` gets what is left of them. Yields Event(stage, blocks done, blocks, payload).
     Raises BadInput for weights that no gradient can pass, NumericalFault where the loss is not finite.
@@ -87,11 +90,12 @@ def _block_gradients(
 ) -> tuple[Reduced, list[Tensor]]:
     """Recompute one block and backpropagate: what is reduced of its linears, and gradients of its inputs."""
     arriving = _Arriving(layer, stream.squares, len(upstream), reduce)
+    arriving.outputs = {name: stream.slopes(name) for name in lm.family.linears} if stream.slopes else {}
     paths = {name: f"{path}.weight" for name, path in lm.family.linears.items()}
     weights = {path: arriving.watched(name, block.get_parameter(path)) for name, path in paths.items()}
     downstream = []
     for inputs, gradient in zip(stream.inputs[layer], upstream, strict=True):
-        with torch.enable_grad():
+        with torch.enable_grad(), _watching_outputs(lm, block, arriving.outputs):
             leaf = inputs.to(gradient.device).detach().requires_grad_()
             output = run_block(block, leaf, stream.calls[len(inputs)][layer], weights)
             torch.autograd.backward(output, gradient, inputs=[leaf, *weights.values()])
@@ -101,17 +105,38 @@ def _block_gradients(
     return arriving.reduced, downstream
 
 
+@contextmanager
+def _watching_outputs(lm: LoadedModel, block: nn.Module, observers: dict[str, Any]) -> Iterator[None]:
+    """While open, each observer is fed the gradient of its linear's output when backprop gets there."""
+
+    def watch(observer: Any, output: Tensor) -> None:
+        output.register_hook(observer.add)
+
+    linears = lm.family.block_linears(block)
+    handles = [
+        linears[name].register_forward_hook(lambda _, args, output, o=observer: watch(o, output))
+        for name, observer in observers.items()
+        if observer is not None
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 @dataclass
 class _Arriving:
     """Gradients of a block's linears as backprop completes them, batch after batch; after the last, each is reduced.
 
-    batches: how many there will be.
+    batches: how many there will be; outputs: {linear: what observes the gradient of its output, or None}.
     """
 
     layer: int
     squares: bool
     batches: int
     reduce: Reduce
+    outputs: dict[str, Any] = field(default_factory=dict)
     reduced: Reduced = field(default_factory=dict)
     _sums: dict[str, Slope] = field(default_factory=dict)
     _seen: dict[str, int] = field(default_factory=dict)
@@ -138,4 +163,5 @@ class _Arriving:
         del piece, own, before
         self._seen[name] = self._seen.get(name, 0) + 1
         if self._seen[name] == self.batches:
-            self.reduced[name] = self.reduce(self.layer, name, weight.detach(), self._sums.pop(name))
+            slope = replace(self._sums.pop(name), outputs=self.outputs.get(name))
+            self.reduced[name] = self.reduce(self.layer, name, weight.detach(), slope)

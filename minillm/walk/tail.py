@@ -20,7 +20,8 @@ Tail = Callable[[Tensor], Tensor]
 
 @contextmanager
 def _tail(lm: LoadedModel, dtype: torch.dtype) -> Iterator[Tail]:
-    """What follows the last block (final norm, output head), its weights brought to hand once and kept while open.
+    """What follows the last block (final norm, output head, what is done to logits), its weights brought to hand once
+    and kept while open.
 
     dtype: of the hidden states; where it is float32, so are the weights.
     """
@@ -32,7 +33,7 @@ def _tail(lm: LoadedModel, dtype: torch.dtype) -> Iterator[Tail]:
         def logits(hidden: Tensor) -> Tensor:
             for part, single in zip(parts, weights, strict=True):
                 hidden = functional_call(part, single, (hidden,)) if single else part(hidden)
-            return hidden
+            return lm.family.after_head(lm.model.config, hidden)
 
         yield logits
 
@@ -112,17 +113,31 @@ def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:
     """
     count = sum(tokens[:, 1:].numel() for tokens in stream.batches())
     gradients = []
+    draw = None if stream.drawn is None else torch.Generator().manual_seed(stream.drawn)
     with _tail(lm, stream.hidden[0][0].dtype) as tail:
         for hidden, tokens in zip(stream.hidden[0], stream.batches(), strict=True):
-            pieces = [_chunk_gradient(tail, chunk, words, count) for chunk, words in _chunks(hidden.detach(), tokens)]
+            chunks = _chunks(hidden.detach(), tokens)
+            pieces = [_chunk_gradient(tail, chunk, words, count, draw) for chunk, words in chunks]
             gradient = torch.zeros_like(hidden)
             gradient[:, :-1] = torch.cat(pieces).view_as(gradient[:, :-1])
             gradients.append(gradient)
     return gradients
 
 
-def _chunk_gradient(tail: Tail, states: Tensor, words: Tensor, count: int) -> Tensor:
+def _chunk_gradient(
+    tail: Tail, states: Tensor, words: Tensor, count: int, draw: torch.Generator | None = None
+) -> Tensor:
+    """draw: of which words are drawn from the model's own distribution, in place of those given."""
     with torch.enable_grad():
         leaf = states.detach().requires_grad_()
-        loss = nn.functional.cross_entropy(tail(leaf).float(), words, reduction="sum") / count
+        logits = tail(leaf).float()
+        words = words if draw is None else _drawn(logits.detach(), draw)
+        loss = nn.functional.cross_entropy(logits, words, reduction="sum") / count
+        del logits  # as large as what the way back needs, and not part of it
         return torch.autograd.grad(_checked(loss), leaf)[0]
+
+
+def _drawn(logits: Tensor, draw: torch.Generator) -> Tensor:
+    """A word a position, as expected: int64 [tokens]; drawn where the generator is, the same on every device."""
+    expected = _checked(logits).softmax(-1).cpu()
+    return torch.multinomial(expected, 1, generator=draw).flatten().to(logits.device)

@@ -2,7 +2,8 @@
 
 Logits are the largest thing a small model computes (128 tokens × 49,152 words are 25 MB in float32, more than all
 hidden states of a batch), so whoever needs losses or the next word asks for them in pieces. No family's forward is
-copied: transformers' models end in `output head(base model(tokens))`, and the tests hold this to their own logits.
+copied: transformers' models end in `output head(base model(tokens))`, some in a scale or soft cap of it
+(`Family.after_head`), and the tests hold this to their own logits.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def hidden_states(lm: LoadedModel, ids: Tensor, **keywords: Any) -> Any:
 def logits(lm: LoadedModel, hidden: Tensor) -> Tensor:
     """float32 [..., vocabulary] of hidden states [..., width]."""
     head: Any = lm.model.get_output_embeddings()
-    return head(hidden).float()
+    return lm.family.after_head(lm.model.config, head(hidden)).float()
 
 
 def token_losses(lm: LoadedModel, hidden: Tensor, ids: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ..families.groups import Groups
 from ..models.loaded import LoadedModel
 from ..plan.budget import budget, checked_layers
 from ..plan.depth import every_layer
-from ..plan.methods import METHODS
+from ..plan.methods import MEASUREMENT, METHODS
 from ..recipes.requests import AllocateRequest, scoring_of
 from ..store.allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
 from .progress import LOADING, Steps
@@ -55,10 +55,16 @@ def allocation_stages(bench: Workbench, request: AllocateRequest) -> dict[str, f
     each = request.offspring * request.few_rows + request.offspring / 4 * request.rows
     generations = request.generations if request.method == "evolutionary" else 0
     measured = length * 50.0 * request.few_rows
-    if METHODS[request.method].whole:
+    if METHODS[request.method].whole and METHODS[request.method].needs == MEASUREMENT:
         passing, removing = length * 1.3 * bench.recipe.samples, length * 30.0 * request.rows
         return {"sensitivity:influence": passing, "sensitivity:removal": removing, "greedy": 4 * removing}
-    return {"sensitivity:fisher": measured, "sensitivity:masking": measured, STAGE: length * generations * each}
+    moments = {"moments": 2.5 * bench.calibration} if request.compensate else {}
+    return {
+        **moments,
+        "sensitivity:fisher": measured,
+        "sensitivity:masking": measured,
+        STAGE: length * generations * each,
+    }
 
 
 def allocation_events(
@@ -83,6 +89,7 @@ def allocation_events(
         sensitivities(store, run_id),
         _stored_state(bench, request) if resume else None,
         bench.stop if resume else lambda: False,
+        request.compensate,
         **request.search,
     )
     with closing(events):

@@ -1,7 +1,8 @@
 """Jobs that change nothing: what a model is made of, scores, perplexity, accuracy, sizes and times."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import suppress
+from typing import Any
 
 from torch import Tensor
 
@@ -40,30 +41,55 @@ def inspect(bench: Workbench, request: InspectRequest) -> Found:
 
 
 def score(bench: Workbench, request: ScoreRequest) -> Found:
-    """Score under each criterion in turn, those that read weights alone first, where one that fails does not keep the
-    others from theirs; or under all on one walk, which fails as a whole."""
+    """Score under each criterion in turn, where one that fails does not keep the others from theirs; or under all on
+    one walk, which fails as a whole. Those that read weights alone come first, before any text is read."""
     labels = {request.label(criterion): criterion for criterion in request.in_turn}
     walks = [labels] if request.together else [{label: criterion} for label, criterion in labels.items()]
     costs = {", ".join(walk): sum(bench.scoring(name, request.settings) for name in walk.values()) for walk in walks}
     passing = PASSING * bench.recipe.length * _passing_wanted(bench, labels.values())
-    steps, faults = Steps({"load": LOADING, "text": 0.02 * bench.calibration, "blocks": passing, **costs}), []
+    reading = [walk for walk in walks if any(find(criterion).reads_text for criterion in walk.values())]
+    text = {"text": 0.02 * bench.calibration} if reading else {}
+    steps = Steps({"load": LOADING, **text, "blocks": passing, **costs})
     lm = yield from steps.take("load", bench.variant_events())
-    for walk in walks:
-        beside = 0
-        for criterion in walk.values():
-            beside += bench.check_memory(lm, criterion, request.settings, beside)
-    tokens = yield from steps.take("text", bench.text_events(lm))
-    if passing:
-        with suppress(NumericalFault):  # which the criteria will say of their own
-            yield from steps.take("blocks", _passing_events(bench, lm, tokens[:PASSING]))
-    for name, walk in zip(costs, walks, strict=True):
-        try:
-            yield from steps.take(name, bench.score_events(lm, tokens, walk, request.settings), at_once=len(walk))
-        except NumericalFault as fault:
-            faults.append(f"{name}: {fault}")
+    _check_memory(bench, lm, walks, request.settings)
+    at_once = [walk for walk in walks if walk not in reading]
+    faults = yield from _scored(bench, steps, lm, None, at_once, request.settings)
+    if reading:
+        tokens = yield from steps.take("text", bench.text_events(lm))
+        if passing:
+            with suppress(NumericalFault):  # which the criteria will say of their own
+                yield from steps.take("blocks", _passing_events(bench, lm, tokens[:PASSING]))
+        faults += yield from _scored(bench, steps, lm, tokens, reading, request.settings)
     if faults:
         raise NumericalFault(" ".join(faults))
     return {"scored": list(labels)}
+
+
+def _check_memory(bench: Workbench, lm: LoadedModel, walks: list[dict[str, str]], settings: dict[str, Any]) -> None:
+    """Raise DoesNotFit before anything is scored. Criteria on one walk need their memory at the same time."""
+    for walk in walks:
+        beside = 0
+        for criterion in walk.values():
+            beside += bench.check_memory(lm, criterion, settings, beside)
+
+
+def _scored(
+    bench: Workbench,
+    steps: Steps,
+    lm: LoadedModel,
+    tokens: Tensor | None,
+    walks: list[dict[str, str]],
+    settings: dict[str, Any],
+) -> Generator[Event, None, list[str]]:
+    """Score on some walks, {label: criterion} each; returns what went wrong. tokens: None where no text is needed."""
+    faults = []
+    for walk in walks:
+        name = ", ".join(walk)
+        try:
+            yield from steps.take(name, bench.score_events(lm, tokens, walk, settings), at_once=len(walk))
+        except NumericalFault as fault:
+            faults.append(f"{name}: {fault}")
+    return faults
 
 
 PASSING = 16

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from ..criteria import BACKPROP, SUBMODELS, ZEROTH_ORDER, find
+from ..criteria import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, find
 from ..criteria.forecast import check_fits, forecast
 from ..criteria.settings import Settings
 from ..device import free_memory
@@ -79,7 +80,8 @@ class Workbench:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
         record = find(criterion)
         chosen = Settings.of(**settings).used_by(record.gradient)
-        passes = {BACKPROP: 3, ZEROTH_ORDER: 2 * chosen.directions, SUBMODELS: chosen.submodels * chosen.rounds}
+        passes = {BACKPROP: 3, CURVATURE: 3, ZEROTH_ORDER: 2 * chosen.directions}
+        passes[SUBMODELS] = chosen.submodels * chosen.rounds
         rows = record.activations * self.recipe.samples
         rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples
         return max(LOADING / 3, rows * self.recipe.length)
@@ -96,24 +98,29 @@ class Workbench:
         check_fits(wanted, free_memory(lm.device) - beside, loaded=True)
         return wanted.above
 
-    def score_events(self, lm: LoadedModel, tokens: Tensor, asked: dict[str, str], settings: dict[str, Any]) -> Events:
+    def score_events(
+        self, lm: LoadedModel, tokens: Tensor | None, asked: dict[str, str], settings: dict[str, Any]
+    ) -> Events:
         """Score on one walk, and keep the scores: Event("score:LABEL", visits done, visits, what can be drawn of a
-        block); the first of each says no more than that it begins. asked: {label to keep scores under: criterion}."""
-        r, given = self.recipe, {"seed": self.recipe.seed, **settings}
+        block); the first of each says no more than that it begins. tokens: None where no criterion reads text;
+        asked: {label to keep scores under: criterion}."""
+        r, given, read = self.recipe, {"seed": self.recipe.seed, **settings}, tokens is not None
+        tokens = torch.zeros(r.samples, r.length, dtype=torch.long) if tokens is None else tokens
         stages = {f"score:{criterion}": f"score:{label}" for label, criterion in asked.items()}
         yield from map(Event, stages.values())
         with closing(score_together_events(lm, list(asked.values()), tokens, r.gradient_samples, **given)) as events:
             for event in events:
                 if event.stage == RESULT:
                     for label, criterion in asked.items():
-                        self._keep_scores(event.payload[criterion], label, [one for one in asked if one != label])
+                        self._keep_scores(event.payload[criterion], label, [one for one in asked if one != label], read)
                     yield Event(RESULT, 1, 1, list(asked))
                 else:
                     shown = event.payload and drawable(event.payload)
                     yield Event(stages[event.stage], event.done, event.total, shown)
 
-    def _keep_scores(self, scores: Scores, label: str, beside: list[str]) -> None:
-        about = {"label": label, "text": self.recipe.text, "seed": self.recipe.seed}
+    def _keep_scores(self, scores: Scores, label: str, beside: list[str], read: bool) -> None:
+        about: dict[str, Any] = {"label": label, "text": self.recipe.text, "seed": self.recipe.seed}
+        about |= {} if read else {"tokens": ""}
         about |= {"together_with": beside} if beside else {}
         self.store.save_scores(self.run_id, replace(scores, recipe={**scores.recipe, **about}), label)
 

@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import BY_WEIGHT, CRITERIA
 
 from ..plots.style import CUT, SEQUENTIAL, axis, figure, hatched
 from ..shell.handlers import QUIET, guarded
@@ -100,9 +100,9 @@ def worked(criterion: str, known: dict[str, Facts], change: Change) -> str:
         terms.append(f"ĝ = c / z = {facts.c:.2f} / {facts.z[place]:.2f} = {facts.estimate[place]:.2f}")
     score, scores = ELEMENTS[criterion](facts)[place], channel_scores(criterion, known)
     listed = ", ".join(f"{value:.3g}" for value in scores)
-    first = f"{change.linear}, row {change.row}, column {change.column}: {'; '.join(terms)} → score {score:.4g}"
-    remark = REMARKS.get(criterion)
-    return html("worked", entry=entry, first=first, scores=listed, goes=int(scores.argmin()), remark=remark)
+    told: dict[str, Any] = {"where": f"{change.linear}, row {change.row}, column {change.column}", "terms": terms}
+    told |= {"score": f"{score:.4g}", "remark": REMARKS.get(criterion)}
+    return html("worked", entry=entry, scores=listed, goes=int(scores.argmin()), **told)
 
 
 def drawn(criterion: str, place: int, weight: float, norm: float, gradient: float) -> list[Any]:
@@ -130,7 +130,7 @@ def section() -> None:
     """Lay this topic out and wire it."""
     gr.Markdown(ABOUT)
     named = [(f"{linear}, row {row}, column {column}", i) for i, (linear, row, column) in enumerate(PLACES)]
-    choices = [(entry.titled, name) for name, entry in CRITERIA.items()]
+    choices = [(entry.titled, name) for name, entry in BY_WEIGHT.items()]
     with gr.Row():
         criterion = gr.Dropdown(choices, value="fms-bp", label="Criterion", elem_id="acted-criterion", min_width=220)
         place = gr.Dropdown(named, value=0, label="Weight to move", elem_id="acted-place", min_width=220)

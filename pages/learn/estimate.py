@@ -14,9 +14,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..plots.style import GREY, SEQUENTIAL, axis, figure
+from ..shell.formula import formula
 from ..shell.handlers import QUIET
 from ..shell.plotly_host import PlotlyHost
-from ..shell.templates import html_table
+from ..shell.templates import html_table, paragraph
 
 A = np.array([[2.0, 1.0], [1.0, 2.0]])
 WEIGHTS = np.array([1.0, -0.9])
@@ -30,6 +31,7 @@ says: the slope along z is *c*, so each weight's gradient is about c / z. With t
 The slope c is right; the division is the trouble: where a z is near zero, ĝ is huge. **Try:** raise n. The blue curve
 narrows like any average; the orange one stays as wide as it was, since such a mean does not settle.
 """
+FORMULA = "c = [L(w + εz) − L(w − εz)] / 2ε, and so ĝ = c / z"
 PLANE_CAPTION = (
     "Rings: equal loss. Grey: the true gradient. The dotted line is the one direction z that was tried; all "
     "that two losses can tell is the slope along it."
@@ -174,6 +176,7 @@ def drawn(kind: str, n: float, seed: float) -> list[Any]:
 def section() -> None:
     """Lay this topic out and wire it."""
     gr.Markdown(ABOUT)
+    gr.HTML(paragraph(formula(FORMULA)), elem_id="estimate-formula")
     kinds = [("Gaussian (the paper)", "gaussian"), ("Rademacher, ±1", "rademacher")]
     with gr.Row():
         kind = gr.Radio(kinds, value="gaussian", label="Noise z", elem_id="estimate-noise", min_width=260)

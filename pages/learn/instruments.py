@@ -11,7 +11,7 @@ from itertools import product
 
 import plotly.graph_objects as go
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import BY_WEIGHT, CRITERIA
 from minillm.families.groups import CHANNELS, HEADS
 
 from . import criteria, estimate, groups, walk
@@ -117,14 +117,14 @@ def _criteria() -> Instrument:
         f"{criteria.ABOUT}\n\nHere the first weight of *up* can be moved, in steps of a half; in the app every weight, "
         "every norm and every gradient.",
         (
-            Control("Criterion", tuple((name, c.label) for name, c in CRITERIA.items()), "fms-bp"),
+            Control("Criterion", tuple((name, c.label) for name, c in BY_WEIGHT.items()), "fms-bp"),
             Control("Weight W of up, row 0, column 0", _numbered(WEIGHTS), "0.5", slides=True),
         ),
         (
             ("Scores of the weights", criteria.ELEMENTS_CAPTION, 300),
             ("Sums, and who goes", criteria.SUMS_CAPTION, 300),
         ),
-        lambda: product(CRITERIA, (f"{weight:g}" for weight in WEIGHTS)),
+        lambda: product(BY_WEIGHT, (f"{weight:g}" for weight in WEIGHTS)),
         show,
     )
 

@@ -89,7 +89,7 @@ def show(on: Lesson, step: Any) -> Answer:
     """A step with nothing chosen yet."""
     step = settled(step)
     asked = question(step)
-    told = f"### Step {step + 1} of {len(QUESTIONS)}: {asked.title}\n\n{asked.text}\n\n**{asked.asked}**"
+    told = f"## Step {step + 1} of {len(QUESTIONS)}: {asked.title}\n\n{asked.text}\n\n**{asked.asked}**"
     return {
         on.step: step,
         on.told: told,

@@ -19,7 +19,7 @@ from ..shell.cut_controls import MOST, SAME, STANDARD, UNIFORM
 from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..shell.templates import notice, paragraph
-from ..views import cut as cut_view
+from ..views import best as best_view, cut as cut_view
 from ..views.cut import Cut
 from ..views.exports import Exports, begin_export, forms, packed_export, shown
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, recovery_in_words, variants_table
@@ -53,13 +53,15 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
         fresh = newest is not None and newest.kind == "pruned"
         return _whole(store, page, run_id, *given, None if fresh else variant, *training)
 
-    whole = [page.empty, *page.preview, page.evaluate["warning"], page.takes]
+    whole = [page.empty, page.best_takes, *page.preview, page.evaluate["warning"], page.takes]
     draw, asked = partial(_whole, store, page), partial(_from_address, store, page)
     shell.opens(partial(_as_asked, store, page), _asked_controls(page))
     shell.redraws_when(partial(_state, store), draw, whole, chosen, asked, anew)
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
     _wire_controls(store, shell, page)
     shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
+    chosen_best = [page.cut["ratio"], page.cut["blocks"], *measured]
+    shell.starts(page.best.click, partial(begin_best, store), chosen_best, "best")
     shell.starts(page.sparsify.click, partial(begin_sparsify, store), [*page.zeros.values(), *measured], "sparsify")
     shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
     shell.starts(page.start.click, partial(begin_recover, store), [page.recover["variant"], *settings], "recover")
@@ -71,13 +73,15 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     """What follows from moving a control, without a job: the preview, a warning, the values of a preset."""
     cut, text, previewed = list(page.cut.values()), page.evaluate["evaluate_text"], partial(_previewed, store, page)
-    shell.follows(page.cut, previewed, page.preview)
+    shell.follows(page.cut, previewed, [page.best_takes, *page.preview])
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
     taken = preset(page.way, {name: way_of(name) for name in CUTS}, chosen)
     few = {"fn": partial(cut_view.too_few, store), "inputs": [shell.run, chosen[-1]], "outputs": page.evaluate["few"]}
     taken.then(**few, **QUIET)
     chosen[-1].input(**few, **QUIET)
-    remembered(taken.then(answering(previewed), [shell.run, *cut], page.preview, **QUIET).then, page.cut)
+    remembered(
+        taken.then(answering(previewed), [shell.run, *cut], [page.best_takes, *page.preview], **QUIET).then, page.cut
+    )
     text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     zeros = page.zeros
     asked = [page.recover["variant"], *_settings(page)]
@@ -146,9 +150,10 @@ def _live_outputs(page: Page) -> list[Any]:
 def _jobs_shown(store: Store, page: Page, run_id: str) -> Answer:
     """The panels, the table of variants, the learning curve."""
     found: Answer = {}
+    usual = store.usual_steps(store.run(run_id).recipe.model)
     for panel in _panels(page):
         job: Any = job_panel.current(store, run_id, panel.kind)
-        found |= panel.show(store, job, cut_view.rows(job, store.events(job.id)) if job else "")
+        found |= panel.show(store, job, cut_view.rows(job, store.events(job.id), usual) if job else "")
     recovery = job_panel.current(store, run_id, "recover")
     points, live = curve_points(store, run_id, recovery), recovery is not None and recovery.live
     said, host = page.curve
@@ -214,15 +219,18 @@ def _whole(
     }
 
 
-def _previewed(store: Store, page: Page, run_id: str, criterion: str, channels: str, *more: Any) -> Answer:
-    """The preview; where there can be no such plan, why, and the last picture stays."""
+def _previewed(
+    store: Store, page: Page, run_id: str, criterion: str, channels: str, ratio: float, *more: Any
+) -> Answer:
+    """What the best way takes, and the preview; where there can be no such plan, why, and the last picture stays."""
     if not run_id:
         return {}
+    best = {page.best_takes: paragraph(best_view.in_a_sentence(store, run_id, ratio))}
     try:
-        shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, *more))
+        shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, *more))
     except MiniLLMError as fault:
-        return {page.preview[0]: notice(str(fault), "failed")}
-    return dict(zip(page.preview, shown, strict=True))
+        return {**best, page.preview[0]: notice(str(fault), "failed")}
+    return {**best, **dict(zip(page.preview, shown, strict=True))}
 
 
 def _asked_controls(page: Page) -> list[Any]:
@@ -289,6 +297,14 @@ def begin_prune(
     """Cut a run's model and measure perplexity before and after; returns the job's number. Scores that are missing are
     made first."""
     cut = Cut(criterion, channels_from, ratio, blocks, allocation)
+    return submit(store, run_id, cut_view.prune_request(store, run_id, cut, **how))
+
+
+@takes((PruneRequest, MEASURED))
+def begin_best(store: Store, run_id: str, ratio: float, blocks: str = "", **measured: Any) -> int:
+    """Cut a run's model in the best way measured here, as one job: missing scores, least squares, perplexity before and
+    after; returns the job's number."""
+    cut, how = best_view.best_cut(ratio, blocks), {"compensate": best_view.WAY.compensate, **measured}
     return submit(store, run_id, cut_view.prune_request(store, run_id, cut, **how))
 
 

@@ -65,6 +65,8 @@ class Page:
     """
 
     empty: gr.HTML
+    best: gr.Button
+    best_takes: gr.HTML
     way: gr.Radio
     cut: dict[str, Any]
     evaluate: dict[str, Any]
@@ -105,16 +107,27 @@ def layout() -> Page:
 def _cut_part() -> dict[str, Any]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
+            best = gr.Button("Prune the best way", variant="primary", size="lg", elem_id="prune-best")
+            best_takes = gr.HTML(elem_id="prune-best-takes", elem_classes="reading")
             way = _way_control()
             uniform = {"kind": OpenDropdown, "choices": [UNIFORM]}
             cut = cut_controls("prune") | controls(PruneRequest, ["allocation"], "prune", **uniform)
             cut |= in_rows(PruneRequest, LEAST, "prune", precision=0)
             evaluate = _evaluate_controls()
-            prune = gr.Button("Prune", variant="primary", elem_id="prune")
+            prune = gr.Button("Prune as chosen above", variant="primary", elem_id="prune")
         with gr.Column(scale=3, min_width=320):
             preview = _preview()
             pruning = job_panel.panel("prune")
-    return {"way": way, "cut": cut, "evaluate": evaluate, "prune": prune, "preview": preview, "pruning": pruning}
+    pressed = {"best": best, "best_takes": best_takes}
+    return {
+        **pressed,
+        "way": way,
+        "cut": cut,
+        "evaluate": evaluate,
+        "prune": prune,
+        "preview": preview,
+        "pruning": pruning,
+    }
 
 
 def _way_control() -> gr.Radio:

@@ -6,8 +6,8 @@ everyone who looks, and after a reload.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -53,6 +53,10 @@ STAGES = {
     "dense": "the dense model",
 }
 """What a page calls stages of jobs."""
+
+
+MOST_GUESSED = 0.95
+"""How far at most a part is shown to be whose end is only guessed."""
 
 
 def current(store: Store, run_id: str, kind: str | None = None) -> Job | None:
@@ -124,7 +128,8 @@ class Part:
 
     name: as in the events; label: for people; state: "waiting", "running", "done", "failed", "not begun", or how the
     job ended in its midst; done of total: its steps; seconds: how long it has taken; left: seconds to go, None where
-    not known; peak: bytes above the weights, None where not known.
+    not known; peak: bytes above the weights, None where not known; usual: seconds that a part takes which tells nothing
+    on its way, None where not known.
     """
 
     name: str
@@ -135,6 +140,14 @@ class Part:
     seconds: float | None = None
     left: float | None = None
     peak: int | None = None
+    usual: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """How far it is, 0 to 1; None where nobody knows."""
+        if self.total > 1:
+            return self.done / self.total
+        return min((self.seconds or 0.0) / self.usual, MOST_GUESSED) if self.usual else None
 
 
 def parts(
@@ -164,13 +177,32 @@ def parts(
     return rows
 
 
-def steps(job: Job, events: list[StoredEvent], labels: dict[str, str] | None = None) -> list[Part]:
+def steps(
+    job: Job,
+    events: list[StoredEvent],
+    labels: dict[str, str] | None = None,
+    usual: Mapping[str, float] | None = None,
+    without: str | None = None,
+) -> list[Part]:
     """A row for each stage that has begun, for jobs whose stages are not known beforehand; one that has begun without
-    any is loading. labels: {stage: words}, beside `STAGES`."""
+    any is loading. labels: {stage: words}, beside `STAGES`; usual: {stage: seconds} of stages that tell nothing on
+    their way (see `Store.usual_steps`); without: leaves out stages that begin so."""
     words, now = STAGES | (labels or {}), time.time()
     if not events and job.state == "running":
-        return [Part("load", STAGES["load"], "running", seconds=now - (job.started or now))]
-    return parts(job, events, {event.stage: words.get(event.stage, event.stage) for event in events}, "", now)
+        rows = [Part("load", STAGES["load"], "running", seconds=now - (job.started or now))]
+    else:
+        named = [event.stage for event in events if without is None or not event.stage.startswith(without)]
+        rows = parts(job, events, {stage: words.get(stage, stage) for stage in named}, "", now)
+    return [_guessed(row, usual or {}) for row in rows]
+
+
+def _guessed(row: Part, usual: Mapping[str, float]) -> Part:
+    """A part at work that tells nothing on its way, with what is left of the time it usually takes."""
+    expected = usual.get(row.name) if row.state == "running" and row.total <= 1 else None
+    if not expected:
+        return row
+    left = expected - (row.seconds or 0.0)
+    return replace(row, usual=expected, left=left if left > 0 else None)
 
 
 def _took(job: Job, events: list[StoredEvent]) -> dict[str, float]:
@@ -209,9 +241,8 @@ def table(rows: list[Part], noun: str) -> str:
 
 
 def _cells(part: Part) -> Iterator[str]:
-    share = part.done / part.total if part.total > 1 else None
     yield part.label
-    yield _bar(share, part.label) + f" {part.state}" if part.state == "running" else part.state
+    yield _bar(part.share, part.label) + f" {part.state}" if part.state == "running" else part.state
     yield seconds(part.left) if part.left is not None else ""
     yield seconds(part.seconds) if part.seconds is not None else ""
     yield size(part.peak) if part.peak is not None else ""

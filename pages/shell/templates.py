@@ -13,6 +13,7 @@ from markupsafe import Markup
 from minillm.paths import ASSETS
 
 from .address import link
+from .formula import formula
 from .phrases import ago, size
 
 TEMPLATES = ASSETS / "templates"
@@ -23,7 +24,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"ago": ago, "size": size}
+ENVIRONMENT.filters |= {"ago": ago, "size": size, "formula": formula}
 ENVIRONMENT.globals |= {"link": link}
 
 

@@ -3,7 +3,7 @@
 A plan at an equal ratio costs the same under every criterion, so its size is shown for criteria without scores as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,11 +197,11 @@ def warning(store: Store, run_id: str, evaluate_text: str | None) -> str:
     return notice(said) if said else ""
 
 
-def rows(job: Job, events: Sequence[StoredEvent]) -> str:
-    """The steps of a job as rows of its panel."""
+def rows(job: Job, events: Sequence[StoredEvent], usual: Mapping[str, float] | None = None) -> str:
+    """The steps of a job as rows of its panel. usual: seconds of those that tell nothing on their way."""
     seen = [event for event in events if event.stage != "result"]
     labels = {event.stage: _shown(event.stage) for event in seen if ":" in event.stage}
-    return job_panel.table(job_panel.steps(job, seen, labels), "step") if seen or job.state == "running" else ""
+    return job_panel.table(job_panel.steps(job, seen, labels, usual), "step") if seen or job.state == "running" else ""
 
 
 def _shown(stage: str) -> str:

@@ -9,6 +9,7 @@ from minillm.criteria import CRITERIA
 from minillm.criteria.forecast import Forecast, forecast
 from minillm.device import free_memory
 from minillm.families.groups import BlockGroups, Groups
+from minillm.jobs.live import expected_memory
 from minillm.recipes.models import MODELS
 from minillm.recipes.recipe import RunRecipe
 from minillm.store.records import Run
@@ -98,6 +99,13 @@ def memory_table(known: Known, expected: dict[str, Forecast], free: int | None) 
     room = "" if free is None else f"; {size(free)} are free"
     caption = f"Peak memory of scoring, foretold: {size(known.weight_bytes)} of weights and what comes above them{room}"
     return html_table(("criterion", "above the weights", "together", "peak in", "verdict"), rows, caption)
+
+
+def knife_memory(known: Known, held: int) -> str:
+    """What the live process takes for this model, in a sentence. held: bytes that it holds now, of whatever model."""
+    wanted = expected_memory(known.groups, BYTES.get(known.dtype, 4))
+    now = f"it holds {size(held)} now" if held else "it does not run now"
+    return f"The knife on X-ray holds a model of its own: about {size(wanted)} for this one with its process; {now}."
 
 
 def _verdict(known: Known, expected: Forecast, free: int | None) -> str:

@@ -5,7 +5,8 @@ its stored scores), so that nothing changes its look when a job ends or a page i
 """
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +52,8 @@ class Board:
     """Everything the page draws from.
 
     job: the score job that matters now; events: all of its; scores: {label: scores} that are stored;
-    known_blocks: how many the model has, where the store or the catalogue knows.
+    known_blocks: how many the model has, where the store or the catalogue knows; usual: seconds of what a job does
+    before it scores.
     """
 
     run: Run
@@ -59,6 +61,7 @@ class Board:
     events: list[StoredEvent]
     scores: dict[str, Scores]
     known_blocks: int | None
+    usual: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def asked(self) -> dict[str, str]:
@@ -74,10 +77,11 @@ class Board:
 
     @property
     def preparing(self) -> list[job_panel.Part]:
-        """What a job does before its first score, as long as there is none."""
-        if self.job is None or self.job.state != "running" or any(e.stage.startswith(PREFIX) for e in self.events):
+        """What a job does before it scores, while it does: it reads no text before those that need none are scored."""
+        scoring = bool(self.events) and self.events[-1].stage.startswith(PREFIX)
+        if self.job is None or self.job.state != "running" or scoring:
             return []
-        return job_panel.steps(self.job, self.events)
+        return job_panel.steps(self.job, self.events, usual=self.usual, without=PREFIX)
 
     @cached_property
     def rows(self) -> list[job_panel.Part]:
@@ -133,7 +137,8 @@ def board(store: Store, run_id: str) -> Board:
     job = job_panel.current(store, run_id, "score")
     events = store.events(job.id) if job else []
     run, scores = store.run(run_id), store.scores(run_id)
-    return Board(run, job, events, scores, _blocks(store, run, scores))
+    usual = store.usual_steps(run.recipe.model) if job and job.live else {}
+    return Board(run, job, events, scores, _blocks(store, run, scores), usual)
 
 
 def _blocks(store: Store, run: Run, scores: dict[str, Scores]) -> int | None:

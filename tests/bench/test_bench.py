@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from minillm.bench import BUDGETS, Row, bench_events, plain, run, scaling
+from minillm.bench import BUDGETS, Row, answers, bench_events, plain, run, scaling
 from minillm.bench.report import FORWARD_ONLY, OF_GRADIENTS, SUBMODELS, Measured, reference_bytes, rows_of
 from minillm.errors import TextTooShort, UnknownName
 from minillm.events import RESULT, finish
@@ -44,6 +44,18 @@ def test_without_second_moments_no_float32_copy_is_made(monkeypatch):
     monkeypatch.setattr(run, "_moments", lambda *given: pytest.fail("second moments were measured"))
     report = finish(bench_events(wrap(tiny.llama()), tiny.tokens(6, 12), 3, repeats=1, full=False))
     assert not any("sparsegpt" in row.what for row in report.rows)
+
+
+def test_the_knife_is_timed_where_there_are_words_to_ask_about():
+    assert answers.work(wrap(tiny.llama())) == {} and answers.rows(Measured(0)) == []
+    lm = wrap(tiny.llama(), tiny.tokenizer())
+    before, ticks = state(lm), iter(range(1000))
+    measured = Measured(0)
+    for name, measurement in answers.work(lm, lambda: next(ticks)).items():
+        measured.note(name, measurement())
+    (row,) = answers.rows(measured)
+    assert (row.measured, row.against, row.verdict) == (1.0, 0.3, "over"), "one tick of the clock an answer"
+    assert as_before(lm, before)
 
 
 def test_growth_is_set_against_what_was_promised():

@@ -13,6 +13,8 @@ from minillm.recipes.recipe import RunRecipe
 from minillm.recipes.requests import ScoreRequest
 from minillm.store.as_folder import BUNDLED, import_run
 from pages import NAMES
+from pages.learn import HANDOUT, LESSON, TOPICS
+from pages.learn.lesson import QUESTIONS, question
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
@@ -54,18 +56,44 @@ def address(name: str, run_id: str, theme: str) -> str:
     return f"{'' if name == NAMES[0] else name}?run={run_id}&__theme={theme}"
 
 
+def findings(page) -> dict[str, list[str]]:
+    """{rule: what breaks it} of a page as it stands, without what Gradio brings."""
+    found = axe.Axe().run(page).response["violations"]
+    return {v["id"]: [node["html"][:200] for node in v["nodes"]] for v in found if v["id"] not in GRADIO}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_page_has_findings_of_its_own_nor_hangs_over_the_edge_of_a_telephone(visit, run_id, name):
     for theme in ("light", "dark"):
         page = visit(address(name, run_id, theme))
         page.locator(DRAWN.get(name, "#page h1")).first.wait_for()
         expect(page.locator("body.dark")).to_have_count(int(theme == "dark"))
-        found = axe.Axe().run(page).response["violations"]
-        ours = {v["id"]: [node["html"][:200] for node in v["nodes"]] for v in found if v["id"] not in GRADIO}
-        assert not ours, f"{name}, {theme}"
+        assert not findings(page), f"{name}, {theme}"
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_timeout(300)
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_learn_has_no_findings_under_any_topic_nor_in_the_lesson(visit, theme):
+    page = visit(f"learn?__theme={theme}")
+    for topic in (*TOPICS, HANDOUT):
+        page.locator(f"#topics input[value='{topic}']").check()
+        part = page.locator(f"#topic-{topic}")
+        part.wait_for()
+        if part.locator(".plot-figure").count():
+            part.locator(".main-svg").first.wait_for(state="attached")
+        assert not findings(page), topic
+    touched = {question(i).touch: i for i in range(len(QUESTIONS))}
+    for touch, step in touched.items():
+        page = visit(f"learn?topic={LESSON}&step={step}&__theme={theme}")
+        page.locator("#lesson-told h2").wait_for()
+        page.locator("#lesson-reveal").click()
+        page.locator("#lesson-verdict .notice").wait_for()
+        page.locator(
+            {"xray": "#lesson-xray [data-picture]", "strip": "#lesson-strip .film-body"}.get(touch, "#page")
+        ).wait_for()
+        assert not findings(page), f"lesson, step {step}"
 
 
 def test_the_first_stop_of_the_tab_key_skips_the_navigation(visit, run_id):

@@ -88,8 +88,8 @@ def test_nothing_acts_before_its_page_has_opened_and_a_preset_says_what_the_form
     page.unroute_all(behavior="ignoreErrors")
     assert not early.is_checked(), "a click on a page that was still opening"
     early.check()
-    expect(page.locator("#prune-criterion input")).to_have_value("fms-bp")
-    expect(page.locator("#prune-few")).to_contain_text("1,024 rows; this run has 128")
+    expect(page.locator("#prune-criterion input")).to_have_value("kfac")
+    expect(page.locator("#prune-few")).to_contain_text("512 rows; this run has 128")
     page.locator("#prune-compensate").get_by_label("bias").check()
     expect(early).not_to_be_checked()
 

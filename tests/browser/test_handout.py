@@ -11,7 +11,7 @@ from pages.learn.handout import known_of
 def test_a_sheet_is_chosen_saved_and_printed_with_or_without_answers(visit, browser, tmp_path):
     page = visit("learn?topic=handout&sheet=3", width=390)
     exercises = sheet(known_of(None, ""), 3)
-    expect(page.locator("#exercises h3")).to_have_count(len(exercises))
+    expect(page.locator("#exercises h2")).to_have_count(len(exercises))
     expect(page.locator("#exercises section").nth(1)).to_contain_text(exercises[1].text)
     answer = page.get_by_text(exercises[1].answers[0], exact=True).first
     expect(answer).to_be_hidden()

@@ -1,6 +1,7 @@
 """The knife in a browser: type, click, drag, undo, restore, two readers, a killed process, and Prune this."""
 
 import os
+import re
 import signal
 
 import psutil
@@ -185,3 +186,13 @@ def test_without_a_model_it_says_where_to_go(visit, app):
     page.locator(".knife summary").click()
     expect(page.locator(".knife-problem")).to_contain_text("inspect it on the Model page")
     expect(page.locator(".knife-answer")).to_be_hidden()
+
+
+def test_the_model_page_says_what_the_live_process_really_holds(visit, run_id, app):
+    opened(visit, run_id)
+    page = visit("model")
+    said = page.locator("#forecast").get_by_text("The knife on X-ray holds")
+    expect(said).to_contain_text("about 1.2 GB for this one with its process; it holds ")
+    (process,) = live_processes(app)
+    held = float(re.search(r"it holds ([\d.]+) MB now", said.inner_text())[1])
+    assert held == pytest.approx(process.memory_info().rss / 1e6, rel=0.1)

@@ -61,13 +61,18 @@ def test_groups_criteria_estimate_and_walk_answer_at_once(visit, app):
     page.locator("#topics").get_by_label("Criteria").check()
     page.locator("#acted-sums .bars .point").first.wait_for(state="attached")
     words = page.locator("#acted-words")
-    expect(words).to_contain_text("g = ")
+    expect(words.locator("math[alttext^='g = ']")).to_be_visible()
+    expect(words.locator("math[alttext='|W·g·X|']")).to_be_visible()
     before = words.inner_text()
     press(page, "#acted-weight", "Home")
-    expect(words).to_contain_text("W = -3.00")
+    expect(words.locator("math[alttext='W = -3.00']")).to_be_visible()
     assert words.inner_text() != before and "topic=criteria" in page.url
 
     page.locator("#topics").get_by_label("Estimated gradient").check()
+    drawn = page.locator("#estimate-formula mfrac").first.evaluate("one => one.getBoundingClientRect().height")
+    assert drawn > 1.5 * page.locator("#estimate-formula math mi").first.evaluate(
+        "one => one.getBoundingClientRect().height"
+    ), "the browser sets it as a fraction, one line over another"
     press(page, "#estimate-n", "End")
     expect(page.locator("#estimate-table")).to_contain_text("n = 64 directions")
 

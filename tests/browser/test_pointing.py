@@ -109,3 +109,18 @@ def test_a_block_that_is_pointed_at_is_marked_in_the_other_pictures_of_the_page(
     assert abs(middle - first) < 0.05
     page.mouse.move(5, 5)
     page.wait_for_function("() => !document.querySelector('.plot-block')")
+
+
+def test_a_name_that_is_cut_short_is_said_whole_where_it_is_pointed_at(visit, run_id, app):
+    label = "fms-zo (directions 64, estimator multiply)"
+    app.store.save_scores(run_id, made_scores.several(made_scores.shape(), ("fms-zo",))["fms-zo"], label)
+    page = visit(f"compare?run={run_id}&others=wanda|{label}")
+    short = next(one for one in labels(page) if one["text"].startswith("fms-zo (directions"))
+    assert short["text"].endswith("…")
+    page.locator(f"{LINES} .annotation", has_text="fms-zo (directions").hover()
+    page.wait_for_function(
+        "([at, whole]) => document.querySelector(at + ' .hoverlayer')?.textContent.includes(whole)", arg=[LINES, label]
+    )
+    page.goto(page.url.replace("/compare", "/xray") + f"&criterion={label}")
+    page.locator("#xray [data-picture]").wait_for()
+    assert page.locator(".xray-criterion").get_attribute("title") == label

@@ -98,3 +98,39 @@ def test_a_picture_alone_fits_a_telephone_and_stays_dark(visit):
 def test_an_unknown_picture_gives_the_pages_first(visit):
     page = visit("learn?topic=estimate&present=nothing")
     page.locator("#estimate-plane.is-presented").wait_for()
+
+
+CELLS = "() => document.querySelector('#xray .xray-map')?.getBoundingClientRect().height ?? 0"
+
+
+def test_the_xray_waits_for_its_cells_and_shows_what_its_link_says(visit, run_id):
+    there = f"xray?run={run_id}&criterion=wanda&over=fms-bp&ratio=0.3&pin=5.heads.1"
+    page = visit(there, width=1440)
+    page.locator("#xray [data-picture]").wait_for()
+    small = page.evaluate(CELLS)
+    page.locator("#xray").get_by_role("button", name="Present").click()
+    page.locator("#xray.is-presented").wait_for()
+    assert "present=xray" in page.url
+    page.keyboard.press("Escape")
+    page.locator("#xray .xray-map").scroll_into_view_if_needed()
+    page.locator("#add-to-talk").click()
+    expect(page.locator("#add-to-talk")).to_have_text("1 in the talk")
+    (one,) = talk(page)
+    assert "present=xray" in one["address"] and "pin=5.heads.1" in one["address"]
+    late = []
+    page.route("**/xray/cells?*", lambda route: late.append(route))
+    page.goto(f"{page.url.split('xray?')[0]}{one['address']}", wait_until="domcontentloaded")
+    page.locator("#title-bar .is-open").wait_for(state="attached")
+    page.wait_for_timeout(1500)
+    assert late and page.locator(".is-presented").count() == 0, "cells have not come yet"
+    late[0].continue_()
+    page.locator("#xray.is-presented").wait_for()
+    expect(page.locator("#xray .xray-counts")).to_contain_text("wanda and fms-bp: 30.00 % of all parameters go")
+    expect(page.locator("#xray .xray-said")).to_have_text("Pinned: block 5, head group 1.")
+    expect(page.locator("#xray .xray-legend")).to_contain_text("both cut: ")
+    expect(page.locator("#xray .xray-controls")).to_be_hidden()
+    page.wait_for_function(f"({CELLS})() > 0")
+    bottom = page.locator("#xray .plot-caption").evaluate("one => one.getBoundingClientRect().bottom")
+    assert bottom <= 900 and page.evaluate(CELLS) != small, "all of it fits the window"
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#xray.is-presented").count() == 1 and "pin=5.heads.1" in page.url

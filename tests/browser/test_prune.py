@@ -63,6 +63,26 @@ def test_a_plan_is_shown_before_anything_is_cut_and_bad_input_loses_nothing(visi
     assert [job.kind for job in app.store.jobs(run_id)] == ["inspect"]
 
 
+def test_the_best_way_is_one_button_that_says_what_it_takes(visit, app):
+    page, run_id = inspected(visit, app, "quick")
+    said = page.locator("#prune-best-takes")
+    expect(said).to_contain_text("Cuts 20 % of all parameters")
+    expect(said).to_contain_text("not known yet, as no such job has ended here")
+    slider = page.locator("#prune-ratio input[type=number]")
+    slider.fill("0.3")
+    slider.press("Tab")
+    expect(said).to_contain_text("Cuts 30 % of all parameters")
+    page.locator("button#prune-best").click()
+    expect(page.locator("#variants")).to_contain_text("heads by fms-bp, channels by ziplm, ratio 0.3")
+    expect(page.locator("#variants")).to_contain_text("least squares")
+    expect(page.locator(".job-chip")).to_contain_text("done")
+    (job,) = [job for job in app.store.jobs(run_id) if job.kind == "prune"]
+    assert (job.request.allocation, job.request.compensate) == ("sparing", "least-squares")
+    again = visit(f"prune?run={app.store.create_run(app.store.run(run_id).recipe, 'Alike')}")
+    expect(again.locator("#prune-best-takes")).to_have_text("")
+    expect(again.locator("#prune-empty")).to_contain_text("Nothing is known")
+
+
 def test_a_cut_is_measured_recovered_and_everything_is_there_after_a_reload(visit, app):
     page, run_id = inspected(visit, app, "quick")
     prune(page)

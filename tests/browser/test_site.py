@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from patience import PATIENCE
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import BY_WEIGHT, CRITERIA
 from minillm.plan.plan import make_plan
 from minillm.plan.scores import Scores
 from minillm.store.as_folder import BUNDLED
@@ -88,9 +88,9 @@ def test_instruments_answer_as_the_app_would(look):
     _, norm, gradient = criteria.as_it_was(0)
     change = Change(*criteria.PLACES[0], -3.0, norm, gradient)
     goes = int(np.argmin(channel_scores("wanda", sheet(change))))
-    assert f"Channel {goes} goes." in words.inner_text() and "W = -3.00" in words.inner_text()
+    assert f"Channel {goes} goes." in words.inner_text() and words.locator("math[alttext='W = -3.00']").is_visible()
     page.locator("#criteria-0 .heatmaplayer image").first.wait_for(state="attached")
-    assert page.locator("#criteria select option").count() == len(CRITERIA)
+    assert page.locator("#criteria select option").count() == len(BY_WEIGHT)
     page.locator("#groups select").first.select_option("bloom")
     page.locator("#groups select").nth(1).select_option("heads")
     slid(page, "groups", 0, "End")

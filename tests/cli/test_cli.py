@@ -49,10 +49,10 @@ def test_a_preset_scores_and_cuts_in_one_go(run, folder, tmp_path):
     words = ("--model", folder, *SMALL, "--samples", 12, "--ratio", 0.1, "--layers", "1-2")
     code, out, err = run("prune", "--preset", "best", *words, "--out", "named", "--json")
     assert code == 0 and abs(json.loads(out)["ratio"] - 0.1) < 0.01, err
-    code, _, err = run("score", "fms-bp", "ziplm", "--model", folder, *SMALL, "--samples", 12, "--dtype", "float32")
+    code, _, err = run("score", "kfac", "--model", folder, *SMALL, "--samples", 12, "--dtype", "float32")
     assert code == 0, err
-    made = ("--channels-from", "scores/ziplm.safetensors", "--allocation", "sparing", "--compensate", "least-squares")
-    code, _, err = run("prune", "scores/fms-bp", *made, *words, "--out", "by-hand")
+    made = ("--allocation", "knapsack", "--compensate", "least-squares")
+    code, _, err = run("prune", "scores/kfac", *made, *words, "--out", "by-hand")
     assert code == 0, err
     named, by_hand = (load_pruned(name).model.state_dict() for name in ("named", "by-hand"))
     assert all(torch.equal(named[name], by_hand[name]) for name in by_hand)

@@ -1,5 +1,7 @@
 """The forecast against the allocator's measured peaks, and against what makes memory grow."""
 
+from functools import partial
+
 import published
 import pytest
 import tiny
@@ -19,7 +21,29 @@ LOW, HIGH = 0.8, 1.25
 LLAMA = {"layers": 6, "heads": 9, "kv": 3, "width": 288, "ffn": 768, "vocab_size": 8000}
 OPT = {"hidden_size": 256, "ffn_dim": 1024, "word_embed_proj_dim": 256, "num_attention_heads": 8}
 BLOOM = {"hidden_size": 256, "n_head": 8}
-NEOX = {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 8, "num_hidden_layers": 4}
+SHARED = {"hidden_size": 288, "intermediate_size": 768, "num_attention_heads": 9, "num_key_value_heads": 3}
+MIDDLING = {
+    "pythia-160m": {
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_attention_heads": 8,
+        "num_hidden_layers": 4,
+        "attn_implementation": "sdpa",
+    },
+    "gemma-2-2b": {**SHARED, "head_dim": 32},
+    "gemma-3-1b": {**SHARED, "head_dim": 32},
+    "phi-4-mini": SHARED,
+    "glm-4-9b-0414": {**SHARED, "head_dim": 32},
+    "starcoder2-3b": {**SHARED, "intermediate_size": 1152},
+    "minitron-4b": {**SHARED, "head_dim": 32},
+    "apertus-8b": SHARED,
+    "phi-1.5": SHARED,
+    "gpt2": {"n_embd": 256, "n_head": 8},
+    "gpt-j-6b": {"n_embd": 256, "n_head": 8, "rotary_dim": 8},
+    "mpt-7b": {"d_model": 256, "n_heads": 8},
+    "falcon-7b": {"hidden_size": 256, "ffn_hidden_size": 1024, "num_attention_heads": 8},
+}
+"""Sizes at which tensors, not book-keeping, decide the peak of a published model."""
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=str)
@@ -69,9 +93,9 @@ def test_forecast_follows_rows_and_length(middling, criterion, rows, length, gra
     [
         lambda: tiny.opt(**OPT, attn_implementation="sdpa"),
         lambda: tiny.bloom(**BLOOM),
-        lambda: published.shrunk("pythia-160m", **NEOX, attn_implementation="sdpa"),
+        *(partial(published.shrunk, name, vocab_size=2000, **sizes) for name, sizes in MIDDLING.items()),
     ],
-    ids=["opt", "bloom", "neox"],
+    ids=["opt", "bloom", *MIDDLING],
 )
 def test_forecast_knows_the_families(build, criterion):
     assert LOW < ratio(wrap(build()), criterion, 32, 64, 8) < HIGH

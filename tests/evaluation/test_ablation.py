@@ -1,7 +1,9 @@
 """The knife: a model under masks says what the model really cut says, and gives back the group that matters most."""
 
 import itertools
+from functools import partial
 
+import published
 import pytest
 import tiny
 import torch
@@ -28,6 +30,7 @@ EVERY = {
     "opt_post_norm": tiny.opt_post_norm,
     "bloom": tiny.bloom,
     "neox": tiny.neox,
+    **{name: partial(published.shrunk, name) for name in ("gpt2", "gemma-2-2b", "phi-4-mini", "falcon-40b", "mpt-7b")},
 }
 
 

@@ -1,5 +1,8 @@
 """Sizes against torch's own counters; latency by what it runs, never by how long that took."""
 
+from functools import partial
+
+import published
 import pytest
 import tiny
 import torch
@@ -15,7 +18,23 @@ from minillm.surgery.cut import prune
 LENGTH = 24
 
 
-BUILDERS = {**tiny.LLAMA_LIKE, **tiny.OTHERS, "neox": tiny.neox}
+PUBLISHED = (
+    "gpt2",
+    "gemma-2-2b",
+    "olmo-3-32b",
+    "phi-4-mini",
+    "glm-4-9b",
+    "starcoder2-3b",
+    "gpt-j-6b",
+    "mpt-7b",
+    "falcon-7b",
+)
+BUILDERS = {
+    **tiny.LLAMA_LIKE,
+    **tiny.OTHERS,
+    "neox": tiny.neox,
+    **{name: partial(published.shrunk, name) for name in PUBLISHED},
+}
 
 
 def built(name: str) -> LoadedModel:
@@ -30,13 +49,13 @@ def counted(lm: LoadedModel) -> int:
     return counter.get_total_flops() // 2
 
 
-@pytest.mark.parametrize("name", [*tiny.LLAMA_LIKE, "bloom", "opt", "opt_post_norm", "neox"])
+@pytest.mark.parametrize("name", [*tiny.LLAMA_LIKE, "bloom", "opt", "opt_post_norm", "neox", *PUBLISHED])
 def test_macs_are_those_that_torch_counts(name: str) -> None:
     lm = built(name)
     assert size(lm, LENGTH).macs == lm.groups.macs(LENGTH) == counted(lm)
 
 
-@pytest.mark.parametrize("name", ["llama", "bloom", "opt", "opt_post_norm"])
+@pytest.mark.parametrize("name", ["llama", "bloom", "opt", "opt_post_norm", *PUBLISHED])
 def test_a_cut_model_costs_what_its_plan_says(name: str) -> None:
     lm = built(name)
     plan = plan_from_groups(lm.groups, 0.2, range(len(lm.groups)))
@@ -56,7 +75,9 @@ def test_size_counts_tied_weights_once_and_in_their_format(build, dtype: torch.d
     assert found.dtype == str(dtype).removeprefix("torch.")
 
 
-@pytest.mark.parametrize("name", ["llama", "odd_head_dim", "qwen3", "bloom", "opt"])
+@pytest.mark.parametrize(
+    "name", ["llama", "odd_head_dim", "qwen3", "bloom", "opt", "gpt2", "glm-4-9b", "gpt-j-6b", "mpt-7b"]
+)
 def test_cache_bytes_are_those_that_a_forward_pass_leaves(name: str) -> None:
     lm = built(name)
     cache = lm.model(input_ids=tiny.tokens(1, LENGTH), use_cache=True).past_key_values

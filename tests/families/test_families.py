@@ -1,5 +1,6 @@
 """Families describe what is there: counts against the config, costs against the parameters; the rest is refused."""
 
+import re
 from collections.abc import Callable
 
 import naive
@@ -9,8 +10,6 @@ import tiny
 import torch
 import transformers
 from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
     MixtralConfig,
     MixtralForCausalLM,
     PreTrainedModel,
@@ -22,6 +21,7 @@ from transformers import (
 
 from minillm.errors import UnsupportedModel
 from minillm.families import FAMILIES, family_of, groups_from_config, groups_of
+from minillm.families.refusals import REFUSALS, refusal_of
 from minillm.models.load import load_model, plan_from_config
 from minillm.models.loaded import wrap
 
@@ -52,7 +52,7 @@ def test_structures_of_all_groups_cover_each_linear_once(build):
 
 
 def small_of(kind: str) -> PreTrainedModel:
-    """A model of a type no family covers: experts, an encoder, weights stored as [in, out]."""
+    """A model of a type no family covers: experts, an encoder."""
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "num_hidden_layers": 1, "hidden_size": 8}
     experts = {**heads, "intermediate_size": 8, "vocab_size": 16, "pad_token_id": 0}
     made: dict[str, Callable[[], PreTrainedModel]] = {
@@ -63,12 +63,11 @@ def small_of(kind: str) -> PreTrainedModel:
         "t5": lambda: T5ForConditionalGeneration(
             T5Config(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=16)
         ),
-        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=16)),
     }
     return made[kind]()
 
 
-@pytest.mark.parametrize("kind", ["mixtral", "qwen2_moe", "t5", "gpt2"])
+@pytest.mark.parametrize("kind", ["mixtral", "qwen2_moe", "t5"])
 def test_what_does_not_fit_is_refused_by_name_with_what_does(kind, tmp_path):
     model = small_of(kind)
     model.save_pretrained(tmp_path)
@@ -79,20 +78,39 @@ def test_what_does_not_fit_is_refused_by_name_with_what_does(kind, tmp_path):
         lambda: plan_from_config(model.config.to_dict()),
         lambda: load_model(tmp_path),
     )
-    covered = "; ".join(f"{f.label} ({', '.join(f.model_types)})" for f in FAMILIES.values())
+    told = refusal_of(kind)
     for ask in asked:
         with pytest.raises(UnsupportedModel) as caught:
             ask()
-        assert str(caught.value) == f"Models of type “{kind}” are not supported. Supported: {covered}."
+        assert told and str(caught.value) == f"Models of type “{kind}” are not supported: {told.why}; {told.instead}."
+
+
+def test_a_type_nobody_knows_is_refused_with_the_list_of_what_is_covered():
+    covered = "; ".join(f"{f.label} ({', '.join(f.model_types)})" for f in FAMILIES.values())
+    with pytest.raises(UnsupportedModel) as caught:
+        plan_from_config({"model_type": "of-the-future"})
+    assert str(caught.value) == f"Models of type “of-the-future” are not supported. Supported: {covered}."
+
+
+def test_what_is_refused_is_covered_by_no_family_and_what_is_told_instead_is():
+    refused = [t for one in REFUSALS for t in one.model_types]
+    covered = {t for family in FAMILIES.values() for t in family.model_types}
+    assert len(refused) == len(set(refused)) and not covered & {*refused}
+    for one in REFUSALS:
+        assert covered & {*re.findall(r"\w+", one.instead)}, one.label
 
 
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (transformers.LlamaConfig(mlp_bias=True), "its FFN has biases"),
+        (transformers.StableLmConfig(qk_layernorm=True), "a norm of its own for every head"),
+        (transformers.CohereConfig(use_qk_norm=True), "a norm of its own for every head"),
+        (transformers.Gemma3TextConfig(use_bidirectional_attention=True), "words that come later"),
+        (transformers.GPT2Config(add_cross_attention=True), "attends to an encoder"),
+        (transformers.FalconConfig(alibi=True), "share keys and have ALiBi slopes"),
         (transformers.BloomConfig(pretraining_tp=2, slow_but_exact=True), "slow_but_exact"),
     ],
-    ids=["biased-ffn", "sliced-bloom"],
+    ids=["norm-a-head", "norms-in-one", "both-ways", "encoder", "shared-slopes", "sliced-bloom"],
 )
 def test_a_config_that_does_not_fit_its_family_says_why(config, reason):
     with pytest.raises(UnsupportedModel, match=reason):
@@ -112,6 +130,12 @@ def test_linears_that_are_not_plain_are_refused():
     model.model.layers[1].mlp.up_proj = torch.nn.Identity()
     with pytest.raises(UnsupportedModel, match="Block 1's up is a Identity"):
         family_of(model)
+
+
+def test_every_model_type_has_a_published_config():
+    assert {t for f in FAMILIES.values() for t in f.model_types} == {
+        known.config["model_type"] for known in published.MODELS.values()
+    }
 
 
 def test_every_family_has_a_name_and_model_types_of_its_own():

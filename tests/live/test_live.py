@@ -163,7 +163,7 @@ time.sleep(600)
 
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers(live: Live, monkeypatch):
     monkeypatch.setattr("minillm.jobs.live.free_memory", lambda: 2_000_000_000)
-    with pytest.raises(DoesNotFit, match="would need 27.5 GB, but 2.0 GB are free"):
+    with pytest.raises(DoesNotFit, match="would need 27.7 GB, but 2.0 GB are free"):
         live.check_room("llama", llama_7b(), 4)
     live.check_room("llama", llama_7b(), 0)
 

@@ -30,6 +30,7 @@ STARTING = {
 }
 OTHERS = {
     "begin",
+    "start_best",
     "open_sample",
     "upload_text",
     "compare",

@@ -10,7 +10,7 @@ import made_scores
 import pytest
 
 import app as app_module
-from minillm.criteria import CRITERIA
+from minillm.criteria import BY_WEIGHT, CRITERIA
 from minillm.recipes.models import EMBEDDED
 from minillm.recipes.recipe import RunRecipe
 from minillm.store.store import Store
@@ -40,7 +40,7 @@ def wrong(text: str) -> Iterator[str]:
 
 def test_every_control_calls_a_criterion_by_its_one_name(choices):
     offered = [(read, value) for read, value in choices if value in CRITERIA]
-    assert len(offered) >= 3 * len(CRITERIA) - 3  # Score, Learn twice, zeros, …
+    assert len(offered) >= len(CRITERIA) + 2 * len(BY_WEIGHT) - 3  # Score, Learn twice, zeros, …
     assert [(read, value) for read, value in offered if read not in (value, CRITERIA[value].titled)] == []
 
 

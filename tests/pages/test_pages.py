@@ -288,6 +288,40 @@ def test_the_parts_of_a_running_job():
     assert (c.state, c.seconds) == ("waiting", None)
 
 
+def test_a_step_that_tells_nothing_on_its_way_is_as_far_as_it_usually_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(job_panel.time, "time", lambda: 104.0)
+    events = [stored(1, "load", 0, 1, 101.0)]
+    (row,) = job_panel.steps(job_in("running"), events)
+    assert (row.share, row.left) == (None, None), "nobody knows the first time"
+    (row,) = job_panel.steps(job_in("running"), events, usual={"load": 10.0, "cut": 1.0})
+    assert (row.share, row.left) == (0.4, 6.0)
+    (row,) = job_panel.steps(job_in("running"), events, usual={"load": 2.0})
+    assert (row.share, row.left) == (0.95, None), "longer than usual: nobody knows any more"
+    (row,) = job_panel.steps(job_in("running"), [stored(1, "load", 1, 4, 102.0)], usual={"load": 100.0})
+    assert (row.share, row.left) == (0.25, 4.0), "what it tells itself goes first"
+
+
+def test_what_a_step_usually_takes_is_what_it_took_on_this_model(store: Store, run_id: str):
+    def one(run: str, seconds: float, state: str = "done") -> None:
+        job = submit(store, run, InspectRequest())
+        store.claim_next("cpu/1")
+        for place, stage in enumerate(("load", "reading text", "score:wanda")):
+            store.append_event(job, Event(stage, 0, 1))
+            with store.writing() as db:
+                db.execute("UPDATE events SET time = ? WHERE job_id = ? AND stage = ?", (seconds * place, job, stage))
+        store.finish_job(job, state)
+        with store.writing() as db:
+            db.execute("UPDATE jobs SET finished = ? WHERE id = ?", (4 * seconds, job))
+
+    model = store.run(run_id).recipe.model
+    assert store.usual_steps(model) == {}
+    one(run_id, 100.0, "failed")
+    one(store.create_run(RunRecipe(model="/another")), 50.0)
+    one(run_id, 2.0)
+    one(store.create_run(RunRecipe(model=model)), 4.0)
+    assert store.usual_steps(model) == {"load": 3.0, "reading text": 3.0, "score:wanda": 6.0}
+
+
 def test_the_times_of_steps_add_up_to_the_jobs():
     events = [
         stored(1, "load", 0, 1, 100.5),

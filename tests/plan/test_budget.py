@@ -64,14 +64,15 @@ def test_every_allocation_meets_the_budget_and_leaves_every_block_its_least():
         groups, layers, ratio = random_case(draw, seed)
         values = np.random.default_rng(seed)
         parts = [{i: float(np.exp(3 * values.normal())) for i in layers} for _ in range(2)]
-        given = made(groups, seed=seed, features=True)
+        given = made(groups, "kfac", seed, features=True)
         from_scores = [one.decide(given, ratio, layers) for one in FROM_SCORES.values()]
         inverse = sensitivity_allocation(groups, Sensitivity("fisher", *parts), ratio, layers)
         for allocation in (*from_scores, inverse):
             counts = cut_counts(groups, ratio, layers, allocation)
             assert within_one_channel(groups, layers, counts, ratio) or too_coarse(groups, layers, ratio)
             for i, pair in enumerate(zip(counts["heads"], counts["channels"], strict=True)):
-                limit = spare(groups.blocks[i]) if i in layers else (0, 0)
+                block = groups.blocks[i].at_least(0) if allocation.name == "knapsack" else groups.blocks[i]
+                limit = spare(block) if i in layers else (0, 0)
                 assert all(0 <= n <= m for n, m in zip(pair, limit, strict=True))
 
 
@@ -139,7 +140,7 @@ def test_al_am_asks_for_the_spread_over_input_features_and_says_where_to_get_it(
     ):
         al_am_allocation(given, 0.2)
     assert list(fitting(given)) == ["global", "sparing"]
-    assert fitting(made(smollm2(), features=True)) == FROM_SCORES
+    assert fitting(made(smollm2(), "kfac", features=True)) == FROM_SCORES
 
 
 def test_heads_count_with_what_they_take_along():
@@ -168,7 +169,7 @@ def test_an_allocation_says_exactly_what_goes_at_its_ratio_and_in_proportion_at_
 @pytest.mark.parametrize("ratio", [0.0, 1e-9, 5e-4])
 def test_an_allocation_of_which_nothing_is_left_after_rounding_cuts_nothing(ratio):
     groups = shape(blocks=4, heads=2, channels=40, vocabulary=10)
-    given, even = made(groups, features=True), dict.fromkeys(range(4), 1.0)
+    given, even = made(groups, "kfac", features=True), dict.fromkeys(range(4), 1.0)
     size = groups.blocks[0].channel_parameters
     ratio = min(ratio, 0.4 * size / groups.parameters)
     found = [one.decide(given, ratio, range(4)) for one in FROM_SCORES.values()]

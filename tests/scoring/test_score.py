@@ -177,6 +177,7 @@ OTHER = {
     "drop": 0.4,
     "rounds": 2,
     "heads": "slots",
+    "curvature": "shrunk",
 }
 """For every setting a value that is not its default."""
 

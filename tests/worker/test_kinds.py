@@ -93,6 +93,27 @@ def test_scores_are_those_of_the_engine(store: Store, run_id: str, pool: Pool, l
         assert (scores.recipe["text"], scores.recipe["label"]) == ("python-docs", f"{criterion} (reduction sum)")
 
 
+def test_what_reads_weights_alone_is_scored_before_any_text_is_read(store: Store, run_id: str, pool: Pool):
+    criteria = ("wanda", "magnitude-l1", "random")
+    stages = [event.stage for event in run(store, run_id, ScoreRequest(criteria), pool)]
+    first = {name: stages.index(f"score:{name}") for name in criteria}
+    last = {name: len(stages) - stages[::-1].index(f"score:{name}") for name in criteria}
+    read = stages.index("reading text")
+    assert max(last["magnitude-l1"], last["random"]) <= read < first["wanda"]
+    known = {name: scores.recipe["tokens"] for name, scores in store.scores(run_id).items()}
+    assert known["magnitude-l1"] == known["random"] == "" != known["wanda"]
+    assert {scores.recipe["samples"] for scores in store.scores(run_id).values()} == {6}
+
+
+def test_no_text_is_read_where_none_is_needed(store: Store, pool: Pool, model: str):
+    made = store.create_run(RunRecipe(model=model, device="cpu", text="file:/nowhere.txt"))
+    stages = {event.stage for event in run(store, made, ScoreRequest(("magnitude-l2",)), pool)}
+    assert "reading text" not in stages and store.score_labels(made) == ["magnitude-l2"]
+    with pytest.raises(BadInput, match="nowhere"):
+        run(store, made, ScoreRequest(("random", "wanda")), pool)
+    assert store.score_labels(made) == ["magnitude-l2", "random"], "they do not wait for a text that cannot be read"
+
+
 @pytest.mark.parametrize("criterion", ["wanda", "llm-pruner"])
 def test_a_picture_can_be_drawn_while_blocks_are_scored(store: Store, run_id: str, pool: Pool, criterion: str):
     events = run(store, run_id, ScoreRequest((criterion,)), pool)

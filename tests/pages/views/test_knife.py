@@ -5,13 +5,14 @@ import json
 
 import pytest
 from made_runs import full_run
-from made_scores import shape
+from made_scores import shape, smollm2
 
 from minillm.jobs.live import Live
 from minillm.plan.by_hand import plan_by_hand
 from minillm.recipes.recipe import RunRecipe
 from pages.views.cut import Cut, asked, criteria_choices, preview
 from pages.views.knife import functions, nothing_left, told
+from pages.views.model import Known, knife_memory
 from pages.views.variants import what_was_done
 
 
@@ -75,3 +76,11 @@ def test_a_block_that_is_left_without_a_part_is_named():
     assert said == "Block 1 has 0 heads left: its attention writes at most its bias here, and nothing once cut."
     assert nothing_left(shape(), "1: channels 0-90") == ""
     assert nothing_left(shape(), "1: all") == "Block 1 has nothing left: Prune drops it."
+
+
+def test_the_memory_of_the_live_process_is_foretold_and_told():
+    known = Known(smollm2(), "bfloat16")
+    assert "about 969 MB for this one with its process; it does not run now" in knife_memory(known, 0)
+    assert knife_memory(Known(smollm2()), 1_080_000_000).endswith(
+        "about 1.2 GB for this one with its process; it holds 1.1 GB now."
+    )
