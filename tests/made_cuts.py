@@ -9,6 +9,7 @@ import torch
 from minillm.families.groups import CHANNELS, HEADS, KINDS, SLOTS
 from minillm.models.loaded import LoadedModel, wrap
 from minillm.plan.plan import Plan
+from minillm.recipes.exports import GGUF, TRANSFORMERS
 from minillm.surgery.cut import prune
 from minillm.surgery.sparsify import sparsify
 
@@ -36,6 +37,25 @@ FAMILIES = {
 """{transformers' type: builder}, without windows, which llama.cpp has in none of them."""
 
 
+GROUPED = ("llama", "mistral", "qwen2", "qwen3", "gemma")
+"""Families in which a key/value head serves several query heads here."""
+NO_BIASES = {TRANSFORMERS: ("mistral", "qwen2", "qwen3", "gemma"), GGUF: ("qwen3", "gemma")}
+"""{form: families in which it cannot hold the biases that compensation adds}."""
+
+
+def each(form: str) -> list[tuple[str, str]]:
+    """Every (family, kind of cut) that a form holds, as tests prove it."""
+    biases = NO_BIASES.get(form, NO_BIASES[TRANSFORMERS])
+    return [
+        (family, kind)
+        for family in FAMILIES
+        for kind in KINDS_OF_CUT
+        if (kind != QUERIES or family in GROUPED)
+        and (kind != BIASES or family not in biases)
+        and (form, family) != (GGUF, "opt")
+    ]
+
+
 @cache
 def whole(family: str) -> LoadedModel:
     """A model that no test may change."""
@@ -53,12 +73,13 @@ def cut(family: str, kind: str) -> LoadedModel:
 
 
 def plan_of(lm: LoadedModel, kind: str) -> Plan:
-    """A plan that makes such a cut."""
+    """A plan that makes such a cut; even widths as the allocation `even` has them: all heads where a config must."""
     groups, draw = lm.groups.counted_in(SLOTS) if kind == QUERIES else lm.groups, np.random.default_rng(0)
     kept: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KINDS}
     for layer, block in enumerate(groups.blocks):
         mixed = 0 if kind == EVEN else layer
-        stay = {HEADS: max(1, block.heads - 1 - mixed % 2), CHANNELS: block.channels - 8 - mixed}
+        fewer = 0 if kind == EVEN and lm.family.square else 1 + mixed % 2
+        stay = {HEADS: max(1, block.heads - fewer), CHANNELS: block.channels - 8 - mixed}
         if kind in (BLOCKS, EMPTY):
             stay = {HEADS: block.heads, CHANNELS: block.channels}
         if kind == BLOCKS and layer == 1:

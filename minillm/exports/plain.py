@@ -84,7 +84,7 @@ def _with_biases(lm: LoadedModel) -> Any:
     if missing:
         raise UnsupportedModel(
             f"Compensation gave {', '.join(sorted(missing))} a bias, which no config of a {config.model_type} model "
-            "can name; cut with least squares instead, or export to gguf where its architecture has them."
+            "can name; cut with least squares instead, or, of a llama, mistral or qwen2, export to gguf."
         )
     return config
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from made_cuts import BIASES, EVEN, FAMILIES, KINDS_OF_CUT, MIXED, QUERIES, cut, whole
+from made_cuts import BIASES, EVEN, MIXED, cut, whole
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -24,15 +24,7 @@ from minillm.models.loaded import LoadedModel, wrap
 from minillm.recipes.exports import GGUF
 from minillm.surgery.cut import prune
 
-WRITTEN = [name for name in FAMILIES if name != "opt"]
-GROUPED = ("llama", "mistral", "qwen2", "qwen3", "gemma")
-NO_BIAS = ("qwen3", "gemma")
-EACH = [
-    (family, kind)
-    for family in WRITTEN
-    for kind in KINDS_OF_CUT
-    if (kind != QUERIES or family in GROUPED) and (kind != BIASES or family not in NO_BIAS)
-]
+EACH = made_cuts.each(GGUF)
 PROMPTS = ["The walk reads", "A group is 12 größer\n\n\tdon't", "x"]
 COUNT = 30
 ROUGH = {"gpt_neox": 0.01, "bloom": 0.01}
@@ -193,7 +185,7 @@ def test_what_llama_cpp_cannot_hold_is_refused_in_a_sentence(build: Any, said: s
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("family", NO_BIAS)
+@pytest.mark.parametrize("family", made_cuts.NO_BIASES[GGUF])
 def test_biases_that_an_architecture_does_not_have_are_refused(family: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="a bias, which no config"):
         export(cut(family, BIASES), GGUF, tmp_path / "out")

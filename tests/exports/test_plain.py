@@ -9,7 +9,7 @@ import made_cuts
 import pytest
 import tiny
 import torch
-from made_cuts import BIASES, BLOCKS, EVEN, FAMILIES, KINDS_OF_CUT, MIXED, QUERIES, ZEROS, cut, logits, whole
+from made_cuts import BIASES, BLOCKS, EVEN, MIXED, ZEROS, cut, logits, whole
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from minillm.errors import BadInput, MiniLLMError, UnknownName, UnsupportedModel
@@ -21,22 +21,13 @@ from minillm.models.load import load_model
 from minillm.models.loaded import LoadedModel, wrap
 from minillm.recipes.exports import MASKED, TRANSFORMERS
 
-SHARED = ("llama", "mistral", "qwen2", "qwen3", "gemma")
-WITHOUT_BIAS = ("mistral", "qwen2", "qwen3", "gemma")
-EACH = [
-    (family, kind)
-    for family in FAMILIES
-    for kind in KINDS_OF_CUT
-    if (kind != QUERIES or family in SHARED) and (kind != BIASES or family not in WITHOUT_BIAS)
-]
-
 
 def assert_same(found: torch.Tensor, wanted: torch.Tensor) -> None:
     assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.abs().max())
 
 
 @pytest.mark.parametrize("form", [TRANSFORMERS, MASKED])
-@pytest.mark.parametrize(("family", "kind"), EACH)
+@pytest.mark.parametrize(("family", "kind"), made_cuts.each(TRANSFORMERS))
 def test_plain_transformers_computes_the_same(family: str, kind: str, form: str, tmp_path: Path) -> None:
     lm = cut(family, kind)
     found = export(lm, form, tmp_path / "out")
@@ -47,7 +38,7 @@ def test_plain_transformers_computes_the_same(family: str, kind: str, form: str,
         assert found.parameters == whole(family).parameters == sum(p.numel() for p in plain.parameters())
 
 
-@pytest.mark.parametrize("family", SHARED)
+@pytest.mark.parametrize("family", made_cuts.GROUPED)
 @pytest.mark.parametrize("kind", [EVEN, BLOCKS])
 def test_even_widths_and_whole_blocks_are_not_filled_up_and_are_equal_to_the_bit(
     family: str, kind: str, tmp_path: Path
@@ -88,7 +79,7 @@ def test_what_is_filled_up_lies_where_it_was_in_the_dense_form(tmp_path: Path) -
             assert torch.equal(after[rows], wanted)
 
 
-@pytest.mark.parametrize("family", WITHOUT_BIAS)
+@pytest.mark.parametrize("family", made_cuts.NO_BIASES[TRANSFORMERS])
 def test_biases_that_no_config_can_name_are_refused(family: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="gave .*down.* a bias, which no config of a") as caught:
         export(cut(family, BIASES), TRANSFORMERS, tmp_path / "out")
