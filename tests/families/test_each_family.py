@@ -41,6 +41,12 @@ def test_walk_tail_and_perplexity_are_the_models_own(name, dtype, near):
     assert math.log(perplexity(lm, TOKENS, length=20)) == pytest.approx(float(wanted.mean()), rel=near)
 
 
+def test_what_a_config_says_and_its_model_does_not_do_is_not_done():
+    stray = {"final_logit_softcapping": 1.0, "logit_scale": 9.0, "logits_scaling": 9.0, "qk_layernorm": True}
+    model = tiny.llama(**stray)
+    assert math.log(perplexity(wrap(model), TOKENS, length=20)) == pytest.approx(float(own_losses(model).mean()))
+
+
 @each_model
 def test_the_way_back_is_a_full_backward(name):
     lm, rows, found = wrap(published.EVERY[name]()), Stream(TOKENS, keep_inputs=True), {}
