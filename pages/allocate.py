@@ -21,7 +21,7 @@ from .shell.controls import asked_in, controls, takes
 from .shell.cut_controls import MOST, SAME, cut_controls
 from .shell.drawers import drawer
 from .shell.frame import Context, Shell, frame
-from .shell.handlers import Answer
+from .shell.handlers import QUIET, Answer
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import notice, paragraph
 from .views import allocations, cut as cut_view
@@ -99,7 +99,8 @@ def lay_out() -> Page:
 def _search_controls() -> dict[str, Any]:
     method, measure, fitness, *numbers, compensate = SEARCH
     ways = list(reversed(METHODS))
-    found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways)
+    found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways, info=about(DEFAULT.method))
+    found[method].change(lambda name: gr.Radio(info=about(name)), found[method], found[method], **QUIET)
     with gr.Accordion("Search settings", open=False, elem_id="allocate-settings"):
         measures = [(UNITS[measure], measure) for measure in MEASURES]
         found |= controls(AllocateRequest, [measure], "allocate", kind=gr.Radio, choices=measures)
@@ -108,6 +109,11 @@ def _search_controls() -> dict[str, Any]:
         found |= controls(AllocateRequest, numbers, "allocate")
         judged = [("as masks", ""), ("after least squares", "least-squares")]
         return found | controls(AllocateRequest, [compensate], "allocate", kind=gr.Radio, choices=judged)
+
+
+def about(method: str) -> str:
+    """What stands above the methods: what the chosen one does."""
+    return f"{method}: {METHODS[method].about}."
 
 
 def _watched() -> tuple[gr.HTML, PlotlyHost, PlotlyHost]:
