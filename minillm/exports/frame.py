@@ -85,6 +85,7 @@ def _buffers(model: nn.Module) -> list[str]:
 def _block(lm: LoadedModel, block: nn.Module, place: Place, biased: frozenset[str]) -> Iterator[tuple[str, Tensor]]:
     linears: dict[str, Any] = lm.family.block_linears(block)
     own = {f"{lm.family.linears[name]}.{part}" for name in linears for part in ("weight", "bias")}
+    own |= {f"{path}.weight" for path in lm.family.norms}
     for name, weight in block.state_dict().items():
         if name not in own:
             yield name, torch.zeros_like(weight, device="cpu") if place.source is None else weight.detach().cpu()
@@ -100,6 +101,16 @@ def _block(lm: LoadedModel, block: nn.Module, place: Place, biased: frozenset[st
         yield f"{lm.family.linears[name]}.weight", weight
         if name in biased:
             yield f"{lm.family.linears[name]}.bias", bias
+        for path in (path for path, of in lm.family.norms.items() if of == name):
+            yield f"{path}.weight", _norm(block.get_submodule(path), rows, place)
+
+
+def _norm(norm: Any, rows: tuple[int, Tensor], place: Place) -> Tensor:
+    """Weights of a norm over all heads: zeros beside them lower the mean square that it divides by the root of."""
+    weight = norm.weight.new_zeros(rows[0], device="cpu")
+    if place.source is not None and len(rows[1]):
+        weight[rows[1]] = norm.weight.detach().cpu() * (len(rows[1]) / rows[0]) ** 0.5
+    return weight
 
 
 def _axis(

@@ -12,7 +12,7 @@ them; fused q, k and v lie one after the other and not head by head.
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from ..errors import NumericalFault, UnsupportedModel
 from ..events import RESULT, Event, Events
 from ..models.loaded import LoadedModel
-from ..recipes.exports import QUANTISED
+from ..recipes.exports import LLAMA_CPP, OWN_WIDTHS, QUANTISED
 from .card import Written
 from .frame import Place, laid
 from .gguf_keys import check_positions, frequency_factors, metadata
@@ -45,20 +45,6 @@ FORMS: dict[str, tuple[Any, Any]] = {
 """{numbers: (of a matrix, of the file)}."""
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What llama.cpp calls a type of model.
-
-    name: there; each: whether widths of each block can be written, then as `deci`; rows: of a weight by its name, as
-    they lie there (weight, name, place) -> weight; more: what is added to weights of norms.
-    """
-
-    name: str
-    each: bool = False
-    rows: Callable[[Tensor, str, Place], Tensor] = lambda weight, name, place: weight
-    norms: float = 0.0
-
-
 def in_pairs(weight: Tensor, name: str, place: Place) -> Tensor:
     """Rows of q and k with the two halves of each head interleaved."""
     if ".q_proj." not in name and ".k_proj." not in name:
@@ -75,31 +61,29 @@ def one_after_another(weight: Tensor, name: str, place: Place) -> Tensor:
     return apart.swapaxes(0, 1).reshape(weight.shape)
 
 
-ARCHITECTURES = {
-    "llama": Architecture("llama", True, in_pairs),
-    "mistral": Architecture("llama", True, in_pairs),
-    "qwen2": Architecture("llama", True, in_pairs),
-    "qwen3": Architecture("qwen3"),
-    "gemma": Architecture("gemma", norms=1.0),
-    "bloom": Architecture("bloom", rows=one_after_another),
-    "gpt_neox": Architecture("gptneox", rows=one_after_another),
+ROWS: dict[str, Callable[[Tensor, str, Place], Tensor]] = {
+    "llama": in_pairs,
+    "bloom": one_after_another,
+    "gptneox": one_after_another,
 }
-"""{transformers' type: what llama.cpp has for it}."""
+"""{llama.cpp's architecture: (weight, name, place) -> the weight with its rows as they lie there}."""
+NORMS = {"gemma": 1.0}
+"""{llama.cpp's architecture: what is added to the weights of norms}."""
 
 
 def write_gguf(lm: LoadedModel, folder: Path, numbers: str) -> Events:
     """Write FOLDER/NAME.gguf, and a Modelfile for Ollama. Raises UnsupportedModel for what llama.cpp cannot hold."""
     kind = lm.model.config.model_type
-    if kind not in ARCHITECTURES:
+    if kind not in LLAMA_CPP:
         raise UnsupportedModel(
-            f"llama.cpp has no architecture for models of type “{kind}” ({', '.join(ARCHITECTURES)} are written); "
+            f"llama.cpp has no architecture for models of type “{kind}” ({', '.join(LLAMA_CPP)} are written); "
             "export it to transformers."
         )
     check_positions(lm.model.config)
-    named = ARCHITECTURES[kind]
+    named = LLAMA_CPP[kind]
     config, places, biased = _shape(lm, named, GROUP if numbers == QUANTISED else 1)
     mixed = len({place.groups for place in places}) > 1
-    architecture = DECI if mixed else named.name
+    architecture = DECI if mixed else named
     writer = gguf.GGUFWriter(folder / f"{folder.name}.gguf", architecture)
     try:
         metadata(writer, config, [place.groups for place in places], mixed)
@@ -115,9 +99,9 @@ def write_gguf(lm: LoadedModel, folder: Path, numbers: str) -> Events:
     yield Event(RESULT, 1, 1, Written(parameters, numbers, _told(architecture, parameters, lm.parameters), None))
 
 
-def _shape(lm: LoadedModel, named: Architecture, multiple: int) -> tuple[Any, list[Place], frozenset[str]]:
+def _shape(lm: LoadedModel, named: str, multiple: int) -> tuple[Any, list[Place], frozenset[str]]:
     """(config, places, linears with a bias) of what is written."""
-    if not named.each:
+    if named != OWN_WIDTHS:
         config, places = fitted(lm)
         return config, places, biases_of(lm.family, config)
     blocks = map(lm.family.block_linears, lm.family.block_list(lm.model))
@@ -135,7 +119,7 @@ def _own(lm: LoadedModel, number: int, multiple: int) -> Place:
 
 
 def _tensors(
-    lm: LoadedModel, places: Sequence[Place], biased: frozenset[str], named: Architecture
+    lm: LoadedModel, places: Sequence[Place], biased: frozenset[str], named: str
 ) -> Iterator[tuple[str, Tensor, int]]:
     """(name in GGUF, weight, number of its block or −1)."""
     inside, names = f"{lm.family.blocks}.", _names(named, len(places))
@@ -143,16 +127,16 @@ def _tensors(
         number = int(name.removeprefix(inside).partition(".")[0]) if name.startswith(inside) else -1
         there = names.get_name(name.removeprefix(PREFIX), (".weight", ".bias"))
         if there is None:
-            raise UnsupportedModel(f"llama.cpp's {named.name} has no place for {name}; export it to transformers.")
+            raise UnsupportedModel(f"llama.cpp's {named} has no place for {name}; export it to transformers.")
         if number >= 0:
-            weight = named.rows(weight, name, places[number])
+            weight = ROWS[named](weight, name, places[number]) if named in ROWS else weight
         if "norm" in name and name.endswith(".weight"):
-            weight = weight.float() + named.norms
+            weight = weight.float() + NORMS.get(named, 0.0)
         yield there, weight, number
 
 
-def _names(named: Architecture, blocks: int) -> Any:
-    kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == named.name)
+def _names(named: str, blocks: int) -> Any:
+    kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == named)
     return gguf.get_tensor_name_map(kind, blocks)
 
 
@@ -161,7 +145,7 @@ def _write_tensors(
     lm: LoadedModel,
     places: Sequence[Place],
     biased: frozenset[str],
-    named: Architecture,
+    named: str,
     numbers: str,
 ) -> Events:
     """Twice over the weights: what there is must be told before the first of them is written, and all of them are never

@@ -64,7 +64,7 @@ def dense(lm: LoadedModel) -> tuple[Any, list[Place]]:
 
 def biases_of(family: Family, config: Any) -> frozenset[str]:
     """The linears of a block that have a bias, by name."""
-    block = family.block_list(_small(config))[0]
+    block = family.block_list(_small(family, config))[0]
     return frozenset(name for name, linear in family.block_linears(block).items() if linear.bias is not None)
 
 
@@ -110,7 +110,10 @@ def _named(config: Any, block: BlockGroups) -> Any:
     made.num_attention_heads = block.heads * block.queries
     if hasattr(config, "num_key_value_heads"):
         made.num_key_value_heads = block.heads
-    made.head_dim = block.head_dim
+    if hasattr(config, "num_kv_heads"):
+        made.num_kv_heads = block.heads
+    if not isinstance(getattr(type(config), "head_dim", None), property):
+        made.head_dim = block.head_dim
     for name in CHANNELS_NAMED:
         if hasattr(config, name):
             setattr(made, name, block.channels)
@@ -127,10 +130,10 @@ def _block_of(family: Family, config: Any, wanted: BlockGroups) -> BlockGroups |
 
 
 def _first_block(family: Family, config: Any) -> BlockGroups:
-    return groups_of(_small(config), family).blocks[0]
+    return groups_of(_small(family, config), family).blocks[0]
 
 
-def _small(config: Any) -> Any:
+def _small(family: Family, config: Any) -> Any:
     """The model of a config with one block, on the meta device."""
     one = deepcopy(config)
     one.num_hidden_layers = 1
@@ -139,7 +142,7 @@ def _small(config: Any) -> Any:
             setattr(one, name, list(entries[:1]))
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(one, attn_implementation="eager")
+            return family.ready(AutoModelForCausalLM.from_config(one, attn_implementation="eager"))
     except Exception as fault:
         raise BadInput(f"No {config.model_type} model can be made of this config ({reason(fault)}).") from fault
 

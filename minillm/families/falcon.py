@@ -80,4 +80,5 @@ FALCON = Family(
     tuple_output=True,
     refuses=refuses,
     key_heads=key_heads,
+    square=True,
 )

@@ -72,4 +72,5 @@ GPT2 = Family(
     refuses=refuses,
     keeps_blocks=keeps_blocks,
     ready=ready,
+    square=True,
 )

@@ -28,4 +28,5 @@ GPTJ = Family(
     holds=Tensors(wide=5, residual=2, kept=6, norms=0, scores=3),
     inputs={"k": "q", "v": "q"},
     tuple_output=True,
+    square=True,
 )

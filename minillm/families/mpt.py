@@ -44,4 +44,5 @@ MPT = Family(
     holds=Tensors(wide=2, residual=2, kept=3, norms=0, scores=3),
     mend=mend,
     tuple_output=True,
+    square=True,
 )

@@ -13,6 +13,19 @@ TRANSFORMERS, GGUF, MASKED = "transformers", "gguf", "masked"
 DTYPES = ("float32", "bfloat16", "float16")
 QUANTISED = "q8_0"
 
+LLAMA_CPP = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "llama",
+    "qwen3": "qwen3",
+    "gemma": "gemma",
+    "bloom": "bloom",
+    "gpt_neox": "gptneox",
+}
+"""{transformers' type: llama.cpp's architecture for it}. Qwen2 is a llama with biases."""
+OWN_WIDTHS = "llama"
+"""The one of these whose models can have widths for each block: they are then of another, which has them."""
+
 
 @dataclass(frozen=True)
 class ExportForm:
@@ -88,7 +101,7 @@ def forecast(form: ExportForm, before: Groups, after: Groups, numbers: str) -> t
     """
     if form.name == MASKED:
         parameters = before.parameters
-    elif form.name == GGUF and after.family == "llama" and after.model_type not in ("qwen3", "gemma"):
+    elif form.name == GGUF and LLAMA_CPP.get(after.model_type) == OWN_WIDTHS:
         parameters = after.parameters
     else:
         parameters = _filled_up(before, after)

@@ -15,7 +15,7 @@ from minillm.errors import UnknownName
 from minillm.families.groups import GROUPS, Groups
 from minillm.jobs.submit import submit
 from minillm.paths import temporary
-from minillm.recipes.exports import BYTES, EXPORTS, forecast
+from minillm.recipes.exports import BYTES, EXPORTS, GGUF, LLAMA_CPP, forecast
 from minillm.recipes.requests import ExportRequest
 from minillm.store.records import PRUNED
 from minillm.store.store import Store
@@ -85,6 +85,8 @@ def forms(store: Store, run_id: str, variant: str) -> Markup:
         numbers = form.numbers[0] or (dtype if dtype in BYTES else "float32")
         parameters, taken = forecast(form, *around, numbers) if around else (0, 0)
         sizes = f"{count(parameters)}, {size(taken)} in {numbers}" if around else "known once the model is"
+        if form.name == GGUF and around and around[0].model_type not in LLAMA_CPP:
+            sizes = f"not written for models of type {around[0].model_type}"
         rows.append((form.label, form.about, form.limits, sizes))
     head = ("form", "what it is for", "what it cannot hold", "about how large")
     return html_table(head, rows, name="forms of export", kind="exports")

@@ -86,7 +86,7 @@ def test_the_same_export_twice_and_variants_that_are_not_there_are_refused(
 def test_what_a_form_cannot_hold_fails_in_a_sentence_and_leaves_no_folder(
     store: Store, pruned: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("minillm.exports.gguf.ARCHITECTURES", {})
+    monkeypatch.setattr("minillm.exports.gguf.LLAMA_CPP", {})
     with pytest.raises(BadInput, match="no architecture for models of type “llama”"):
         finish(execute_events(store, pruned, ExportRequest("pruned-1", "gguf"), pool))
     assert not list(store.exports_folder(pruned).glob("*")) and not store.results(pruned, "export")
