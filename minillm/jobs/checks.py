@@ -53,7 +53,7 @@ def _(request: ExportRequest, store: Store, run_id: str) -> None:
     folder = store.exports_folder(run_id) / request.name
     if folder.exists():
         raise BadInput(
-            f"“{request.variant}” was written in this form before: it lies in {folder}; take that, or remove it."
+            f"“{request.variant}” was exported in this form before: it lies in {folder}; take that, or remove it."
         )
 
 
