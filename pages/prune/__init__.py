@@ -7,7 +7,7 @@ import gradio as gr
 
 from minillm.errors import BadInput, MiniLLMError
 from minillm.jobs.submit import submit
-from minillm.recipes.presets import CUTS, RECOVERIES, find_cut, find_recovery
+from minillm.recipes.presets import RECOVERIES, find_recovery
 from minillm.recipes.requests import EvaluateRequest, PruneRequest, RecoverRequest
 from minillm.store.allocations import allocations
 from minillm.store.store import Store
@@ -23,7 +23,7 @@ from ..views import best as best_view, cut as cut_view
 from ..views.cut import Cut
 from ..views.exports import Exports, begin_export, forms, packed_export, shown
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, recovery_in_words, variants_table
-from .form import FIRST, LEAST, MEASURED, TRAINED, Page, layout
+from .form import FIRST, LEAST, MEASURED, TRAINED, WAYS, Page, layout
 from .zeros import begin_sparsify, usable
 
 TITLE = "Prune & recover"
@@ -75,7 +75,7 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     cut, text, previewed = list(page.cut.values()), page.evaluate["evaluate_text"], partial(_previewed, store, page)
     shell.follows(page.cut, previewed, [page.best_takes, *page.preview])
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
-    taken = preset(page.way, {name: way_of(name) for name in CUTS}, chosen)
+    taken = preset(page.way, WAYS, chosen)
     few = {"fn": partial(cut_view.too_few, store), "inputs": [shell.run, chosen[-1]], "outputs": page.evaluate["few"]}
     taken.then(**few, **QUIET)
     chosen[-1].input(**few, **QUIET)
@@ -118,12 +118,6 @@ def _takes(store: Store, page: Page, run_id: str, *values: Any) -> Answer:
         return {page.takes: paragraph(recovery_in_words(store, run_id, RecoverRequest.from_json(given)))}
     except MiniLLMError as fault:
         return {page.takes: notice(str(fault), "failed")}
-
-
-def way_of(name: str) -> list[str]:
-    """Criterion, channels, allocation and compensation of a way to cut that is known by name."""
-    way = find_cut(name)
-    return [way.heads, SAME if way.channels == way.heads else way.channels, way.allocation, way.compensate]
 
 
 def recovery_of(name: str) -> list[Any]:
@@ -255,8 +249,7 @@ def _as_asked(store: Store, page: Page, run_id: str, options: dict[str, str]) ->
         ways = {name: recovery_of(name) for name in RECOVERIES}
         shown[page.recover["preset"]] = way_in(ways, [getattr(recovery, name) for name in TRAINED])
     if cut:
-        ways = {name: way_of(name) for name in CUTS}
-        shown[page.way] = way_in(ways, [cut.criterion, cut.channels_from, cut.allocation, cut.compensate])
+        shown[page.way] = way_in(WAYS, [cut.criterion, cut.channels_from, cut.allocation, cut.compensate])
     return shown
 
 

@@ -13,7 +13,7 @@ from ..plots import CAPTIONS
 from ..shell import job_panel
 from ..shell.choices import OpenDropdown
 from ..shell.controls import control, controls, fields_of, in_rows
-from ..shell.cut_controls import UNIFORM, cut_controls
+from ..shell.cut_controls import SAME, UNIFORM, cut_controls
 from ..shell.plotly_host import PlotlyHost
 from ..views.exports import Exports, lay_out_exports
 from .zeros import lay_out_zeros
@@ -130,10 +130,24 @@ def _cut_part() -> dict[str, Any]:
     }
 
 
+def _ways() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, way in CUTS.items():
+        values = [way.heads, SAME if way.channels == way.heads else way.channels, way.allocation, way.compensate]
+        if values not in found.values():
+            found[name] = values
+    return found
+
+
+WAYS = _ways()
+"""Ways to cut known by name: criterion, channels, allocation and compensation. Those that differ from another in rows
+of text alone are left out: a run has its text."""
+
+
 def _way_control() -> gr.Radio:
     """Ways known by name, which set the controls below; what was chosen stays free to be changed."""
     told = "Sets criterion, channels, allocation and compensation below; no longer ticked once they say something else."
-    ways = [(way.label, name) for name, way in CUTS.items()]
+    ways = [(CUTS[name].label, name) for name in WAYS]
     return gr.Radio(ways, label="Ready-made settings", info=told, value=None, elem_id="prune-way")
 
 

@@ -70,7 +70,7 @@ def _as_held(value: Any, control: Any) -> Any:
     return value
 
 
-def preset(choice: gr.Radio, ways: dict[str, Sequence[Any]], controls: Sequence[Any]) -> Any:
+def preset(choice: gr.Radio, ways: Mapping[str, Sequence[Any]], controls: Sequence[Any]) -> Any:
     """Ways known by name, {name: values of controls}: choosing one sets them, and it stays chosen only while they hold
     these values. Returns the event after which they are set."""
 
