@@ -153,7 +153,7 @@
       undo: () => go(-1),
       redo: () => go(1),
       reset: () => become(""),
-      pale: () => {
+      faded: () => {
         const cut = new Map();
         for (const [layer, kind, index] of xray()?.lowest() ?? []) chosen(cut, layer, kind).add(index);
         become(written(cut));

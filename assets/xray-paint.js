@@ -65,7 +65,8 @@
     for (let block = 0; block < cells.blocks.length; block += every) {
       brush.fillText(String(block).padStart(2, " "), 4, place.top + (block + 0.5) * place.high);
     }
-    brush.fillText("head groups", place.areas[0].x, place.top / 2, place.areas[0].width);
+    const [heads] = place.areas, whole = "head groups", named = brush.measureText(whole).width <= heads.width ? whole : "heads";
+    brush.fillText(named, heads.x, place.top / 2, heads.width);
     brush.fillText("channels", place.areas[1].x, place.top / 2);
   };
 

@@ -273,7 +273,7 @@
       const {palette} = window.MiniPaint, ramp = [0, 64, 128, 192, 255].map(tone => `rgb(${palette[tone].map(Math.round)})`);
       const bar = Object.assign(node("i", "", "xray-ramp"), {style: `background: linear-gradient(90deg, ${ramp})`});
       const [low, high] = this.state.colour === "score" ? ["lowest score of its kind", "highest (log)"] : ["lowest rank in its block", "highest"];
-      place.replaceChildren(node("span", low), bar, node("span", high), node("span", "pale: goes at this ratio"), ...byHand);
+      place.replaceChildren(node("span", low), bar, node("span", high), node("span", "faded: goes at this ratio"), ...byHand);
     }
 
     table() {

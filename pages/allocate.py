@@ -9,19 +9,19 @@ import gradio as gr
 from minillm.errors import MiniLLMError
 from minillm.jobs.submit import submit
 from minillm.plan.methods import METHODS
-from minillm.plan.sensitivity import MEASURES
+from minillm.plan.sensitivity import MASKING, MEASURES
 from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import sensitivities
 from minillm.store.store import Store
 
-from .plots import CAPTIONS, UNITS, allocation_bars, plan_bars, search_curve, sensitivity_panels
+from .plots import CAPTIONS, UNITS, allocation_bars, foretold_scatter, plan_bars, search_curve, sensitivity_panels
 from .shell import job_panel
 from .shell.address import number
 from .shell.controls import asked_in, controls, takes
 from .shell.cut_controls import MOST, SAME, cut_controls
 from .shell.drawers import drawer
 from .shell.frame import Context, Shell, frame
-from .shell.handlers import Answer
+from .shell.handlers import QUIET, Answer
 from .shell.plotly_host import PlotlyHost
 from .shell.templates import notice, paragraph
 from .views import allocations, cut as cut_view
@@ -52,6 +52,7 @@ class Page:
     curve: PlotlyHost
     best: PlotlyHost
     sensitivity: PlotlyHost
+    foretold: PlotlyHost
     bars: PlotlyHost
     table: gr.HTML
 
@@ -81,16 +82,25 @@ def lay_out() -> Page:
         empty="Measured by the first search, by the methods “sensitivity”, “blocks” and “run”, and while scoring.",
         elem_id="sensitivity",
     )
+    foretold = PlotlyHost(
+        "Costs foretold and found",
+        CAPTIONS["foretold_scatter"],
+        empty="Drawn of scores that are losses (kfac), once a search, or the method “sensitivity” by masking, has "
+        "tried them.",
+        elem_id="foretold",
+        height=340,
+    )
     gr.Markdown("## Allocations at this ratio")
     bars = PlotlyHost("What each block gives up", CAPTIONS["allocation_bars"], elem_id="allocations", height=320)
     table = gr.HTML(elem_id="allocations-table")
-    return Page(empty, cut, search, start, panel, *watched, sensitivity, bars, table)
+    return Page(empty, cut, search, start, panel, *watched, sensitivity, foretold, bars, table)
 
 
 def _search_controls() -> dict[str, Any]:
     method, measure, fitness, *numbers, compensate = SEARCH
     ways = list(reversed(METHODS))
-    found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways)
+    found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways, info=about(DEFAULT.method))
+    found[method].change(lambda name: gr.Radio(info=about(name)), found[method], found[method], **QUIET)
     with gr.Accordion("Search settings", open=False, elem_id="allocate-settings"):
         measures = [(UNITS[measure], measure) for measure in MEASURES]
         found |= controls(AllocateRequest, [measure], "allocate", kind=gr.Radio, choices=measures)
@@ -99,6 +109,11 @@ def _search_controls() -> dict[str, Any]:
         found |= controls(AllocateRequest, numbers, "allocate")
         judged = [("as masks", ""), ("after least squares", "least-squares")]
         return found | controls(AllocateRequest, [compensate], "allocate", kind=gr.Radio, choices=judged)
+
+
+def about(method: str) -> str:
+    """What stands above the methods: what the chosen one does."""
+    return f"{method}: {METHODS[method].about}."
 
 
 def _watched() -> tuple[gr.HTML, PlotlyHost, PlotlyHost]:
@@ -122,7 +137,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     asked = partial(asked_for, store, page)
     shell.opens(lambda run_id, options: searched_for(store, page, run_id), list(page.search.values()))
     shell.redraws_when(partial(state, store), partial(arrived, store, page), [page.empty, *compare], cut, asked)
-    watch = [*page.panel.outputs, page.said, page.curve, page.best, page.sensitivity]
+    watch = [*page.panel.outputs, page.said, page.curve, page.best, page.sensitivity, page.foretold]
     shell.live(partial(watched, store, page), watch)
     shell.follows(page.cut, partial(compared, store, page), compare)
     shell.starts(page.start.click, partial(begin, store), [*cut, *page.search.values()], "allocate")
@@ -194,6 +209,8 @@ def watched(store: Store, page: Page, run_id: str) -> Answer:
     shown = page.panel.show(store, job, cut_view.rows(job, events) if job else "")
     measured, groups = sensitivities(store, run_id), groups_of(store, run_id)
     shown[page.sensitivity] = sensitivity_panels(measured, len(groups)) if measured and groups else None
+    tried = measured.get(MASKING)
+    shown[page.foretold] = foretold_scatter(tried) if tried and tried.recipe.get("foretold") else None
     search = allocations.search_of(store, run_id, job, events)
     if search is None or groups is None:
         return {**shown, page.said: "", page.curve: None, page.best: None}

@@ -28,7 +28,7 @@ class Candidates:
     """A model and the rows its candidates are judged on.
 
     rows: [samples, length]; measure: "kl" or "perplexity"; made: how candidates become a stream, where they are no
-    masks of groups.
+    masks of groups; after: what made up for the cut in candidates so made, "" for nothing.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Candidates:
     ) -> None:
         if measure not in FITNESSES:
             raise UnknownName("fitness", measure, FITNESSES)
-        self.lm, self.rows, self.measure, self.made = lm, rows, measure, made
+        self.lm, self.rows, self.measure, self.made, self.after = lm, rows, measure, made, ""
         self._dense: Tensor | None = None
 
     def fitness_events(self, masks: Sequence[Any], rows: int | None = None) -> Events:

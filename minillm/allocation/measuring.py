@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..criteria import CRITERIA
 from ..events import RESULT, Event, Events, finish, relay
 from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
@@ -72,12 +73,27 @@ def masking_events(
     samples, length = candidates.rows[:rows].shape
     recipe = {"samples": samples, "length": length, "share": SHARE, "measure": candidates.measure}
     recipe |= {"criterion": scores.criterion, "channels_from": source[CHANNELS].criterion}
+    recipe |= {"compensate": candidates.after, "foretold": _foretold(source, places)}
     yield Event(RESULT, 1, 1, Sensitivity(MASKING, found[HEADS], found[CHANNELS], recipe))
 
 
 def _lowest_masked(values: np.ndarray) -> Tensor:
     """1 for each group but the lowest `SHARE` of them, of which there is at least one."""
-    count = max(1, int(SHARE * len(values) + 0.5))
     mask = torch.ones(len(values))
-    mask[torch.from_numpy(np.argsort(values, kind="stable")[:count])] = 0
+    mask[torch.from_numpy(np.argsort(values, kind="stable")[: _share_of(values)])] = 0
     return mask
+
+
+def _share_of(values: np.ndarray) -> int:
+    return max(1, int(SHARE * len(values) + 0.5))
+
+
+def _foretold(source: dict[str, Scores], places: list[tuple[int, str]]) -> dict[str, dict[str, float]]:
+    """What scores that are losses say that each of these cuts costs, {kind: {layer: nats}}; nothing of others."""
+    found: dict[str, dict[str, float]] = {}
+    for layer, kind in places:
+        known, values = CRITERIA.get(source[kind].criterion), source[kind].of(kind)[layer]
+        if known is not None and known.in_nats:
+            lowest = np.sort(values.astype(np.float64))[: _share_of(values)]
+            found.setdefault(kind, {})[str(layer)] = float(lowest.sum())
+    return found

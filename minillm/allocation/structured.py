@@ -119,7 +119,7 @@ def allocate_events(
     job.sensitivities.update(known or {})
     if compensate:
         asked["compensate"] = compensate
-        yield from job.compensated()
+        yield from job.compensated(compensate)
     if method == "evolutionary":
         found = yield from job.evolved(state, stop)
     elif method == "greedy":
@@ -157,12 +157,12 @@ class _Allocating:
         self.sensitivities: dict[str, Sensitivity] = {}
         self.candidates = Candidates(self.lm, self.rows[: self.settings.amounts[-1]], self.fitness)
 
-    def compensated(self) -> Events:
+    def compensated(self, after: str) -> Events:
         """From here on candidates are judged after least squares."""
         writing = {self.lm.family.writing(kind) for kind in KINDS}
         wanted = [(layer, name) for layer in range(len(self.lm.groups)) for name in writing]
         library = Library(self.lm, (yield from relay(moments_events(self.lm, wanted, self.rows))))
-        self.candidates.made = library.stream
+        self.candidates.made, self.candidates.after = library.stream, after
 
     @cached_property
     def widths(self) -> Widths:

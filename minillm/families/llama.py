@@ -5,6 +5,7 @@ head, windows, blocks without positions, halves side by side, scaled sums) no we
 what some do to their logits is said in `after_head`.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +16,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+NORMS_APART = {"stablelm": "qk_layernorm", "cohere": "use_qk_norm"}
+"""{type: what its config says of norms that each head has for itself}."""
+
+
 def refuses(config: Any) -> str | None:
     """Why a config of a covered type still does not fit, or None."""
     if getattr(config, "use_bidirectional_attention", None):
         return "it reads words that come later, and is no model that writes"
-    if getattr(config, "qk_layernorm", False) or getattr(config, "use_qk_norm", False):
-        return "it has a norm of its own for every head; models of its type without such norms do fit"
+    apart = NORMS_APART.get(config.model_type)
+    if apart and getattr(config, apart):
+        return f"it has a norm of its own for every head; models of its type without {apart} do fit"
     return None
 
 
-def after_head(config: Any, logits: "Tensor") -> "Tensor":
-    """Logits as a model gives them: scaled (Granite, Cohere) or softly capped (Gemma 2).
+def _capped(config: Any, logits: "Tensor") -> "Tensor":
+    cap = config.final_logit_softcapping
+    return (logits / cap).tanh() * cap if cap else logits
 
-    Which of these a type does is told by what its config holds; no type does two of them.
-    """
-    if cap := getattr(config, "final_logit_softcapping", None):
-        return (logits / cap).tanh() * cap
-    if scale := getattr(config, "logit_scale", None):
-        return logits * scale
-    if divisor := getattr(config, "logits_scaling", None):
-        return logits / divisor
-    return logits
+
+AFTER_HEAD: dict[str, Callable[[Any, "Tensor"], "Tensor"]] = {
+    "granite": lambda config, logits: logits / config.logits_scaling,
+    "cohere": lambda config, logits: logits * config.logit_scale,
+    "cohere2": lambda config, logits: logits * config.logit_scale,
+    "gemma2": _capped,
+    "gemma3_text": _capped,
+}
+"""What types of models do to logits. By type: a config may hold any name, and a model that does not ask ignores it."""
+
+
+def after_head(config: Any, logits: "Tensor") -> "Tensor":
+    """Logits as a model gives them: scaled (Granite, Cohere), softly capped (Gemma 2), or as they are."""
+    change = AFTER_HEAD.get(config.model_type)
+    return change(config, logits) if change else logits
 
 
 LLAMA = Family(

@@ -46,7 +46,7 @@ REFUSALS = (
     Refusal(
         "Keys and values of other blocks",
         ("gemma3n_text", "gemma4_text"),
-        "some of its blocks read keys and values that others made, so that no head can be cut in one block alone",
+        "some of its blocks take keys and values from others, or values from keys, so that no head can be cut alone",
         "take gemma2 or gemma3_text",
     ),
     Refusal(

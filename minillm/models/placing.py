@@ -44,11 +44,11 @@ def place(model: Any, folder: Path, shards: list[Path], device: torch.device, of
     else:
         with quiet():
             dispatch_model(model, places)
-    _turn(model)
+    read_turned(model)
     return model
 
 
-def _turn(model: Any) -> None:
+def read_turned(model: Any) -> None:
     """From now on, weights that wait somewhere in the form of a `Turned` linear's file are read in that of its memory,
     or the other way."""
     for part in model.modules():
@@ -62,7 +62,7 @@ def to_save(model: Any) -> Any:
         return model
     shared = {id(one): one for one in chain(model.parameters(), model.buffers())}
     view = copy.deepcopy(model, hooks_of(model) | shared)
-    _turn(view)
+    read_turned(view)
     return view
 
 

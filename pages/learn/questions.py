@@ -298,7 +298,7 @@ def heads_at_a_ratio() -> Question:
     return Question(
         "The whole model at once",
         f"The X-ray has a row a block and a cell a group; the model has {most} head groups in all. Guess first. Then "
-        f"move its ratio from 0 to {percent(RATIO)} under `wanda`: pale cells go.",
+        f"move its ratio from 0 to {percent(RATIO)} under `wanda`: faded cells go.",
         link("xray", criterion="wanda", ratio=0),
         f"How many of the {most} head groups go at {percent(RATIO)}?",
         tuple(str(n) for n in sorted({answer, round(most * RATIO / 2), most // 2, round(0.9 * most)})),

@@ -5,7 +5,7 @@
 
 import plotly.graph_objects as go
 
-from .allocation import UNITS, allocation_bars, influence_rows, search_curve, sensitivity_panels
+from .allocation import UNITS, allocation_bars, foretold_scatter, influence_rows, search_curve, sensitivity_panels
 from .block import drill_down, group_table
 from .captions import CAPTIONS
 from .compared import curves_compared
@@ -51,6 +51,7 @@ __all__ = [
     "row_bars",
     "score_bands",
     "search_curve",
+    "foretold_scatter",
     "sensitivity_panels",
     "UNITS",
     "influence_rows",

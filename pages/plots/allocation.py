@@ -97,6 +97,48 @@ def influence_rows(found: Sensitivity, blocks: int) -> go.Figure:
     return fig.update_layout(coloraxis=bar, xaxis=block_axis(blocks), yaxis=parts, showlegend=False)
 
 
+def foretold_scatter(found: Sensitivity) -> go.Figure:
+    """What scores that are losses foretold of the lowest groups of every attention and FFN, against what masking them
+    cost, both in nats a token, with the line on which the two are the same. found: a cost of masking that holds
+    "foretold"."""
+    pairs = {kind: _pairs(found, kind) for kind in ("attention", "ffn")}
+    every: np.ndarray = np.concatenate(list(pairs.values()))
+    after = ", after least squares" if found.recipe.get("compensate") else ""
+    told = f"rank correlation {_ranked_alike(every):.2f}" if len(every) > 2 else "too few points to compare"
+    fig = figure("foretold", f"Costs foretold and found{after}: {told}", height=340, showlegend=True)
+    for kind, points in pairs.items():
+        name, symbol = MARKS[kind]
+        fig.add_scatter(
+            x=points[:, 1].astype(np.float32),
+            y=points[:, 2].astype(np.float32),
+            customdata=points[:, 0].astype(np.int32),
+            name="FFN" if kind == "ffn" else kind,
+            mode="markers",
+            marker={"symbol": symbol, "size": 8, "color": KIND_COLOURS[name]},
+            hovertemplate="block %{customdata}<br>foretold %{x:.3g}, found %{y:.3g} nats<extra></extra>",
+            meta={"columns": {"x": "foretold, nats", "y": "found, nats", "customdata": ["block"]}},
+        )
+    ends = np.array([every[:, 1:].min(), every[:, 1:].max()] if len(every) else [1e-3, 1], np.float32)
+    fig.add_scatter(x=ends, y=ends, mode="lines", name="the same", line={"color": "#888888", "dash": "dot", "width": 1})
+    return fig.update_layout(
+        xaxis=log_axis("foretold, nats a token", every[:, 1], showgrid=False),
+        yaxis=log_axis("found: KL to dense, nats a token", every[:, 2]),
+    )
+
+
+def _pairs(found: Sensitivity, part: str) -> np.ndarray:
+    """[[block, foretold, found]] of a part, where both can stand on a logarithmic axis: float64 [points, 3]."""
+    told, measured = found.recipe["foretold"].get(MARKS[part][0], {}), getattr(found, part)
+    rows = [(layer, told[str(layer)], cost) for layer, cost in measured.items() if str(layer) in told]
+    return np.array([row for row in rows if row[1] > 0 and row[2] > 0], np.float64).reshape(-1, 3)
+
+
+def _ranked_alike(points: np.ndarray) -> float:
+    """Spearman's correlation of foretold and found."""
+    foretold, found = (np.argsort(np.argsort(points[:, place], kind="stable")) for place in (1, 2))
+    return float(np.corrcoef(foretold, found)[0, 1])
+
+
 def _most_sensitive(found: Mapping[str, Sensitivity]) -> str:
     said = []
     for measure, sensitivity in found.items():

@@ -46,6 +46,9 @@ CAPTIONS: dict[str, str] = {
     "in a generation. Where the two meet and stay flat, the search has found what it can find.",
     "sensitivity_panels": "High blocks should give little. The measures need not agree: the Fisher trace looks at an "
     "infinitely small change, masking at a real one, removal at the whole, influence and update only at what passes.",
+    "foretold_scatter": "Each point is the attention or the FFN of one block without the 30 % of its groups that score "
+    "lowest. On the line the cut costs what its scores foretold; above it, more. Points far from it are blocks where "
+    "an allocation that adds costs up should not be believed.",
     "influence_rows": "How far a block turns what passes: 1 − cos of what enters and what leaves, mean over tokens. "
     "The lowest blocks are those that ShortGPT drops first; what the loss would lose without them is not said.",
     "allocation_bars": "All bars of a colour add up to the same number of parameters, or where whole blocks go to one "

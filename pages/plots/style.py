@@ -152,10 +152,16 @@ def _lifted(values: np.ndarray) -> np.ndarray:
 
 def log_axis(title: str, values: np.ndarray, **settings: Any) -> dict[str, Any]:
     """A logarithmic axis with few ticks: every so many powers of ten, at most eight; below one and a half, 2 and 5 as
-    well, and never all digits. values: what is drawn on it."""
+    well, and all digits only where fewer than two of these lie between what is drawn. values: what is drawn on it."""
     positive = values[np.isfinite(values) & (values > 0)]
-    span = float(np.log10(positive.max() / positive.min())) if positive.size else 0.0
-    every = {"dtick": "D2" if span < 1.5 else int(span // 8) + 1, "exponentformat": "power", "minor": {"ticks": ""}}
+    low, high = (float(positive.min()), float(positive.max())) if positive.size else (1.0, 10.0)
+    span, tens = np.log10(high / low), range(int(np.log10(low)) - 2, int(np.log10(high)) + 2)
+    within = sum(low <= digit * 10.0**ten <= high for ten in tens for digit in (1, 2, 5))
+    every = {
+        "dtick": "D1" if within < 2 else "D2" if span < 1.5 else int(span // 8) + 1,
+        "exponentformat": "power",
+        "minor": {"ticks": ""},
+    }
     return axis(title, type="log", **every, **settings)
 
 

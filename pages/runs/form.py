@@ -108,7 +108,7 @@ def lay_out_quality() -> tuple[dict[str, Any], PlotlyHost]:
     """Every variant of every run, quality against cost: what is chosen, by option of the address, and the picture."""
     gr.Markdown("## Quality and cost of all variants")
     with gr.Row():
-        worth = OpenDropdown([], label="Quality", elem_id="quality-measure", min_width=300)
+        worth = OpenDropdown([], label="Quality", elem_id="quality-measure", scale=2, min_width=300)
         costs = [(label, name) for name, label in COSTS.items()]
         cost = gr.Radio(costs, value=costs[0][1], label="Cost", elem_id="quality-cost", scale=2, min_width=300)
     empty = "Drawn once a variant has been measured: its perplexity on Prune & recover, or its accuracy."

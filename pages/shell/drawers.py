@@ -47,7 +47,7 @@ Eq. 6 by backprop, without X LLM-Pruner's |W·g| (Eq. 3), for groups the derivat
 **Try:** compare channels with head groups, then measure more directions over groups and see where their line goes.
 """,
     "xray": """
-Every **head group** and every **channel** is a cell, each block a row; what goes at this ratio is pale. A plan is made
+Every **head group** and every **channel** is a cell, each block a row; what goes at this ratio fades. A plan is made
 inside each block, lowest rank first, so that in the order *lowest first* the cut is one edge; how far right it lies in
 a block is the **allocation**'s doing.
 
@@ -59,7 +59,7 @@ surprise most: by the derivative of the loss by each mask (the paper's importanc
 the best eight are then tried.
 
 **Try:** lay the paper's estimate over `wanda`: what does only one of them cut? Then take the knife, cut head groups of
-one block after the other and watch where the answer breaks; and what is pale at 0.20 under two criteria: which one
+one block after the other and watch where the answer breaks; and what is faded at 0.20 under two criteria: which one
 leaves the sentence alone?
 """,
     "allocate": """

@@ -15,8 +15,8 @@ from markupsafe import Markup
 from .templates import html
 
 CAPTION = (
-    "Every row is a block, every cell a group that is cut as a whole. Pale cells go at this ratio. Look for columns of "
-    "one colour where a criterion repeats itself from block to block"
+    "Every row is a block, every cell a group that is cut as a whole. Faded cells go at this ratio. Look for columns "
+    "of one colour where a criterion repeats itself from block to block"
 )
 OVERLAID = ", and lay a second criterion over it to see how little two of them may share"
 

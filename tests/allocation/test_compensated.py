@@ -1,5 +1,6 @@
 """Candidates after least squares, against models that were really cut and made up for."""
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -7,6 +8,7 @@ import torch
 import minillm
 from minillm.allocation.candidates import Candidates, plan_mask
 from minillm.allocation.compensated import Library
+from minillm.allocation.measuring import masking_events
 from minillm.allocation.structured import allocate
 from minillm.events import finish
 from minillm.families.groups import KINDS
@@ -71,3 +73,14 @@ def test_a_search_of_losses_looks_at_all_blocks_and_says_how_it_judged():
     assert found.recipe["fitness"]["value"] <= knapsack.recipe["fitness"]["value"] * (1 + 1e-6)
     plan = make_plan(scores, 0.2, allocation=found)
     assert abs(plan.ratio - 0.2) <= scores.groups.blocks[0].channel_parameters / scores.groups.parameters
+
+
+def test_what_was_foretold_of_masked_groups_stands_beside_what_they_cost():
+    lm, tokens = wrap(tiny.llama()), tiny.tokens(24, 16)
+    scores = minillm.score(lm, "kfac", tokens, 4)
+    found = finish(masking_events(Candidates(lm, tokens[:2]), scores))
+    for kind, count in (("heads", 1), ("channels", round(0.3 * len(scores.channels[0])))):
+        lowest = {i: float(np.sort(v)[:count].sum()) for i, v in scores.of(kind).items()}
+        assert found.recipe["foretold"][kind] == pytest.approx({str(i): v for i, v in lowest.items()}, rel=1e-5)
+    other = finish(masking_events(Candidates(lm, tokens[:2]), minillm.score(lm, "wanda", tokens, 4)))
+    assert other.recipe["foretold"] == {}

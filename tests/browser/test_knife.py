@@ -125,13 +125,13 @@ def test_typing_a_sentence_and_a_cut_and_keys_alone(visit, run_id):
 
 def test_what_is_pale_restore_and_prune_this(visit, app, run_id):
     page = opened(visit, run_id)
-    after_change(page, page.get_by_role("button", name="Cut what is pale").click)
+    after_change(page, page.get_by_role("button", name="Cut what is faded").click)
     scores = app.store.scores(run_id)["wanda"]
-    groups, pale = scores.groups, make_plan(scores, 0.2).cut_masks
+    groups, faded = scores.groups, make_plan(scores, 0.2).cut_masks
     whole = read(page.locator(".knife-cut").input_value(), groups)
     for layer in range(len(groups)):
         for kind in KINDS:
-            assert sorted(whole.get(layer, {}).get(kind, [])) == pale[kind][layer].nonzero()[0].tolist()
+            assert sorted(whole.get(layer, {}).get(kind, [])) == faded[kind][layer].nonzero()[0].tolist()
     page.get_by_role("button", name="Restore what matters most").click()
     expect(
         page.locator(".knife-here, .knife-said")

@@ -73,11 +73,11 @@ def test_the_best_way_is_one_button_that_says_what_it_takes(visit, app):
     slider.press("Tab")
     expect(said).to_contain_text("Cuts 30 % of all parameters")
     page.locator("button#prune-best").click()
-    expect(page.locator("#variants")).to_contain_text("heads by fms-bp, channels by ziplm, ratio 0.3")
+    expect(page.locator("#variants")).to_contain_text("kfac, ratio 0.3")
     expect(page.locator("#variants")).to_contain_text("least squares")
     expect(page.locator(".job-chip")).to_contain_text("done")
     (job,) = [job for job in app.store.jobs(run_id) if job.kind == "prune"]
-    assert (job.request.allocation, job.request.compensate) == ("sparing", "least-squares")
+    assert (job.request.allocation, job.request.compensate) == ("knapsack", "least-squares")
     again = visit(f"prune?run={app.store.create_run(app.store.run(run_id).recipe, 'Alike')}")
     expect(again.locator("#prune-best-takes")).to_have_text("")
     expect(again.locator("#prune-empty")).to_contain_text("Nothing is known")

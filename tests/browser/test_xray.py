@@ -70,7 +70,7 @@ def test_a_link_shows_the_same_criteria_ratio_allocation_and_pinned_group(visit,
     expect(page.locator(".xray-legend")).to_contain_text("both cut")
     expect(page.locator(".xray-swipe")).to_be_hidden()
     page.locator(".xray-show").select_option("swipe")
-    expect(page.locator(".xray-legend")).to_contain_text("pale: goes")
+    expect(page.locator(".xray-legend")).to_contain_text("faded: goes")
     before = page.locator(".xray-map").screenshot()
     page.locator(".xray-swipe").fill("100")
     page.wait_for_timeout(300)

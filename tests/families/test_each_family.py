@@ -41,6 +41,12 @@ def test_walk_tail_and_perplexity_are_the_models_own(name, dtype, near):
     assert math.log(perplexity(lm, TOKENS, length=20)) == pytest.approx(float(wanted.mean()), rel=near)
 
 
+def test_what_a_config_says_and_its_model_does_not_do_is_not_done():
+    stray = {"final_logit_softcapping": 1.0, "logit_scale": 9.0, "logits_scaling": 9.0, "qk_layernorm": True}
+    model = tiny.llama(**stray)
+    assert math.log(perplexity(wrap(model), TOKENS, length=20)) == pytest.approx(float(own_losses(model).mean()))
+
+
 @each_model
 def test_the_way_back_is_a_full_backward(name):
     lm, rows, found = wrap(published.EVERY[name]()), Stream(TOKENS, keep_inputs=True), {}
@@ -86,3 +92,15 @@ def plan_of(lm: LoadedModel, heads: list[np.ndarray]) -> Plan:
     """The plan that keeps some head groups of each block, and all channels where there are any."""
     channels = [np.arange(b.channels if len(kept) else 0) for b, kept in zip(lm.groups.blocks, heads, strict=True)]
     return Plan(lm.groups, dict(enumerate(heads)), dict(enumerate(channels)))
+
+
+@each_model
+def test_cut_twice_is_cut_once(name):
+    lm = wrap(published.EVERY[name]())
+    several = [b.heads > 2 for b in lm.groups.blocks]
+    without_first = [np.arange(int(more), b.heads) for more, b in zip(several, lm.groups.blocks, strict=True)]
+    once = prune(lm, plan_of(lm, [kept[: len(kept) - more] for kept, more in zip(without_first, several, strict=True)]))
+    half = prune(lm, plan_of(lm, without_first))
+    left = [np.arange(b.heads - more) for more, b in zip(several, half.groups.blocks, strict=True)]
+    with torch.no_grad():
+        assert torch.equal(prune(half, plan_of(half, left)).model(TOKENS).logits, once.model(TOKENS).logits)

@@ -4,6 +4,7 @@ import published
 import pytest
 import tiny
 import torch
+from accelerate import cpu_offload
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
@@ -12,6 +13,7 @@ from minillm.errors import BadInput
 from minillm.models.checkpoint import save_pruned
 from minillm.models.load import load_model
 from minillm.models.loaded import wrap
+from minillm.models.placing import read_turned
 from minillm.surgery.sparsify import sparsify
 
 TOKENS = tiny.tokens(3, 20)
@@ -41,6 +43,16 @@ def test_a_folder_with_the_hubs_names_is_read(offload, tmp_path):
     stored["h.0.attn.bias"] = torch.ones(1, 1, 9, 9)
     save_file(stored, file, metadata={"format": "pt"})
     assert torch.equal(logits(load_model(tmp_path, device="cpu", offload=offload).model), logits(model))
+
+
+def test_weights_that_wait_in_main_memory_are_read_turned():
+    """Accelerate holds what the state dict says, as it does behind a GPU that is too small."""
+    model = wrap(published.shrunk("gpt2")).model
+    wanted = logits(model)
+    cpu_offload(model, torch.device("cpu"))
+    read_turned(model)
+    assert model.transformer.h[0].mlp.c_fc.weight.is_meta
+    assert torch.equal(logits(model), wanted)
 
 
 def test_plain_transformers_loads_a_sparse_one_right(tmp_path):

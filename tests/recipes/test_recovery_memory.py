@@ -1,7 +1,9 @@
 """What a recovery will take: exact in what is trained, near the measured peak in all."""
 
 from dataclasses import replace
+from functools import partial
 
+import published
 import pytest
 import tiny
 import torch
@@ -14,7 +16,14 @@ from minillm.surgery.recovery import recover
 from minillm.surgery.trained import trained
 from minillm.walk.memory import MemoryMeter
 
-MADE = {"llama": tiny.tied, "opt": tiny.opt, "bloom": tiny.bloom, "neox": tiny.neox}
+PUBLISHED = ("gpt2", "olmo-2-1b", "gemma-2-2b", "phi-4-mini", "glm-4-9b", "mpt-7b", "falcon-40b", "starcoder2-3b")
+MADE = {
+    "llama": tiny.tied,
+    "opt": tiny.opt,
+    "bloom": tiny.bloom,
+    "neox": tiny.neox,
+    **{name: partial(published.shrunk, name) for name in PUBLISHED},
+}
 
 
 @pytest.mark.parametrize("family", MADE)

@@ -20,7 +20,7 @@ from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import allocations, as_result
 from minillm.store.store import Store
 from pages import allocate
-from pages.plots import allocation_bars, influence_rows, search_curve, sensitivity_panels
+from pages.plots import allocation_bars, foretold_scatter, influence_rows, search_curve, sensitivity_panels
 from pages.views import allocations as allocations_view, cut as cut_view
 from pages.views.cut import Cut
 
@@ -182,6 +182,21 @@ def test_every_sensitivity_that_was_measured_has_a_panel() -> None:
     domains = [every.layout[f"yaxis{n}"].domain for n in ("", "2", "3", "4", "5")]
     assert all(low[0] >= high[1] for low, high in zip(domains, domains[1:], strict=False))
     assert len([t for t in one.data if t.showlegend]) == 2 and {t.yaxis for t in one.data} == {"y"}
+
+
+def test_costs_foretold_stand_against_those_found_with_the_line_where_they_are_the_same() -> None:
+    told = {"heads": {str(i): 10.0 ** (i - 3) / 2 for i in range(6)}, "channels": {str(i): 2.0**-i for i in range(5)}}
+    found = Sensitivity("masking", sensitivity().attention, sensitivity().ffn, {"foretold": told})
+    figure = foretold_scatter(found)
+    attention, ffn, line = figure.data
+    assert list(attention.customdata) == list(range(6)) and list(ffn.customdata) == list(range(5))
+    assert list(ffn.x) == pytest.approx(list(ffn.y)) and list(attention.y) == pytest.approx(list(2 * attention.x))
+    assert list(line.x) == list(line.y) and "rank correlation 0.9" in figure.layout.title.text
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
+    few = foretold_scatter(
+        Sensitivity("masking", {0: 0.0}, {0: 0.1}, {"foretold": told, "compensate": "least-squares"})
+    )
+    assert "after least squares: too few points" in few.layout.title.text
 
 
 def test_influence_is_drawn_of_blocks_and_both_halves() -> None:

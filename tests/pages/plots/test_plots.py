@@ -444,3 +444,13 @@ def test_scores_with_negative_values_are_drawn_as_they_are():
     fig = plots.sorted_map(negative)
     assert fig.layout.coloraxis.colorbar.title.text == "score"
     assert fig.data[0].z[0, 0] == pytest.approx(negative.channels[0].min())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "every"), [(27.8, 87.4, "D1"), (4.0, 60.0, "D2"), (1e-3, 1e5, 2), (7.0, 7.0, "D1")]
+)
+def test_a_logarithmic_axis_has_at_least_two_numbers_and_few(low: float, high: float, every: str | int):
+    assert style.log_axis("x", np.array([low, np.nan, -1.0, high]))["dtick"] == every
+    digits = {"D1": range(1, 10), "D2": (1, 2, 5)}.get(str(every), (1,))
+    shown = [d * 10.0**ten for ten in range(-4, 7) for d in digits if low <= d * 10.0**ten <= high]
+    assert low == high or 2 <= len(shown) <= 9

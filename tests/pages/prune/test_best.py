@@ -15,10 +15,11 @@ from minillm.recipes.requests import PruneRequest
 from minillm.store.records import CANCELLED, DONE
 from minillm.store.store import Store
 from pages.prune import begin_best
+from pages.shell.cut_controls import SAME
 from pages.views.best import best_cut, in_a_sentence, memory, usual_seconds
 from pages.views.variants import groups_of
 
-BEST = PruneRequest("fms-bp", "ziplm", 0.3, allocation="sparing", compensate="least-squares")
+BEST = PruneRequest("kfac", ratio=0.3, allocation="knapsack", compensate="least-squares")
 
 
 def looked_at(store: Store, **recipe) -> str:
@@ -32,7 +33,7 @@ def ended(store: Store, run_id: str, seconds: float, request: PruneRequest = BES
     number = submit(store, run_id, request)
     store.claim_next("cpu/1")
     if scored:
-        store.append_event(number, Event("score:fms-bp", 1, 1))
+        store.append_event(number, Event("score:kfac", 1, 1))
     store.finish_job(number, state)
     with store.writing() as db:
         db.execute("UPDATE jobs SET started = 1000, finished = ? WHERE id = ?", (1000 + seconds, number))
@@ -41,16 +42,16 @@ def ended(store: Store, run_id: str, seconds: float, request: PruneRequest = BES
 def test_one_job_has_the_whole_preset_at_the_chosen_ratio(store: Store) -> None:
     job = store.job(begin_best(store, looked_at(store), 0.3, "1-5", "python-docs", 2000, 64))
     assert job.request == PruneRequest(
-        "fms-bp",
-        "ziplm",
+        "kfac",
+        "",
         0.3,
         (1, 2, 3, 4, 5),
-        "sparing",
+        "knapsack",
         "least-squares",
         evaluate_tokens=2000,
         evaluate_length=64,
     )
-    assert best_cut(0.3, "1-5").channels_from == "ziplm"
+    assert best_cut(0.3, "1-5").channels_from == SAME
 
 
 def test_without_a_known_model_it_is_refused_and_nothing_is_forecast(store: Store) -> None:
