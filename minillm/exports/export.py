@@ -19,6 +19,7 @@ from ..errors import MiniLLMError
 from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..models.accounts import blank
 from ..models.loaded import LoadedModel
+from ..models.older import tell_older
 from ..models.placing import to_save
 from ..models.weights import quiet
 from ..paths import written_whole
@@ -107,6 +108,7 @@ def _write_plain(lm: LoadedModel, folder: Path, numbers: str, config: Any, place
         to_save(model).save_pretrained(folder)
         if lm.tokenizer is not None:
             lm.tokenizer.save_pretrained(folder)
+    tell_older(folder)
     block = places[0].groups
     widths = {"heads": block.heads * block.queries, "key/value heads": block.heads, "channels": block.channels}
     parameters = sum(p.numel() for p in model.parameters())

@@ -31,6 +31,7 @@ from .buffers import load_buffers, save_buffers
 from .configs import read_config, read_json
 from .cut_shapes import reshape, table_of
 from .loaded import LoadedModel
+from .older import tell_older
 from .placing import place, to_save
 from .weights import INDEX, PRUNED, PRUNED_INDEX, WHOLE, check_folder, quiet, read_tokenizer
 from .zeros import check_pattern
@@ -58,6 +59,7 @@ def save_pruned(lm: LoadedModel, folder: str | Path) -> Path:
         _add_table(scratch / "config.json", table_of(lm.family, lm.model, lm.groups.blocks))
         if lm.tokenizer is not None:
             lm.tokenizer.save_pretrained(scratch)
+        tell_older(scratch)
         config: Any = lm.model.config
         record = {
             "source": lm.source,

@@ -58,6 +58,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.opens(partial(_as_asked, store, page), _asked_controls(page))
     shell.redraws_when(partial(_state, store), draw, whole, chosen, asked, anew)
     shell.live(partial(_jobs_shown, store, page), _live_outputs(page))
+    wire_exports(store, shell, page.exports)
     _wire_controls(store, shell, page)
     shell.starts(page.prune.click, partial(begin_prune, store), [*cut, page.evaluate["compensate"], *measured], "prune")
     chosen_best = [page.cut["ratio"], page.cut["blocks"], *measured]
@@ -65,7 +66,6 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.starts(page.sparsify.click, partial(begin_sparsify, store), [*page.zeros.values(), *measured], "sparsify")
     shell.starts(page.measure.click, partial(begin_evaluate, store), measured, "evaluate")
     shell.starts(page.start.click, partial(begin_recover, store), [page.recover["variant"], *settings], "recover")
-    wire_exports(store, shell, page.exports)
     for panel in _panels(page):
         shell.runs_again(panel)
 
@@ -93,7 +93,8 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
 
 
 def wire_exports(store: Store, shell: Shell, exports: Exports) -> None:
-    """The form of exports: what it says follows the run and the variant; its job; the file."""
+    """The form of exports: what it says follows the run and the variant; its job; the file. Call it before other jobs
+    are wired, after all other `live`."""
     asked, outputs = list(exports.asked.values()), [exports.asked["variant"], exports.told, exports.table]
     outputs += [exports.made, exports.save]
     shell.live(partial(shown, store, exports), outputs, [exports.asked["variant"], exports.made])

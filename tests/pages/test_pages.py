@@ -485,6 +485,14 @@ def test_events_that_only_look_wait_for_nothing(built: gr.Blocks):
     assert all(not fn.queue and fn.api_visibility == "private" and fn.show_progress == "hidden" for fn in ticks)
 
 
+def test_what_looks_again_after_an_event_may_draw_all_that_the_page_draws(built: gr.Blocks):
+    """An event that was wired before some view was laid out could not draw it."""
+    named = [(fn, getattr(fn.fn, "__name__", "")) for fn in events_of(built)]
+    whole = {fn.outputs[0]: set(fn.outputs) for fn, name in named if name == "_look"}
+    again = [fn for fn, name in named if name == "_look_again"]
+    assert len(again) > len(NAMES) and all(set(fn.outputs) == whole[fn.outputs[0]] for fn in again)
+
+
 def test_events_that_may_be_refused_are_queued_so_that_the_reason_is_shown(built: gr.Blocks):
     refused = [fn for fn in events_of(built) if fn.api_visibility == "public"]
     assert all(fn.queue and fn.concurrency_limit is None for fn in refused)
