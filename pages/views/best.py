@@ -40,12 +40,13 @@ def in_a_sentence(store: Store, run_id: str, ratio: float) -> str:
     fewer = f" (it was measured with {WAY.samples:,} rows of text, this run has {rows:,})" if rows < WAY.samples else ""
     return (
         f"Cuts {100 * ratio:.0f} % of all parameters by “{WAY.label}”{fewer}; takes about "
-        f"{size(memory(store, run_id, groups, ratio))} of memory at most{_how_long(store, run_id)}."
+        f"{size(memory(store, run_id, groups, ratio))} of memory beside the program's own{_how_long(store, run_id)}."
     )
 
 
 def memory(store: Store, run_id: str, groups: Groups, ratio: float) -> int:
-    """Bytes at most: the dearer of its criteria, or both models with the second moments that least squares reads."""
+    """Bytes at most: the dearer of its criteria, or both models with the second moments that least squares reads. The
+    libraries come on top, as in all forecasts."""
     recipe, each = store.run(run_id).recipe, BYTES.get(dtype_of(store, run_id), 4)
     asked = (recipe.samples, recipe.length, recipe.gradient_samples, each)
     scoring = [forecast(groups, find(name), *asked) for name in (WAY.heads, WAY.channels)]
