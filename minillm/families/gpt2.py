@@ -1,7 +1,7 @@
 """GPT-2: weights stored turned, [in, out] where all others have [out, in]; q, k and v one above the other.
 
-The one idea: `Turned` is a plain linear in memory, so that nothing else has to know, and its state dict is turned back,
-so that files are as transformers writes and reads them.
+The one idea: what `turned` makes is a plain linear in memory, so that nothing else has to know, and its state dict is
+turned back, so that files are as transformers writes and reads them.
 """
 
 import copy
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadInput
 from .base import Family, Tensors
 from .groups import CHANNELS, HEADS, Structure
+from .turned import turned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 def ready(model: "PreTrainedModel") -> "PreTrainedModel":
     """The model with a plain linear for every turned one; its weights are shared and not copied. Raises BadInput."""
     from transformers.pytorch_utils import Conv1D
-
-    from .turned import turned
 
     found = [part for part in model.modules() if isinstance(part, Conv1D)]
     if any(hasattr(part, "_hf_hook") for part in found):

@@ -16,7 +16,7 @@ from accelerate import dispatch_model
 from accelerate.hooks import attach_align_device_hook_on_blocks
 
 from ..families import family_of
-from ..families.turned import Turned
+from ..families.turned import turned_class
 from .accounts import accounted, blank
 from .configs import read_config
 from .mapped import MappedWeights
@@ -49,16 +49,16 @@ def place(model: Any, folder: Path, shards: list[Path], device: torch.device, of
 
 
 def read_turned(model: Any) -> None:
-    """From now on, weights that wait somewhere in the form of a `Turned` linear's file are read in that of its memory,
+    """From now on, weights that wait somewhere in the form of a turned linear's file are read in that of its memory,
     or the other way."""
     for part in model.modules():
-        if isinstance(part, Turned) and part.weight.is_meta:
+        if isinstance(part, turned_class()) and part.weight.is_meta:
             remake(part, {"weight": lambda waiting: waiting["weight"].t()})
 
 
 def to_save(model: Any) -> Any:
     """The model as its own `save_pretrained` must find it: of weights that wait somewhere it saves what is read."""
-    if not any(isinstance(part, Turned) and part.weight.is_meta for part in model.modules()):
+    if not any(isinstance(part, turned_class()) and part.weight.is_meta for part in model.modules()):
         return model
     shared = {id(one): one for one in chain(model.parameters(), model.buffers())}
     view = copy.deepcopy(model, hooks_of(model) | shared)

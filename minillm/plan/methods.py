@@ -107,7 +107,7 @@ METHODS: dict[str, Method] = {
             LOSSES,
             "#332288",
             knapsack_allocation,
-            whole=True,
+            every=True,
         ),
         Method(
             "sensitivity",
