@@ -36,6 +36,7 @@ LETTERS = (
     ("c = [L(W + εz) − L(W − εz)] / 2ε", "the slope of the loss along noise z, from two forward passes"),
     ("ĝ = c / z", "the gradient as it is estimated from these"),
     ("H = Σ x xᵀ", "the second moments of the inputs"),
+    ("G", "the second moments of the loss's gradient at a linear's output, with words drawn as the model expects them"),
 )
 """What stands in the formulas, and what it is."""
 

@@ -1,10 +1,10 @@
 """Groups of columns go one after the other, each time the one whose loss the others make up for best: what each costs.
 
-    cost of group g:   tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ)          of what is still there
+    cost of group g:   Tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ)          of what is still there
     after a cut P:     W ← W − W_P ([H⁻¹]_PP)⁻¹ [H⁻¹]_P·        H⁻¹ ← H⁻¹ − [H⁻¹]_·P ([H⁻¹]_PP)⁻¹ [H⁻¹]_P·
 
 The cost of all that have gone, added up, is then exactly the error that least squares leave of the linear's output,
-tr(ΔW H ΔWᵀ). With one column a group this is ZipLM's; with the columns of a head it charges the head what it costs as
+Tr(ΔW H ΔWᵀ). With one column a group this is ZipLM's; with the columns of a head it charges the head what it costs as
 a whole, where the sum of its columns one by one knows nothing of what they have in common (OSSCAR: Meng et al. 2024).
 """
 
@@ -64,7 +64,7 @@ def rising(costs: list[float]) -> list[float]:
 
 
 def _costs(weight: "Tensor", inverse: "Tensor", groups: "Tensor") -> "Tensor":
-    """tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ) of every group: [groups]."""
+    """Tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ) of every group: [groups]."""
     if groups.shape[1] == 1:
         return weight.square().sum(0)[groups[:, 0]] / inverse.diagonal()[groups[:, 0]]
     # One by one: a batch of them is inverted wrongly by more than one thread of some builds.

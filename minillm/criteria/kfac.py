@@ -1,6 +1,6 @@
 """K-FAC: what a cut costs in the units of the loss, so that heads, channels and blocks compare.
 
-    ΔL ≈ ½ tr(W'_g ([H⁻¹]_gg)⁻¹ W'_gᵀ)      W' = R W,  RᵀR = G      nats a token
+    ΔL ≈ ½ Tr(V_g ([H⁻¹]_gg)⁻¹ V_gᵀ)      V = R W,  RᵀR = G      nats a token
 
 After LLM Surgeon (van der Ouderaa et al. 2024). H: mean second moments of a linear's inputs; G: of the loss's gradient
 at its output, with words drawn from what the model itself expects, so that H ⊗ G is the Fisher information of the
@@ -31,7 +31,7 @@ KFAC = Criterion(
     label="K-FAC (costs in nats)",
     look=Look("#BD09A5", "solid", "hourglass"),
     paper="van der Ouderaa et al. 2024 (LLM Surgeon)",
-    equation="½ tr(W'_g ([H⁻¹]_gg)⁻¹ W'_gᵀ), W' = G^½ W, o and down only",
+    equation="½ Tr(V_g ([H⁻¹]_gg)⁻¹ V_gᵀ), V = √G W, o and down only",
     costs=costs,
     cost="1 forward over the activation rows with second moments, forward and backward over the gradient rows",
     idea="What each group costs in nats a token, the others making up for it: one unit for heads, channels and blocks.",

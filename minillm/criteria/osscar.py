@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def costs(evidence: Evidence, groups: "Tensor") -> "Tensor":
-    """tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ), one group after the other: [groups]; squared error of the output a token."""
+    """Tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ), one group after the other: [groups]; squared error of the output a token."""
     assert evidence.inputs is not None
     return removal_costs(evidence.weight, evidence.inputs, groups)
 
@@ -23,7 +23,7 @@ OSSCAR = Criterion(
     label="OSSCAR",
     look=Look("#A37945", "dashdot", "bowtie"),
     paper="Meng et al. 2024 (OSSCAR)",
-    equation="tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ), one after the other, o and down only",
+    equation="Tr(W_g ([H⁻¹]_gg)⁻¹ W_gᵀ), one after the other, o and down only",
     costs=costs,
     cost="1 forward over the activation rows with second moments, and an inverse of each",
     idea="What each group costs as a whole once the others have made up for those before it; made for least squares.",

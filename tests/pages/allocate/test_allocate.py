@@ -191,12 +191,12 @@ def test_costs_foretold_stand_against_those_found_with_the_line_where_they_are_t
     attention, ffn, line = figure.data
     assert list(attention.customdata) == list(range(6)) and list(ffn.customdata) == list(range(5))
     assert list(ffn.x) == pytest.approx(list(ffn.y)) and list(attention.y) == pytest.approx(list(2 * attention.x))
-    assert list(line.x) == list(line.y) and "rank correlation 0.9" in figure.layout.title.text
+    assert list(line.x) == list(line.y) and "rank correlation 0.9" in figure.layout.meta["alt"]
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
     few = foretold_scatter(
         Sensitivity("masking", {0: 0.0}, {0: 0.1}, {"foretold": told, "compensate": "least-squares"})
     )
-    assert "after least squares: too few points" in few.layout.title.text
+    assert "after least squares: too few points" in few.layout.meta["alt"]
 
 
 def test_influence_is_drawn_of_blocks_and_both_halves() -> None:

@@ -33,7 +33,7 @@ def test_the_report_of_the_sample_run_is_whole_and_small(store: Store):
     assert list(drawn) == re.findall(r'data-figure="(.*?)"', html)
     names = [one["layout"]["meta"]["name"] for one in drawn.values()]
     kinds = Counter(name.partition("-")[0] for name in names)
-    drawn_of = {"score": 26, "overlap": 4, "fidelity": 4, "peak": 1, "memory": 13, "sensitivity": 1, "search": 1}
+    drawn_of = {"score": 30, "overlap": 4, "fidelity": 4, "peak": 1, "memory": 15, "sensitivity": 1, "search": 1}
     assert kinds == {**drawn_of, "plan": 3, "kept": 2, "recovery": 1}
     assert headings(html) == [
         "Numbers",
