@@ -67,9 +67,9 @@ def test_the_python_shown_runs(model: str, tmp_path: Path, monkeypatch: pytest.M
     """On a tiny model, with few rows and steps."""
     code = blocks(section("python", "In Python"))[0]
     for shown, small in {
-        '"smollm2-135m"': repr(model),
         "samples=128, length=128": "samples=16, length=16",
         "40": "2",
+        '"smollm2-135m"': repr(model),
     }.items():
         assert shown in code
         code = code.replace(shown, small)
