@@ -83,8 +83,8 @@ class _Channels:
         return np.interp(parameters, self.sizes, self.costs)
 
     def wish(self, parameters: float) -> dict[int, float]:
-        """{layer: channels that go} for so many parameters."""
-        gone = self.order[: int(np.searchsorted(self.sizes[1:], parameters, side="right"))]
+        """{layer: channels that go} for the number of parameters next to this one."""
+        gone = self.order[: int(np.abs(self.sizes - parameters).argmin())]
         return {i: float((gone == i).sum()) for i in self.layers}
 
 

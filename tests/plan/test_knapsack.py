@@ -13,20 +13,15 @@ from minillm.plan.methods import fitting
 from minillm.plan.plan import make_plan
 
 
-def by_trying_all(found, ratio, layers) -> float:
-    """The least cost of any cut of these blocks that meets the ratio within half a channel."""
-    blocks, target = found.groups.blocks, ratio * found.groups.parameters
-    options = []
+def every_cut(found, layers) -> list[tuple[int, float]]:
+    """(parameters, cost) of every cut of these blocks, the lowest groups first."""
+    blocks, options = found.groups.blocks, []
     for i in layers:
-        heads, channels = (
-            np.concatenate([[0], np.cumsum(np.sort(v[i].astype(float)))]) for v in (found.heads, found.channels)
-        )
+        sums = [np.concatenate([[0], np.cumsum(np.sort(v[i].astype(float)))]) for v in (found.heads, found.channels)]
         most = (blocks[i].heads - blocks[i].min_heads, blocks[i].channels - blocks[i].min_channels)
         pairs = product(range(most[0] + 1), range(most[1] + 1))
-        options.append([(gone(blocks[i], h, c), float(heads[h] + channels[c])) for h, c in pairs])
-    grain = blocks[0].channel_parameters
-    sums = ((sum(o[0] for o in chosen), sum(o[1] for o in chosen)) for chosen in product(*options))
-    return min(cost for size, cost in sums if abs(size - target) <= grain / 2)
+        options.append([(gone(blocks[i], h, c), float(sums[0][h] + sums[1][c])) for h, c in pairs])
+    return [(sum(o[0] for o in chosen), sum(o[1] for o in chosen)) for chosen in product(*options)]
 
 
 def cost_of(found, plan) -> float:
@@ -43,11 +38,14 @@ def test_no_other_cut_of_that_size_costs_less(seed, ratio):
     layers = range(3)
     allocation = knapsack_allocation(found, ratio, layers)
     plan = make_plan(found, ratio, layers, allocation)
-    cheapest_channel = min(float(found.channels[i].min()) for i in layers)
-    dearest = max(float(v.max()) for v in found.channels.values())
-    assert cost_of(found, plan) <= by_trying_all(found, ratio, layers) + dearest
-    assert allocation.recipe["cost"] >= cheapest_channel
-    assert abs(plan.removed - ratio * found.groups.parameters) <= found.groups.blocks[0].channel_parameters
+    cuts, cost, cut = every_cut(found, layers), cost_of(found, plan), plan.cut_masks["channels"]
+    assert cost == pytest.approx(min(sum_ for size, sum_ in cuts if size == plan.removed), rel=1e-6)
+    # Counts are whole: another number of heads may meet the budget better by as much as one channel more or less.
+    channel = max(float(found.channels[i][cut[i]].max(initial=0)) for i in layers)
+    near = ratio * found.groups.parameters, found.groups.blocks[0].channel_parameters / 2
+    assert cost <= min(sum_ for size, sum_ in cuts if abs(size - near[0]) <= near[1]) + channel
+    assert allocation.recipe["cost"] == pytest.approx(cost, abs=channel)
+    assert abs(plan.removed - near[0]) <= near[1] + 1e-6
 
 
 def test_heads_and_channels_trade_by_what_they_cost_for_their_size():
