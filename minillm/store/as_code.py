@@ -1,4 +1,4 @@
-"""A run as code: what was scored, cut, recovered and measured in it, as Python of the public API and as commands.
+"""A run as code: all that was done in it, from scoring to exports, as Python of the public API and as commands.
 
 The one idea: a `Course` is read from what the store holds (scores carry their own settings, variants the request they
 were made by), so that a run that was imported, and has no jobs, can be written down as well. Both ways of writing give
@@ -8,13 +8,13 @@ out: Generate saves them.
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..criteria.settings import Settings
 from ..errors import BadInput
 from ..plan.filmstrip import Filmstrip, filmstrip_of
-from ..recipes.requests import PruneRequest, RecoverRequest
+from ..recipes.requests import ExportRequest, PruneRequest, RecoverRequest
 from ..recipes.texts import parse
 from .hand_plans import hand_plans
 from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
@@ -41,7 +41,7 @@ class Course:
     """What was done in a run, in an order in which it can be done again.
 
     dtype, device: as it was scored, else as asked for; measured: {(text, window, tokens): variants};
-    by_hand: {name: cut in words}; filmstrip: the latest strips of scores that are there.
+    by_hand: {name: cut in words}; filmstrip: the latest strips of scores that are there; exports: of variants that are.
     """
 
     run: Run
@@ -52,6 +52,7 @@ class Course:
     measured: dict[tuple[str, int, int | None], list[str]]
     by_hand: dict[str, str]
     filmstrip: Filmstrip | None = None
+    exports: tuple[ExportRequest, ...] = ()
 
     @property
     def files(self) -> dict[str, str]:
@@ -83,8 +84,16 @@ def course(store: Store, run_id: str) -> Course:
     dtype, device = (str(first.get(name) or getattr(run.recipe, name)) for name in ("dtype", "device"))
     strip = filmstrip_of([result.data for result in store.results(run_id, "filmstrip")])
     strip = strip if strip and strip.criteria and set(strip.criteria) <= set(scores) else None
-    about = (_measured(store, run_id), hand_plans(store, run_id), strip)
+    about = (_measured(store, run_id), hand_plans(store, run_id), strip, _exports(store, run_id))
     return Course(run, dtype, device, tuple(by_settings.values()), made, *about)
+
+
+def _exports(store: Store, run_id: str) -> tuple[ExportRequest, ...]:
+    """What was exported, each once; exports of variants that have been removed cannot be made again."""
+    there = {variant.name for variant in store.variants(run_id)}
+    names = [field.name for field in fields(ExportRequest)]
+    asked = (ExportRequest(**{name: r.data[name] for name in names}) for r in store.results(run_id, "export"))
+    return tuple(dict.fromkeys(one for one in asked if one.variant in there))
 
 
 def _measured(store: Store, run_id: str) -> dict[tuple[str, int, int | None], list[str]]:
@@ -123,6 +132,10 @@ def as_python(course: Course) -> str:
         lines.append(f"    perplexities[name, {_literal(text)}] = minillm.perplexity(models[name], {given})")
     if course.filmstrip:
         lines += ["", *_filmstrip_in_python(course.filmstrip)]
+    lines += [""] if course.exports else []
+    for one in course.exports:
+        given = _call(one.to, one.name, **({"numbers": one.numbers} if one.numbers else {}))
+        lines.append(f"minillm.export(models[{_literal(one.variant)}], {given})")
     return "\n".join(lines) + "\n"
 
 
@@ -222,6 +235,10 @@ def as_commands(course: Course) -> str:
         lines.append(_command("evaluate", *models, **how))
     if course.filmstrip:
         lines.append(_filmstrip_by_command(course, course.filmstrip))
+    for one in course.exports:
+        numbers = {"--numbers": one.numbers} if one.numbers else {}
+        model = r.model if one.variant == ORIGINAL else one.variant
+        lines.append(_command("export", model, **{"--to": one.to, **numbers, "--out": one.name}))
     return "\n".join(lines) + "\n"
 
 

@@ -10,6 +10,7 @@ from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation
 from ..plan.methods import MEASUREMENT, METHODS, SEARCH
 from ..recipes.requests import PruneRequest, RecoverRequest, SparsifyRequest, scoring_of
+from ..recipes.texts import parse
 from ..store.allocations import known_allocation, to_find
 from ..store.hand_plans import requested_plan
 from ..store.records import ORIGINAL, PRUNED, Variant
@@ -102,13 +103,16 @@ def _cut_events(
 
 
 BEFORE = "before training"
+WRITING = 45_000.0
+"""What the answers to the bundled instructions cost the original, once: a minute of the embedded model on two cores."""
 """Stage of a recovery in which held-out text is measured before the first update."""
 
 
 def recovery_costs(request: RecoverRequest) -> dict[str, float]:
     """What each step of `recover` should cost, in tokens: a backward counts as two passes, a teacher as one."""
     training = sum(recovery_stages(request).values())
-    return {"load": LOADING, "cut": LOADING, "text": LOADING, "recover": training, "save": LOADING / 3}
+    text = WRITING if parse(request.text).written else LOADING
+    return {"load": LOADING, "cut": LOADING, "text": text, "recover": training, "save": LOADING / 3}
 
 
 def recovery_stages(request: RecoverRequest) -> dict[str, float]:

@@ -16,7 +16,7 @@ from minillm.errors import BadInput
 from minillm.events import finish
 from minillm.plan.scores import Scores
 from minillm.recipes.recipe import RunRecipe
-from minillm.recipes.requests import EvaluateRequest, PruneRequest, RecoverRequest, ScoreRequest
+from minillm.recipes.requests import EvaluateRequest, ExportRequest, PruneRequest, RecoverRequest, ScoreRequest
 from minillm.store.as_code import as_commands, as_python, course
 from minillm.store.hand_plans import keep_by_hand
 from minillm.store.records import Variant
@@ -37,7 +37,7 @@ for words in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
-    """A run with everything in it: two settings of one criterion, cuts, a recovery, a perplexity."""
+    """A run with everything in it: two settings of one criterion, cuts, a recovery, a perplexity, an export."""
     folder = tmp_path_factory.mktemp("done it's here")
     text = folder / "a text.txt"
     text.write_text(" ".join(tiny.SENTENCES) * 60)
@@ -62,6 +62,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
         PruneRequest(criterion="wanda", channels_from="fms-zo", ratio=0.2, compensate="bias", evaluate_text=""),
         RecoverRequest(variant="pruned-2", **training),
         EvaluateRequest(variants=("original", "pruned-1", "recovered-1"), **measured),
+        ExportRequest(variant="recovered-1", to="masked"),
     ):
         finish(execute_events(store, run_id, request, pool))
     groups = store.scores(run_id)["wanda"].groups
@@ -83,9 +84,14 @@ def measured(store: Store, run_id: str) -> list[float]:
     return [result.data["value"] for result in store.results(run_id, "perplexity")]
 
 
-def test_the_python_gives_the_same_run(done: tuple[Store, str]):
+def exported(folder: Path) -> bytes:
+    return (folder / "recovered-1-masked" / "model.safetensors").read_bytes()
+
+
+def test_the_python_gives_the_same_run(done: tuple[Store, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store, run_id = done
     left: dict = {}
+    monkeypatch.chdir(tmp_path)
     exec(compile(as_python(course(store, run_id)), "run", "exec"), left)
     stored = store.scores(run_id)
     assert list(stored) == ["fms-zo", "fms-zo (directions 2, noise rademacher, seed 3)", "wanda"]
@@ -94,6 +100,7 @@ def test_the_python_gives_the_same_run(done: tuple[Store, str]):
     assert not same(stored["fms-zo"], stored["wanda"])
     assert list(left["models"]) == ["original", "pruned-1", "pruned-2", "recovered-1", "pruned-3"]
     assert list(left["perplexities"].values()) == measured(store, run_id)
+    assert exported(tmp_path) == exported(store.exports_folder(run_id))
 
 
 def test_the_commands_give_the_same_run(done: tuple[Store, str], tmp_path: Path):
@@ -101,7 +108,16 @@ def test_the_commands_give_the_same_run(done: tuple[Store, str], tmp_path: Path)
     shell = f"python() {{ printf '%s\\0' BEGIN \"${{@:3}}\"; }}\n{as_commands(course(store, run_id))}"
     words = subprocess.run(["bash", "-e"], input=shell, capture_output=True, text=True, check=True).stdout
     given = [part.split("\0")[1:-1] for part in words.split("BEGIN")[1:]]
-    assert [command[0] for command in given] == ["score", "score", "prune", "prune", "recover", "prune", "evaluate"]
+    assert [command[0] for command in given] == [
+        "score",
+        "score",
+        "prune",
+        "prune",
+        "recover",
+        "prune",
+        "evaluate",
+        "export",
+    ]
     place = {"PYTHONPATH": str(ROOT), "MINILLM_HOME": str(tmp_path / "home")}
     ran = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(given)],
@@ -115,6 +131,7 @@ def test_the_commands_give_the_same_run(done: tuple[Store, str], tmp_path: Path)
     files = course(store, run_id).files
     assert all(same(Scores.load(tmp_path / files[label]), wanted) for label, wanted in store.scores(run_id).items())
     assert {"pruned-1", "pruned-2", "recovered-1", "pruned-3"} <= {folder.name for folder in tmp_path.iterdir()}
+    assert exported(tmp_path) == exported(store.exports_folder(run_id))
     for value in measured(store, run_id):
         assert f"{value:.4g}" in ran.stdout
 
