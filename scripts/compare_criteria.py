@@ -23,13 +23,16 @@ from minillm.models.loaded import LoadedModel
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--dtype", default="float32", help="of scoring; evaluation is in bfloat16")
+    parser.add_argument("--dtype", default="float32", help="of scoring")
+    parser.add_argument("--evaluation-dtype", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument("--calibrate", default="python-docs")
     parser.add_argument("--evaluate", action="append", required=True)
     parser.add_argument("--criterion", action="append", choices=list(CRITERIA))
     parser.add_argument("--channels-from", default=None, choices=list(CRITERIA), help="other scores for the channels")
     parser.add_argument("--ratio", action="append", type=float)
     parser.add_argument("--layers", default=None, help="such as 4-27")
+    parser.add_argument("--allocation", default="uniform", help="a method that needs scores or nothing")
+    parser.add_argument("--samples", type=int, default=128, help="rows of calibration text")
     parser.add_argument("--compensate", action="append", choices=["none", "bias", "least-squares"])
     parser.add_argument("--seed", action="append", type=int, help="of the choice of calibration rows and of noise")
     parser.add_argument("--tokens", type=int, default=16_000)
@@ -39,11 +42,11 @@ def arguments() -> argparse.Namespace:
 
 
 def evaluated(lm: LoadedModel, given: argparse.Namespace) -> list[float]:
-    """Perplexity on each text, in bfloat16."""
-    half = copy.deepcopy(lm)
-    for parameter in half.model.parameters():
-        parameter.data = parameter.data.to(torch.bfloat16)
-    return [round(minillm.perplexity(half, text, given.length, given.tokens), 2) for text in given.evaluate]
+    """Perplexity on each text, in the dtype of evaluation."""
+    judged = copy.deepcopy(lm)
+    for parameter in judged.model.parameters():
+        parameter.data = parameter.data.to(getattr(torch, given.evaluation_dtype))
+    return [round(minillm.perplexity(judged, text, given.length, given.tokens), 2) for text in given.evaluate]
 
 
 def report(given: argparse.Namespace, cell: dict) -> None:
@@ -63,12 +66,12 @@ def main() -> None:
     lm = minillm.load_model(given.model, dtype=given.dtype)
     report(given, {"criterion": "dense", "perplexity": evaluated(lm, given)})
     for seed in given.seed or [0]:
-        calibration = minillm.load_text(given.calibrate, lm, samples=128, length=given.length, seed=seed)
+        calibration = minillm.load_text(given.calibrate, lm, samples=given.samples, length=given.length, seed=seed)
         other = minillm.score(lm, given.channels_from, calibration, seed=seed) if given.channels_from else None
         for criterion in given.criterion or CRITERIA:
             scores = minillm.score(lm, criterion, calibration, seed=seed)
             for ratio in given.ratio or [0.2]:
-                plan = minillm.make_plan(scores, ratio, layers, channels_from=other)
+                plan = minillm.make_plan(scores, ratio, layers, given.allocation, other)
                 for method in given.compensate or ["none"]:
                     started = time.perf_counter()
                     small = minillm.prune(lm, plan, None if method == "none" else method, calibration)
@@ -77,6 +80,7 @@ def main() -> None:
                         "channels_from": given.channels_from or criterion,
                         "seed": seed,
                         "ratio": round(plan.ratio, 5),
+                        "allocation": given.allocation,
                         "compensate": method,
                         "perplexity": evaluated(small, given),
                         "scoring_seconds": round(scores.seconds, 1),
