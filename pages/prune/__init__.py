@@ -53,7 +53,7 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
         fresh = newest is not None and newest.kind == "pruned"
         return _whole(store, page, run_id, *given, None if fresh else variant, *training)
 
-    whole = [page.empty, page.best_takes, *page.preview, page.evaluate["warning"], page.takes]
+    whole = [page.empty, page.best_takes, page.ways, *page.preview, page.evaluate["warning"], page.takes]
     draw, asked = partial(_whole, store, page), partial(_from_address, store, page)
     shell.opens(partial(_as_asked, store, page), _asked_controls(page))
     shell.redraws_when(partial(_state, store), draw, whole, chosen, asked, anew)
@@ -73,14 +73,14 @@ def _wire(ctx: Context, shell: Shell, page: Page) -> None:
 def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     """What follows from moving a control, without a job: the preview, a warning, the values of a preset."""
     cut, text, previewed = list(page.cut.values()), page.evaluate["evaluate_text"], partial(_previewed, store, page)
-    shell.follows(page.cut, previewed, [page.best_takes, *page.preview])
+    shell.follows(page.cut, previewed, [page.best_takes, page.ways, *page.preview])
     chosen = [*(page.cut[name] for name in ("criterion", "channels", "allocation")), page.evaluate["compensate"]]
     taken = preset(page.way, WAYS, chosen)
     few = {"fn": partial(cut_view.too_few, store), "inputs": [shell.run, chosen[-1]], "outputs": page.evaluate["few"]}
     taken.then(**few, **QUIET)
     chosen[-1].input(**few, **QUIET)
     remembered(
-        taken.then(answering(previewed), [shell.run, *cut], [page.best_takes, *page.preview], **QUIET).then, page.cut
+        taken.then(answering(previewed), [shell.run, *cut], [page.best_takes, page.ways, *page.preview], **QUIET).then, page.cut
     )
     text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     zeros = page.zeros
@@ -221,6 +221,7 @@ def _previewed(
     if not run_id:
         return {}
     best = {page.best_takes: paragraph(best_view.in_a_sentence(store, run_id, ratio))}
+    best |= {page.ways: best_view.compared(store, run_id, ratio)}
     try:
         shown = cut_view.preview(store, run_id, Cut(criterion, channels or SAME, ratio, *more))
     except MiniLLMError as fault:

@@ -67,6 +67,7 @@ class Page:
     empty: gr.HTML
     best: gr.Button
     best_takes: gr.HTML
+    ways: gr.HTML
     way: gr.Radio
     cut: dict[str, Any]
     evaluate: dict[str, Any]
@@ -110,6 +111,8 @@ def _cut_part() -> dict[str, Any]:
             best = gr.Button("Prune the best way", variant="primary", size="lg", elem_id="prune-best")
             best_takes = gr.HTML(elem_id="prune-best-takes", elem_classes="reading")
             way = _way_control()
+            with gr.Accordion("What ways to cut take and leave", open=False, elem_id="prune-ways"):
+                ways = gr.HTML(elem_id="prune-ways-table", css_template=TABLES)
             uniform = {"kind": OpenDropdown, "choices": [UNIFORM]}
             cut = cut_controls("prune") | controls(PruneRequest, ["allocation"], "prune", **uniform)
             cut |= in_rows(PruneRequest, LEAST, "prune", precision=0)
@@ -118,7 +121,7 @@ def _cut_part() -> dict[str, Any]:
         with gr.Column(scale=3, min_width=320):
             preview = _preview()
             pruning = job_panel.panel("prune")
-    pressed = {"best": best, "best_takes": best_takes}
+    pressed = {"best": best, "best_takes": best_takes, "ways": ways}
     return {
         **pressed,
         "way": way,

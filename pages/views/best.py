@@ -1,24 +1,29 @@
-"""The best way to cut as one button: what it asks for, and what that will take, in a sentence.
+"""The ways to cut that were measured, the best of them as one button: what each will take here, and what it left.
 
 The one idea: memory is arithmetic and known before; time is not, so it is taken from jobs like this one that have ended
 here, and where there are none that is said.
 """
 
+from markupsafe import Markup
+
 from minillm.criteria import find
 from minillm.criteria.forecast import forecast
 from minillm.families.groups import Groups
-from minillm.recipes.presets import CUTS
+from minillm.recipes.presets import CUTS, DENSE, CutPreset
 from minillm.recipes.requests import PruneRequest
 from minillm.store.records import DONE, Job
 from minillm.store.store import Store
 
 from ..shell.cut_controls import SAME
 from ..shell.phrases import count, seconds, size
+from ..shell.templates import html_table
 from .cut import Cut
 from .plans import BYTES
 from .variants import dtype_of, groups_of
 
 WAY = CUTS["best"]
+COMPARED = {name: way for name, way in CUTS.items() if way.left}
+"""Ways of which it is known what they left of the embedded model."""
 LATEST = 5
 """Jobs whose time counts."""
 ALIKE = ("model", "dtype", "device", "samples", "length", "gradient_samples")
@@ -44,35 +49,56 @@ def in_a_sentence(store: Store, run_id: str, ratio: float) -> str:
     )
 
 
-def memory(store: Store, run_id: str, groups: Groups, ratio: float) -> int:
+def compared(store: Store, run_id: str, ratio: float) -> Markup:
+    """The ways that were measured as a table: rows of text, what each takes here, what it left and took there; empty
+    where the run's model is not known yet."""
+    groups = groups_of(store, run_id) if run_id else None
+    if groups is None:
+        return Markup()
+    head = ["Way", "Rows", "Memory here", "Time here", *(f"Left at {100 * one.ratio:.0f} %" for one in WAY.left), "Took"]
+    rows = []
+    for way in COMPARED.values():
+        usual = usual_seconds(store, run_id, way)
+        here = [size(memory(store, run_id, groups, ratio, way)), seconds(usual[0]) if usual else "not known yet"]
+        left = {one.ratio: f"{one.wikitext2:.0f} / {one.ptb:.0f}" for one in way.left}
+        rows.append([way.label, f"{way.samples:,}", *here, *(left.get(one.ratio, "–") for one in WAY.left), way.took])
+    caption = (
+        f"“Here” is this run, with its own rows of text, at {100 * ratio:.0f} %. “Left” is the perplexity of the embedded "
+        f"model on WikiText-2 / PTB after the cut, untuned (dense {DENSE.wikitext2:.0f} / {DENSE.ptb:.0f}; docs/measured.md); "
+        "“Took” is the time and the memory of that cut on two cores."
+    )
+    return html_table(head, rows, caption, "ways to cut")
+
+
+def memory(store: Store, run_id: str, groups: Groups, ratio: float, way: CutPreset = WAY) -> int:
     """Bytes at most: the dearer of its criteria, or both models with the second moments that least squares reads. The
     libraries come on top, as in all forecasts."""
     recipe, each = store.run(run_id).recipe, BYTES.get(dtype_of(store, run_id), 4)
     asked = (recipe.samples, recipe.length, recipe.gradient_samples, each)
-    scoring = [forecast(groups, find(name), *asked) for name in (WAY.heads, WAY.channels)]
+    scoring = [forecast(groups, find(name), *asked) for name in (way.heads, way.channels)]
     cutting = scoring[-1].total + int((1 - ratio) * groups.parameters * each)
     return max(*(one.total for one in scoring), cutting)
 
 
-def usual_seconds(store: Store, run_id: str) -> tuple[float, int] | None:
+def usual_seconds(store: Store, run_id: str, way: CutPreset = WAY) -> tuple[float, int] | None:
     """What the latest jobs like this one took here on average, and how many they were; None where there were none.
 
     Alike are those of the same way on a run of the same model and text sizes, which had scores to make if this one has.
     """
-    scores = not {WAY.heads, WAY.channels} <= set(store.score_labels(run_id))
-    found = [job for job in reversed(store.jobs(states=[DONE])) if _alike(store, run_id, job)]
+    scores = not {way.heads, way.channels} <= set(store.score_labels(run_id))
+    found = [job for job in reversed(store.jobs(states=[DONE])) if _alike(store, run_id, job, way)]
     taken = [_took(job) for job in found if bool(store.events(job.id, stages=["score:"])) == scores][:LATEST]
     return (sum(taken) / len(taken), len(taken)) if taken else None
 
 
-def _alike(store: Store, run_id: str, job: Job) -> bool:
+def _alike(store: Store, run_id: str, job: Job, way: CutPreset) -> bool:
     asked = job.request
     if not isinstance(asked, PruneRequest) or not _took(job):
         return False
-    way = (asked.criterion, asked.channels_from, asked.allocation, asked.compensate)
+    cut = (asked.criterion, asked.channels_from or asked.criterion, asked.allocation, asked.compensate)
     here, there = store.run(run_id).recipe, store.run(job.run_id).recipe
     same = all(getattr(here, name) == getattr(there, name) for name in ALIKE)
-    return same and way == (WAY.heads, best_cut(0, "").channels_from, WAY.allocation, WAY.compensate)
+    return same and cut == (way.heads, way.channels, way.allocation, way.compensate)
 
 
 def _took(job: Job) -> float:

@@ -16,7 +16,7 @@ from minillm.store.records import CANCELLED, DONE
 from minillm.store.store import Store
 from pages.prune import begin_best
 from pages.shell.cut_controls import SAME
-from pages.views.best import best_cut, in_a_sentence, memory, usual_seconds
+from pages.views.best import COMPARED, best_cut, compared, in_a_sentence, memory, usual_seconds
 from pages.views.variants import groups_of
 
 BEST = PruneRequest("kfac", ratio=0.3, allocation="knapsack", compensate="least-squares")
@@ -84,3 +84,14 @@ def test_time_comes_from_jobs_like_this_one_alone(store: Store) -> None:
     said = in_a_sentence(store, made, 0.2)
     assert said.endswith("2 min, as the latest 2 such jobs here took.") and "this run has 128" in said
     assert "rows of text" not in in_a_sentence(store, looked_at(store, samples=1024), 0.2)
+
+
+def test_ways_are_compared_by_what_they_left_and_take_here(store: Store) -> None:
+    made = looked_at(store)
+    assert compared(store, store.create_run(RunRecipe()), 0.2) == "" == compared(store, "", 0.2)
+    table = compared(store, made, 0.2)
+    assert {"best", "quick", "thorough"} <= set(COMPARED) and table.count("not known yet") == len(COMPARED)
+    for way in COMPARED.values():
+        assert way.label in table and f"{way.left[0].wikitext2:.0f} / {way.left[0].ptb:.0f}" in table
+    ended(store, made, 100)
+    assert "2 min" in compared(store, made, 0.2)
