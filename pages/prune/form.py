@@ -111,8 +111,6 @@ def _cut_part() -> dict[str, Any]:
             best = gr.Button("Prune the best way", variant="primary", size="lg", elem_id="prune-best")
             best_takes = gr.HTML(elem_id="prune-best-takes", elem_classes="reading")
             way = _way_control()
-            with gr.Accordion("What ways to cut take and leave", open=False, elem_id="prune-ways"):
-                ways = gr.HTML(elem_id="prune-ways-table", css_template=TABLES)
             uniform = {"kind": OpenDropdown, "choices": [UNIFORM]}
             cut = cut_controls("prune") | controls(PruneRequest, ["allocation"], "prune", **uniform)
             cut |= in_rows(PruneRequest, LEAST, "prune", precision=0)
@@ -120,6 +118,8 @@ def _cut_part() -> dict[str, Any]:
             prune = gr.Button("Prune as chosen above", variant="primary", elem_id="prune")
         with gr.Column(scale=3, min_width=320):
             preview = _preview()
+            with gr.Accordion("What each way takes and leaves", elem_id="prune-ways"):
+                ways = gr.HTML(elem_id="prune-ways-table", css_template=TABLES)
             pruning = job_panel.panel("prune")
     pressed = {"best": best, "best_takes": best_takes, "ways": ways}
     return {
