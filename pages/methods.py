@@ -102,7 +102,8 @@ def _choices(setting: Field) -> str:
 def users(setting: Field) -> str:
     """Which criteria a setting matters to."""
     sources = setting.metadata["used_by"]
-    return ", ".join(c.name for c in CRITERIA.values() if c.gradient in sources) if sources else "all"
+    able = [c.name for c in CRITERIA.values() if c.gradient in sources and setting.name not in c.deaf]
+    return ", ".join(able) if sources else "all"
 
 
 def cutting() -> str:
