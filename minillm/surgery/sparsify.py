@@ -5,8 +5,8 @@
     llm-pruner, fms-bp         reverse walk: gradients and inputs are those of the uncut model, the last block first
     magnitude, random          the weights alone
 
-`sparsegpt` and `isc` also update the weights that stay (`sparsegpt_update`). The result is a copy of the same size, in which the
-cut weights are zeros; the original is never touched.
+`sparsegpt` and `isc` also update the weights that stay (`sparsegpt_update`). The result is a copy of the same size, in
+which the cut weights are zeros; the original is never touched.
 """
 
 import copy

@@ -145,7 +145,7 @@ def test_isc_adds_what_a_weight_costs_alone_to_what_it_costs_once_the_others_tak
 
 
 def test_where_inputs_have_nothing_in_common_isc_sparsegpt_and_wanda_rank_alike():
-    """One feature a token, all equally large: H is a multiple of the identity, of any feature a diagonal."""
+    """One feature a token: H is diagonal."""
     source = torch.Generator().manual_seed(4)
     weight, size = torch.randn(6, 16, generator=source), torch.rand(16, generator=source) + 0.5
     seen = {name: OBSERVERS[find(name).observes]() for name in ("isc", "sparsegpt", "wanda")}
@@ -164,30 +164,11 @@ def test_where_inputs_have_nothing_in_common_isc_sparsegpt_and_wanda_rank_alike(
     assert torch.equal(ranks["isc"], ranks["sparsegpt"]) and torch.equal(ranks["isc"], ranks["wanda"])
 
 
-def saaps_parts(model, tokens, layer):
-    """(heads, channels) of the coarse part, |Σ W·g| of rows or columns, and of the fine part, Σ |W·g − ½ W·F·W|."""
-    g, fisher, heads = naive.gradients(model, tokens)[layer], {}, naive.kv_heads(model)
-    for row in tokens:
-        for name, own in naive.gradients(model, row[None])[layer].items():
-            fisher[name] = fisher.get(name, 0) + own.double() ** 2 / len(tokens)
-    weight = {name: one.weight.detach().double() for name, one in naive.linears(model, layer).items()}
-    signed = {name: w * g[name] for name, w in weight.items()}
-    fine = naive.grouped({n: (c - weight[n] ** 2 * fisher[n] / 2).abs() for n, c in signed.items()}, heads)
-
-    def coarse(parts):
-        *rows, column = parts
-        sizes = [float(row.view(-1, row.shape[-1]).sum(1).abs().sum()) for row in rows]
-        return max(*sizes, float(column.view(len(column), -1).sum(0).abs().sum()))
-
-    coarse_heads = [coarse(naive.head_parts(signed, heads, h)) for h in range(heads)]
-    return (coarse_heads, [coarse(naive.channel_parts(signed, c)) for c in range(len(signed["up"]))]), fine
-
-
 @each_family
 def test_saap_is_the_geometric_mean_of_a_coarse_and_a_fine_part(build):
     model, tokens = build(), tiny.tokens(GRADIENT_ROWS, 20)
     found = score(wrap(model), "saap", tokens, GRADIENT_ROWS)
-    coarse, fine = saaps_parts(model, tokens, 1)
+    coarse, fine = naive.saap_parts(model, tokens, 1)
     for scores, one, other in zip((found.heads[1], found.channels[1]), coarse, fine, strict=True):
         np.testing.assert_allclose(scores, np.exp((np.log(one) + np.log(other)) / 2), rtol=2e-3)
     parts = {t: score(wrap(model), "llm-pruner", tokens, GRADIENT_ROWS, taylor=t) for t in ("vectorize", "param_mix")}
