@@ -78,8 +78,9 @@ def mixed_patterns_events(
         return
     tokens = yield from relay(calibration_events(lm, text, gradient_samples))
     walk = MaskingWalk(lm, record, tokens, gradient_samples, record.using(Settings.of(**settings)))
+    told: dict[str, Any] = {}
     if way.needs == SCORES:
-        candidate, told = (yield from job.by_redundancy(walk)), {}
+        candidate = yield from job.by_redundancy(walk)
     elif way.needs == BY_SEARCH:
         candidate, told = yield from job.searched(walk, search or SEARCH, fitness, recipe, state, stop)
     else:

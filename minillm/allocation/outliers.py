@@ -61,6 +61,7 @@ def _outlying(names: Iterable[str], scored: Scored) -> float:
     return sum(int((scored(name) > bar).sum()) for name in names) / max(count, 1)
 
 
+@torch.no_grad()
 def redundancy_by_levels(walk: MaskingWalk, block: Seen) -> list[float]:
     """The share of non-outliers among a block's weights that are left once 0, 1 … 7 of every eight have gone, the
     lowest-scored first. A weight's score is the criterion's; SparseGPT's updates are left out of account."""

@@ -19,6 +19,7 @@ from minillm.events import finish
 from minillm.models.loaded import wrap
 from minillm.plan.patterns import average_sparsity
 from minillm.plan.plan import make_plan
+from minillm.plan.sensitivity import Sensitivity
 from minillm.scoring.score import score
 from minillm.surgery.cut import prune
 from minillm.surgery.sparsegpt_update import ranks, solved
@@ -132,7 +133,7 @@ def test_a_sensitivity_by_rank_takes_the_order_alone():
     plain = mixed_patterns(lm, "wanda", 0.5, "sensitivity", TOKENS, 3)
     ranked = mixed_patterns(lm, "wanda", 0.5, "sensitivity", TOKENS, 3, mapping="rank", half_width=0.2)
     named = mixed_patterns(lm, "wanda", 0.5, "mixgpt", TOKENS, 3, half_width=0.2)
-    order = sorted(range(4), key=lambda i: -plain.shares[i])
+    order = sorted(range(4), key=Sensitivity.from_json(plain.recipe["sensitivity"]).of_block)
     assert [8 * ranked.shares[i] for i in order] == sorted([8 * s for s in ranked.shares.values()], reverse=True)
     assert ranked.shares == named.shares and sum(named.shares.values()) == 2
     assert max(named.shares.values()) <= 0.5 + 0.2 + 1 / 8
