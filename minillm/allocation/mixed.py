@@ -71,7 +71,7 @@ def mixed_patterns_events(
     check_can_mask(lm, patterns_of(f"1:{LEVELS}", len(lm.groups)))
     job = _Mixing(lm, sparsity, way, way.within(mapping, half_width).get("band", Band(AS_IT_IS)))
     recipe: dict[str, Any] = {"pattern": f"N:{LEVELS}", "criterion": criterion, "sparsity": sparsity}
-    if job.band.mapping in MAPPINGS:
+    if way.band and (job.band.mapping in MAPPINGS or not way.measure):
         recipe["band"] = job.band.to_json()
     if way.needs == NOTHING:
         yield Event(RESULT, 1, 1, _allocation(job.by_depth(), method, recipe))

@@ -216,3 +216,9 @@ def test_a_band_that_cannot_meet_the_budget_says_what_stands_in_its_way():
     ):
         bounded(np.zeros(6), EVEN, limit, 3.0, 0.1)
     assert budget(smollm2(), 0.3, range(30)) > 0
+
+
+def test_the_width_of_a_band_is_the_one_its_words_say():
+    for method in METHODS.values():
+        if method.band and method.band.mapping in MAPPINGS:
+            assert f"within {method.band.half_width:g} of the mean" in method.about, method.name
