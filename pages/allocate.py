@@ -31,7 +31,8 @@ from .views.variants import groups_of
 TITLE = "Allocate"
 DEFAULT = AllocateRequest(criterion="any")
 _NUMBERS = ("generations", "offspring", "few_rows", "rows", "seed", "min_heads", "min_channels")
-SEARCH = ("method", "sensitivity", "fitness", *_NUMBERS, "compensate")
+_BOUNDS = ("mapping", "half_width", "parts")
+SEARCH = ("method", "sensitivity", "fitness", *_NUMBERS, "compensate", *_BOUNDS)
 """Fields of an `AllocateRequest` beside the cut, in the order in which handlers take them."""
 
 
@@ -97,7 +98,7 @@ def lay_out() -> Page:
 
 
 def _search_controls() -> dict[str, Any]:
-    method, measure, fitness, *numbers, compensate = SEARCH
+    method, measure, fitness = SEARCH[:3]
     ways = list(reversed(METHODS))
     found = controls(AllocateRequest, [method], "allocate", kind=gr.Radio, choices=ways, info=about(DEFAULT.method))
     found[method].change(lambda name: gr.Radio(info=about(name)), found[method], found[method], **QUIET)
@@ -106,9 +107,10 @@ def _search_controls() -> dict[str, Any]:
         found |= controls(AllocateRequest, [measure], "allocate", kind=gr.Radio, choices=measures)
         judged = [("KL to the dense model", "kl"), ("perplexity", "perplexity")]
         found |= controls(AllocateRequest, [fitness], "allocate", kind=gr.Radio, choices=judged)
-        found |= controls(AllocateRequest, numbers, "allocate")
+        found |= controls(AllocateRequest, _NUMBERS, "allocate")
         judged = [("as masks", ""), ("after least squares", "least-squares")]
-        return found | controls(AllocateRequest, [compensate], "allocate", kind=gr.Radio, choices=judged)
+        found |= controls(AllocateRequest, ["compensate"], "allocate", kind=gr.Radio, choices=judged)
+        return found | controls(AllocateRequest, _BOUNDS, "allocate")
 
 
 def about(method: str) -> str:

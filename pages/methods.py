@@ -33,6 +33,7 @@ LETTERS = (
     ("W", "a weight [out, in]"),
     ("X", "the norm of each input feature over the calibration tokens"),
     ("g = ∂L / ∂W", "the gradient of the mean token loss"),
+    ("F", "the mean over samples of their squared gradients"),
     ("c = [L(W + εz) − L(W − εz)] / 2ε", "the slope of the loss along noise z, from two forward passes"),
     ("ĝ = c / z", "the gradient as it is estimated from these"),
     ("H = Σ x xᵀ", "the second moments of the inputs"),
@@ -102,7 +103,8 @@ def _choices(setting: Field) -> str:
 def users(setting: Field) -> str:
     """Which criteria a setting matters to."""
     sources = setting.metadata["used_by"]
-    return ", ".join(c.name for c in CRITERIA.values() if c.gradient in sources) if sources else "all"
+    able = [c.name for c in CRITERIA.values() if c.gradient in sources and setting.name not in c.deaf]
+    return ", ".join(able) if sources else "all"
 
 
 def cutting() -> str:

@@ -11,6 +11,7 @@ a run that was cut off goes on from its last generation.
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from minillm.allocation.evolution import SearchState
 from minillm.allocation.structured import allocate_events
 from minillm.criteria import find
 from minillm.events import RESULT
-from minillm.plan.methods import METHODS
+from minillm.plan.methods import FEATURE_SCORES, LOSSES, METHODS
 from minillm.plan.scores import Scores
 from minillm.plan.sensitivity import MEASURES, Sensitivity
+from minillm.plan.shares import AS_IT_IS, MAPPINGS
 
 
 def arguments() -> argparse.Namespace:
@@ -32,6 +34,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--evaluate", action="append", required=True)
     parser.add_argument("--criterion", default="fms-bp")
     parser.add_argument("--method", action="append", choices=list(METHODS))
+    parser.add_argument("--sensitivity", action="append", choices=MEASURES, help="of the method sensitivity")
+    parser.add_argument("--mapping", action="append", choices=[AS_IT_IS, *MAPPINGS], help="of the method sensitivity")
+    parser.add_argument("--half-width", type=float, default=0.0, help="of bands; default: the method's own")
     parser.add_argument("--ratio", action="append", type=float)
     parser.add_argument("--layers", default=None, help="such as 0-29; default: all but the ends")
     parser.add_argument("--seed", action="append", type=int, help="of the calibration rows and of the search")
@@ -47,14 +52,19 @@ def arguments() -> argparse.Namespace:
 
 
 def cells(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """What is to be measured: methods with each sensitivity, ratios, seeds."""
+    """What is to be measured: methods with each sensitivity and each way of taking it, ratios, seeds."""
+    record = find(given.criterion)
+    enough = {FEATURE_SCORES: record.by_features, LOSSES: record.in_nats}
+    able = [name for name, method in METHODS.items() if enough.get(method.needs, True)]
     found = []
-    able = [method for method in METHODS if method != "al-am" or find(given.criterion).by_features]
-    for seed in given.seed or [0]:
-        for ratio in given.ratio or [0.3]:
-            for method in given.method or able:
-                for measure in MEASURES if method == "sensitivity" else [""]:
-                    found.append({"method": method, "sensitivity": measure, "ratio": ratio, "seed": seed})
+    for seed, ratio, method in product(given.seed or [0], given.ratio or [0.3], given.method or able):
+        free = method == "sensitivity"
+        for measure in (given.sensitivity or MEASURES) if free else [""]:
+            for mapping in (given.mapping or [AS_IT_IS]) if free else [AS_IT_IS]:
+                cell = {"method": method, "sensitivity": measure, "ratio": ratio, "seed": seed}
+                cell |= {"mapping": mapping} if mapping != AS_IT_IS else {}
+                banded = METHODS[method].band and (not free or mapping != AS_IT_IS)
+                found.append(cell | ({"half_width": given.half_width} if banded and given.half_width else {}))
     return found
 
 
@@ -96,6 +106,7 @@ class Desk:
         before: dict[str, Any] = json.loads(progress.read_text()) if progress.exists() else {"seconds": 0.0}
         state = SearchState.from_json(before["state"]) if "state" in before else None
         search = {"generations": given.generations, "offspring": given.offspring, "seed": seed}
+        search |= {name: cell[name] for name in ("mapping", "half_width") if name in cell}
         measure = cell["sensitivity"] or MEASURES[0]
         asked = (cell["ratio"], cell["method"], self.layers, None, given.fitness, measure, known, state)
         result = None

@@ -17,7 +17,8 @@ from torch import Tensor
 import minillm
 from minillm.allocation.mixed import SEARCH, mixed_patterns
 from minillm.models.loaded import LoadedModel
-from minillm.plan.patterns import MASKING, MIXING, in_words
+from minillm.plan.methods import MIXING
+from minillm.plan.patterns import MASKING, in_words
 from scripts.compare_criteria import evaluated, report
 
 CRITERIA = ("magnitude-l1", "wanda", "sparsegpt", "fms-bp")

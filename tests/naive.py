@@ -116,3 +116,24 @@ def grouped(elements: dict[str, Tensor], heads: int, reduction: str = "max") -> 
         [reduced(head_parts(elements, heads, h)) for h in range(heads)],
         [reduced(channel_parts(elements, c)) for c in range(channels)],
     )
+
+
+def saap_parts(
+    model: nn.Module, tokens: Tensor, layer: int
+) -> tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]]:
+    """(heads, channels) of the coarse part, |Σ W·g| of rows or columns, and of the fine part, Σ |W·g − ½ W·F·W|."""
+    g, fisher, heads = gradients(model, tokens)[layer], {}, kv_heads(model)
+    for row in tokens:
+        for name, own in gradients(model, row[None])[layer].items():
+            fisher[name] = fisher.get(name, 0) + own.double() ** 2 / len(tokens)
+    weight = {name: one.weight.detach().double() for name, one in linears(model, layer).items()}
+    signed = {name: w * g[name] for name, w in weight.items()}
+    fine = grouped({n: (c - weight[n] ** 2 * fisher[n] / 2).abs() for n, c in signed.items()}, heads)
+
+    def coarse(parts):
+        *rows, column = parts
+        sizes = [float(row.view(-1, row.shape[-1]).sum(1).abs().sum()) for row in rows]
+        return max(*sizes, float(column.view(len(column), -1).sum(0).abs().sum()))
+
+    coarse_heads = [coarse(head_parts(signed, heads, h)) for h in range(heads)]
+    return (coarse_heads, [coarse(channel_parts(signed, c)) for c in range(len(signed["up"]))]), fine

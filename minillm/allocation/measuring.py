@@ -1,16 +1,20 @@
-"""Sensitivity of every block, measured: the Fisher trace from the reverse walk, or the cost of masking each alone."""
+"""Sensitivity of every block, measured: the Fisher trace from the reverse walk, the cost of masking each alone, or how
+far its scores differ from sample to sample."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..criteria import CRITERIA
+from ..criteria.saap import SAAP
+from ..errors import BadInput
 from ..events import RESULT, Event, Events, finish, relay
 from ..families.groups import CHANNELS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..plan.scores import Scores
-from ..plan.sensitivity import FISHER, MASKING, Sensitivity
+from ..plan.sensitivity import FISHER, MASKING, VARIATION, Sensitivity
 from ..scoring.group_masks import Mask
+from ..scoring.score import score_events
 from ..walk.forward import Stream, forward_events
 from ..walk.reverse import Reduced, Slope, reverse_events
 from .candidates import Candidates
@@ -75,6 +79,30 @@ def masking_events(
     recipe |= {"criterion": scores.criterion, "channels_from": source[CHANNELS].criterion}
     recipe |= {"compensate": candidates.after, "foretold": _foretold(source, places)}
     yield Event(RESULT, 1, 1, Sensitivity(MASKING, found[HEADS], found[CHANNELS], recipe))
+
+
+def variation_events(lm: LoadedModel, rows: Tensor) -> Events:
+    """How far a block's scores differ from sample to sample: every group's standard deviation over the rows of its
+    score under saap, added up over the groups of an attention and of an FFN.
+
+    rows: [samples, length], two or more. Costs what scoring each of them alone does.
+    Event("sensitivity:variation", block visits done, block visits). Raises BadInput.
+    """
+    if len(rows) < 2:
+        raise BadInput("Scores of a single row of text cannot differ from row to row; give two or more rows.")
+    found, layers = list[Scores](), range(len(lm.groups))
+    for row in rows.split(1):
+        for event in score_events(lm, SAAP.name, row, 1):
+            if event.stage == RESULT:
+                found.append(event.payload)
+            else:
+                yield Event(f"sensitivity:{VARIATION}", len(found) * event.total + event.done, len(rows) * event.total)
+    attention, ffn = (
+        {i: float(np.stack([one.of(kind)[i] for one in found]).std(0, dtype=np.float64).sum()) for i in layers}
+        for kind in KINDS
+    )
+    recipe = {"samples": len(rows), "length": rows.shape[1], "criterion": SAAP.name}
+    yield Event(RESULT, 1, 1, Sensitivity(VARIATION, attention, ffn, recipe))
 
 
 def _lowest_masked(values: np.ndarray) -> Tensor:

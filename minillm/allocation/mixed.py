@@ -6,27 +6,31 @@ weight; SparseGPT's updated weights are kept for each level. A candidate is then
 once as copies of one stream. What is chosen is masked anew, in sequence, by `sparsify`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import gcd
+from math import ceil, gcd
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
-from ..criteria.base import MOMENTS
 from ..criteria.settings import Settings
 from ..device import free_memory
 from ..errors import BadInput, DoesNotFit, UnknownName
 from ..events import RESULT, Event, Events, awaited, relay
 from ..models.loaded import LoadedModel
 from ..plan.budget import Allocation
-from ..plan.patterns import LEVELS, MIXING, masking, patterns_of, weights_in
-from ..plan.sensitivity import FAINTEST, Sensitivity
+from ..plan.methods import METHODS, MIXING, NOTHING, SCORES, SEARCH as BY_SEARCH, Method
+from ..plan.patterns import LEVELS, masking, patterns_of, weights_in
+from ..plan.redundancy import drawn
+from ..plan.sensitivity import FAINTEST, OUTLIERS, Sensitivity
+from ..plan.shares import AS_IT_IS, MAPPINGS, Band, bounded
 from ..surgery.sparsify import MaskingWalk, Seen, calibration_events, check_can_mask
 from ..walk.forward import Stream, Weights
 from .candidates import KL, Candidates
 from .evolution import Candidate, Levels, SearchSettings, SearchState, evolve_events
 from .measuring import fisher_events
+from .outliers import outlier_events, redundancy_by_levels
 from .structured import POWERS
 
 MOST = LEVELS - 1
@@ -45,49 +49,124 @@ def mixed_patterns_events(
     fitness: str = KL,
     state: SearchState | None = None,
     stop: Callable[[], bool] = lambda: False,
+    mapping: str = AS_IT_IS,
+    half_width: float = 0.0,
     **settings: Any,
 ) -> Events:
     """How much of each block becomes zero, as an allocation of eighths that `sparsify` takes.
 
-    sparsity: average over the weights in blocks, up to 7/8; method: "uniform" (as even as eighths allow), "sensitivity"
-    (share ∝ 1 / trace of the empirical Fisher, filled up to the budget) or "evolutionary" (searched for from there);
-    text: a text name or token ids [samples, length], for sensitivities (its first `gradient_samples` rows), masks and
-    fitness; search: its settings, amounts of text in rows; fitness: "kl" (to the dense model) or "perplexity".
-    Raises BadInput, UnknownName, DoesNotFit, NumericalFault.
+    sparsity: average over the weights in blocks, up to 7/8; method: one of `methods.MIXING`, such as "uniform" (as even
+    as eighths allow) or "evolutionary" (searched for, from shares ∝ 1 / trace of the empirical Fisher); of those that
+    keep within a band, shares become the eighths next to them; mapping, half_width: as for `Method.within`;
+    text: a text name or token ids [samples, length], for sensitivities (the Fisher's its first `gradient_samples`
+    rows), masks and fitness; search: its settings, amounts of text in rows; fitness: "kl" (to the dense model) or
+    "perplexity". Raises BadInput, UnknownName, DoesNotFit, NumericalFault.
 
-    As events: "sensitivity:fisher", "mask" (every level of every block), "candidates" while some are judged, and
+    As events: "sensitivity:MEASURE", "mask" (every level of every block), "candidates" while some are judged, and
     "search" with each generation (`evolution.evolve_events`, whose `state` and `stop` these are).
     """
     if method not in MIXING:
         raise UnknownName("allocation", method, MIXING)
-    record, levels = masking(criterion), levels_of(lm)
+    record, way = masking(criterion), METHODS[method]
     check_can_mask(lm, patterns_of(f"1:{LEVELS}", len(lm.groups)))
-    even = filled(levels, [1.0] * len(lm.groups), sparsity)
-    recipe = {"pattern": f"N:{LEVELS}", "criterion": criterion, "sparsity": sparsity}
-    if method == "uniform":
-        yield Event(RESULT, 1, 1, _allocation(even, method, recipe))
+    job = _Mixing(lm, sparsity, way, way.within(mapping, half_width).get("band", Band(AS_IT_IS)))
+    recipe: dict[str, Any] = {"pattern": f"N:{LEVELS}", "criterion": criterion, "sparsity": sparsity}
+    if way.band and (job.band.mapping in MAPPINGS or not way.measure):
+        recipe["band"] = job.band.to_json()
+    if way.needs == NOTHING:
+        yield Event(RESULT, 1, 1, _allocation(job.by_depth(), method, recipe))
         return
     tokens = yield from relay(calibration_events(lm, text, gradient_samples))
-    sensitivity: Sensitivity = yield from relay(fisher_events(lm, tokens[:gradient_samples]))
-    recipe["sensitivity"] = sensitivity.to_json()
-    starts = [filled(levels, inverse(sensitivity, power), sparsity) for power in POWERS]
-    if method == "sensitivity":
-        yield Event(RESULT, 1, 1, _allocation(starts[0], method, recipe))
-        return
-    walk = MaskingWalk(lm, record, tokens, gradient_samples, Settings.of(**settings).used_by(record.gradient))
-    variants = Variants(lm, walk)
-    yield from walk.events(variants.add)
-    chosen = search or SEARCH
-    candidates = Candidates(lm, tokens[: chosen.amounts[-1]], fitness, variants.stream)
-    starts = [start for start in (even, *starts) if levels.total(start) == levels.total(even)]
-    found = yield from relay(
-        evolve_events(levels, starts, candidates.fitness_events, chosen, {**recipe, "fitness": fitness}, state, stop)
-    )
-    result = {"fitness": fitness, "search": chosen.to_json(), "history": found.history}
-    yield Event(RESULT, 1, 1, _allocation(found.levels, method, {**recipe, **result}))
+    walk = MaskingWalk(lm, record, tokens, gradient_samples, record.using(Settings.of(**settings)))
+    told: dict[str, Any] = {}
+    if way.needs == SCORES:
+        candidate = yield from job.by_redundancy(walk)
+    elif way.needs == BY_SEARCH:
+        candidate, told = yield from job.searched(walk, search or SEARCH, fitness, recipe, state, stop)
+    else:
+        candidate, told = yield from job.by_measure(walk)
+    yield Event(RESULT, 1, 1, _allocation(candidate, method, {**recipe, **told}))
 
 
 mixed_patterns = awaited(mixed_patterns_events, Allocation)
+
+
+Chosen = Generator[Event, None, tuple[Candidate, dict[str, Any]]]
+"""Steps that end with levels, and what is to be told of how they were found."""
+
+
+@dataclass
+class _Mixing:
+    """One allocation of levels on its way. way: the method; band: that in which its shares stay, where they do."""
+
+    lm: LoadedModel
+    sparsity: float
+    way: Method
+    band: Band
+
+    def __post_init__(self) -> None:
+        self.levels = levels_of(self.lm)
+        self.even = filled(self.levels, [1.0] * len(self.lm.groups), self.sparsity)
+
+    def by_depth(self) -> Candidate:
+        """The same of every block, or by its depth."""
+        return self._within([0.0] * len(self.even)) if self.band.mapping in MAPPINGS else self.even
+
+    def by_measure(self, walk: MaskingWalk) -> Chosen:
+        """By a sensitivity, in inverse proportion or within a band."""
+        sensitivity: Sensitivity = yield from relay(self._measuring(walk))
+        told = {"sensitivity": sensitivity.to_json()}
+        if self.band.mapping in MAPPINGS:
+            return self._within([sensitivity.of_block(i) for i in range(len(self.even))]), told
+        return filled(self.levels, inverse(sensitivity, POWERS[0]), self.sparsity), told
+
+    def by_redundancy(self, walk: MaskingWalk) -> Generator[Event, None, Candidate]:
+        """The most redundant block gives an eighth more each time."""
+        by_level: dict[int, list[float]] = {}
+
+        def visit(block: Seen) -> None:
+            by_level[block.layer] = redundancy_by_levels(walk, block)
+
+        yield from walk.events(visit)
+        cost, wanted, width = self.levels.cost, LEVELS * self.sparsity, LEVELS * self.band.half_width
+        total, high = self.levels.total(self.even), min(ceil(wanted + width), MOST)
+        redundancy = [by_level[i] for i in range(len(cost))]
+        given = drawn(redundancy, cost, total, max(int(wanted - width), 0), high, self.levels.high)
+        return tuple(map(int, given))
+
+    def searched(
+        self,
+        walk: MaskingWalk,
+        search: SearchSettings,
+        fitness: str,
+        recipe: dict[str, Any],
+        state: SearchState | None,
+        stop: Callable[[], bool],
+    ) -> Chosen:
+        """The best that a search finds, from even levels and those by sensitivity on."""
+        sensitivity: Sensitivity = yield from relay(self._measuring(walk))
+        told: dict[str, Any] = {"sensitivity": sensitivity.to_json(), "fitness": fitness}
+        starts = [filled(self.levels, inverse(sensitivity, power), self.sparsity) for power in POWERS]
+        variants = Variants(self.lm, walk)
+        yield from walk.events(variants.add)
+        candidates = Candidates(self.lm, walk.tokens[: search.amounts[-1]], fitness, variants.stream)
+        starts = [one for one in (self.even, *starts) if self.levels.total(one) == self.levels.total(self.even)]
+        given = (self.levels, starts, candidates.fitness_events, search, {**recipe, **told}, state, stop)
+        found = yield from relay(evolve_events(*given))
+        return found.levels, {**told, "search": search.to_json(), "history": found.history}
+
+    def _measuring(self, walk: MaskingWalk) -> Events:
+        if self.way.measure == OUTLIERS:
+            return outlier_events(self.lm, walk.tokens)
+        return fisher_events(self.lm, walk.tokens[: walk.gradient_samples])
+
+    def _within(self, values: Sequence[float]) -> Candidate:
+        """The levels next to shares within the band."""
+        size = np.array(self.levels.cost, float)
+        limit = np.full(len(size), MOST / LEVELS)
+        wish = MAPPINGS[self.band.mapping](np.array(values))
+        shares = bounded(wish, size, limit, self.sparsity * size.sum(), self.band.half_width)
+        return filled(self.levels, shares.tolist(), self.sparsity)
 
 
 def _allocation(candidate: Candidate, method: str, recipe: dict[str, Any]) -> Allocation:
@@ -150,7 +229,7 @@ class Variants:
 
     @property
     def _updates(self) -> bool:
-        return self.walk.criterion.observes == MOMENTS
+        return self.walk.criterion.updates
 
     def add(self, block: Seen) -> None:
         """Make a block's levels ready."""

@@ -35,12 +35,14 @@ from ..plan.sensitivity import (
     INFLUENCE,
     MASKING,
     MEASURES,
-    OF_GROUPS,
+    OUTLIERS,
     REMOVAL,
     UPDATE,
+    VARIATION,
     Sensitivity,
     sensitivity_allocation,
 )
+from ..plan.shares import AS_IT_IS, BLOCKS, Band
 from ..scoring.group_masks import Mask
 from ..surgery.compensation import moments_events
 from ..text.load import load_text_events
@@ -48,15 +50,16 @@ from .candidates import KL, Candidates, plan_mask
 from .compensated import Library
 from .depth import greedy_events, passing_events, removal_events
 from .evolution import STAGE, Candidate, SearchSettings, SearchState, evolve_events
-from .measuring import fisher_events, masking_events
+from .measuring import fisher_events, masking_events, variation_events
+from .outliers import outlier_events
 from .widths import Widths
 
 ROWS, LENGTH = 16, 128
 """Of a text given by name."""
 
 FISHER_ROWS = 10
-POWERS = (1.0, 0.5, 0.25)
-"""How sharply allocations of the start follow a sensitivity."""
+STARTS, POWERS = (FISHER, MASKING), (1.0, 0.5, 0.25)
+"""Which sensitivities allocations of the start follow, and how sharply."""
 
 
 def allocate_events(
@@ -73,6 +76,9 @@ def allocate_events(
     state: SearchState | None = None,
     stop: Callable[[], bool] = lambda: False,
     compensate: str = "",
+    mapping: str = AS_IT_IS,
+    half_width: float = 0.0,
+    parts: str = BLOCKS,
     **search: Any,
 ) -> Events:
     """How much each block gives up at a ratio, for `make_plan(…, allocation=…)` with the same scores.
@@ -82,7 +88,8 @@ def allocate_events(
     layers, channels_from: as for `make_plan`; fitness: "kl" (to the dense model) or "perplexity";
     sensitivity: what the methods that follow one take, of `sensitivity.MEASURES`; where whole blocks go and it is a
     measure of groups, the influence; compensate: "least-squares" judges candidates after them, from the second moments
-    of all of the text, empty as masks; search: see `SearchSettings`. Of scores that are losses a search looks where
+    of all of the text, empty as masks; mapping, half_width, parts: of shares within a band around their mean, as for
+    `Method.within`; search: see `SearchSettings`. Of scores that are losses a search looks where
     `knapsack` does: at all blocks unless some are named, and at whole attentions.
     The result's recipe holds its fitness beside that of the uniform allocation. The weights are not changed.
     Raises UnknownName, BadInput, TextTooShort, UnreachableRatio, NumericalFault.
@@ -127,7 +134,8 @@ def allocate_events(
     elif method == "2ssp":
         found = yield from job.two_stages()
     else:
-        found = yield from job.at_once(method, sensitivity)
+        band = METHODS[method].within(mapping, half_width, parts)
+        found = yield from job.at_once(method, sensitivity, band)
     yield Event(RESULT, 1, 1, (yield from job.judged(found)))
 
 
@@ -168,14 +176,14 @@ class _Allocating:
     def widths(self) -> Widths:
         return Widths(self.scores.groups, self.layers, self.target)
 
-    def at_once(self, method: str, measure: str) -> Generator[Event, None, Allocation]:
+    def at_once(self, method: str, asked: str, band: Mapping[str, Band]) -> Generator[Event, None, Allocation]:
         """An allocation without search."""
         record = METHODS[method]
         if record.divide is None:
-            return self._decided(method)
-        measure = record.measure if record.whole and measure in OF_GROUPS else measure
+            return self._decided(method, **band)
+        measure = record.measured(asked)
         yield from self._measured(measure)
-        return record.divide(self.scores.groups, self.sensitivities[measure], self.ratio, self.layers)
+        return record.divide(self.scores.groups, self.sensitivities[measure], self.ratio, self.layers, **band)
 
     def one_by_one(self) -> Generator[Event, None, Allocation]:
         """Whole blocks, each the one whose absence costs least without those before it."""
@@ -201,7 +209,7 @@ class _Allocating:
         """The best allocation of a search that starts from all that can be had without one."""
         start: list[Candidate] = []
         if state is None:
-            for measure in OF_GROUPS:
+            for measure in STARTS:
                 yield from self._measured(measure)
             start = [self.widths.nearest(cut_counts(self.lm.groups, self.ratio, None, a)) for a in self._start()]
         recipe = {**self.asked, "scores": self.scores.recipe, "model": self.lm.source, "fitness": self.fitness}
@@ -218,9 +226,9 @@ class _Allocating:
         fitness = {"measure": self.fitness, "value": value, "uniform": uniform, "rows": rows, "length": length}
         return replace(allocation, recipe={**self.asked, **allocation.recipe, "fitness": fitness})
 
-    def _decided(self, method: str) -> Allocation:
+    def _decided(self, method: str, **band: Band) -> Allocation:
         decide = METHODS[method].decide
-        return decide(self.scores, self.ratio, self.layers, self.channels) if decide else self._uniform()
+        return decide(self.scores, self.ratio, self.layers, self.channels, **band) if decide else self._uniform()
 
     def _uniform(self) -> Allocation:
         counts = cut_counts(self.scores.groups, self.ratio, self.layers)
@@ -228,7 +236,7 @@ class _Allocating:
 
     def _start(self) -> list[Allocation]:
         groups = self.scores.groups
-        measured = [one for name, one in self.sensitivities.items() if name in OF_GROUPS]
+        measured = [one for name, one in self.sensitivities.items() if name in STARTS]
         return [
             self._uniform(),
             *map(self._decided, fitting(self.scores)),
@@ -252,6 +260,10 @@ class _Allocating:
             return removal_events(self.candidates, few)
         if measure in (INFLUENCE, UPDATE):
             return passing_events(self.lm, self.rows)
+        if measure == OUTLIERS:
+            return outlier_events(self.lm, self.rows)
+        if measure == VARIATION:
+            return variation_events(self.lm, self.rows[:FISHER_ROWS])
         return fisher_events(self.lm, self.rows[:FISHER_ROWS])
 
     def _allocation(self, candidate: Candidate, recipe: dict[str, Any]) -> Allocation:

@@ -36,6 +36,9 @@ from .progress import (
 SEARCH = (
     "method",
     "sensitivity",
+    "mapping",
+    "half_width",
+    "parts",
     "fitness",
     "generations",
     "offspring",
@@ -97,7 +100,7 @@ def allocate(
             stop,
             asked.compensate,
         )
-        events = heavy.allocate_events(lm, chosen, tokens, *how, **asked.search)
+        events = heavy.allocate_events(lm, chosen, tokens, *how, **(asked.bounds | asked.search))
         found = follow(events, "allocate", lambda event: _keep_state(out, event))
     delivered(partial(_write, data=found.to_json()), out)
     _show(as_json, out, found)

@@ -39,7 +39,7 @@ from .progress import (
 )
 from .scores import _plan, _read
 
-ZEROS = ("pattern", "allocation", "sparsity", "generations")
+ZEROS = ("pattern", "allocation", "sparsity", "mapping", "half_width", "generations")
 Out = Annotated[Path, typer.Option(help="Folder for the model (safetensors, tokenizer, pruning.json).")]
 
 
@@ -157,7 +157,9 @@ def sparsify(
         search = replace(heavy.SEARCH, generations=asked.generations, seed=seed)
         mixed = (criterion, asked.sparsity, asked.allocation, tokens, gradient_samples, search)
         with stoppable() as stop:
-            pattern = follow(heavy.mixed_patterns_events(lm, *mixed, stop=stop, seed=seed), asked.allocation)
+            pattern = follow(
+                heavy.mixed_patterns_events(lm, *mixed, stop=stop, **asked.bounds, seed=seed), asked.allocation
+            )
     sparse = follow(heavy.sparsify_events(lm, criterion, pattern, tokens, gradient_samples, seed=seed), "sparsify")
     folder, (gone, whole) = delivered(partial(heavy.save_pruned, sparse), out), heavy.zeros(sparse)
     left = sparse.parameters - gone

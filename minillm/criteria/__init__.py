@@ -10,11 +10,13 @@ from .base import Criterion, Evidence
 from .bonsai import BONSAI
 from .flap import FLAP
 from .fms import FMS_BP, FMS_ZO, ZO
+from .isc import ISC
 from .kfac import KFAC
 from .llm_pruner import LLM_PRUNER
 from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
 from .noise import RANDOM
 from .osscar import OSSCAR
+from .saap import SAAP
 from .settings import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER
 from .sparsegpt import SPARSEGPT
 from .wanda import WANDA, WANDA_SP
@@ -29,7 +31,9 @@ CRITERIA: dict[str, Criterion] = {
         WANDA,
         WANDA_SP,
         SPARSEGPT,
+        ISC,
         LLM_PRUNER,
+        SAAP,
         FMS_BP,
         ZO,
         FMS_ZO,

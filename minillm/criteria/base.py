@@ -5,11 +5,11 @@ a group and the reduction over its structures are the same for all (`scoring`). 
 formulas use methods of tensors only, so that the app can list criteria without loading a tensor library.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .settings import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, Settings
+from .settings import BACKPROP, CURVATURE, SQUARED, SUBMODELS, ZEROTH_ORDER, Settings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -26,7 +26,8 @@ FAMILIES = {
 """{family: what its criteria judge by}, in the order in which families are shown."""
 
 NORM, FLUCTUATION, MOMENTS, INVERSE, PRECISION = "norm", "fluctuation", "moments", "inverse", "precision"
-SECOND_MOMENTS = (MOMENTS, INVERSE, PRECISION)
+SALIENCY = "saliency"
+SECOND_MOMENTS = (MOMENTS, SALIENCY, INVERSE, PRECISION)
 """Those that need the second moments of the inputs."""
 
 
@@ -36,8 +37,9 @@ class Evidence:
 
     weight: [out, in]; generator: seeded by (seed, layer, linear); settings: how to score;
     inputs: what was observed of the input features, [in]: X_j, the L2 norm over all calibration tokens ("norm"), the
-    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments ("moments"), or all of H⁻¹, [in, in] ("inverse";
-    "precision" of the mean second moments, damped by their median), all 0 where a feature never fired;
+    variance ("fluctuation"), [H⁻¹]_jj of the damped second moments H ("moments"), H_jj + 1 / [H⁻¹]_jj ("saliency"), or
+    all of H⁻¹, [in, in] ("inverse"; "precision" of the mean second moments, damped by their median), all 0 where a
+    feature never fired;
     gradient: ∂L/∂W or its estimate, [out, in]; squares: mean over samples of their squared gradients, [out, in];
     curvature: R with RᵀR = G, the mean second moments of ∂L/∂(output), [out, out], or r where G is taken as r² I.
     """
@@ -86,10 +88,13 @@ class Criterion:
     in full, for where there is room (`titled`); paper, equation: where it comes from;
     element: Evidence -> scores of the weights, [out, in]; units: (kind, sums over rows or columns, settings) -> what
     is summed over a group; costs: of a criterion that scores whole groups of o's and down's columns instead, (Evidence,
-    the columns of each, [groups, size]) -> [groups]; in_nats: whether scores are losses, which compare between blocks
-    and kinds; structures: those that count (empty: all that are coupled);
-    observes: None, "norm", "fluctuation", "moments" or "inverse" of the inputs;
-    gradient: None, "backprop", "zeroth-order", "sub-models" or "curvature"; cost: in passes, in words;
+    the columns of each, [groups, size]) -> [groups]; parts: of one that scores groups twice over, Evidence -> [out, in]
+    for each part, whose group scores come together as their geometric mean; in_nats: whether scores are losses, which
+    compare between blocks and kinds; structures: those that count (empty: all that are coupled);
+    observes: None, or what of the inputs (`Evidence.inputs`); updates: whether, of N:M patterns, SparseGPT's update
+    follows (it observes H); gradient: None, "backprop", "zeroth-order", "sub-models" or "curvature"; squares: whether
+    it reads squared gradients whatever the settings; deaf: settings it takes no notice of, though others with its
+    gradient do; cost: in passes, in words;
     idea: one sentence for the person choosing; differs: where this differs from the original, if it does.
     """
 
@@ -102,12 +107,26 @@ class Criterion:
     look: Look
     element: Callable[[Evidence], "Tensor"] | None = None
     costs: Callable[[Evidence, "Tensor"], "Tensor"] | None = None
+    parts: Callable[[Evidence], Iterable["Tensor"]] | None = None
     units: Callable[[str, "Tensor", Settings], "Tensor"] = as_they_are
     structures: tuple[str, ...] = ()
     observes: str | None = None
     gradient: str | None = None
     in_nats: bool = False
+    updates: bool = False
+    squares: bool = False
+    deaf: tuple[str, ...] = ()
     differs: str = ""
+
+    def using(self, settings: Settings) -> Settings:
+        """Settings as far as it takes notice of them, the others at their defaults: what its scores are computed with
+        and named after."""
+        standard = Settings()
+        return replace(settings.used_by(self.gradient), **{name: getattr(standard, name) for name in self.deaf})
+
+    def squared(self, settings: Settings) -> bool:
+        """Whether the way back has to gather squared gradients, sample by sample."""
+        return self.gradient == BACKPROP and (self.squares or settings.taylor in SQUARED)
 
     @property
     def titled(self) -> str:

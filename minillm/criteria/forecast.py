@@ -88,9 +88,7 @@ def forecast(
     samples, length, gradient_samples: as for `score`; bytes_each: of a weight (4 for float32, 2 for half formats).
     """
     rows = min(gradient_samples, samples)
-    return _forecast(
-        Job(groups, criterion, samples, length, rows, bytes_each, (settings or Settings()).used_by(criterion.gradient))
-    )
+    return _forecast(Job(groups, criterion, samples, length, rows, bytes_each, criterion.using(settings or Settings())))
 
 
 def _forecast(job: Job) -> Forecast:
@@ -186,7 +184,7 @@ def _zeroth_order(job: Job) -> dict[str, Parts]:
 def _backprop(job: Job) -> dict[str, Parts]:
     """Block inputs kept on the way forward, one block with its gradients at a time on the way back."""
     rows, each = job.gradient_samples, job.bytes_each
-    second = job.settings.taylor in ("param_second", "param_mix")
+    second = job.criterion.squared(job.settings)
     at_once = 1 if second else rows
     several = _batch_tokens(job, at_once) < rows * job.length
     kept = {"block inputs": len(job.groups) * _hidden(job, rows, each), "hidden states": _hidden(job, rows, each)}

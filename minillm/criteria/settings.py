@@ -12,6 +12,8 @@ from ..families.groups import GROUPS, SLOTS
 
 BACKPROP, ZEROTH_ORDER, SUBMODELS, CURVATURE = "backprop", "zeroth-order", "sub-models", "curvature"
 """Where a criterion has its gradient from."""
+SQUARED = ("param_second", "param_mix")
+"""Terms of the exact gradient that squared gradients are needed for."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ SPARSEGPT = Criterion(
     cost="1 forward over the activation rows with second moments",
     idea="Error left after the other inputs take over; compensate with least-squares to let them.",
     observes=MOMENTS,
+    updates=True,
     differs=(
         "The plain diagonal of H⁻¹, where the original's depends on the order of columns; "
         "summed over all coupled weights."

@@ -62,7 +62,7 @@ class Allocation:
         """The allocation that cuts exactly these counts."""
         pairs = dict(enumerate(zip(counts[HEADS], counts[CHANNELS], strict=True)))
         cut = {i: (h, c) for i, (h, c) in pairs.items() if h or c}
-        shares = {i: min(gone(groups.blocks[i], *pair) / _prunable(groups.blocks[i]), 1.0) for i, pair in cut.items()}
+        shares = {i: min(gone(groups.blocks[i], *pair) / prunable(groups.blocks[i]), 1.0) for i, pair in cut.items()}
         return cls(shares, name, recipe, cut)
 
 
@@ -98,9 +98,9 @@ def cut_counts(
         return exact
     target = budget(groups, ratio, weights, count)
     shares = _shares(groups, weights, target)
-    heads = _heads_cut(groups, shares, target)
+    heads = heads_cut(groups, shares, target)
     wish = {
-        i: (share * _prunable(groups.blocks[i]) - gone(groups.blocks[i], heads[i], 0))
+        i: (share * prunable(groups.blocks[i]) - gone(groups.blocks[i], heads[i], 0))
         / max(groups.blocks[i].channel_parameters, 1)
         for i, share in shares.items()
     }
@@ -136,6 +136,26 @@ def checked_layers(groups: Groups, layers: Iterable[int] | None, allocation: str
         given = spans(wrong) if wrong else "none"
         raise BadInput(f"Blocks given: {given}; this model has blocks 0 to {len(groups) - 1}.")
     return sorted(chosen)
+
+
+def heads_cut(groups: Groups, shares: dict[int, float], target: float) -> dict[int, int]:
+    """Head groups each block loses: rounded half up, then moved by ones until channels can meet the total.
+
+    shares: {layer: share of its head groups that is to go}; target: parameters, of heads and channels together.
+    """
+    blocks = groups.blocks
+    cut = {i: min(int(f * blocks[i].heads + 0.5), spare(blocks[i])[0]) for i, f in shares.items()}
+
+    def total() -> int:
+        return sum(gone(blocks[i], n, 0) for i, n in cut.items())
+
+    while sum(gone(blocks[i], n, spare(blocks[i])[1]) for i, n in cut.items()) < target:
+        i = min((i for i in cut if cut[i] < spare(blocks[i])[0]), key=lambda i: cut[i] / blocks[i].heads - shares[i])
+        cut[i] += 1
+    while total() > target:
+        i = max((i for i in cut if cut[i]), key=lambda i: cut[i] / blocks[i].heads - shares[i])
+        cut[i] -= 1
+    return cut
 
 
 def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, float], target: float) -> dict[int, int]:
@@ -199,6 +219,11 @@ def most(block: BlockGroups) -> int:
     return gone(block, *spare(block))
 
 
+def prunable(block: BlockGroups) -> int:
+    """How many parameters belong to the groups of a block."""
+    return block.parameters - block.fixed_parameters
+
+
 def water_filled(rates: np.ndarray, caps: np.ndarray, target: float) -> np.ndarray:
     """min(λ · rate, cap) for each, with the λ whose sum is the target: float64 [n]. rates > 0; target ≤ Σ caps."""
     full_at = caps / rates
@@ -221,10 +246,6 @@ def _whole(groups: Groups, count: str) -> int:
     if count not in ("model", "blocks"):
         raise BadInput(f"Unknown way to count “{count}”; choose model (all parameters) or blocks.")
     return groups.parameters if count == "model" else sum(b.parameters for b in groups.blocks)
-
-
-def _prunable(block: BlockGroups) -> int:
-    return block.parameters - block.fixed_parameters
 
 
 def _weights(groups: Groups, chosen: list[int], allocation: str | Allocation) -> dict[int, float]:
@@ -270,23 +291,6 @@ def _grain(block: BlockGroups, heads: int, channels: int) -> int:
 def _shares(groups: Groups, weights: dict[int, float], target: float) -> dict[int, float]:
     """{layer: share of its prunable parameters that goes}, together the target."""
     blocks = [groups.blocks[i] for i in weights]
-    size = np.array([max(_prunable(b), 1) for b in blocks], float)
+    size = np.array([max(prunable(b), 1) for b in blocks], float)
     filled = water_filled(np.array(list(weights.values())) * size, np.array([most(b) for b in blocks], float), target)
     return dict(zip(weights, (filled / size).tolist(), strict=True))
-
-
-def _heads_cut(groups: Groups, shares: dict[int, float], target: float) -> dict[int, int]:
-    """Head groups each block loses: rounded half up, then moved by ones until channels can meet the total."""
-    blocks = groups.blocks
-    cut = {i: min(int(f * blocks[i].heads + 0.5), spare(blocks[i])[0]) for i, f in shares.items()}
-
-    def total() -> int:
-        return sum(gone(blocks[i], n, 0) for i, n in cut.items())
-
-    while sum(gone(blocks[i], n, spare(blocks[i])[1]) for i, n in cut.items()) < target:
-        i = min((i for i in cut if cut[i] < spare(blocks[i])[0]), key=lambda i: cut[i] / blocks[i].heads - shares[i])
-        cut[i] += 1
-    while total() > target:
-        i = max((i for i in cut if cut[i]), key=lambda i: cut[i] / blocks[i].heads - shares[i])
-        cut[i] -= 1
-    return cut

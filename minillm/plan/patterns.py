@@ -18,9 +18,6 @@ LARGEST = 64
 LEVELS = 8
 """Mixed patterns are N:8."""
 
-MIXING = ("uniform", "sensitivity", "evolutionary")
-"""How much each block gives up: the same, or what `allocation.mixed` finds."""
-
 WRITTEN = re.compile(r"(\d{1,3}):(\d{1,3})")
 
 

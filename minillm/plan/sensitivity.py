@@ -1,16 +1,20 @@
 """How much each block matters, as data: what was measured of a model (`allocation`), readable without one.
 
-Five measures, each with the attention and the FFN of a block apart:
+Seven measures, each with the attention and the FFN of a block apart:
 
     fisher    trace of the empirical Fisher information: mean over samples of ‖∂L_i/∂W‖² (MSP: Xu et al. 2025)
     masking   what masking the lowest-scored groups of this block alone costs: KL to the dense model, nats a token
+    outliers  share of the weights whose |W|·X is more than five times the mean of all (OWL: 2310.05175)
+    variation how far the scores of its groups under saap differ from sample to sample: their standard deviations, added
+              up (ours, after the description of SAAP's: 2412.15127)
     influence 1 − cos of what enters and what leaves, mean over tokens, 0 to 2 (ShortGPT: 2403.03853)
     update    ‖what is added‖ / ‖what enters‖, mean over tokens (2407.16286)
     removal   what leaving it out costs: KL to the dense model or perplexity (leave-one-out: SLEB, 2407.16286)
 
-The last three are of a whole block, too, which is no sum of its halves.
+Outliers and the last three are of a whole block, too, which is no sum of its halves.
 
-`sensitivity_allocation` lets a block give up a share in inverse proportion, with no search.
+`sensitivity_allocation` lets a block give up a share in inverse proportion, or one within a band around the mean
+(`shares`), with no search.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,11 +26,13 @@ import numpy as np
 from ..errors import BadInput, NumericalFault, UnknownName
 from ..families.groups import Groups
 from .budget import Allocation, checked_layers, cut_counts
+from .shares import AS_IT_IS, HALVES, Band, counts_within
 
-FISHER, MASKING, INFLUENCE, UPDATE, REMOVAL = "fisher", "masking", "influence", "update", "removal"
-MEASURES = (FISHER, MASKING, INFLUENCE, UPDATE, REMOVAL)
-OF_GROUPS = (FISHER, MASKING)
+FISHER, MASKING, OUTLIERS, VARIATION = "fisher", "masking", "outliers", "variation"
+INFLUENCE, UPDATE, REMOVAL = "influence", "update", "removal"
+OF_GROUPS = (FISHER, MASKING, OUTLIERS, VARIATION)
 """Those that say how much of a block may go; the others say whether it may go as a whole."""
+MEASURES = (*OF_GROUPS, INFLUENCE, UPDATE, REMOVAL)
 
 FAINTEST = 1e-6
 """Of the largest sensitivity: what a block counts at least, lest one that does not matter at all divide by zero."""
@@ -77,19 +83,27 @@ def sensitivity_allocation(
     layers: Iterable[int] | None = None,
     count: str = "model",
     power: float = 1.0,
+    name: str = "sensitivity",
+    band: Band | None = None,
 ) -> Allocation:
-    """Each block gives up a share ∝ 1 / sensitivity^power, filled up to the exact budget like connected vessels.
+    """Each block gives up a share ∝ 1 / sensitivity^power, filled up to the exact budget like connected vessels; or,
+    where the band says so, one within it, by the order of the sensitivities or by their size.
 
-    power: 1 is inverse proportion, 0 is uniform. Raises BadInput where a block was not measured, UnreachableRatio.
+    power: 1 is inverse proportion, 0 is uniform; name: of the allocation. Raises BadInput where a block was not
+    measured or the band does not come to the ratio, UnreachableRatio.
     """
     chosen = checked_layers(groups, layers)
     missing = [i for i in chosen if i not in sensitivity.attention]
     if missing:
         raise BadInput(f"The sensitivity of blocks {missing} was not measured; measure it on this model.")
+    recipe: dict[str, Any] = {"ratio": ratio, "measure": sensitivity.measure}
+    if band is not None and band.mapping != AS_IT_IS:
+        halves, whole = (sensitivity.attention, sensitivity.ffn), {i: sensitivity.of_block(i) for i in chosen}
+        counts = counts_within(groups, halves if band.parts == HALVES else whole, ratio, chosen, band, count)
+        return Allocation.of_counts(groups, counts, name, {**recipe, "band": band.to_json()})
     values = np.array([sensitivity.of_block(i) for i in chosen])
     least = max(float(values.max()) * FAINTEST, float(np.finfo(np.float64).tiny))
     inverse = (least / np.maximum(values, least)) ** power
     wanted = Allocation(dict(zip(chosen, inverse.tolist(), strict=True)))
     counts = cut_counts(groups, ratio, chosen, wanted, count)
-    recipe = {"ratio": ratio, "measure": sensitivity.measure, "power": power}
-    return Allocation.of_counts(groups, counts, "sensitivity", recipe)
+    return Allocation.of_counts(groups, counts, name, {**recipe, "power": power})

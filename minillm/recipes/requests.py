@@ -24,9 +24,10 @@ from ..criteria import CRITERIA, find
 from ..criteria.settings import Settings
 from ..errors import UnknownName
 from ..families.groups import MIN_CHANNELS, MIN_HEADS, SLOTS
-from ..plan.methods import METHODS
-from ..plan.patterns import LEVELS, MASKING, MIXING
+from ..plan.methods import METHODS, MIXING
+from ..plan.patterns import LEVELS, MASKING
 from ..plan.sensitivity import MEASURES
+from ..plan.shares import AS_IT_IS, BLOCKS, HALVES, MAPPINGS, WIDEST
 from .exports import DTYPES, EXPORTS, QUANTISED, TRANSFORMERS, numbers_in
 from .presets import RecoverySettings
 from .prompts import paper_prompts
@@ -83,7 +84,7 @@ class ScoreRequest(Checked):
 
     def label(self, criterion: str) -> str:
         """The name its scores are kept under: the criterion, with those settings it uses that are not the default."""
-        used = Settings.of(**self.settings).used_by(find(criterion).gradient)
+        used = find(criterion).using(Settings.of(**self.settings))
         changed = [f"{name} {value}" for name, value in sorted(used.changed().items())]
         return f"{criterion} ({', '.join(changed)})" if changed else criterion
 
@@ -162,8 +163,29 @@ class PruneRequest(BeforeAndAfter):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bounded(Checked):
+    """How a sensitivity becomes shares, and how far these may be from their mean: `plan.shares`."""
+
+    mapping: str = field(
+        one_of(AS_IT_IS, *MAPPINGS),
+        label="Sensitivity becomes shares",
+        help="as it is: in inverse proportion. Within a band around their mean: rank, by its order; linear, by its "
+        "size; logarithm and arithmetic, by depth alone. Methods known by a name have their own.",
+        default=AS_IT_IS,
+    )
+    half_width: float = field(
+        zero_or(0.005, WIDEST),
+        label="Half width of the band",
+        help="How far a share may be from the mean of all; 0: the method's own ("
+        + ", ".join(f"{name} {method.band.half_width:g}" for name, method in METHODS.items() if method.band)
+        + ").",
+        default=0.0,
+    )
+
+
 @dataclass(frozen=True)
-class AllocateRequest(Checked):
+class AllocateRequest(Bounded):
     """Find how much each block gives up at a ratio. Stopping a search keeps the best so far; the same request made
     again goes on from there, also with more generations.
 
@@ -184,8 +206,14 @@ class AllocateRequest(Checked):
     sensitivity: str = field(
         one_of(*MEASURES),
         label="Sensitivity",
-        help="What the method “sensitivity” follows; a search starts from both.",
+        help="What the method “sensitivity” follows; a search starts from the first two.",
         default=MEASURES[0],
+    )
+    parts: str = field(
+        one_of(BLOCKS, HALVES),
+        label="A share of their own have",
+        help="Within a band: blocks, or halves, the attention and the FFN of each.",
+        default=BLOCKS,
     )
     fitness: str = field(
         one_of("kl", "perplexity"),
@@ -215,6 +243,11 @@ class AllocateRequest(Checked):
     )
 
     @property
+    def bounds(self) -> dict[str, Any]:
+        """How shares are found within a band, as `Method.within` has it."""
+        return {"mapping": self.mapping, "half_width": self.half_width, "parts": self.parts}
+
+    @property
     def search(self) -> dict[str, Any]:
         """How it is searched, as `allocation.search.SearchSettings` has it."""
         amounts = (self.few_rows, self.rows)
@@ -222,7 +255,7 @@ class AllocateRequest(Checked):
 
 
 @dataclass(frozen=True)
-class SparsifyRequest(BeforeAndAfter):
+class SparsifyRequest(BeforeAndAfter, Bounded):
     """Zeros in an N:M pattern, and perplexity before and after. Nothing gets smaller.
 
     allocation: "uniform" gives every block the `pattern`, the others mix N:8 patterns so that a share `sparsity` of all
@@ -231,11 +264,16 @@ class SparsifyRequest(BeforeAndAfter):
 
     kind: ClassVar[str] = "sparsify"
     criterion: str = field(
-        one_of(*MASKING), label="Criterion", help="Chooses the weights that stay. SparseGPT also updates them."
+        one_of(*MASKING), label="Criterion", help="Chooses the weights that stay; sparsegpt and isc also update them."
     )
     pattern: str = field(pattern, label="Pattern N:M", help="Of every M input features of a row N stay.", default="2:4")
     allocation: str = field(
-        one_of(*MIXING), label="In each block", help="The pattern, or N:8 mixed under an average.", default="uniform"
+        one_of(*MIXING),
+        label="In each block",
+        help="uniform: the pattern; the others mix N:8 under an average: "
+        + "; ".join(f"{name}: {METHODS[name].about}" for name in MIXING[1:])
+        + ".",
+        default="uniform",
     )
     sparsity: float = field(
         number(0, 1 - 1 / LEVELS),
@@ -244,6 +282,11 @@ class SparsifyRequest(BeforeAndAfter):
         default=0.5,
     )
     generations: int = field(whole(1, 10_000), label="Generations", help="Of the evolutionary search.", default=12)
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """How shares are found within a band, as `mixed_patterns` has it."""
+        return {"mapping": self.mapping, "half_width": self.half_width}
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,20 @@ import torch
 from torch import Tensor
 
 from ..criteria import Evidence
-from ..criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM, PRECISION
+from ..criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM, PRECISION, SALIENCY
 from ..criteria.settings import Settings
 from ..errors import BadInput, NumericalFault, TextTooShort
 from ..models.loaded import LoadedModel
 from ..walk.forward import Observed
-from ..walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm, InputPrecision, OutputGradient
+from ..walk.observers import (
+    InputFluctuation,
+    InputInverse,
+    InputMoments,
+    InputNorm,
+    InputPrecision,
+    InputSaliency,
+    OutputGradient,
+)
 from ..walk.whole import check_ids
 from .zeroth_order import generator
 
@@ -20,6 +28,7 @@ OBSERVERS = {
     NORM: InputNorm,
     FLUCTUATION: InputFluctuation,
     MOMENTS: InputMoments,
+    SALIENCY: InputSaliency,
     INVERSE: InputInverse,
     PRECISION: InputPrecision,
 }

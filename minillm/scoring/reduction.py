@@ -4,6 +4,7 @@ Tensors in, tensors out: sums over rows or columns first (no per-weight score ou
 of each group, then over its structures.
 """
 
+from collections.abc import Iterable
 from functools import cache
 
 import torch
@@ -15,8 +16,8 @@ from ..families import Family
 from ..families.groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
 
 Sums = dict[str, Tensor]
-"""{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them; or {"groups": [groups]} of a
-criterion that scores whole groups."""
+"""{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them, or [parts, …] of each; or
+{"groups": [groups]} of a criterion that scores whole groups."""
 
 
 def unit_sums(family: Family, linear: str, elements: Tensor) -> Sums:
@@ -28,6 +29,12 @@ def unit_sums(family: Family, linear: str, elements: Tensor) -> Sums:
     if "columns" in axes:
         sums["columns"] = elements.sum(0, dtype=torch.float32)
     return sums
+
+
+def part_sums(family: Family, linear: str, parts: Iterable[Tensor]) -> Sums:
+    """`unit_sums` of each of some parts, the second made once the first is summed: [parts, out] and [parts, in]."""
+    found = [unit_sums(family, linear, elements) for elements in parts]
+    return {axis: torch.stack([one[axis] for one in found]) for axis in found[0]}
 
 
 def group_costs(family: Family, block: BlockGroups, linear: str, criterion: Criterion, evidence: Evidence) -> Sums:
@@ -57,11 +64,13 @@ def group_scores(
         counted = [s for s in owned if not criterion.structures or s.name in criterion.structures]
         parts = [_slices(s, block, criterion.units(kind, sums[s.linear][s.axis], settings)) for s in counted]
         if reduction == "llm-pruner" and kind == HEADS:
-            aligned = [p.view(block.heads, -1, block.head_dim).sum(1) for p in parts]
-            result[kind] = torch.stack(aligned).amax(0).sum(1)
-            continue
-        stacked = torch.stack([p.sum(1) for p in parts])
-        result[kind] = {"sum": stacked.sum, "mean": stacked.mean}.get(reduction, stacked.amax)(0)
+            aligned = [p.unflatten(-1, (-1, block.head_dim)).sum(-2) for p in parts]
+            scores = torch.stack(aligned).amax(0).sum(-1)
+        else:
+            stacked = torch.stack([p.sum(-1) for p in parts])
+            scores = {"sum": stacked.sum, "mean": stacked.mean}.get(reduction, stacked.amax)(0)
+        # The root of each before the product: squares of small numbers are below what float32 holds.
+        result[kind] = scores.pow(1 / len(scores)).prod(0) if criterion.parts else scores
     return result
 
 
@@ -76,10 +85,10 @@ def feature_spread(family: Family, sums: dict[str, Sums], criterion: Criterion, 
 
 
 def _slices(structure: Structure, block: BlockGroups, units: Tensor) -> Tensor:
-    """The unit sums of each group: [groups, size]."""
-    if structure.kind == CHANNELS and not structure.behind and len(units) == block.channels:
-        return units[:, None]
-    return units[_index(structure, block).to(units.device)]
+    """The unit sums of each group: [groups, size], of several parts [parts, groups, size]."""
+    if structure.kind == CHANNELS and not structure.behind and units.shape[-1] == block.channels:
+        return units[..., None]
+    return units[..., _index(structure, block).to(units.device)]
 
 
 @cache

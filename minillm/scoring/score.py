@@ -39,7 +39,7 @@ from ..walk.observers import OutputGradient
 from ..walk.reverse import Slope
 from .evidence import OBSERVERS, checked_tokens, curvature_root, evidence_of, results_of
 from .group_masks import Place, group_gradient_events
-from .reduction import Sums, feature_spread, group_costs, group_scores, unit_sums
+from .reduction import Sums, feature_spread, group_costs, group_scores, part_sums, unit_sums
 from .submodels import submodel_scores_events
 from .together import Backward, Forward, Together, Work
 from .zeroth_order import Estimate
@@ -100,7 +100,7 @@ score_together = awaited(score_together_events, dict[str, Scores])
 def _scoring(
     lm: LoadedModel, criterion: Criterion, tokens: Tensor, gradient_samples: int, asked: Settings
 ) -> "_Scoring":
-    return _Scoring(lm, criterion, tokens, gradient_samples, asked.used_by(criterion.gradient))
+    return _Scoring(lm, criterion, tokens, gradient_samples, criterion.using(asked))
 
 
 def _counted(steps: Generator[Event, None, Any]) -> Generator[None, None, Any]:
@@ -185,7 +185,7 @@ class _Scoring:
 
     def _backprop(self) -> Work:
         inputs: dict[int, Any] = {}
-        second = self.settings.taylor in ("param_second", "param_mix")
+        second = self.criterion.squared(self.settings)
         rows = Stream(self._gradient_rows(), batch=int(second), keep_inputs=True, squares=second)
 
         def remember(layer: int, block: nn.Module, observed: Observed) -> None:
@@ -308,9 +308,11 @@ class _Scoring:
             return unit_sums(self.lm.family, name, weight)
         root = self.roots.get((layer, name))
         evidence = evidence_of(weight, self.settings, layer, name, inputs.get(name), gradient, squares, root)
-        if self.criterion.element is None:
-            return group_costs(self.lm.family, self.lm.groups.blocks[layer], name, self.criterion, evidence)
-        return unit_sums(self.lm.family, name, self.criterion.element(evidence))
+        if self.criterion.element is not None:
+            return unit_sums(self.lm.family, name, self.criterion.element(evidence))
+        if self.criterion.parts is not None:
+            return part_sums(self.lm.family, name, self.criterion.parts(evidence))
+        return group_costs(self.lm.family, self.lm.groups.blocks[layer], name, self.criterion, evidence)
 
     def _grouped(self, layer: int, block: nn.Module, sums: dict[str, Sums]) -> dict[str, Any]:
         """Scores of the groups of a block, from the sums of its linears."""

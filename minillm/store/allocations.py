@@ -12,6 +12,7 @@ from ..plan.budget import Allocation
 from ..plan.methods import METHODS
 from ..plan.scores import Scores
 from ..plan.sensitivity import Sensitivity
+from ..plan.shares import MAPPINGS
 from ..recipes.requests import AllocateRequest, PruneRequest
 from .store import Store
 
@@ -82,5 +83,8 @@ def _found(request: PruneRequest, heads: Scores, channels: Scores, stored: dict[
     wanted = {"method": request.allocation, "ratio": request.ratio}
     wanted |= {"criterion": heads.criterion, "channels_from": channels.criterion}
     judged = to_find(request, 1).compensate
-    fit = (a for a in reversed(stored.values()) if a.recipe.get("compensate", "") == judged)
+    band = METHODS[request.allocation].band
+    own = band.to_json() if band and band.mapping in MAPPINGS else None
+    same = (a for a in reversed(stored.values()) if a.recipe.get("band") == own)
+    fit = (a for a in same if a.recipe.get("compensate", "") == judged)
     return next((a for a in fit if wanted.items() <= a.recipe.items()), None)

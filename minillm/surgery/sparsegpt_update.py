@@ -5,6 +5,7 @@ Alistarh 2023, Algorithm 1, in its N:M form).
     at each group's first column: keep the N of M with the largest W_ij² / U_jj²
     then column by column: e = (w − kept w) / U_jj;   W_i,k>j −= e · U_jk
 
+ISC keeps the largest W_ij² · (H_jj + 1 / U_jj²) instead, and goes on alike (MixGPT: Shao et al. 2023).
 Columns are taken in pieces, within which the update is made at once; later columns get it once a piece.
 """
 
@@ -19,33 +20,38 @@ PIECE = 32
 """Columns updated at once: few enough to stay in the cache (the result does not depend on it)."""
 
 
-def solved(weight: Tensor, moments: Tensor, keep: Sequence[int], of: int) -> Tensor:
+def solved(weight: Tensor, moments: Tensor, keep: Sequence[int], of: int, alone: bool = False) -> Tensor:
     """The weights with N:M zeros and the others updated, once for each N: float32 [levels, out, in].
 
-    weight: [out, in]; moments: H = Σ x xᵀ [in, in]; keep: the N's; of: M. An input that never fired loses its column.
-    Raises NumericalFault where no damping makes H positive definite.
+    weight: [out, in]; moments: H = Σ x xᵀ [in, in]; keep: the N's; of: M; alone: whether what a weight costs where it
+    goes alone, W² H_jj of the damped H, counts as well (ISC). An input that never fired loses its column. Raises
+    NumericalFault where no damping makes H positive definite.
     """
     dead = moments.diagonal() == 0
-    factor = torch.cholesky_inverse(damped_factor(moments))
-    upper = torch.linalg.cholesky(factor, upper=True)
+    lower = damped_factor(moments)
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    # A weight is dear where it is large against this.
+    scale = upper.diagonal()
+    if alone:
+        scale = (lower.square().sum(1) + scale.square().reciprocal()).rsqrt()
     levels = torch.tensor(keep, device=weight.device)[:, None, None]
     open_ = weight.float().masked_fill(dead, 0).repeat(len(keep), 1, 1)
     size = max(PIECE // of, 1) * of
     for start in range(0, weight.shape[1], size):
         piece = slice(start, min(start + size, weight.shape[1]))
-        errors = _settle(open_[..., piece], upper[piece, piece], levels, of)
+        errors = _settle(open_[..., piece], upper[piece, piece], scale[piece], levels, of)
         open_[..., piece.stop :] -= errors @ upper[piece, piece.stop :]
     return open_
 
 
-def _settle(columns: Tensor, upper: Tensor, levels: Tensor, of: int) -> Tensor:
+def _settle(columns: Tensor, upper: Tensor, scale: Tensor, levels: Tensor, of: int) -> Tensor:
     """Fix the columns of a piece in place [levels, out, columns]; returns the scaled error each one leaves, alike."""
     errors = torch.zeros_like(columns)
     diagonal = upper.diagonal()
     for j in range(columns.shape[-1]):
         if j % of == 0:
             group = slice(j, j + of)
-            goes = ranks((columns[..., group] / diagonal[group]).square(), of) >= levels
+            goes = ranks((columns[..., group] / scale[group]).square(), of) >= levels
         lost = torch.where(goes[..., j % of], columns[..., j], 0)
         errors[..., j] = lost / diagonal[j]
         columns[..., j + 1 :] -= errors[..., j, None] * upper[j, j + 1 :]

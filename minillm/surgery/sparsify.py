@@ -5,20 +5,21 @@
     llm-pruner, fms-bp         reverse walk: gradients and inputs are those of the uncut model, the last block first
     magnitude, random          the weights alone
 
-`sparsegpt` also updates the weights that stay (`sparsegpt_update`). The result is a copy of the same size, in which the
-cut weights are zeros; the original is never touched.
+`sparsegpt` and `isc` also update the weights that stay (`sparsegpt_update`). The result is a copy of the same size, in
+which the cut weights are zeros; the original is never touched.
 """
 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..criteria import Criterion
-from ..criteria.base import MOMENTS
+from ..criteria.base import SALIENCY
 from ..criteria.settings import Settings
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, awaited, outside_inference, relay
@@ -60,9 +61,8 @@ def sparsify_events(
     if record.activations or record.gradient:
         tokens = yield from relay(calibration_events(lm, text, gradient_samples if record.gradient else 1))
     same = LoadedModel(copy.deepcopy(lm.model), lm.tokenizer, lm.family, lm.source, lm.provenance, lm.plan)
-    walk = MaskingWalk(
-        same, record, tokens, gradient_samples, Settings.of(**settings).used_by(record.gradient), sequential=True
-    )
+    chosen = record.using(Settings.of(**settings))
+    walk = MaskingWalk(same, record, tokens, gradient_samples, chosen, sequential=True)
 
     def mask(block: "Seen") -> dict[str, Any]:
         pattern = patterns[block.layer]
@@ -119,6 +119,11 @@ class Seen:
     observed: Observed = field(default_factory=dict)
     slopes: Reduced = field(default_factory=dict)
 
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        """What the observers say: {linear: as `Evidence.inputs`}."""
+        return results_of(self.layer, self.observed)
+
 
 Use = Callable[[Seen], Any]
 
@@ -161,7 +166,7 @@ class MaskingWalk:
 
     def _reverse(self, use: Use) -> Events:
         kept: dict[int, Observed] = {}
-        second = self.settings.taylor in ("param_second", "param_mix")
+        second = self.criterion.squared(self.settings)
         rows = Stream(self.tokens[: self.gradient_samples], batch=int(second), keep_inputs=True, squares=second)
         others = [self._observing()] if self.criterion.activations else []
         for event in forward_events(self.lm, [*others, rows], lambda i, _, observed: kept.update({i: observed})):
@@ -177,7 +182,7 @@ class MaskingWalk:
 
     def levels(self, block: Seen, keep: Sequence[int], of: int) -> dict[str, Tensor]:
         """The weights of a block's linears with zeros, once for each N: {linear: [levels, out, in]}."""
-        if self.criterion.observes == MOMENTS:
+        if self.criterion.updates:
             return self._solved(block, keep, of)
         most = torch.tensor(keep, device=self.lm.device)[:, None, None]
         return {
@@ -187,31 +192,33 @@ class MaskingWalk:
 
     def ranked(self, block: Seen, of: int) -> dict[str, Tensor]:
         """Each weight's rank in its group: {linear: uint8 [out, in]}."""
-        inputs, found = results_of(block.layer, block.observed), {}
-        for name, linear in block.linears.items():
-            slope = block.slopes.get(name)
-            known = (inputs.get(name), slope and slope.gradient, slope and slope.squares)
-            evidence = evidence_of(linear.weight, self.settings, block.layer, name, *known)
-            assert self.criterion.element is not None
-            scores = self.criterion.element(evidence).abs()
-            if not scores.isfinite().all():
-                raise NumericalFault(
-                    f"Block {block.layer}, {name}: the scores under {self.criterion.name} are not finite; load the "
-                    "model in float32, or give another text."
-                )
-            found[name] = ranks(scores, of)
-        return found
+        return {name: ranks(self.scored(block, name), of) for name in block.linears}
+
+    def scored(self, block: Seen, name: str) -> Tensor:
+        """The scores of a linear's weights, none below 0: float32 [out, in]. Raises NumericalFault."""
+        slope, inputs = block.slopes.get(name), block.inputs.get(name)
+        known = (inputs, slope and slope.gradient, slope and slope.squares)
+        evidence = evidence_of(block.linears[name].weight, self.settings, block.layer, name, *known)
+        assert self.criterion.element is not None
+        scores = self.criterion.element(evidence).abs()
+        if not scores.isfinite().all():
+            raise NumericalFault(
+                f"Block {block.layer}, {name}: the scores under {self.criterion.name} are not finite; load the "
+                "model in float32, or give another text."
+            )
+        return scores
 
     def _solved(self, block: Seen, keep: Sequence[int], of: int) -> dict[str, Tensor]:
         """SparseGPT's update. Linears that read the same input are solved as one: rows do not touch each other."""
         found: dict[str, Tensor] = {}
+        alone = self.criterion.observes == SALIENCY
         together: dict[int, list[str]] = {}
         for name in block.linears:
             together.setdefault(id(block.observed[name]), []).append(name)
         for names in together.values():
             weights = [block.linears[name].weight for name in names]
             try:
-                rows = solved(torch.cat(weights), block.observed[names[0]].moments, keep, of)
+                rows = solved(torch.cat(weights), block.observed[names[0]].moments, keep, of, alone)
             except NumericalFault as fault:
                 raise NumericalFault(f"Block {block.layer}, {names[0]}: {fault}") from fault
             found |= zip(names, rows.split([len(w) for w in weights], dim=1), strict=True)

@@ -67,6 +67,17 @@ class InputMoments:
         return inverse
 
 
+class InputSaliency(InputMoments):
+    """What both halves of ISC say of an input feature: H_jj + 1 / [H⁻¹]_jj of the damped H."""
+
+    def result(self) -> Tensor:
+        """float32 [features], 0 for a feature that never fired. Raises NumericalFault like `InputMoments.result`."""
+        assert self.moments is not None
+        factor = damped_factor(self.moments)
+        alone, together = factor.square().sum(1), 1 / torch.cholesky_inverse(factor).diagonal()
+        return (alone + together).masked_fill_(self.moments.diagonal() == 0, 0)
+
+
 class InputInverse(InputMoments):
     """The damped H⁻¹ of the inputs, all of it: float32 [features, features]."""
 

@@ -12,6 +12,7 @@ from ..models.loaded import LoadedModel
 from ..plan.budget import budget, checked_layers
 from ..plan.depth import every_layer
 from ..plan.methods import MEASUREMENT, METHODS
+from ..plan.sensitivity import OUTLIERS
 from ..recipes.requests import AllocateRequest, scoring_of
 from ..store.allocations import ALLOCATION, SENSITIVITY, as_result, sensitivities
 from .progress import LOADING, Steps
@@ -54,10 +55,13 @@ def allocation_stages(bench: Workbench, request: AllocateRequest) -> dict[str, f
     length = bench.recipe.length
     each = request.offspring * request.few_rows + request.offspring / 4 * request.rows
     generations = request.generations if request.method == "evolutionary" else 0
-    measured = length * 50.0 * request.few_rows
-    if METHODS[request.method].whole and METHODS[request.method].needs == MEASUREMENT:
+    measured, method = length * 50.0 * request.few_rows, METHODS[request.method]
+    if method.whole and method.needs == MEASUREMENT:
         passing, removing = length * 1.3 * bench.recipe.samples, length * 30.0 * request.rows
         return {"sensitivity:influence": passing, "sensitivity:removal": removing, "greedy": 4 * removing}
+    if method.divide is not None:
+        measure = method.measured(request.sensitivity)
+        return {f"sensitivity:{measure}": bench.calibration if measure == OUTLIERS else measured}
     moments = {"moments": 2.5 * bench.calibration} if request.compensate else {}
     return {
         **moments,
@@ -90,6 +94,7 @@ def allocation_events(
         _stored_state(bench, request) if resume else None,
         bench.stop if resume else lambda: False,
         request.compensate,
+        **request.bounds,
         **request.search,
     )
     with closing(events):

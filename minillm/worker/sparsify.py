@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from ..allocation.mixed import SEARCH, mixed_patterns_events
+from ..allocation.mixed import SEARCH as SETTINGS, mixed_patterns_events
 from ..events import RESULT, Event, Events, relay
 from ..models.checkpoint import save_pruned
 from ..models.loaded import LoadedModel
 from ..models.zeros import zeros
+from ..plan.methods import MEASUREMENT, METHODS, NOTHING, SCORES, SEARCH
 from ..plan.patterns import LEVELS, patterns_of
 from ..recipes.requests import SparsifyRequest
 from ..store.records import ORIGINAL, SPARSE, Variant
@@ -34,20 +35,22 @@ def sparsify(bench: Workbench, request: SparsifyRequest) -> Found:
 
 def _costs(bench: Workbench, request: SparsifyRequest) -> dict[str, float]:
     masking = max(LOADING, 2 * bench.scoring(request.criterion, {}))
-    candidates = request.generations * (SEARCH.offspring * SEARCH.amounts[0] + SEARCH.survivors[0] * SEARCH.amounts[1])
+    candidates = request.generations * (
+        SETTINGS.offspring * SETTINGS.amounts[0] + SETTINGS.survivors[0] * SETTINGS.amounts[1]
+    )
     searching = bench.scoring("llm-pruner", {}) + masking + candidates * bench.recipe.length
-    mixing = {"uniform": 0.0, "sensitivity": bench.scoring("llm-pruner", {}), "evolutionary": searching}
-    text = 0.02 * bench.calibration
-    costs = {"load": LOADING, "text": text, "allocation": mixing[request.allocation], "mask": masking}
+    mixing = {NOTHING: 0.0, SCORES: masking, MEASUREMENT: bench.scoring("llm-pruner", {}), SEARCH: searching}
+    text, needs = 0.02 * bench.calibration, METHODS[request.allocation].needs
+    costs = {"load": LOADING, "text": text, "allocation": mixing[needs], "mask": masking}
     return {**costs, **measuring_costs(request)}
 
 
 def _mixed_events(bench: Workbench, request: SparsifyRequest, lm: LoadedModel, tokens: Any) -> Events:
     """The search, under the run's seed. Stopped, nothing is masked: its stages are not those of a search alone."""
     seed, rows = bench.recipe.seed, bench.recipe.gradient_samples
-    search = replace(SEARCH, generations=request.generations, seed=seed)
+    search = replace(SETTINGS, generations=request.generations, seed=seed)
     asked = (request.criterion, request.sparsity, request.allocation, tokens, rows, search)
-    yield from staged("allocate", mixed_patterns_events(lm, *asked, seed=seed))
+    yield from staged("allocate", mixed_patterns_events(lm, *asked, **request.bounds, seed=seed))
 
 
 def _masked_events(bench: Workbench, request: SparsifyRequest, lm: LoadedModel, pattern: Any, tokens: Any) -> Events:

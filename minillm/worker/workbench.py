@@ -79,7 +79,7 @@ class Workbench:
     def scoring(self, criterion: str, settings: dict[str, Any]) -> float:
         """The cost of a criterion: tokens it pushes through the model, a backward counting as two passes."""
         record = find(criterion)
-        chosen = Settings.of(**settings).used_by(record.gradient)
+        chosen = record.using(Settings.of(**settings))
         passes = {BACKPROP: 3, CURVATURE: 3, ZEROTH_ORDER: 2 * chosen.directions}
         passes[SUBMODELS] = chosen.submodels * chosen.rounds
         rows = record.activations * self.recipe.samples

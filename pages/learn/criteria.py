@@ -92,6 +92,7 @@ def worked(criterion: str, known: dict[str, Facts], change: Change) -> str:
     terms = [f"W = {facts.weight[place]:.2f}"]
     if entry.observes:
         observed = {"norm": ("X", facts.norm), "fluctuation": ("Var(x)", facts.fluctuation)}
+        observed["saliency"] = ("H_jj + 1/[H⁻¹]_jj", facts.saliency)
         name, values = observed.get(entry.observes, ("[H⁻¹]", facts.inverse))
         terms.append(f"{name} = {values[change.column]:.3f}")
     if entry.gradient == "backprop":

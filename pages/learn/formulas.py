@@ -51,6 +51,11 @@ class Facts:
         return np.linalg.inv(self.moments).diagonal()
 
     @property
+    def saliency(self) -> np.ndarray:
+        """H_jj + 1 / [H⁻¹]_jj, of the damped H: [in]."""
+        return self.moments.diagonal() + 1 / self.inverse
+
+    @property
     def moments(self) -> np.ndarray:
         """H = Σ x xᵀ, damped by 1 % of its mean diagonal: [in, in]."""
         plain = self.inputs.T @ self.inputs
@@ -85,6 +90,7 @@ ELEMENTS: dict[str, Callable[[Facts], np.ndarray]] = {
     "wanda": lambda f: np.abs(f.weight) * f.norm,
     "wanda-sp": lambda f: np.abs(f.weight) * f.norm / len(f.weight),
     "sparsegpt": lambda f: np.square(f.weight) / f.inverse,
+    "isc": lambda f: np.square(f.weight) * f.saliency,
     "llm-pruner": lambda f: np.abs(f.weight * f.gradient),
     "fms-bp": lambda f: np.abs(f.weight * f.gradient) * f.norm,
     "zo": lambda f: np.abs(f.weight * f.estimate),

@@ -8,13 +8,24 @@ import plotly.graph_objects as go
 
 from minillm.plan.methods import METHODS
 from minillm.plan.plan import Plan
-from minillm.plan.sensitivity import FISHER, INFLUENCE, MASKING, REMOVAL, UPDATE, Sensitivity
+from minillm.plan.sensitivity import (
+    FISHER,
+    INFLUENCE,
+    MASKING,
+    OUTLIERS,
+    REMOVAL,
+    UPDATE,
+    VARIATION,
+    Sensitivity,
+)
 
 from .style import KIND_COLOURS, VARIANTS, axis, block_axis, colour_bar, figure, log_axis, remark, share_axis
 
 UNITS = {
     FISHER: "Fisher trace",
     MASKING: "cost of masking",
+    OUTLIERS: "share of outliers",
+    VARIATION: "variation of scores",
     INFLUENCE: "influence, 1 − cos",
     UPDATE: "relative update",
     REMOVAL: "cost of removal",

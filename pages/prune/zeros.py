@@ -6,11 +6,13 @@ import gradio as gr
 
 from minillm.criteria import CRITERIA
 from minillm.jobs.submit import submit
+from minillm.plan.methods import METHODS, MIXING
 from minillm.plan.patterns import LEVELS, MASKING
 from minillm.recipes.requests import SparsifyRequest
 from minillm.store.store import Store
 
-from ..shell.controls import control, fields_of, takes
+from ..shell.controls import control, fields_of, in_rows, takes
+from ..shell.cut_controls import UNIFORM
 from ..views.cut import measuring
 
 ABOUT = """
@@ -22,19 +24,17 @@ than all the rest.
 COMMON = ("2:4", "4:8", "1:4", "2:8", "1:8")
 FIRST = "sparsegpt"
 ALLOCATIONS = [
-    ("the pattern in every block", "uniform"),
-    ("mixed N:8, by sensitivity", "sensitivity"),
-    ("mixed N:8, searched for", "evolutionary"),
+    ("the pattern in every block", UNIFORM),
+    *((f"mixed N:8, {METHODS[name].label}", name) for name in MIXING if name != UNIFORM),
 ]
-
-
-ASKED = ("criterion", "pattern", "allocation", "sparsity")
+BOUNDS = ("mapping", "half_width")
+ASKED = ("criterion", "pattern", "allocation", "sparsity", *BOUNDS)
 """Fields of a `SparsifyRequest` that the form shows, in the order in which `begin_sparsify` takes them."""
 
 
 def lay_out_zeros() -> tuple[dict[str, Any], gr.Button]:
     """Lay the form out here: controls by name, and its button."""
-    criterion, pattern, allocation, sparsity = fields_of(SparsifyRequest, ASKED)
+    criterion, pattern, allocation, sparsity, *_ = fields_of(SparsifyRequest, ASKED)
     masking = [(CRITERIA[name].titled, name) for name in MASKING]
     with gr.Accordion("Zeros in an N:M pattern instead", open=False, elem_id="zeros"):
         gr.Markdown(ABOUT)
@@ -45,13 +45,14 @@ def lay_out_zeros() -> tuple[dict[str, Any], gr.Button]:
         found["allocation"] = control(allocation, "zeros", kind=gr.Radio, choices=ALLOCATIONS, info=None)
         most: dict[str, Any] = {"minimum": 0, "maximum": 1 - 1 / LEVELS, "step": 0.005, "interactive": False}
         found["sparsity"] = control(sparsity, "zeros", kind=gr.Slider, **most)
+        found |= in_rows(SparsifyRequest, BOUNDS, "zeros")
         button = gr.Button("Put zeros", elem_id="sparsify")
     return found, button
 
 
 def usable(allocation: str) -> list[Any]:
     """The pattern belongs to one allocation, the average to the others."""
-    uniform = allocation == "uniform"
+    uniform = allocation == UNIFORM
     return [gr.Dropdown(interactive=uniform), gr.Slider(interactive=not uniform)]
 
 

@@ -90,8 +90,8 @@ def compared(store: Store, run_id: str, cut: Cut) -> dict[str, Plan]:
         if heads is not None and name in FROM_SCORES and name not in fitting(heads):
             continue
         request = asked(store, run_id, Cut(cut.criterion, cut.channels_from, cut.ratio, cut.blocks, name))
-        # Whole blocks do not come near every ratio: then there is nothing of theirs to compare.
-        with suppress(MiniLLMError) if WITHOUT_SEARCH[name].whole else nullcontext():
+        # Whole blocks do not come near every ratio, nor does every band: then there is nothing of theirs to compare.
+        with suppress(MiniLLMError) if WITHOUT_SEARCH[name].may_refuse else nullcontext():
             found = known_allocation(store, run_id, request)
             if found is not None:
                 ready[name] = found

@@ -50,7 +50,7 @@ def cells(scores: dict[str, Scores], plans: dict[str, Plan], allocation: str, cr
     if unknown := [label for label in criteria if label not in scores]:
         raise UnknownName("scores", unknown[0], scores)
     shown = {label: one for label, one in scores.items() if label in criteria or not criteria}
-    if method.decide:
+    if allocation in FROM_SCORES:
         shown = {label: one for label, one in shown.items() if allocation in fitting(one)}
     if not shown:
         raise BadInput(f"No scores here can be divided by {allocation}; choose another allocation.")

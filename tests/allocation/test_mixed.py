@@ -19,6 +19,7 @@ from minillm.events import finish
 from minillm.models.loaded import wrap
 from minillm.plan.patterns import average_sparsity
 from minillm.plan.plan import make_plan
+from minillm.plan.sensitivity import Sensitivity
 from minillm.scoring.score import score
 from minillm.surgery.cut import prune
 from minillm.surgery.sparsegpt_update import ranks, solved
@@ -113,6 +114,31 @@ def test_sensitivity_gives_most_where_the_fisher_is_least():
     order = traces.argsort()
     shares = [found.shares[int(i)] for i in order]
     assert shares == sorted(shares, reverse=True) and sum(shares) == 2 and shares[0] > shares[-1]
+
+
+def test_levels_within_a_band_are_those_next_to_its_shares_and_need_no_text_by_depth():
+    lm = wrap(tiny.llama(layers=8))
+    for method in ("slimgpt", "atp"):
+        gone = [round(8 * s) for s in mixed_patterns(lm, "wanda", 0.5, method, half_width=0.3).shares.values()]
+        assert gone == sorted(gone) and sum(gone) == 32 and gone[0] < 4 < gone[-1]
+        assert gone[0] >= 8 * 0.2 - 1 and gone[-1] <= 8 * 0.8 + 1
+    assert mixed_patterns(lm, "wanda", 0.5, "atp", half_width=0.3).shares == {
+        i: round(8 * (0.2 + 0.6 * i / 7)) / 8 for i in range(8)
+    }
+    assert mixed_patterns(lm, "wanda", 0.5, "atp").recipe["band"]["half_width"] == 0.1
+
+
+def test_a_sensitivity_by_rank_takes_the_order_alone():
+    lm = wrap(tiny.llama())
+    plain = mixed_patterns(lm, "wanda", 0.5, "sensitivity", TOKENS, 3)
+    ranked = mixed_patterns(lm, "wanda", 0.5, "sensitivity", TOKENS, 3, mapping="rank", half_width=0.2)
+    named = mixed_patterns(lm, "wanda", 0.5, "mixgpt", TOKENS, 3, half_width=0.2)
+    order = sorted(range(4), key=Sensitivity.from_json(plain.recipe["sensitivity"]).of_block)
+    assert [8 * ranked.shares[i] for i in order] == sorted([8 * s for s in ranked.shares.values()], reverse=True)
+    assert ranked.shares == named.shares and sum(named.shares.values()) == 2
+    assert max(named.shares.values()) <= 0.5 + 0.2 + 1 / 8
+    owl = mixed_patterns(lm, "wanda", 0.5, "owl", TOKENS, 3)
+    assert owl.recipe["sensitivity"]["measure"] == "outliers" and sum(owl.shares.values()) == 2
 
 
 def test_filling_is_proportional_capped_and_exact():

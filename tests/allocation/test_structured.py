@@ -11,7 +11,8 @@ import torch
 import minillm
 from minillm.allocation.candidates import Candidates, plan_mask
 from minillm.allocation.evolution import SearchState
-from minillm.allocation.measuring import fisher_sensitivity, masking_events
+from minillm.allocation.measuring import fisher_sensitivity, masking_events, variation_events
+from minillm.allocation.outliers import outlier_sensitivity
 from minillm.allocation.structured import allocate_events
 from minillm.allocation.widths import Widths
 from minillm.errors import BadInput, TextTooShort, UnknownName, UnreachableRatio
@@ -83,6 +84,40 @@ def test_masking_finds_what_cutting_the_lowest_groups_of_one_block_costs(made):
     naive.linears(masked.model, 2)["down"].weight.data[:, torch.from_numpy(cut)] = 0
     assert found.ffn[2] == pytest.approx(divergence(lm.model, masked.model, tokens[:4]), rel=1e-3)
     assert set(found.attention) == set(range(4)) and min(found.attention.values()) > 0
+
+
+@pytest.mark.parametrize("build", [tiny.llama, tiny.bloom])
+def test_variation_adds_up_how_far_each_groups_score_strays_from_row_to_row(build):
+    model, rows = build(), tiny.tokens(4, 16)
+    found = finish(variation_events(wrap(model), rows))
+    for layer in range(len(naive.blocks(model))):
+        parts = [naive.saap_parts(model, row[None], layer) for row in rows]
+        for kind, half in enumerate((found.attention, found.ffn)):
+            each = np.array([np.sqrt(np.array(coarse[kind]) * np.array(fine[kind])) for coarse, fine in parts])
+            assert half[layer] == pytest.approx(each.std(0).sum(), rel=2e-3)
+    with pytest.raises(BadInput, match="two or more rows"):
+        finish(variation_events(wrap(model), rows[:1]))
+
+
+def test_what_is_asked_of_a_band_is_what_is_found(made):
+    lm, tokens, scores = made
+    given = (lm, scores, tokens, 0.25)
+    fisher = fisher_sensitivity(lm, tokens[:10])
+    order = sorted(range(4), key=fisher.of_block)
+    for method, asked in (("sensitivity", {"mapping": "rank"}), ("mixgpt", {}), ("mixgpt", {"half_width": 0.2})):
+        found = minillm.allocate(*given, method, range(4), **asked, **FEW)
+        shares = [found.shares[i] for i in order]
+        assert shares == sorted(shares, reverse=True), method
+        width = asked.get("half_width", 0.1)
+        assert (shares[0] - shares[-1]) / 2 == pytest.approx(width, abs=0.03)
+        assert found.recipe["band"] == {"mapping": "rank", "half_width": width, "parts": "blocks"}
+    outliers = outlier_sensitivity(lm, tokens)
+    found = minillm.allocate(*given, "owl", range(4), sensitivity="masking", **FEW)
+    assert found.recipe["measure"] == "outliers" and found.name == "owl"
+    most = max(range(4), key=lambda i: (outliers.of_block(i), -i))
+    assert found.shares[most] == min(found.shares.values())
+    with pytest.raises(UnknownName, match="Did you mean rank"):
+        minillm.allocate(*given, "sensitivity", range(4), mapping="ranked", **FEW)
 
 
 def test_levels_mean_what_a_plan_cuts_and_come_back_from_it(made):

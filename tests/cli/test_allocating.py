@@ -34,6 +34,20 @@ def test_an_allocation_file_decides_what_plan_and_prune_cut(run, folder):
     assert code == 0 and json.loads(out)["blocks"] != blocks
 
 
+def test_a_band_is_asked_for_by_options(run, folder):
+    scored(run, folder, "wanda")
+    band = ("--mapping", "rank", "--half-width", 0.2, "--parts", "halves")
+    code, out, err = allocated(run, folder, "--method", "sensitivity", *band)
+    assert code == 0, err
+    assert json.loads(out)["recipe"]["band"] == {"mapping": "rank", "half_width": 0.2, "parts": "halves"}
+    code, _, err = allocated(run, folder, "--method", "sensitivity", "--half-width", 0.9)
+    assert code == 2 and "Half width is 0.9; give 0, or a number from 0.005 to 0.5." in err
+    mixed = ("--allocation", "redundancy", "--sparsity", 0.5, "--text", "file:text.txt", "--length", 16)
+    code, out, err = run("sparsify", "wanda", "--model", folder, *mixed, "--samples", 12, "--out", "sparse", "--json")
+    assert code == 0, err
+    assert json.loads(out)["sparsity"] == pytest.approx(0.5, abs=0.04)
+
+
 def test_the_same_command_goes_on_and_another_recipe_is_refused(run, folder):
     scored(run, folder, "wanda")
     assert allocated(run, folder, "--generations", 1)[0] == 0

@@ -1,5 +1,7 @@
 """Each published formula on its own terms, by loops and inverses, and the table that lists them."""
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from minillm.criteria.settings import Settings
 from minillm.errors import NumericalFault, UnknownName
 from minillm.models.loaded import wrap
 from minillm.plan.ranking import al_am_allocation
+from minillm.recipes.requests import ScoreRequest
+from minillm.scoring.evidence import OBSERVERS
 from minillm.scoring.score import score
 from minillm.walk.observers import InputInverse, InputMoments
 
@@ -122,6 +126,87 @@ def test_sparsegpt_divides_by_the_diagonal_of_the_damped_inverse(build):
     heads, channels = naive.grouped(elements, naive.kv_heads(model))
     np.testing.assert_allclose(found.heads[1], heads, rtol=2e-3)
     np.testing.assert_allclose(found.channels[1], channels, rtol=2e-3)
+
+
+@each_family
+def test_isc_adds_what_a_weight_costs_alone_to_what_it_costs_once_the_others_take_over(build):
+    model, tokens = build(), tiny.tokens(40, 20)
+    found = score(wrap(model), "isc", tokens, GRADIENT_ROWS)
+    elements = {}
+    for name, x in naive.inputs(model, tokens)[1].items():
+        fired, moments = damped(x)
+        weight = naive.linears(model, 1)[name].weight.detach().double()
+        price = moments.diagonal() + 1 / torch.linalg.inv(moments).diagonal()
+        elements[name] = torch.zeros_like(weight)
+        elements[name][:, fired] = weight[:, fired] ** 2 * price
+    heads, channels = naive.grouped(elements, naive.kv_heads(model))
+    np.testing.assert_allclose(found.heads[1], heads, rtol=2e-3)
+    np.testing.assert_allclose(found.channels[1], channels, rtol=2e-3)
+
+
+def test_where_inputs_have_nothing_in_common_isc_sparsegpt_and_wanda_rank_alike():
+    """One feature a token: H is diagonal."""
+    source = torch.Generator().manual_seed(4)
+    weight, size = torch.randn(6, 16, generator=source), torch.rand(16, generator=source) + 0.5
+    seen = {name: OBSERVERS[find(name).observes]() for name in ("isc", "sparsegpt", "wanda")}
+    for observer in seen.values():
+        observer.add(torch.diag(size)[None])
+    known = {n: Evidence(weight, torch.Generator(), Settings(), inputs=o.result()) for n, o in seen.items()}
+    found = {name: find(name).element(one) for name, one in known.items()}
+    moments = size.square() + 0.01 * size.square().mean()
+    torch.testing.assert_close(found["isc"], 2 * weight.square() * moments)
+    torch.testing.assert_close(found["isc"], 2 * found["sparsegpt"])
+    # Wanda's X is not damped: alike to its ranking where the features' sizes are.
+    for observer in seen.values():
+        observer.add(torch.eye(16)[None] * 100)
+    known = {n: Evidence(weight, torch.Generator(), Settings(), inputs=o.result()) for n, o in seen.items()}
+    ranks = {name: find(name).element(one).flatten().argsort() for name, one in known.items()}
+    assert torch.equal(ranks["isc"], ranks["sparsegpt"]) and torch.equal(ranks["isc"], ranks["wanda"])
+
+
+@each_family
+def test_saap_is_the_geometric_mean_of_a_coarse_and_a_fine_part(build):
+    model, tokens = build(), tiny.tokens(GRADIENT_ROWS, 20)
+    found = score(wrap(model), "saap", tokens, GRADIENT_ROWS)
+    coarse, fine = naive.saap_parts(model, tokens, 1)
+    for scores, one, other in zip((found.heads[1], found.channels[1]), coarse, fine, strict=True):
+        np.testing.assert_allclose(scores, np.sqrt(np.array(one) * np.array(other)), rtol=2e-3)
+    parts = {t: score(wrap(model), "llm-pruner", tokens, GRADIENT_ROWS, taylor=t) for t in ("vectorize", "param_mix")}
+    product = parts["vectorize"].channels[2] * parts["param_mix"].channels[2]
+    np.testing.assert_allclose(found.channels[2], np.sqrt(product), rtol=1e-3)
+
+
+@pytest.mark.parametrize("reduction", ["max", "sum", "mean", "llm-pruner"])
+def test_no_scale_of_either_part_changes_saaps_ranking(reduction, monkeypatch):
+    lm, tokens, plain = wrap(tiny.llama()), tiny.tokens(GRADIENT_ROWS, 20), find("saap")
+    before = score(lm, "saap", tokens, GRADIENT_ROWS, reduction=reduction)
+    for scales in ((1000.0, 1.0), (1.0, 1e-3)):
+        scaled = replace(plain, parts=lambda e, s=scales: (p * f for p, f in zip(plain.parts(e), s, strict=True)))
+        monkeypatch.setitem(CRITERIA, "saap", scaled)
+        after = score(lm, "saap", tokens, GRADIENT_ROWS, reduction=reduction)
+        for kind in ("heads", "channels"):
+            for layer, ranks in before.ranks(kind).items():
+                ratio = after.of(kind)[layer] / before.of(kind)[layer]
+                np.testing.assert_allclose(ratio, np.sqrt(scales[0] * scales[1]), rtol=1e-4)
+                assert np.array_equal(ranks, after.ranks(kind)[layer])
+
+
+def test_two_parts_that_are_the_same_rank_as_either(monkeypatch):
+    lm, tokens, plain = wrap(tiny.llama()), tiny.tokens(GRADIENT_ROWS, 20), find("saap")
+    twice = replace(plain, parts=lambda e: [list(plain.parts(e))[1]] * 2)
+    monkeypatch.setitem(CRITERIA, "saap", twice)
+    found = score(lm, "saap", tokens, GRADIENT_ROWS)
+    alone = score(lm, "llm-pruner", tokens, GRADIENT_ROWS, taylor="param_mix")
+    for layer in range(4):
+        np.testing.assert_allclose(found.channels[layer], alone.channels[layer], rtol=1e-3)
+
+
+def test_saap_is_deaf_to_the_term_it_has_two_of():
+    lm, tokens = wrap(tiny.llama()), tiny.tokens(GRADIENT_ROWS, 20)
+    one, other = (score(lm, "saap", tokens, GRADIENT_ROWS, taylor=t) for t in ("param_first", "vectorize"))
+    assert all(np.array_equal(one.channels[i], other.channels[i]) for i in range(4))
+    assert one.recipe["settings"] == other.recipe["settings"]
+    assert ScoreRequest(("saap",), {"taylor": "vectorize", "reduction": "sum"}).label("saap") == "saap (reduction sum)"
 
 
 def silenced(units: float = 1.0):

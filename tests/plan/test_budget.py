@@ -139,7 +139,7 @@ def test_al_am_asks_for_the_spread_over_input_features_and_says_where_to_get_it(
         BadInput, match=r"^The allocation al-am ranks by input features.*fms-bp.*score by flap[^\n]*\.$"
     ):
         al_am_allocation(given, 0.2)
-    assert list(fitting(given)) == ["global", "sparing"]
+    assert list(fitting(given)) == ["global", "sparing", "redundancy"]
     assert fitting(made(smollm2(), "kfac", features=True)) == FROM_SCORES
 
 

@@ -80,14 +80,16 @@ def test_fms_takes_gradients_and_inputs_of_the_uncut_model():
     agree(sparsify(lm, "fms-bp", "4:8", TOKENS, gradient_samples=3), wanted)
 
 
-def textbook(weight, moments, keep, of):
-    """Optimal brain surgery in float64, one row and one column at a time, every inverse taken anew."""
+def textbook(weight, moments, keep, of, alone=False):
+    """Optimal brain surgery in float64, one row and one column at a time, every inverse taken anew. alone: ISC's choice
+    of what goes, which adds what a weight costs where nothing makes up for it."""
     weight, moments = weight.double().clone(), moments.double()
     moments = moments + 0.01 * moments.diagonal().mean() * torch.eye(len(moments), dtype=torch.float64)
     inverses = [torch.linalg.inv(moments[j:, j:]) for j in range(len(moments))]
     for row in weight:
         for start in range(0, len(row), of):
-            scores = [(row[j] ** 2 / inverses[j][0, 0]).item() for j in range(start, start + of)]
+            prices = [1 / inverses[j][0, 0] + alone * moments[j, j] for j in range(start, start + of)]
+            scores = [(row[start + k] ** 2 * price).item() for k, price in enumerate(prices)]
             goes = sorted(range(of), key=lambda k: scores[k])[: of - keep]
             for j in range(start, start + of):
                 if j - start in goes:
@@ -96,18 +98,29 @@ def textbook(weight, moments, keep, of):
     return weight
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["sparsegpt", "isc"])
 @pytest.mark.parametrize("of", [4, 8])
-def test_sparsegpt_is_the_textbooks_column_loop(of):
+def test_sparsegpt_and_isc_are_the_textbooks_column_loop(of, alone):
     """48 columns: more than one piece of them. All levels at once equal each alone."""
     source = torch.Generator().manual_seed(of)
     weight = torch.randn(6, 48, generator=source)
     inputs = torch.randn(200, 48, generator=source) @ torch.randn(48, 48, generator=source)
     moments = inputs.T @ inputs
     keep = range(of - 1, 0, -1)
-    for n, found in zip(keep, solved(weight, moments, keep, of), strict=True):
-        wanted = textbook(weight, moments, n, of)
+    for n, found in zip(keep, solved(weight, moments, keep, of, alone), strict=True):
+        wanted = textbook(weight, moments, n, of, alone)
         assert torch.equal(found == 0, wanted == 0)
         torch.testing.assert_close(found.double(), wanted, rtol=2e-3, atol=2e-3)
+
+
+def test_isc_zeroes_other_weights_than_sparsegpt_by_the_same_update():
+    lm = wrap(tiny.llama())
+    one, other = (weights(sparsify(lm, name, "4:8", tiny.tokens(40, 20))) for name in ("isc", "sparsegpt"))
+    alike = sum(float(((w == 0) == (other[place] == 0)).float().mean()) for place, w in one.items()) / len(one)
+    assert 0.7 < alike < 0.999
+    x = naive.inputs(lm.model, tiny.tokens(40, 20))[0]["q"]
+    wanted = textbook(weights(lm)[0, "q"], x.T @ x, 4, 8, alone=True)
+    torch.testing.assert_close(one[0, "q"].double(), wanted, rtol=5e-3, atol=5e-4)
 
 
 def test_sparsegpt_drops_what_never_fired_and_refuses_what_is_not_finite():

@@ -60,7 +60,7 @@ def test_a_stopped_search_keeps_its_best_and_goes_on_where_it_stopped(store, run
     ] * 2
 
 
-@pytest.mark.parametrize("method", ["global", "sensitivity", "evolutionary", "evolutionary-1"])
+@pytest.mark.parametrize("method", ["global", "redundancy", "sensitivity", "owl", "evolutionary", "evolutionary-1"])
 def test_a_cut_follows_a_stored_allocation_or_finds_the_one_of_a_method(store, run_id, pool, method):
     cut = {"ratio": 0.25, "layers": (0, 1, 2, 3), "evaluate_text": ""}
     if method.startswith("evolutionary"):
@@ -72,10 +72,22 @@ def test_a_cut_follows_a_stored_allocation_or_finds_the_one_of_a_method(store, r
     assert not any(e.stage == "search" for e in events)  # such a job is cut off when stopped
     stored = allocations(store, run_id)
     expected = known_allocation(store, run_id, PruneRequest("wanda", allocation=method, **cut))
-    assert expected is not None and bool(stored) == (method != "global")
+    assert expected is not None and bool(stored) == (method not in ("global", "redundancy"))
     table = store.plan(run_id, "pruned-1").table()
     pairs = dict(enumerate(zip(table["heads_cut"], table["channels_cut"], strict=True)))
     assert {i: pair for i, pair in pairs.items() if any(pair)} == dict(expected.cut)
+
+
+def test_one_found_within_a_band_is_not_taken_for_another_of_its_method(store, run_id, pool):
+    asked = {**SMALL, "method": "sensitivity", "sensitivity": "masking", "mapping": "rank", "half_width": 0.2}
+    do(store, run_id, AllocateRequest("wanda", **asked), pool)
+    found = allocations(store, run_id)["sensitivity-1"]
+    assert found.recipe["band"] == {"mapping": "rank", "half_width": 0.2, "parts": "blocks"}
+    assert set(sensitivities(store, run_id)) == {"masking"}
+    cut = PruneRequest("wanda", allocation="sensitivity", ratio=0.25, layers=(0, 1, 2, 3))
+    assert known_allocation(store, run_id, cut) is None
+    do(store, run_id, AllocateRequest("wanda", **{**asked, "mapping": "as it is"}), pool)
+    assert known_allocation(store, run_id, cut) == allocations(store, run_id)["sensitivity-2"]
 
 
 def test_what_cannot_be_is_said_before_a_job_begins(store, run_id, pool):

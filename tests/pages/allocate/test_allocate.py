@@ -79,16 +79,17 @@ def test_allocations_of_one_ratio_stand_side_by_side_with_a_way_to_prune(store: 
     store.add_result(run_id, "sensitivity", sensitivity().to_json())
     cut = Cut("wanda", "", 0.3, "")
     plans = allocations_view.compared(store, run_id, cut)
-    assert list(plans) == ["uniform", *EVEN, "global", "sparing", "sensitivity", "evolutionary-1"]
+    at_once = ["uniform", *EVEN, "slimgpt", "atp", "global", "sparing", "redundancy", "sensitivity", "mixgpt"]
+    assert list(plans) == [*at_once, "evolutionary-1"]
     near = [plan.removed for name, plan in plans.items() if name not in EVEN]
     assert max(near) - min(near) <= 2 * 3 * 64
     assert plans["evolutionary-1"].table()["heads_cut"].tolist() == cut_counts(GROUPS, 0.3, None, found())["heads"]
     table = allocations_view.comparison(store, run_id, cut, plans)
-    assert table.count("<tr>") == 9 and "KL 0.6 on 8 × 16 tokens" in table and "KL 0.9 on 8 × 16" in table
+    assert table.count("<tr>") == 13 and "KL 0.6 on 8 × 16 tokens" in table and "KL 0.9 on 8 × 16" in table
     assert f"prune?run={run_id}&amp;criterion=wanda&amp;ratio=0.3&amp;allocation=evolutionary-1" in table
     figure = allocation_bars(plans)
     assert [t.name for t in figure.data] == list(plans)
-    assert len({t.marker.color for t in figure.data}) == 6
+    assert len({t.marker.color for t in figure.data}) == 10
     again = allocation_bars({**plans, "evolutionary-2": plans["global"]})
     assert again.data[-1].marker.color == figure.data[-1].marker.color
     assert again.data[-1].marker.pattern.shape != figure.data[-1].marker.pattern.shape

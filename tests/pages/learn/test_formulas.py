@@ -17,11 +17,17 @@ from minillm.criteria.settings import Settings
 from minillm.families import FAMILIES
 from minillm.scoring.reduction import group_scores, unit_sums
 from minillm.scoring.zeroth_order import Estimate
-from minillm.walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm
+from minillm.walk.observers import InputFluctuation, InputInverse, InputMoments, InputNorm, InputSaliency
 from pages.learn import criteria
 from pages.learn.formulas import BLOCK, ELEMENTS, LINEARS, Change, Facts, channel_scores, sheet, structure_sums
 
-OBSERVERS = {"norm": InputNorm, "fluctuation": InputFluctuation, "moments": InputMoments, "inverse": InputInverse}
+OBSERVERS = {
+    "norm": InputNorm,
+    "fluctuation": InputFluctuation,
+    "moments": InputMoments,
+    "saliency": InputSaliency,
+    "inverse": InputInverse,
+}
 REAL = [name for name in BY_WEIGHT if name != "random"]
 
 
