@@ -9,7 +9,7 @@ from minillm.evaluation.perplexity import perplexity
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.loaded import wrap
 from minillm.plan.plan import make_plan
-from minillm.recipes.presets import TRAINS
+from minillm.recipes.trains import TRAINS
 from minillm.scoring.score import score
 from minillm.surgery.cut import prune
 from minillm.surgery.recovery import recover, recover_events
