@@ -63,7 +63,8 @@ def _choosing(groups: Groups, settings: RecoverySettings, length: int, bytes_eac
     if settings.places in (GRADIENT, SNIP, FORCE, FISHER):
         tokens, widest = settings.score_rows * length, max(_kept(groups, b, length) for b in groups.blocks)
         parts["inputs of all blocks"] = tokens * (len(groups) + 3) * groups.width * bytes_each
-        parts["one batch in a block"] = min(tokens, max(length, BATCH_TOKENS)) * widest * bytes_each
+        at_once = length if settings.places == FISHER else min(tokens, max(length, BATCH_TOKENS))
+        parts["one batch in a block"] = at_once * widest * bytes_each
         parts["gradients of one linear"] = 3 * FLOAT32 * _largest(groups)
         parts["logits"] = 5 * FLOAT32 * CHUNK * groups.vocabulary
     return parts

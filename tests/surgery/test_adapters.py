@@ -26,6 +26,8 @@ from minillm.surgery.trained import Trained, trained
 
 KEEPING = [name for name, one in TRAINS.items() if one.keeps_zeros]
 ROWS = tiny.tokens(6, 12)
+EASY = tiny.tokens(2, 12).repeat(6, 1)
+"""Rows that are held out, over and over: every update helps."""
 QUICK = {"steps": 6, "batch": 4, "held_out": 2, "evaluate_every": 2, "warmup": 0}
 
 
@@ -229,7 +231,7 @@ def test_random_places_differ_by_seed_alone() -> None:
 def test_no_more_weights_differ_than_lora_would_train(places: str, shared: str) -> None:
     small = wrap(tiny.tied())
     settings = {"trains": SPARSE, "places": places, "shared": shared, "rank": 1, "learning_rate": 1e-2}
-    fixed = recover(small, tiny.tokens(10, 12), loss="language-model", **QUICK, **settings)
+    fixed = recover(small, EASY, loss="language-model", **QUICK, **settings)
     before, after = weights(small), weights(fixed)
     changed = sum(int((before[place] != after[place]).sum()) for place in before)
     assert 0 < changed <= trained_numbers(small.groups, asked(trains=LORA, rank=1))
@@ -252,13 +254,12 @@ def test_zeros_survive_training_merging_and_saving(how: dict[str, Any], pattern:
     sparse = sparsify(lm, "sparsegpt", pattern, tiny.tokens(6, 20))
     zero = {place: weight == 0 for place, weight in weights(sparse).items()}
     settings = {**QUICK, "rank": 1, "learning_rate": 1e-2, "steps": 4}
-    fixed = recover(sparse, tiny.tokens(12, 12), lm, **settings, **how)
+    fixed = recover(sparse, EASY, loss="language-model", **settings, **how)
     check_pattern(fixed)
     assert fixed.patterns == sparse.patterns
     after = weights(fixed)
     assert all((after[place][mask] == 0).all() for place, mask in zero.items())
-    if fixed.history[-1]["best_step"]:
-        assert any(not torch.equal(after[place], weights(sparse)[place]) for place in after)
+    assert any(not torch.equal(after[place], weights(sparse)[place]) for place in after)
     again = load_pruned(save_pruned(fixed, tmp_path / "fixed"))
     assert again.patterns == sparse.patterns and torch.equal(logits_of(again.model), logits_of(fixed.model))
 
