@@ -8,7 +8,7 @@
 --zeros masks the model by each --criterion and recovers it in the ways of the first table; --cut takes a folder that
 `prune` wrote and those of the second. LoRA of a model with zeros is trained as if it had none: its share of zeros says
 what is left of them. Each finished row is printed and appended to --out as a line of JSON, and at the end all of them
-as a table. The peak is of a training of two updates, which is measured apart: measuring takes time.
+as a table. The peak of a way is of a training of two updates, measured once and apart: measuring takes time.
 """
 
 import argparse
@@ -42,6 +42,8 @@ OF_A_CUT: dict[str, Way] = {
     "outputs": {"trains": OUTPUTS, "learning_rate": 3e-4},
     "blocks": {"trains": BLOCKS, "learning_rate": 3e-4},
 }
+PEAKS: dict[str, int] = {}
+"""{way: bytes that it held at most, beside the models}."""
 
 
 def arguments() -> argparse.Namespace:
@@ -53,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cut", default=None, help="a folder that prune wrote")
     parser.add_argument("--way", action="append", choices=list(OF_A_CUT), help="(default: all of the table)")
     parser.add_argument("--calibrate", default="python-docs")
+    parser.add_argument("--samples", type=int, default=128, help="rows that masks are chosen on")
     parser.add_argument("--train", default="python-docs")
     parser.add_argument("--evaluate", action="append", required=True)
     parser.add_argument("--steps", type=int, default=20)
@@ -81,8 +84,10 @@ def row(lm: LoadedModel, small: LoadedModel, given: argparse.Namespace, name: st
     started = time.perf_counter()
     fixed = recover(small, rows, lm, **asked.to_json())
     took = time.perf_counter() - started
-    with MemoryMeter() as meter:
-        recover(small, rows, lm, **settings_of(given, way, 2).to_json())
+    if name not in PEAKS:
+        with MemoryMeter() as meter:
+            recover(small, rows, lm, **settings_of(given, way, 2).to_json())
+        PEAKS[name] = meter.peak_bytes
     gone, whole = zeros(fixed)
     return {
         "way": name,
@@ -91,7 +96,7 @@ def row(lm: LoadedModel, small: LoadedModel, given: argparse.Namespace, name: st
         "best_step": fixed.history[-1]["best_step"],
         "zeros": round(gone / whole, 4),
         "seconds": round(took, 1),
-        "peak_mb": round(meter.peak_bytes / 1e6),
+        "peak_mb": round(PEAKS[name] / 1e6),
     }
 
 
@@ -104,7 +109,7 @@ def untouched(small: LoadedModel, given: argparse.Namespace) -> dict[str, Any]:
 def with_zeros(lm: LoadedModel, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Every pattern by every criterion, recovered in every way."""
     found = []
-    calibration = minillm.load_text(given.calibrate, lm, samples=128, length=given.length, seed=given.seed)
+    calibration = minillm.load_text(given.calibrate, lm, samples=given.samples, length=given.length, seed=given.seed)
     for pattern in given.zeros:
         for criterion in given.criterion or ("wanda", "sparsegpt"):
             sparse = minillm.sparsify(lm, criterion, pattern, calibration)
