@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import naive
+import numpy as np
 import published
 import pytest
 import tiny
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor
 
 from minillm.errors import BadInput
+from minillm.families.groups import CHANNELS, HEADS, KINDS
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.loaded import LoadedModel, wrap
 from minillm.models.zeros import check_pattern
+from minillm.plan.plan import Plan
 from minillm.recipes.presets import RecoverySettings
 from minillm.recipes.recovery_memory import trained_numbers
 from minillm.recipes.trains import LORA, PLACES, SHARED, SPARSE, SPP, TRAINS
+from minillm.surgery.cut import prune
 from minillm.surgery.lesson import Lesson
 from minillm.surgery.recovery import recover
 from minillm.surgery.scaffold import linears_of
@@ -300,3 +304,24 @@ def test_bfloat16_weights_are_remade_and_rounded_once(trains: str) -> None:
     adapted = logits_of(way.lm.model)
     merged = way.merged()
     assert next(merged.parameters()).dtype == torch.bfloat16 and torch.equal(logits_of(merged), adapted)
+
+
+@pytest.mark.parametrize("drawn", ["all", "ist"])
+@pytest.mark.parametrize("trains", [LORA, *KEEPING])
+@pytest.mark.parametrize("build", [tiny.tied, tiny.bloom])
+def test_empty_sub_layers_are_passed_over(build: Any, trains: str, drawn: str) -> None:
+    """Block 0 has no heads left, block 1 no channels, block 2 neither."""
+    lm = wrap(build())
+    kept = {
+        kind: {layer: np.arange(block.count(kind)) for layer, block in enumerate(lm.groups.blocks)} for kind in KINDS
+    }
+    for kind, layers in ((HEADS, (0, 2)), (CHANNELS, (1, 2))):
+        for layer in layers:
+            kept[kind][layer] = np.arange(0)
+    small = prune(lm, Plan(lm.groups, kept[HEADS], kept[CHANNELS]))
+    settings = {"trains": trains, "drawn": drawn, "rank": 2, "learning_rate": 1e-3, "steps": 2}
+    fixed = recover(small, EASY, loss="language-model", **{**QUICK, **settings})
+    assert fixed.history[-1]["best_step"] > 0
+    assert fixed.model.state_dict().keys() == small.model.state_dict().keys()
+    numbers = sum(trained(small, asked(trains=trains), Lesson(ROWS)).blocks, [])
+    assert trained_numbers(small.groups, asked(trains=trains)) == sum(number.numel() for number in numbers)
