@@ -10,11 +10,15 @@ from made_docs import blocks, named, rows, section, text
 import minillm
 import pages
 from minillm.cli import app
+from minillm.cli.cutting import sparsify
 from minillm.criteria import CRITERIA
 from minillm.families import FAMILIES
 from minillm.families.refusals import REFUSALS
 from minillm.plan.methods import METHODS
+from minillm.plan.patterns import SERVED
+from minillm.recipes.trains import DRAWN, PLACES, TRAINS
 from pages.api import Endpoints
+from pages.prune import zeros
 
 
 def test_the_table_of_criteria_is_the_codes() -> None:
@@ -31,6 +35,19 @@ def test_where_a_criterion_differs_is_what_its_record_says() -> None:
 def test_the_table_of_allocations_is_the_codes() -> None:
     table = rows(section("allocation", "Allocation: how much each block gives up"))
     assert table == [[f"`{m.name}`", m.about, m.needs] for m in METHODS.values()]
+
+
+def test_the_tables_of_what_a_recovery_trains_are_the_codes() -> None:
+    table = rows(section("recovery", "What is trained"))
+    kept = {True: "yes", False: "no"}
+    assert table == [[f"`{t.name}`", t.about, t.source, kept[t.keeps_zeros]] for t in TRAINS.values()]
+    for heading, known in (("Where sparse changes go", PLACES), ("Which blocks an update trains", DRAWN)):
+        assert rows(section("recovery", heading)) == [[f"`{name}`", about] for name, about in known.items()]
+
+
+def test_wherever_zeros_are_offered_it_is_said_what_they_are_good_for() -> None:
+    for told in (section("allocation", "N:M zeros"), sparsify.__doc__ or "", zeros.ABOUT.format(served=SERVED)):
+        assert SERVED in " ".join(told.split())
 
 
 def test_the_table_of_families_is_the_codes() -> None:

@@ -144,6 +144,8 @@ def sparsify(
     **how: Any,
 ) -> None:
     """Put zeros into a model in an N:M pattern, and save it. It gets no smaller: what is gained is where zeros lie.
+    2:4 brings no served speed in vLLM any more, which removed its kernels in March 2026 (pull request 36799): it is
+    worth studying, not shipping.
 
     Example: python -m minillm sparsify sparsegpt --pattern 2:4 --out sparse
     """
@@ -171,7 +173,7 @@ def sparsify(
 
 @options_of(RecoverySettings)
 def recover(
-    folder: Annotated[Path, typer.Argument(help="A pruned model.")],
+    folder: Annotated[Path, typer.Argument(help="A pruned model, or one with N:M zeros.")],
     teacher: Annotated[
         str | None,
         typer.Option(help="What to distil from; empty for the paper's loss. Default: the model it was cut from."),
@@ -187,8 +189,8 @@ def recover(
     as_json: Json = False,
     **settings: Any,
 ) -> None:
-    """Train a pruned model for some minutes: its weights, or LoRA adapters that are merged (--preset lora takes little
-    memory). Ctrl-C stops and keeps the best so far.
+    """Train a pruned model for some minutes: its weights, or adapters that are merged (--preset lora takes little
+    memory, --preset zeros keeps N:M zeros). Ctrl-C stops and keeps the best so far.
 
     Example: python -m minillm recover pruned --text "instructions + python-docs" --out recovered
     """

@@ -23,16 +23,12 @@ from ..recipes.requests import (
     SweepRequest,
     by_slots,
 )
+from ..recipes.trains import check_keeps_zeros
 from ..store.allocations import known_allocation
 from ..store.hand_plans import hand_plans
 from ..store.records import ORIGINAL, SPARSE
 from ..store.store import Store
 from ..sweeps import Sweep
-
-NOT_RECOVERED = {
-    ORIGINAL: "The original has nothing to recover from",
-    SPARSE: "Recovery would fill the zeros of a sparse variant",
-}
 
 
 @singledispatch
@@ -76,9 +72,13 @@ def _(request: FilmstripRequest, store: Store, run_id: str) -> None:
 
 @check.register
 def _(request: RecoverRequest, store: Store, run_id: str) -> None:
-    kind = store.variant(run_id, request.variant).kind
-    if kind in NOT_RECOVERED:
-        raise BadInput(f"{NOT_RECOVERED[kind]}; choose a pruned variant.")
+    variant = store.variant(run_id, request.variant)
+    if variant.kind == ORIGINAL:
+        raise BadInput("The original has nothing to recover from; choose a pruned or sparse variant.")
+    while variant.kind not in (SPARSE, ORIGINAL) and variant.parent:
+        variant = store.variant(run_id, variant.parent)
+    if variant.kind == SPARSE:
+        check_keeps_zeros(request.trains)
 
 
 @check.register

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..checks import Checked, field, number, one_of, whole
 from ..errors import UnknownName
+from .trains import ALL, BLOCKS, DRAWN, GLOBAL, GRADIENT, LORA, PLACES, SHARED, SPP, TRAINS, check_drawn
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,6 @@ def find_cut(name: str) -> CutPreset:
     return CUTS[name]
 
 
-LORA, OUTPUTS, BLOCKS = "lora", "outputs", "blocks"
-TRAINS = {LORA: "LoRA adapters", OUTPUTS: "weights of o and down", BLOCKS: "all weights of the blocks"}
-"""What a recovery trains, those that take least memory first."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class RecoverySettings(Checked):
     """How to recover. The defaults take little memory, whatever the model; `RECOVERIES["paper"]` is Section 4.1."""
@@ -134,8 +130,13 @@ class RecoverySettings(Checked):
     accumulate: int = field(
         whole(1, 4096), label="Pieces", help="In how many pieces the rows of an update are pushed.", default=1
     )
-    rank: int = field(whole(1, 1024), label="Rank r", help="LoRA's r.", default=8)
-    alpha: int = field(whole(1, 10_000), label="Alpha α", help="LoRA's α.", default=16)
+    rank: int = field(
+        whole(1, 1024),
+        label="Rank r",
+        help="LoRA's and SPP's r. sparse trains as many numbers as LoRA would.",
+        default=8,
+    )
+    alpha: int = field(whole(1, 10_000), label="Alpha α", help="LoRA's and SPP's α.", default=16)
     learning_rate: float = field(number(1e-8, 1), label="Learning rate", help="Peak of a cosine.", default=1e-3)
     warmup: int = field(whole(0, 1_000_000), label="Warm-up", help="Updates until that peak.", default=5)
     evaluate_every: int = field(
@@ -146,10 +147,38 @@ class RecoverySettings(Checked):
     trains: str = field(
         one_of(*TRAINS),
         label="Trains",
-        help="lora: adapters, little memory; outputs: the weights of o and down; blocks: all weights of the blocks, "
-        "20 bytes each. Weights want about a third of an adapter's learning rate.",
+        help="lora: adapters, little memory; spp, sparse: adapters that keep N:M zeros; outputs: the weights of o and "
+        "down; blocks: all weights of the blocks, 20 bytes each. Weights want about a third of LoRA's learning rate, "
+        "spp four times as much.",
         default=LORA,
     )
+    drawn: str = field(
+        one_of(*DRAWN),
+        label="Blocks an update",
+        help="Which blocks an update of adapters trains: all; ist: a quarter, drawn by how much their adapters were "
+        "found to matter; rst: a quarter by chance.",
+        default=ALL,
+    )
+    places: str = field(
+        one_of(*PLACES),
+        label="Sparse: places",
+        help=f"sparse trains the weights where this is highest: {', '.join(f'{n}: {how}' for n, how in PLACES.items())}"
+        "; g is the gradient of the recovery's loss.",
+        default=GRADIENT,
+    )
+    shared: str = field(
+        one_of(*SHARED),
+        label="Sparse: shared out",
+        help=f"{'; '.join(f'{name}: {how}' for name, how in SHARED.items())}.",
+        default=GLOBAL,
+    )
+    score_rows: int = field(
+        whole(1, 4096), label="Sparse: rows for places", help="Rows of text whose gradient chooses them.", default=8
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_drawn(self.trains, self.drawn)
 
 
 @dataclass(frozen=True)
@@ -168,6 +197,11 @@ RECOVERIES: dict[str, RecoveryPreset] = {
         "instructions + python-docs",
     ),
     "lora": RecoveryPreset("adapters: little memory", RecoverySettings(), "instructions + python-docs"),
+    "zeros": RecoveryPreset(
+        "adapters that keep N:M zeros",
+        RecoverySettings(trains=SPP, learning_rate=4e-3),
+        "instructions + python-docs",
+    ),
     "paper": RecoveryPreset(
         "the paper's: hours on a GPU",
         RecoverySettings(

@@ -291,7 +291,7 @@ class SparsifyRequest(BeforeAndAfter, Bounded):
 
 @dataclass(frozen=True)
 class RecoverRequest(RecoverySettings):
-    """Train a pruned variant for a while. Stopping it keeps the best so far.
+    """Train a pruned or sparse variant for a while. Stopping it keeps the best so far.
 
     text: its recovery part is trained on, in rows of length tokens.
     """

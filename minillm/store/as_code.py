@@ -14,10 +14,10 @@ from typing import Any
 from ..criteria.settings import Settings
 from ..errors import BadInput
 from ..plan.filmstrip import Filmstrip, filmstrip_of
-from ..recipes.requests import ExportRequest, PruneRequest, RecoverRequest
+from ..recipes.requests import ExportRequest, PruneRequest, RecoverRequest, SparsifyRequest
 from ..recipes.texts import parse
 from .hand_plans import hand_plans
-from .records import ORIGINAL, PRUNED, RECOVERED, Run, Variant
+from .records import ORIGINAL, PRUNED, RECOVERED, SPARSE, Run, Variant
 from .store import Store
 
 WIDE = 100
@@ -187,6 +187,15 @@ def _pruned_in_python(course: Course, variant: Variant) -> list[str]:
     ]
 
 
+def _sparse_in_python(course: Course, variant: Variant) -> list[str]:
+    """The patterns that were found, not the search for them."""
+    r, patterns = course.run.recipe, variant.details["patterns"]
+    found: Any = patterns[0] if len(set(patterns)) == 1 else dict(enumerate(patterns))
+    how = {"gradient_samples": r.gradient_samples, "seed": r.seed}
+    given = _call(variant.request["criterion"], found, _Name("calibration"), **how)
+    return [f"models[{_literal(variant.name)}] = minillm.sparsify(lm, {given})"]
+
+
 def _recovered_in_python(course: Course, variant: Variant) -> list[str]:
     asked = RecoverRequest.from_json(variant.request)
     given: dict[str, Any] = {"length": asked.length, **asked.training.to_json()}
@@ -211,7 +220,7 @@ def _caveats(variant: Variant) -> list[str]:
     return [f"# {variant.name} {one}" for one in said]
 
 
-_MADE_IN_PYTHON = {PRUNED: _pruned_in_python, RECOVERED: _recovered_in_python}
+_MADE_IN_PYTHON = {PRUNED: _pruned_in_python, SPARSE: _sparse_in_python, RECOVERED: _recovered_in_python}
 
 
 def as_commands(course: Course) -> str:
@@ -291,6 +300,18 @@ def _pruned_by_command(course: Course, variant: Variant) -> list[str]:
     return [_command("prune", *scores, **options)]
 
 
+def _sparse_by_command(course: Course, variant: Variant) -> list[str]:
+    r, asked = course.run.recipe, SparsifyRequest.from_json(variant.request)
+    uniform = asked.allocation == "uniform"
+    options: dict[str, Any] = {"--model": r.model}
+    names = ("pattern",) if uniform else ("allocation", "sparsity", "generations")
+    options |= {_option(name): getattr(asked, name) for name in names}
+    options |= {"--text": r.text, "--samples": r.samples, "--length": r.length}
+    options |= {"--gradient-samples": r.gradient_samples, "--seed": r.seed}
+    options |= {"--dtype": course.dtype, "--device": course.device, "--out": variant.name}
+    return [_command("sparsify", asked.criterion, **options)]
+
+
 def _recovered_by_command(course: Course, variant: Variant) -> list[str]:
     asked = RecoverRequest.from_json(variant.request)
     teacher = course.run.recipe.model if asked.loss == "distill" else ""
@@ -300,4 +321,4 @@ def _recovered_by_command(course: Course, variant: Variant) -> list[str]:
     return [*_caveats(variant), _command("recover", asked.variant, **options)]
 
 
-_MADE_BY_COMMAND = {PRUNED: _pruned_by_command, RECOVERED: _recovered_by_command}
+_MADE_BY_COMMAND = {PRUNED: _pruned_by_command, SPARSE: _sparse_by_command, RECOVERED: _recovered_by_command}

@@ -1,14 +1,15 @@
-"""Recovery: a short training of what is left (Section 3.3 of the paper). What is trained, LoRA's adapters as there or
-the weights themselves, is told in `trained`.
+"""Recovery: a short training of what is left (Section 3.3 of the paper). What is trained, LoRA's adapters as there,
+others, or the weights themselves, is told in `trained`; which blocks of it an update trains, in `draw`.
 
-Two losses: `language-model`, the paper's; `distill`, KL from the original's next-word distribution, which needs no
-labels. The loss is taken in chunks of 128 tokens, so that the vocabulary never decides the memory. Perplexity on rows
-held out of the recovery text is measured as training goes; stopping keeps the best so far.
+Two losses (`lesson`): `language-model`, the paper's; `distill`, KL from the original's next-word distribution, which
+needs no labels. Perplexity on rows held out of the recovery text is measured as training goes; stopping keeps the best
+so far.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,13 +20,18 @@ from ..device import free_memory
 from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..models.loaded import LoadedModel
+from ..models.zeros import check_pattern
 from ..recipes.presets import RecoverySettings
-from ..recipes.recovery_memory import CHUNK, check_recovery_fits
+from ..recipes.recovery_memory import check_recovery_fits
+from ..recipes.trains import check_keeps_zeros
 from ..text.load import load_text_events, rows_available
 from ..text.tokens import same_tokens
 from ..walk.view import eval_view
-from ..walk.whole import hidden_states, logits, token_losses
-from .trained import State, trained
+from ..walk.whole import hidden_states, token_losses
+from .draw import Draw
+from .lesson import Lesson, predicting
+from .scaffold import State
+from .trained import trained
 
 
 @outside_inference
@@ -37,7 +43,8 @@ def recover_events(
     stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> Events:
-    """Train a pruned model: adapters that are merged at the end, or its weights; `small` is untouched.
+    """Train a pruned model: adapters that are merged at the end, or its weights; `small` is untouched. One with N:M
+    zeros keeps them, which is proved at the end, and takes only what does (spp, sparse).
 
     text: a text name (its recovery part) or token ids [rows, length]; teacher: the original, for loss "distill"
     (without one the loss is "language-model"); settings: see `presets.RecoverySettings`. Raises BadInput, UnknownName,
@@ -46,12 +53,9 @@ def recover_events(
     As events: Event("recover", step, steps, {"step", "loss", maybe "perplexity"}). stop: asked before every update;
     once true, training ends and the best so far is kept.
     """
-    if small.patterns:
-        raise BadInput(
-            "Recovery adds dense adapters to the weights, which would fill the N:M zeros of this model; recover a "
-            "pruned one."
-        )
     chosen = RecoverySettings.from_json({"loss": "distill" if teacher else "language-model", **settings})
+    if small.patterns:
+        check_keeps_zeros(chosen.trains)
     if chosen.loss == "distill" and teacher is None:
         raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
     if chosen.loss == "distill" and teacher is not None:
@@ -100,25 +104,22 @@ def _checked(rows: Tensor, chosen: RecoverySettings) -> Tensor:
     return rows
 
 
-def _predicting(lm: LoadedModel, tokens: Tensor) -> Tensor:
-    """Final hidden states that predict the next token: [rows, length − 1, width]."""
-    return hidden_states(lm, tokens).last_hidden_state[:, :-1]
-
-
 class _Training:
     """One recovery on its way."""
 
     def __init__(self, small: LoadedModel, teacher: LoadedModel | None, rows: Tensor, chosen: RecoverySettings) -> None:
-        self.small, self.teacher, self.chosen = small, teacher and eval_view(teacher), chosen
-        self.held_out, self.rows = rows[: chosen.held_out], rows[chosen.held_out :]
-        self.trained = trained(small, chosen)
+        self.small, self.chosen, self.held_out = small, chosen, rows[: chosen.held_out]
+        told = eval_view(teacher) if teacher and chosen.loss == "distill" else None
+        self.lesson = Lesson(rows[chosen.held_out :], told)
+        self.trained = trained(small, chosen, self.lesson)
+        self.draw = Draw(self.trained, chosen)
         self.lm = self.trained.lm
         self.best: tuple[float, int, State] = (math.inf, 0, {})
         self.curve: list[dict[str, float]] = []
 
     def events(self, stop: Callable[[], bool]) -> Events:
         chosen = self.chosen
-        parameters = self.trained.parameters
+        parameters = [number for block in self.trained.blocks for number in block]
         optimizer = torch.optim.Adam(parameters, lr=chosen.learning_rate)
         schedule = get_cosine_schedule_with_warmup(optimizer, chosen.warmup, chosen.steps)
         order = self._order()
@@ -126,9 +127,10 @@ class _Training:
         for step in range(1, chosen.steps + 1):
             if stop():
                 break
-            batch = self.rows[order[(step - 1) * chosen.batch : step * chosen.batch]]
+            batch = self.lesson.rows[order[(step - 1) * chosen.batch : step * chosen.batch]]
             loss = self._update(batch, optimizer, parameters)
             schedule.step()
+            self.draw.learn(step, partial(self._loss, batch))
             found = {"loss": loss}
             if step % chosen.evaluate_every == 0 or step == chosen.steps:
                 found["perplexity"] = self._measure(step)
@@ -143,18 +145,14 @@ class _Training:
         """Row numbers for every update: epoch after epoch, shuffled."""
         source = torch.Generator().manual_seed(self.chosen.seed)
         needed = self.chosen.steps * self.chosen.batch
-        epochs = math.ceil(needed / len(self.rows))
-        return torch.cat([torch.randperm(len(self.rows), generator=source) for _ in range(epochs)])[:needed]
+        rows = len(self.lesson.rows)
+        epochs = math.ceil(needed / rows)
+        return torch.cat([torch.randperm(rows, generator=source) for _ in range(epochs)])[:needed]
 
     def _update(self, batch: Tensor, optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> float:
-        total = 0.0
-        for piece in batch.chunk(min(self.chosen.accumulate, len(batch))):
-            with torch.enable_grad():
-                hidden = _predicting(self.lm, piece)
-                loss, gradient = self._loss(hidden.detach(), piece.to(self.lm.device))
-                share = len(piece) / len(batch)
-                hidden.backward(gradient * share)
-            total += loss * share
+        self.draw.begin()
+        with torch.enable_grad():
+            total = self._loss(batch, backward=True)
         if not math.isfinite(total):
             raise NumericalFault("The recovery loss is not a finite number; try a smaller learning rate, or float32.")
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -162,27 +160,17 @@ class _Training:
         optimizer.zero_grad()
         return total
 
-    def _loss(self, hidden: Tensor, tokens: Tensor) -> tuple[float, Tensor]:
-        """Mean loss over the predicted tokens, and its gradient at the hidden states, chunk by chunk."""
-        flat, targets = hidden.flatten(0, 1), tokens[:, 1:].flatten()
-        taught = None
-        if self.chosen.loss == "distill" and self.teacher is not None:
-            with torch.no_grad():
-                taught = _predicting(self.teacher, tokens).flatten(0, 1)
-        total, pieces = 0.0, []
-        for start in range(0, len(flat), CHUNK):
-            where = slice(start, start + CHUNK)
-            states = flat[where].detach().requires_grad_()
-            found = logits(self.lm, states)
-            if taught is None or self.teacher is None:
-                loss = nn.functional.cross_entropy(found, targets[where], reduction="sum")
-            else:
-                with torch.no_grad():
-                    wanted = logits(self.teacher, taught[where]).log_softmax(-1).to(found.device)
-                loss = nn.functional.kl_div(found.log_softmax(-1), wanted, reduction="sum", log_target=True)
-            pieces.append(torch.autograd.grad(loss / len(flat), states)[0])
-            total += loss.item() / len(flat)
-        return total, torch.cat(pieces).view_as(hidden)
+    def _loss(self, batch: Tensor, backward: bool = False) -> float:
+        """The mean loss of a batch, piece by piece. backward: with its gradients."""
+        total = 0.0
+        for piece in batch.chunk(min(self.chosen.accumulate, len(batch))):
+            hidden = predicting(self.lm, piece)
+            loss, gradient = self.lesson.loss(self.lm, hidden.detach(), piece.to(self.lm.device))
+            share = len(piece) / len(batch)
+            if backward:
+                hidden.backward(gradient * share)
+            total += loss * share
+        return total
 
     def _measure(self, step: int) -> float:
         """Perplexity on the held-out rows; remembers what was learnt if it is the lowest so far."""
@@ -202,7 +190,9 @@ class _Training:
         model = self.trained.merged()
         model.requires_grad_(False).eval()
         fixed = LoadedModel(model, self.small.tokenizer, self.small.family, self.small.source)
-        fixed.plan = self.small.plan
+        fixed.plan, fixed.patterns = self.small.plan, self.small.patterns
+        if fixed.patterns:
+            check_pattern(fixed)
         note = {"step": "recover", "settings": asdict(self.chosen), "best_step": step, "held_out_perplexity": value}
-        fixed.history = [*self.small.history, {**note, "curve": self.curve}]
+        fixed.history = [*self.small.history, {**note, **self.draw.told(), "curve": self.curve}]
         return fixed

@@ -1,35 +1,41 @@
 """What a recovery trains: adapters beside weights that stand still, or weights of the blocks themselves.
 
-The one idea: the loop of a recovery (`recovery`) asks four things of what it trains: which parameters an optimizer
-moves, what they are now, that they be what they were, and the model without scaffolding. Whichever is trained,
-embeddings, norms' places and shapes stay as they are.
+The one idea: the loop of a recovery (`recovery`) asks a few things of what it trains: which numbers of each block an
+optimizer moves, what they are now, that they be what they were, that some blocks' adapters count for less, and the
+model without scaffolding. Whichever is trained, embeddings, norms' places and shapes stay as they are. What is said of
+each by name, and how many numbers it trains, is in `recipes.trains`.
 
 Weights are trained in float32, whatever they are stored in: an update of a ten-thousandth of a weight is less than the
 distance between two numbers of bfloat16.
 """
 
-import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Protocol
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from ..models.loaded import LoadedModel
-from ..recipes.presets import BLOCKS, LORA, OUTPUTS, RecoverySettings
+from ..recipes.presets import RecoverySettings
+from ..recipes.trains import BLOCKS, LORA, OUTPUTS, SPARSE, SPP
+from .lesson import Lesson
+from .scaffold import State, still, trained_in
+from .sparse import sparse
+from .spp import scaled
 
-State = dict[str, Tensor]
 _SEEDED = Lock()
 
 
 class Trained(Protocol):
-    """What is trained. lm: the model as it is used while training; parameters: what the optimizer moves."""
+    """What is trained. lm: the model as it is used while training; blocks: of each block what the optimizer moves."""
 
     lm: LoadedModel
-    parameters: list[Tensor]
+    blocks: list[list[Tensor]]
 
     def state(self) -> State:
         """What has been learnt so far; later training does not change it."""
@@ -37,21 +43,23 @@ class Trained(Protocol):
     def restore(self, state: State) -> None:
         """Be as `state` was."""
 
+    def weaker(self, layers: Sequence[int], strength: float) -> AbstractContextManager[None]:
+        """While open, the adapters of these blocks count for that much."""
+
     def merged(self) -> nn.Module:
         """The model with what was learnt in its weights, stored as the small model's are."""
 
 
-class Adapters:
+class Lora:
     """LoRA's adapters on every linear of the blocks (Section 3.3 of the paper, Eq. 10; peft does them)."""
 
     def __init__(self, small: LoadedModel, chosen: RecoverySettings) -> None:
-        inner = _unfrozen(small)
-        targets = list(small.family.linears.values())
+        self.lm = still(small)
         config = LoraConfig(
             r=chosen.rank,
             lora_alpha=chosen.alpha,
             lora_dropout=0.0,
-            target_modules=targets,
+            target_modules=list(small.family.linears.values()),
             exclude_modules=_without_weights(small) or None,
             task_type="CAUSAL_LM",
         )
@@ -60,15 +68,27 @@ class Adapters:
             # peft reads an attribute that transformers has renamed; nothing here can change that.
             warnings.simplefilter("ignore", FutureWarning)
             torch.manual_seed(chosen.seed)
-            self.adapted = get_peft_model(inner, config)
-        self.lm = LoadedModel(inner, small.tokenizer, small.family, small.source)
-        self.parameters: list[Tensor] = [p for p in self.adapted.parameters() if p.requires_grad]
+            self.adapted = get_peft_model(self.lm.model, config)
+        self.blocks = trained_in(self.lm)
 
     def state(self) -> State:
         return {k: v.detach().clone() for k, v in get_peft_model_state_dict(self.adapted).items()}
 
     def restore(self, state: State) -> None:
         set_peft_model_state_dict(self.adapted, state)
+
+    @contextmanager
+    def weaker(self, layers: Sequence[int], strength: float) -> Iterator[None]:
+        blocks = self.lm.family.block_list(self.lm.model)
+        chosen = [part for layer in layers for part in blocks[layer].modules() if isinstance(part, LoraLayer)]
+        before = [dict(part.scaling) for part in chosen]
+        for part in chosen:
+            part.scale_layer(strength)
+        try:
+            yield
+        finally:
+            for part, scaling in zip(chosen, before, strict=True):
+                part.scaling.update(scaling)
 
     def merged(self) -> nn.Module:
         return self.adapted.merge_and_unload()
@@ -79,18 +99,24 @@ class Weights:
 
     def __init__(self, small: LoadedModel, wanted: Callable[[LoadedModel, nn.Module], list[nn.Parameter]]) -> None:
         self.dtype = small.dtype
-        inner = _unfrozen(small).float().requires_grad_(False)
-        self.lm = LoadedModel(inner, small.tokenizer, small.family, small.source)
-        blocks = small.family.block_list(inner)
-        self.parameters: list[Tensor] = [p.requires_grad_() for block in blocks for p in wanted(small, block)]
+        self.lm = still(small)
+        self.lm.model.float()
+        for block in small.family.block_list(self.lm.model):
+            for parameter in wanted(small, block):
+                parameter.requires_grad_()
+        self.blocks = trained_in(self.lm)
 
     def state(self) -> State:
-        return {str(i): p.detach().clone() for i, p in enumerate(self.parameters)}
+        return {str(i): p.detach().clone() for i, p in enumerate(sum(self.blocks, []))}
 
     def restore(self, state: State) -> None:
         with torch.no_grad():
-            for i, parameter in enumerate(self.parameters):
+            for i, parameter in enumerate(sum(self.blocks, [])):
                 parameter.copy_(state[str(i)])
+
+    def weaker(self, layers: Sequence[int], strength: float) -> AbstractContextManager[None]:
+        """Nothing: weights are no adapters (`trains.check_drawn` lets nobody ask)."""
+        return nullcontext()
 
     def merged(self) -> nn.Module:
         return self.lm.model.to(self.dtype)
@@ -106,11 +132,6 @@ def _without_weights(lm: LoadedModel) -> list[str]:
     return [path for path, weight in linears if not weight.numel()]
 
 
-def _unfrozen(small: LoadedModel) -> nn.Module:
-    """A copy of the model in eval mode, as everywhere: under dropout the best step would be chosen by chance."""
-    return copy.deepcopy(small.model).eval()
-
-
 def _everything(small: LoadedModel, block: nn.Module) -> list[nn.Parameter]:
     return list(block.parameters())
 
@@ -122,13 +143,15 @@ def _outputs(small: LoadedModel, block: nn.Module) -> list[nn.Parameter]:
     return [p for name in sorted(last) for p in linears[name].parameters()]
 
 
-WAYS: dict[str, Callable[[LoadedModel, RecoverySettings], Trained]] = {
-    LORA: Adapters,
-    OUTPUTS: lambda small, chosen: Weights(small, _outputs),
-    BLOCKS: lambda small, chosen: Weights(small, _everything),
+WAYS: dict[str, Callable[[LoadedModel, RecoverySettings, Lesson], Trained]] = {
+    LORA: lambda small, chosen, lesson: Lora(small, chosen),
+    SPP: lambda small, chosen, lesson: scaled(small, chosen),
+    SPARSE: sparse,
+    OUTPUTS: lambda small, chosen, lesson: Weights(small, _outputs),
+    BLOCKS: lambda small, chosen, lesson: Weights(small, _everything),
 }
 
 
-def trained(small: LoadedModel, chosen: RecoverySettings) -> Trained:
-    """What `chosen.trains` names, ready for a training of a copy of `small`."""
-    return WAYS[chosen.trains](small, chosen)
+def trained(small: LoadedModel, chosen: RecoverySettings, lesson: Lesson) -> Trained:
+    """What `chosen.trains` names, ready for a training of a copy of `small` on what `lesson` holds. Raises BadInput."""
+    return WAYS[chosen.trains](small, chosen, lesson)

@@ -53,6 +53,8 @@ class Stream:
     slopes: on the way back, linear name -> an observer of ∂L/∂(its output), or None to pass over it;
     drawn: seed of the words the loss is of, drawn from what the model itself expects to come next (the true Fisher
     information is of these); None: of the words that do come next;
+    expected: a batch of tokens -> the distribution of every word to come, as logarithms, [at most 128, vocabulary] at a
+    time: what the loss is taken against in place of words (a teacher's);
     sequential: push once more through each block after its visit, from the same inputs, so that what the visit changed
     in the block is what the later ones are fed (Wanda and SparseGPT mask this way: walk the copy that is changed).
     """
@@ -67,6 +69,7 @@ class Stream:
     squares: bool = False
     slopes: Callable[[str], Any] | None = None
     drawn: int | None = None
+    expected: Callable[[Tensor], Iterator[Tensor]] | None = None
     sequential: bool = False
     hidden: list[list[Tensor]] = field(default_factory=list)
     inputs: list[list[Tensor]] = field(default_factory=list)

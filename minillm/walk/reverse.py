@@ -57,8 +57,8 @@ def reverse_events(
 ) -> Events:
     """Backprop through the blocks in reverse order, from a stream that kept its inputs.
 
-    The loss is the mean token cross-entropy over the whole stream, of the words that come next or of drawn ones
-    (`Stream.drawn`). The gradient of a linear, equal to that of a full
+    The loss is the mean token cross-entropy over the whole stream, of the words that come next, of drawn ones
+    (`Stream.drawn`), or of expected ones (`Stream.expected`). The gradient of a linear, equal to that of a full
     backward, goes to `reduce` the moment it is complete and is freed after it, before those of the linears further in
     are made; `visit` gets what is left of them. Yields Event(stage, blocks done, blocks, payload).
     Raises BadInput for weights that no gradient can pass, NumericalFault where the loss is not finite.

@@ -117,6 +117,9 @@ def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:
     with _tail(lm, stream.hidden[0][0].dtype) as tail:
         for hidden, tokens in zip(stream.hidden[0], stream.batches(), strict=True):
             chunks = _chunks(hidden.detach(), tokens)
+            if stream.expected is not None:
+                told = stream.expected(tokens)
+                chunks = ((states, next(told).exp().to(states.device)) for states, _ in chunks)
             pieces = [_chunk_gradient(tail, chunk, words, count, draw) for chunk, words in chunks]
             gradient = torch.zeros_like(hidden)
             gradient[:, :-1] = torch.cat(pieces).view_as(gradient[:, :-1])
@@ -127,7 +130,8 @@ def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:
 def _chunk_gradient(
     tail: Tail, states: Tensor, words: Tensor, count: int, draw: torch.Generator | None = None
 ) -> Tensor:
-    """draw: of which words are drawn from the model's own distribution, in place of those given."""
+    """words: [tokens], or their distribution [tokens, vocabulary]; draw: of which words are drawn from the model's own
+    distribution, in place of those given."""
     with torch.enable_grad():
         leaf = states.detach().requires_grad_()
         logits = tail(leaf).float()

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from minillm.errors import BadInput, MiniLLMError
+from minillm.jobs.checks import check
 from minillm.jobs.submit import submit
 from minillm.recipes.presets import RECOVERIES, find_recovery
 from minillm.recipes.requests import EvaluateRequest, PruneRequest, RecoverRequest
@@ -80,7 +81,8 @@ def _wire_controls(store: Store, shell: Shell, page: Page) -> None:
     taken.then(**few, **QUIET)
     chosen[-1].input(**few, **QUIET)
     remembered(
-        taken.then(answering(previewed), [shell.run, *cut], [page.best_takes, page.ways, *page.preview], **QUIET).then, page.cut
+        taken.then(answering(previewed), [shell.run, *cut], [page.best_takes, page.ways, *page.preview], **QUIET).then,
+        page.cut,
     )
     text.input(partial(cut_view.warning, store), [shell.run, text], page.evaluate["warning"], **QUIET)
     zeros = page.zeros
@@ -111,12 +113,14 @@ def _of_variant(store: Store, exports: Exports, run_id: str, variant: str) -> An
 
 
 def _takes(store: Store, page: Page, run_id: str, *values: Any) -> Answer:
-    """What the recovery that is chosen would take."""
+    """What the recovery that is chosen would take, or why it cannot be."""
     given = dict(zip(("variant", *TRAINED), values, strict=True))
     if not run_id or not given["variant"]:
         return {page.takes: ""}
     try:
-        return {page.takes: paragraph(recovery_in_words(store, run_id, RecoverRequest.from_json(given)))}
+        asked = RecoverRequest.from_json(given)
+        check(asked, store, run_id)
+        return {page.takes: paragraph(recovery_in_words(store, run_id, asked))}
     except MiniLLMError as fault:
         return {page.takes: notice(str(fault), "failed")}
 
@@ -200,7 +204,7 @@ def _whole(
     channels = channels if channels in [label for _, label in choices] else SAME
     ways = cut_view.allocation_choices(store, run_id)
     allocation = allocation if allocation in [name for _, name in ways] else UNIFORM
-    made = [v.name for v in store.variants(run_id) if v.parent and v.kind != "sparse"]
+    made = [v.name for v in store.variants(run_id) if v.parent]
     variant = variant if variant in made else _newest_pruned(store, run_id)
     return {
         page.empty: "",
@@ -316,8 +320,8 @@ def begin_evaluate(store: Store, run_id: str, **given: Any) -> int:
 
 @takes((RecoverRequest, ("variant", *TRAINED)))
 def begin_recover(store: Store, run_id: str, **given: Any) -> int:
-    """Train a pruned variant of a run: LoRA adapters that are merged, or its weights; returns the job's number.
-    Stopped, it keeps the best so far."""
+    """Train a pruned variant of a run, or one with N:M zeros: adapters that are merged, or its weights; returns the
+    job's number. Stopped, it keeps the best so far."""
     if not given["variant"]:
         raise BadInput("No variant is chosen; prune the model first, then choose what is to be recovered.")
     return submit(store, run_id, RecoverRequest.from_json(given))

@@ -5,9 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.recipes.presets import CUTS, RECOVERIES, TRAINS, find_recovery
+from minillm.recipes.presets import CUTS, RECOVERIES, find_recovery
 from minillm.recipes.requests import PruneRequest, RecoverRequest
 from minillm.recipes.texts import TEXTS
+from minillm.recipes.trains import TRAINS
 
 from ..plots import CAPTIONS
 from ..shell import job_panel
@@ -40,9 +41,9 @@ channels make up the difference. Blocks at both ends matter most and are left al
 
 **Compensation** is free: the columns that stay take over, on average (*bias*) or by least squares, what the cut ones
 contributed. The paper does without it; here it is worth more than the choice of criterion. **Recovery** (Section 3.3,
-Eq. 10) trains what is left for some minutes: low-rank adapters that are merged, as in the paper, or the weights
-themselves, which gains more a step and takes more memory. *Distillation* asks the original for its whole
-next-word distribution, *language model* is the paper's plain loss.
+Eq. 10) trains what is left for some minutes: low-rank adapters that are merged, as in the paper, adapters that keep
+zeros, or the weights themselves, which gains more a step and takes more memory. *Distillation* asks the original for
+its whole next-word distribution, *language model* is the paper's plain loss.
 
 **Try:** prune twice at 0.2, without compensation and with least squares, and compare the two rows below.
 """
@@ -210,7 +211,7 @@ def _recover_controls() -> dict[str, Any]:
         label="Settings",
         elem_id="recover-preset",
     )
-    ways = [(label, name) for name, label in TRAINS.items()]
+    ways = [(one.label, name) for name, one in TRAINS.items()]
     trains = controls(RecoverRequest, ["trains"], "recover", kind=gr.Radio, choices=ways)
     with gr.Accordion("All settings", open=False, elem_id="recover-settings"):
         shown = [name for name in TRAINED[2:] if name not in trains]

@@ -7,7 +7,7 @@ import gradio as gr
 from minillm.criteria import CRITERIA
 from minillm.jobs.submit import submit
 from minillm.plan.methods import METHODS, MIXING
-from minillm.plan.patterns import LEVELS, MASKING
+from minillm.plan.patterns import LEVELS, MASKING, SERVED
 from minillm.recipes.requests import SparsifyRequest
 from minillm.store.store import Store
 
@@ -17,9 +17,9 @@ from ..views.cut import measuring
 
 ABOUT = """
 Of every M consecutive input features of an output row, N weights stay and the others become **zeros**: the model is as
-large as before, and what is gained is where its zeros lie (some GPUs multiply 2:4 faster). *Mixed* gives each block its
-own N of 8 under one average: where it is searched for, candidates are tried on the calibration text, which takes longer
-than all the rest.
+large as before, and what is gained is where its zeros lie. {served} *Mixed* gives each block its own N of 8 under one
+average: where it is searched for, candidates are tried on the calibration text, which takes longer than all the rest.
+Adapters that keep zeros (SPP, sparse changes) recover such a model below.
 """
 COMMON = ("2:4", "4:8", "1:4", "2:8", "1:8")
 FIRST = "sparsegpt"
@@ -37,7 +37,7 @@ def lay_out_zeros() -> tuple[dict[str, Any], gr.Button]:
     criterion, pattern, allocation, sparsity, *_ = fields_of(SparsifyRequest, ASKED)
     masking = [(CRITERIA[name].titled, name) for name in MASKING]
     with gr.Accordion("Zeros in an N:M pattern instead", open=False, elem_id="zeros"):
-        gr.Markdown(ABOUT)
+        gr.Markdown(ABOUT.format(served=SERVED))
         with gr.Row():
             found = {"criterion": control(criterion, "zeros", kind=gr.Dropdown, choices=masking, value=FIRST)}
             common: dict[str, Any] = {"kind": gr.Dropdown, "choices": list(COMMON), "allow_custom_value": True}

@@ -55,7 +55,14 @@ def compared(store: Store, run_id: str, ratio: float) -> Markup:
     groups = groups_of(store, run_id) if run_id else None
     if groups is None:
         return Markup()
-    head = ["Way", "Rows", "Memory here", "Time here", *(f"Left at {100 * one.ratio:.0f} %" for one in WAY.left), "Took"]
+    head = [
+        "Way",
+        "Rows",
+        "Memory here",
+        "Time here",
+        *(f"Left at {100 * one.ratio:.0f} %" for one in WAY.left),
+        "Took",
+    ]
     rows = []
     for way in COMPARED.values():
         usual = usual_seconds(store, run_id, way)

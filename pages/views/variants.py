@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from minillm.families.groups import GROUPS, Groups
 from minillm.plan.patterns import Pattern, in_words
-from minillm.recipes.presets import LORA, TRAINS
 from minillm.recipes.recovery_memory import recovery_memory, trained_numbers
 from minillm.recipes.requests import RecoverRequest
 from minillm.recipes.texts import text_labels
+from minillm.recipes.trains import ALL, LORA, TRAINS
 from minillm.store.records import PRUNED, Job, Result, Variant
 from minillm.store.store import Store
 
@@ -112,9 +112,10 @@ def what_was_done(variant: Variant) -> str:
         return f"{patterns} by {asked['criterion']}{mixed}; {zeros}"
     if variant.kind == "recovered":
         stopped = ", stopped early" if found.get("stopped") else ""
-        trained = TRAINS[asked.get("trains", LORA)]
+        trained, drawn = TRAINS[asked.get("trains", LORA)].label, asked.get("drawn", ALL)
+        some = "" if drawn == ALL else f", a quarter of the blocks an update by {drawn}"
         return (
-            f"{trained} ({asked['loss']}), best at step {found.get('best_step')} of {asked['steps']}{stopped}; "
+            f"{trained}{some} ({asked['loss']}), best at step {found.get('best_step')} of {asked['steps']}{stopped}; "
             f"held out {_number(found.get('held_out_perplexity'))}"
         )
     return "as it came"

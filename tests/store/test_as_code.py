@@ -16,7 +16,14 @@ from minillm.errors import BadInput
 from minillm.events import finish
 from minillm.plan.scores import Scores
 from minillm.recipes.recipe import RunRecipe
-from minillm.recipes.requests import EvaluateRequest, ExportRequest, PruneRequest, RecoverRequest, ScoreRequest
+from minillm.recipes.requests import (
+    EvaluateRequest,
+    ExportRequest,
+    PruneRequest,
+    RecoverRequest,
+    ScoreRequest,
+    SparsifyRequest,
+)
 from minillm.store.as_code import as_commands, as_python, course
 from minillm.store.hand_plans import keep_by_hand
 from minillm.store.records import Variant
@@ -61,7 +68,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
         PruneRequest(criterion="fms-zo", ratio=0.1, layers=(1, 2), evaluate_text=""),
         PruneRequest(criterion="wanda", channels_from="fms-zo", ratio=0.2, compensate="bias", evaluate_text=""),
         RecoverRequest(variant="pruned-2", **training),
-        EvaluateRequest(variants=("original", "pruned-1", "recovered-1"), **measured),
+        SparsifyRequest("wanda", "2:4", evaluate_text=""),
+        SparsifyRequest("wanda", allocation="sensitivity", sparsity=0.5, evaluate_text=""),
+        RecoverRequest(variant="sparse-1", trains="sparse", rank=1, drawn="ist", **training),
+        EvaluateRequest(variants=("original", "pruned-1", "recovered-1", "sparse-2", "recovered-2"), **measured),
         ExportRequest(variant="recovered-1", to="masked"),
     ):
         finish(execute_events(store, run_id, request, pool))
@@ -98,7 +108,8 @@ def test_the_python_gives_the_same_run(done: tuple[Store, str], tmp_path: Path, 
     assert set(left["scores"]) == set(stored)
     assert all(same(left["scores"][label], wanted) for label, wanted in stored.items())
     assert not same(stored["fms-zo"], stored["wanda"])
-    assert list(left["models"]) == ["original", "pruned-1", "pruned-2", "recovered-1", "pruned-3"]
+    made = ["pruned-1", "pruned-2", "recovered-1", "sparse-1", "sparse-2", "recovered-2", "pruned-3"]
+    assert list(left["models"]) == ["original", *made]
     assert list(left["perplexities"].values()) == measured(store, run_id)
     assert exported(tmp_path) == exported(store.exports_folder(run_id))
 
@@ -108,16 +119,8 @@ def test_the_commands_give_the_same_run(done: tuple[Store, str], tmp_path: Path)
     shell = f"python() {{ printf '%s\\0' BEGIN \"${{@:3}}\"; }}\n{as_commands(course(store, run_id))}"
     words = subprocess.run(["bash", "-e"], input=shell, capture_output=True, text=True, check=True).stdout
     given = [part.split("\0")[1:-1] for part in words.split("BEGIN")[1:]]
-    assert [command[0] for command in given] == [
-        "score",
-        "score",
-        "prune",
-        "prune",
-        "recover",
-        "prune",
-        "evaluate",
-        "export",
-    ]
+    verbs = ["score", "score", "prune", "prune", "recover", "sparsify", "sparsify", "recover", "prune"]
+    assert [command[0] for command in given] == [*verbs, "evaluate", "export"]
     place = {"PYTHONPATH": str(ROOT), "MINILLM_HOME": str(tmp_path / "home")}
     ran = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(given)],
@@ -130,10 +133,12 @@ def test_the_commands_give_the_same_run(done: tuple[Store, str], tmp_path: Path)
     assert ran.returncode == 0, ran.stderr
     files = course(store, run_id).files
     assert all(same(Scores.load(tmp_path / files[label]), wanted) for label, wanted in store.scores(run_id).items())
-    assert {"pruned-1", "pruned-2", "recovered-1", "pruned-3"} <= {folder.name for folder in tmp_path.iterdir()}
+    assert {"pruned-1", "pruned-2", "recovered-1", "pruned-3", "recovered-2"} <= {
+        folder.name for folder in tmp_path.iterdir()
+    }
     assert exported(tmp_path) == exported(store.exports_folder(run_id))
     for value in measured(store, run_id):
-        assert f"{value:.4g}" in ran.stdout
+        assert f"{value:.4g}" in ran.stdout.replace(",", "")
 
 
 def test_commands_are_broken_into_lines_a_shell_puts_together(done: tuple[Store, str]):

@@ -289,6 +289,16 @@ def test_recovery_keeps_a_variant_and_its_curve(store: Store, run_id: str, pool:
     run(store, run_id, EvaluateRequest(("recovered-1",), length=32, tokens=64), pool)
 
 
+def test_a_sparse_variant_is_recovered_and_keeps_its_zeros(store: Store, run_id: str, pool: Pool):
+    run(store, run_id, SparsifyRequest("wanda", "2:4", evaluate_text=""), pool)
+    how = {"steps": 2, "batch": 2, "length": 16, "evaluate_every": 1, "trains": "spp", "drawn": "ist"}
+    found = run(store, run_id, RecoverRequest("sparse-1", **how), pool)[-1].payload
+    recovered = brought_back(store, run_id, found["variant"])
+    assert [str(pattern) for pattern in recovered.patterns] == ["2:4"] * 4
+    with pytest.raises(BadInput, match="would fill the N:M zeros"):
+        run(store, run_id, RecoverRequest(found["variant"], **how | {"trains": "lora", "drawn": "all"}), pool)
+
+
 def test_a_recovery_told_to_stop_keeps_its_best_so_far(store: Store, run_id: str, pool: Pool):
     run(store, run_id, PruneRequest("wanda", evaluate_text=""), pool)
     asked = iter([False] * 3 + [True] * 100)

@@ -207,8 +207,12 @@ def test_zeros_are_put_in_line_or_refused_and_shown_as_what_they_are(store: Stor
     store.add_variant(run_id, Variant("sparse-1", "sparse", "original", request, found))
     shown = "3 × 1:8, 3 × 3:8 by wanda, mixed (evolutionary); 75.0% of the weights in blocks are zeros, none is gone"
     assert shown in variants_table(store, run_id)
-    with pytest.raises(BadInput, match="would fill the zeros"):
+    with pytest.raises(BadInput, match="Training lora would fill the N:M zeros of this model; train spp or sparse"):
         submit(store, run_id, RecoverRequest("sparse-1"))
+    store.add_variant(run_id, Variant("recovered-1", "recovered", "sparse-1", RecoverRequest("sparse-1").to_json()))
+    with pytest.raises(BadInput, match="Training blocks would fill"):
+        submit(store, run_id, RecoverRequest("recovered-1", trains="blocks"))
+    assert store.job(submit(store, run_id, RecoverRequest("sparse-1", trains="spp"))).request.trains == "spp"
 
 
 def test_recovery_and_measuring_are_put_in_line_or_refused(store: Store, run_id: str) -> None:
