@@ -69,10 +69,11 @@ def compared(store: Store, run_id: str, ratio: float) -> Markup:
         here = [size(memory(store, run_id, groups, ratio, way)), seconds(usual[0]) if usual else "not known yet"]
         left = {one.ratio: f"{one.wikitext2:.0f} / {one.ptb:.0f}" for one in way.left}
         rows.append([way.label, f"{way.samples:,}", *here, *(left.get(one.ratio, "–") for one in WAY.left), way.took])
+    dense = f"{DENSE.wikitext2:.0f} / {DENSE.ptb:.0f}"
     caption = (
-        f"“Here” is this run, with its own rows of text, at {100 * ratio:.0f} %. “Left” is the perplexity of the embedded "
-        f"model on WikiText-2 / PTB after the cut, untuned (dense {DENSE.wikitext2:.0f} / {DENSE.ptb:.0f}; docs/measured.md); "
-        "“Took” is the time and the memory of that cut on two cores."
+        f"“Here” is this run, with its own rows of text, at {100 * ratio:.0f} %. “Left” is the perplexity of the "
+        f"embedded model on WikiText-2 / PTB after the cut, untuned (dense {dense}; docs/measured.md); “Took” is the "
+        "time and the memory of the cut at 20 % on two cores."
     )
     return html_table(head, rows, caption, "ways to cut")
 
