@@ -49,7 +49,8 @@ PEAKS: dict[str, int] = {}
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--dtype", default="float32", help="of masking and training; evaluation is in bfloat16")
+    parser.add_argument("--dtype", default="float32", help="of masking and training")
+    parser.add_argument("--evaluation-dtype", default="bfloat16")
     parser.add_argument("--zeros", action="append", default=[], help="a pattern such as 2:4")
     parser.add_argument("--criterion", action="append", help="of the masks (default: wanda, sparsegpt)")
     parser.add_argument("--cut", default=None, help="a folder that prune wrote")
