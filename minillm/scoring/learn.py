@@ -34,7 +34,7 @@ class LearnedScores:
 
     scores: keep-probabilities as scores (see `learned_masks.scores_of`); learned: every step's loss and baseline;
     unknowns: what has a probability of its own; p, begun, gradient: of each, float64: the probability, where it began,
-    and ∂L/∂m at m = p.
+    and ∂L/∂m there. (At the p that were learned it says something else: what has gone would help most if it came back.)
     """
 
     scores: Scores
@@ -89,9 +89,9 @@ def learn_masks_events(
     steps = learned_masks_events(lm, tokens, batch, begin, chosen, state, stop, recipe)
     learned: Learned = yield from relay(steps)
     unknowns, p = Unknowns(lm.groups, chosen.masked), np.array(learned.p)
-    gradient = yield from relay(mask_gradient_events(lm, tokens[:batch], unknowns, p))
-    made = scores_of(unknowns, p, begin)
-    found, begun = _as_scores(scores, made, recipe, learned), starting(unknowns, chosen, begin)
+    begun = starting(unknowns, chosen, begin)
+    gradient = yield from relay(mask_gradient_events(lm, tokens[:batch], unknowns, begun))
+    found = _as_scores(scores, scores_of(unknowns, p, begin), recipe, learned)
     yield Event(RESULT, 1, 1, LearnedScores(found, learned, unknowns, p, begun, gradient))
 
 

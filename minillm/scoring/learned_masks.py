@@ -31,7 +31,7 @@ from ..walk.forward import Stream, Weights, forward_events
 from ..walk.reverse import Reduced, Slope, reverse_events
 from .group_masks import Mask, Place, masked_losses_events, scaled_columns
 
-STAGE, GRADIENT = "masks", "gradient at p"
+STAGE, GRADIENT = "masks", "exact gradient"
 INERTIA = 0.8
 """How much of the baseline stays from one step to the next."""
 FLOOR = 1e-7
@@ -256,7 +256,7 @@ def mask_gradient_events(lm: LoadedModel, rows: Tensor, unknowns: Unknowns, p: n
     """∂L/∂m of every unknown at m = p, exactly: Σ W ⊙ ∂L/∂(scaled W) over the columns it writes through.
 
     rows: [samples, length]. The model that goes forward and back has the columns of o and down scaled by p; biases are
-    not. The result is float64 [unknowns]. Event("gradient at p", block visits done, block visits).
+    not. The result is float64 [unknowns]. Event("exact gradient", block visits done, block visits).
     """
     scales, writing = unknowns.of_groups(p), {kind: lm.family.writing(kind) for kind in KINDS}
     found: dict[Place, np.ndarray] = {}

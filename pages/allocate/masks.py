@@ -27,8 +27,8 @@ ABOUT = """
 
 Policy gradient pruning (PGP) knows nothing of weights: it draws masks from **keep-probabilities**, asks the masked
 models for their loss on the same rows, and makes likelier what the better masks kept: forward passes alone, REINFORCE
-on some ninety unknowns. The exact gradient of the same masks costs one backward pass; it is drawn beside what was
-learned.
+on some ninety unknowns. The exact gradient of the same masks, taken where they begin, costs one backward pass; it is
+drawn beside what was learned.
 """
 
 
@@ -54,23 +54,20 @@ def lay_out() -> Section:
             with gr.Accordion("Settings of PGP", open=False, elem_id="masks-settings"):
                 form |= in_rows(Settings, LEARNED, "masks")
             start = gr.Button("Learn masks", variant="primary", elem_id="masks")
+        with gr.Column(scale=3, min_width=320):
             panel = job_panel.panel(MASKS)
             said = gr.HTML(elem_id="masks-reading", elem_classes="reading")
-        with gr.Column(scale=3, min_width=320):
-            return Section(form, start, panel, said, *_pictures())
+    moving = _picture("map", "Keep-probabilities by step", "Drawn from the first step on.", 420)
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=340):
+            curve = _picture("curve", "Loss by step", "Drawn from the first step on.", 340)
+        with gr.Column(min_width=340):
+            exact = _picture("gradient", "Learned and exact", "Drawn once the last step is done.", 340)
+    return Section(form, start, panel, said, moving, curve, exact)
 
 
-def _pictures() -> tuple[PlotlyHost, PlotlyHost, PlotlyHost]:
-    named = (
-        ("map", "Keep-probabilities by step", "Drawn from the first step on.", 420),
-        ("curve", "Loss by step", "Drawn from the first step on.", 280),
-        ("gradient", "Learned and exact", "Drawn once the last step is done.", 340),
-    )
-    first, second, third = (
-        PlotlyHost(title, CAPTIONS[f"masks_{name}"], empty=empty, elem_id=f"masks-{name}", height=height)
-        for name, title, empty, height in named
-    )
-    return first, second, third
+def _picture(name: str, title: str, empty: str, height: int) -> PlotlyHost:
+    return PlotlyHost(title, CAPTIONS[f"masks_{name}"], empty=empty, elem_id=f"masks-{name}", height=height)
 
 
 def wire(ctx: Context, shell: Shell, section: Section) -> None:

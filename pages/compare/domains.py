@@ -67,7 +67,7 @@ def lay_out() -> Section:
     with gr.Row(equal_height=False):
         for name, title, caption in (
             ("bars", "Whatever the text", "domain_bars"),
-            ("lines", "Overlap with the first text", "overlap_lines"),
+            ("lines", "Overlap with the first text", "domain_lines"),
         ):
             with gr.Column(min_width=340):
                 shown[name] = PlotlyHost(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import CUT, GREY, VARIANTS, block_axis, figure, hatched, remark, share_axis
+from .style import CUT, VARIANTS, block_axis, figure, hatched, remark, share_axis
 
 PARTS = (
     ("always_cut", "goes whatever the text", CUT, ""),
@@ -12,6 +12,9 @@ PARTS = (
     ("residual", "stays whatever the text", VARIANTS["original"], ""),
 )
 """(column of the table, in words, colour, pattern), from the foot of a bar up."""
+
+
+INK = "#1F2430"
 
 
 def domain_bars(table: pd.DataFrame, kind: str, blocks: int, words: str) -> go.Figure:
@@ -36,14 +39,17 @@ def domain_bars(table: pd.DataFrame, kind: str, blocks: int, words: str) -> go.F
         )
     edges = (("goes", rows["chance_cut"]), ("stays", 1 - rows["chance_residual"]))
     for place, (name, chance) in enumerate(edges):
+        y = (100 * chance).to_numpy(np.float32)
+        shared = {"x": x, "y": y, "mode": "lines", "legendgroup": "chance"}
+        # Light upon dark: it must be seen on every part of a bar, and beside the bars.
         fig.add_scatter(
-            x=x,
-            y=(100 * chance).to_numpy(np.float32),
+            **shared, line={"color": INK, "width": 5}, showlegend=False, hoverinfo="skip", meta={"csv": False}
+        )
+        fig.add_scatter(
+            **shared,
             name="by chance",
-            legendgroup="chance",
             showlegend=not place,
-            mode="lines",
-            line={"color": GREY, "dash": "dash", "width": 2, "shape": "hvh"},
+            line={"color": "#A0A6B0", "dash": "dash", "width": 2},
             hovertemplate=f"by chance, block %{{x}}: %{{y:.1f}} % ({name} whatever the text)<extra></extra>",
             meta={"columns": {"x": "block", "y": f"chance, {name}, %"}},
         )

@@ -73,7 +73,7 @@ def _said(unknowns: Sequence[Unknown], p: np.ndarray) -> str:
 def masks_curve(history: Sequence[tuple[int, float, float]], steps: int | None = None) -> go.Figure:
     """Mean loss of each step's masks, and the baseline it is held against. history: (step, loss, baseline)."""
     told = f"baseline from {history[0][2]:.3f} to {history[-1][2]:.3f}" if history else "no step yet"
-    fig = figure("masks-loss", f"Loss of masked models by step: {told}", height=280, showlegend=True)
+    fig = figure("masks-loss", f"Loss of masked models by step: {told}", height=340, showlegend=True)
     if not history:
         return remark(fig, "No step is done yet.")
     x, loss, baseline = np.array(history, np.float64).T
@@ -96,7 +96,8 @@ def masks_curve(history: Sequence[tuple[int, float, float]], steps: int | None =
 def masks_gradient(
     unknowns: Sequence[Unknown], p: np.ndarray, gradient: np.ndarray, agreement: float | None
 ) -> go.Figure:
-    """Learned probabilities against what the exact gradient says that each is worth, −∂L/∂m at m = p: one mark each.
+    """Learned probabilities against what the exact gradient says that each is worth, −∂L/∂m at m = p before the
+    first step: one mark each.
 
     p, gradient: [unknowns]; agreement: their rank correlation, None where it is not defined.
     """
@@ -117,7 +118,7 @@ def masks_gradient(
             meta={"columns": {"x": "−∂L/∂m", "y": "p"}},
         )
     return fig.update_layout(
-        xaxis=axis("−∂L/∂m at m = p, nats a token (right: its return helps)"),
+        xaxis=axis("−∂L/∂m where p began, nats a token (right: it helps)"),
         yaxis=axis("keep-probability p", range=[-0.05, 1.05]),
         showlegend=halves,
     )

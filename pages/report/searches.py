@@ -81,7 +81,7 @@ def texts_compared(store: Store, run: Run) -> list[Picture | Markup]:
             for kind in reversed(KINDS):
                 said = paragraph(found.in_words(kind))
                 bars = Picture(f"Whatever the text: {kind}", CAPTIONS["domain_bars"], found.bars(kind))
-                lines = Picture(f"Overlap with the first text: {kind}", CAPTIONS["overlap_lines"], found.lines(kind))
+                lines = Picture(f"Overlap with the first text: {kind}", CAPTIONS["domain_lines"], found.lines(kind))
                 parts += [said, bars, lines]
             return [*parts, found.table()]
     return []

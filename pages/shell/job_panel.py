@@ -53,7 +53,7 @@ STAGES = {
     "dense": "the dense model",
     "masks": "draw masks and learn, by step",
     "sub-models": "masked models of this step",
-    "gradient at p": "the exact gradient of the masks",
+    "exact gradient": "the exact gradient of the masks",
 }
 """What a page calls stages of jobs."""
 

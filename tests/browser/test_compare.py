@@ -162,6 +162,8 @@ def test_what_is_cut_whatever_the_text_is_asked_for_and_drawn(visit, app):
     slider.focus()
     slider.press("ArrowRight")
     expect(page.locator("#domains-reading")).to_contain_text("ratio of 0.31")
+    page.locator("#domains-kind").get_by_label("head groups").check()
+    page.wait_for_url("**domains-kind=heads**")
     page.reload()
-    expect(page.locator("#domains-reading")).to_contain_text("ratio of 0.31")
+    expect(page.locator("#domains-reading")).to_contain_text("blocks that give head groups")
     assert set(app.store.score_labels(run_id)) == {"wanda", "wanda (on stories)", "wanda (on python-code)"}
