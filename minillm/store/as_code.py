@@ -166,10 +166,12 @@ def as_python(course: Course) -> str:
         for label, criterion in scoring.labels.items():
             given = _call(criterion, _Name(read[scoring.text]), gradient_samples=r.gradient_samples, **scoring.settings)
             lines.append(f"scores[{_literal(label)}] = minillm.score(lm, {given})")
-    for one in course.learned:
-        given = _call(_Name(f"scores[{_literal(one.begun)}]"), _Name("calibration"), r.gradient_samples, **one.settings)
-        lines += [f"# {one.caveat}"] * bool(one.caveat)
-        lines.append(f"scores[{_literal(one.label)}] = minillm.learn_masks(lm, {given}).scores")
+    for masks in course.learned:
+        given = _call(
+            _Name(f"scores[{_literal(masks.begun)}]"), _Name("calibration"), r.gradient_samples, **masks.settings
+        )
+        lines += [f"# {masks.caveat}"] * bool(masks.caveat)
+        lines.append(f"scores[{_literal(masks.label)}] = minillm.learn_masks(lm, {given}).scores")
     lines += ["", 'models = {"original": lm}']
     for variant in course.variants:
         lines += _MADE_IN_PYTHON.get(variant.kind, _not_repeated)(course, variant)
@@ -284,12 +286,12 @@ def as_commands(course: Course) -> str:
             own["--noise-seed"] = scoring.settings["seed"]
         rows = {**text, "--text": scoring.text, "--gradient-samples": r.gradient_samples}
         lines.append(_command("score", *names, **{"--model": r.model, **rows, **own, **where, "--out": scoring.folder}))
-    for one in course.learned:
-        own = {_option(name): value for name, value in one.settings.items() if name != "seed"}
-        rows = {**text, "--batch": r.gradient_samples, "--seed": one.settings.get("seed", r.seed)}
-        lines += [f"# {one.caveat}"] * bool(one.caveat)
-        begun = course.files.get(one.begun, one.begun)
-        lines.append(_command("masks", begun, **{"--model": r.model, **rows, **own, **where, "--out": one.folder}))
+    for masks in course.learned:
+        own = {_option(name): value for name, value in masks.settings.items() if name != "seed"}
+        rows = {**text, "--batch": r.gradient_samples, "--seed": masks.settings.get("seed", r.seed)}
+        lines += [f"# {masks.caveat}"] * bool(masks.caveat)
+        begun = course.files.get(masks.begun, masks.begun)
+        lines.append(_command("masks", begun, **{"--model": r.model, **rows, **own, **where, "--out": masks.folder}))
     for variant in course.variants:
         lines += _MADE_BY_COMMAND.get(variant.kind, _not_repeated)(course, variant)
     for (name, length, tokens), variants in course.measured.items():
