@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         filmstrip_events as filmstrip_events,
         generate as generate,
         generate_events as generate_events,
+        learn_masks as learn_masks,
+        learn_masks_events as learn_masks_events,
         load_model as load_model,
         load_model_events as load_model_events,
         load_pruned as load_pruned,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .models.load import load_model, load_model_events, plan_from_config, stored_dtype
     from .models.loaded import wrap
     from .models.zeros import zeros
+    from .scoring.learn import learn_masks, learn_masks_events
+    from .scoring.learned_masks import Learned
     from .scoring.probing import Study
     from .scoring.score import score, score_events, score_together, score_together_events
     from .surgery.cut import prune, prune_events
@@ -47,6 +49,8 @@ _HOMES = {
     "models.load": "load_model load_model_events plan_from_config stored_dtype",
     "models.loaded": "wrap",
     "models.zeros": "zeros",
+    "scoring.learn": "learn_masks learn_masks_events",
+    "scoring.learned_masks": "Learned",
     "scoring.probing": "Study",
     "scoring.score": "score score_events score_together score_together_events",
     "surgery.cut": "prune prune_events",
@@ -58,8 +62,8 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _INSIDE = (
-    "TABLE SEARCH FISHER_ROWS SearchState Study Knife Pool accuracy_events bench_events compare_events execute_events "
-    "zeros prepared_events stored_dtype"
+    "TABLE SEARCH FISHER_ROWS SearchState Learned Study Knife Pool accuracy_events bench_events compare_events "
+    "execute_events zeros prepared_events stored_dtype"
 )
 PUBLIC = sorted(_HOME.keys() - {*_INSIDE.split(), "recovery_text_events"})
 """Names of `import minillm` that need the tensor library: all but those of the command line and the worker alone."""

@@ -19,7 +19,7 @@ from minillm.scoring.score import score, score_events
 from minillm.surgery.cut import masked, prune
 from minillm.surgery.recovery import recover_events
 
-TOKENS, GRADIENT_ROWS, FEW = tiny.tokens(4, 12), 2, {"submodels": 8}
+TOKENS, GRADIENT_ROWS, FEW = tiny.tokens(4, 12), 2, {"submodels": 8, "steps": 2}
 SCORED = {**published.EVERY, "llama_bfloat16": partial(tiny.llama, dtype=torch.bfloat16)}
 
 each_model = pytest.mark.parametrize("name", published.EVERY)

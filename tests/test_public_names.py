@@ -16,6 +16,7 @@ LONG = (
     "export",
     "filmstrip",
     "generate",
+    "learn_masks",
     "load_model",
     "load_text",
     "mixed_patterns",

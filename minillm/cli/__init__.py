@@ -15,7 +15,20 @@ from typer.exceptions import TyperException
 
 from ..errors import ENOUGH, MiniLLMError, out_of_memory, reason
 from ..plain import terminal
-from . import about, allocating, cutting, exporting, forgetting, gradient, measuring, runs, scores, sweeping
+from . import (
+    about,
+    allocating,
+    cutting,
+    domains,
+    exporting,
+    forgetting,
+    gradient,
+    learning,
+    measuring,
+    runs,
+    scores,
+    sweeping,
+)
 
 app = typer.Typer(
     name="minillm",
@@ -25,7 +38,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for verbs in (about, scores, gradient, allocating, cutting, exporting, forgetting, measuring, sweeping, runs):
+for verbs in (
+    about,
+    scores,
+    domains,
+    gradient,
+    learning,
+    allocating,
+    cutting,
+    exporting,
+    forgetting,
+    measuring,
+    sweeping,
+    runs,
+):
     verbs.add_to(app)
 
 

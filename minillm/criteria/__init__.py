@@ -16,8 +16,9 @@ from .llm_pruner import LLM_PRUNER
 from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
 from .noise import RANDOM
 from .osscar import OSSCAR
+from .pgp import PGP
 from .saap import SAAP
-from .settings import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER
+from .settings import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER
 from .sparsegpt import SPARSEGPT
 from .wanda import WANDA, WANDA_SP
 from .ziplm import ZIPLM
@@ -42,6 +43,7 @@ CRITERIA: dict[str, Criterion] = {
         ZIPLM,
         OSSCAR,
         KFAC,
+        PGP,
     )
 }
 BY_WEIGHT = {name: criterion for name, criterion in CRITERIA.items() if criterion.element is not None}
@@ -52,6 +54,7 @@ __all__ = [
     "BY_WEIGHT",
     "CRITERIA",
     "CURVATURE",
+    "POLICY",
     "SUBMODELS",
     "ZEROTH_ORDER",
     "Criterion",

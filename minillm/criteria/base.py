@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .settings import BACKPROP, CURVATURE, SQUARED, SUBMODELS, ZEROTH_ORDER, Settings
+from .settings import BACKPROP, CURVATURE, POLICY, SQUARED, SUBMODELS, ZEROTH_ORDER, Settings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -19,6 +19,7 @@ FAMILIES = {
     "weights": "weights alone",
     "activations": "weights and activations",
     SUBMODELS: "losses of sub-models",
+    POLICY: "masks that learn",
     BACKPROP: "the exact gradient",
     CURVATURE: "how the loss curves",
     ZEROTH_ORDER: "the estimated gradient",
@@ -92,9 +93,9 @@ class Criterion:
     for each part, whose group scores come together as their geometric mean; in_nats: whether scores are losses, which
     compare between blocks and kinds; structures: those that count (empty: all that are coupled);
     observes: None, or what of the inputs (`Evidence.inputs`); updates: whether, of N:M patterns, SparseGPT's update
-    follows (it observes H); gradient: None, "backprop", "zeroth-order", "sub-models" or "curvature"; squares: whether
-    it reads squared gradients whatever the settings; deaf: settings it takes no notice of, though others with its
-    gradient do; cost: in passes, in words;
+    follows (it observes H); gradient: None, "backprop", "zeroth-order", "sub-models", "policy gradient" or "curvature";
+    squares: whether it reads squared gradients whatever the settings; deaf: settings it takes no notice of, though
+    others with its gradient do; cost: in passes, in words;
     idea: one sentence for the person choosing; differs: where this differs from the original, if it does.
     """
 
@@ -137,7 +138,12 @@ class Criterion:
     @property
     def by_features(self) -> bool:
         """Whether a group's score is a sum over the input features of o or down that it owns."""
-        return self.structures == ("o", "down") and self.gradient != SUBMODELS and self.costs is None
+        return self.structures == ("o", "down") and not self.by_masks and self.costs is None
+
+    @property
+    def by_masks(self) -> bool:
+        """Whether losses of masked models decide, and the scores of weights are only where they begin."""
+        return self.gradient in (SUBMODELS, POLICY)
 
     @property
     def family(self) -> str:
@@ -160,6 +166,6 @@ class Criterion:
         """What it reads besides its seed, in words."""
         parts = ["weights"] if self.name != "random" else []
         parts += ["second moments" if self.observes in SECOND_MOMENTS else "activations"] * self.activations
-        of_losses = self.gradient in (SUBMODELS, CURVATURE)
+        of_losses = self.by_masks or self.gradient == CURVATURE
         parts += [str(self.gradient) if of_losses else f"gradient ({self.gradient})"] * bool(self.gradient)
         return ", ".join(parts) or "nothing"

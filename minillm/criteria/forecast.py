@@ -19,7 +19,7 @@ from ..errors import DoesNotFit
 from ..families import FAMILIES
 from ..families.base import Tensors
 from ..families.groups import BlockGroups, Groups
-from . import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from . import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from .base import FLUCTUATION, SECOND_MOMENTS
 from .settings import Settings
 
@@ -99,7 +99,7 @@ def _forecast(job: Job) -> Forecast:
         phases |= _backprop(job)
     elif job.criterion.gradient == CURVATURE:
         phases |= _curvature(job)
-    elif job.criterion.gradient == SUBMODELS or job.settings.scope == "groups" and job.criterion.gradient:
+    elif job.criterion.by_masks or job.settings.scope == "groups" and job.criterion.gradient:
         phases |= _masked(job)
     elif job.criterion.gradient == ZEROTH_ORDER:
         phases |= _zeroth_order(job)
@@ -215,9 +215,9 @@ def _curvature(job: Job) -> dict[str, Parts]:
 
 def _masked(job: Job) -> dict[str, Parts]:
     """Models with scaled groups, sixteen at once."""
-    submodels = job.criterion.gradient == SUBMODELS
-    copies = min(COPIES_AT_ONCE, job.settings.submodels if submodels else 2 * job.settings.directions)
-    each = job.bytes_each if submodels else FLOAT32
+    drawn = {SUBMODELS: job.settings.submodels, POLICY: job.settings.masks}
+    copies = min(COPIES_AT_ONCE, drawn.get(job.criterion.gradient or "", 2 * job.settings.directions))
+    each = job.bytes_each if job.criterion.by_masks else FLOAT32
     streams = {"streams": copies * _hidden(job, job.gradient_samples, each)}
     block = _largest(job)
     walk = {

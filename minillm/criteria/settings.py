@@ -8,12 +8,16 @@ from typing import Any
 
 from ..checks import Checked, field, number, one_of, whole
 from ..errors import UnknownName
-from ..families.groups import GROUPS, SLOTS
+from ..families.groups import GROUPS, HEADS, SLOTS
 
 BACKPROP, ZEROTH_ORDER, SUBMODELS, CURVATURE = "backprop", "zeroth-order", "sub-models", "curvature"
+POLICY = "policy gradient"
 """Where a criterion has its gradient from."""
 SQUARED = ("param_second", "param_mix")
 """Terms of the exact gradient that squared gradients are needed for."""
+
+HALVES = "halves"
+FROM_SCORES, FROM_RATE = "scores", "rate"
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,50 @@ class Settings(Checked):
         used_by=(SUBMODELS,),
         default=1,
     )
+    steps: int = field(
+        whole(1, 100_000),
+        label="PGP: steps",
+        help="PGP: how many batches of rows are tried (the original: 15,000).",
+        used_by=(POLICY,),
+        default=100,
+    )
+    masks: int = field(
+        whole(2, 64),
+        label="PGP: masks a step",
+        help="PGP: masks drawn for each batch, at least 2: the gradient is divided by one less.",
+        used_by=(POLICY,),
+        default=2,
+    )
+    rate: float = field(
+        number(0, 10),
+        label="PGP: learning rate",
+        help="PGP: at the first step, then along a cosine to 0 (the original: 2e-3, for 15,000 steps).",
+        used_by=(POLICY,),
+        default=0.05,
+    )
+    keep: float = field(
+        number(0.05, 0.99),
+        label="PGP: share that stays",
+        help="PGP: of the parameters of what is masked, on average over the masks.",
+        used_by=(POLICY,),
+        default=0.8,
+    )
+    masked: str = field(
+        one_of(HEADS, HALVES),
+        label="PGP: a mask for each",
+        help="PGP: heads: one for each head group; halves: one for each attention and one for each FFN. Channels by "
+        "themselves hardly converge and are not offered.",
+        used_by=(POLICY,),
+        default=HEADS,
+    )
+    begin: str = field(
+        one_of(FROM_SCORES, FROM_RATE),
+        label="PGP: keep-probabilities begin at",
+        help="PGP: scores: squeezed to probabilities block by block; rate: the share that stays, the same for all. "
+        "Halves begin at the rate.",
+        used_by=(POLICY,),
+        default=FROM_SCORES,
+    )
     heads: str = field(
         one_of(GROUPS, SLOTS),
         label="Heads go in",
@@ -135,6 +183,9 @@ class Settings(Checked):
         defaults: dict[str, Any] = {one.name: one.default for one in ignored}
         return replace(self, **defaults)
 
+
+LEARNED = tuple(one.name for one in fields(Settings) if POLICY in one.metadata["used_by"])
+"""Settings of masks that learn."""
 
 CHOSEN = tuple(one.name for one in fields(Settings) if one.name != "seed")
 """Settings that forms and verbs ask for; the seed is the run's."""

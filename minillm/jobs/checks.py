@@ -16,6 +16,7 @@ from ..recipes.requests import (
     ExportRequest,
     FilmstripRequest,
     GenerateRequest,
+    MasksRequest,
     ProfileRequest,
     PruneRequest,
     RecoverRequest,
@@ -106,6 +107,13 @@ def _(request: AllocateRequest, store: Store, run_id: str) -> None:
             "give fewer rows."
         )
     _check_plan(request, store, run_id)
+
+
+@check.register
+def _(request: MasksRequest, store: Store, run_id: str) -> None:
+    scored = store.score_labels(run_id)
+    if request.start not in scored and request.start not in _offered():
+        raise UnknownName("scores", request.start, {*scored, *CRITERIA})
 
 
 def _check_plan(request: PruneRequest | AllocateRequest, store: Store, run_id: str) -> None:

@@ -5,16 +5,20 @@ named: the first as well, whatever a measure says of it.
 
 blocks   those that matter least by a measure of blocks (ShortGPT by its influence)
 run      the run of so many blocks whose ends point most alike (Gromov et al., 2403.17887)
+halves   the attentions and FFNs whose keep-probabilities are lowest (after PGP, 2406.10576)
 2ssp     N attentions, the rest in channels, the same share of every block (2SSP, 2501.17771)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ..criteria import CRITERIA, POLICY
 from ..errors import BadInput
-from ..families.groups import MIN_CHANNELS, Groups
+from ..families.groups import CHANNELS, HEADS, KINDS, MIN_CHANNELS, SLOTS, Groups
 from .budget import Allocation, Counts, budget, channels_cut, checked_layers, counts_of, gone, spare
+from .scores import Scores
 from .sensitivity import INFLUENCE, Sensitivity
 
 
@@ -80,6 +84,51 @@ def run_allocation(
         raise BadInput(f"The blocks named hold no run of {length}; name more of them, or give a smaller ratio.")
     first = min(there, key=lambda i: runs[length - 1][i])
     return without_blocks(groups, range(first, first + length), "run", ratio, distance=runs[length - 1][first])
+
+
+def halves_allocation(
+    scores: Scores, ratio: float, layers: Iterable[int] | None = None, channels_from: Scores | None = None
+) -> Allocation:
+    """The attentions and FFNs with the lowest mean score of their groups go as wholes, as many as come nearest to the
+    ratio; one of them stays. Scores must be probabilities, which compare between blocks and kinds.
+
+    Raises BadInput (scores that are none, query slots, a ratio of less than half of one), UnreachableRatio.
+    """
+    source = {HEADS: scores, CHANNELS: channels_from or scores}
+    for one in source.values():
+        _check_probabilities(one)
+    groups, chosen = scores.groups.at_least(0, 0), every_layer(scores.groups, layers)
+    target = budget(groups, ratio, chosen)
+    halves = [(i, kind) for i in chosen for kind in KINDS if groups.blocks[i].count(kind)]
+    order = sorted(halves, key=lambda half: float(np.mean(source[half[1]].of(half[1])[half[0]])))[: len(halves) - 1]
+    counts = [_without_halves(groups, order[:number]) for number in range(len(order) + 1)]
+    sums = np.array([sum(map(gone, groups.blocks, one[HEADS], one[CHANNELS])) for one in counts])
+    nearest = int(np.argmin(np.abs(sums - target)))
+    if not nearest:
+        raise BadInput(
+            f"A ratio of {ratio:g} is less than half of an attention or FFN, and these were asked for as wholes; give "
+            f"one from {sums[1] / groups.parameters / 2:.3f} up."
+        )
+    dropped = [[i, kind] for i, kind in order[:nearest]]
+    recipe = {"ratio": ratio, "criterion": scores.criterion, "halves": dropped}
+    found = Allocation.of_counts(groups, counts[nearest], "halves", recipe)
+    return replace(found, grain=int(np.diff(sums).max()))
+
+
+def _check_probabilities(scores: Scores) -> None:
+    known = CRITERIA.get(scores.criterion)
+    if known is None or known.gradient != POLICY or scores.groups.unit == SLOTS:
+        able = ", ".join(name for name, one in CRITERIA.items() if one.gradient == POLICY)
+        raise BadInput(
+            f"The allocation halves compares keep-probabilities of attentions and FFNs, which scores under "
+            f"{scores.criterion} here are not; score by {able} with masked halves, or take the allocation blocks."
+        )
+
+
+def _without_halves(groups: Groups, halves: Iterable[tuple[int, str]]) -> Counts:
+    """What each block loses with these halves."""
+    lost = {kind: {i: groups.blocks[i].count(kind) for i, k in halves if k == kind} for kind in KINDS}
+    return counts_of(groups, lost[HEADS], lost[CHANNELS])
 
 
 def attentions_in_budget(groups: Groups, ratio: float, layers: Sequence[int], count: str = "model") -> int:

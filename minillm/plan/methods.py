@@ -10,7 +10,7 @@ from functools import partial
 
 from ..criteria import CRITERIA
 from .budget import Allocation
-from .depth import blocks_allocation, run_allocation
+from .depth import blocks_allocation, halves_allocation, run_allocation
 from .even import even_allocation
 from .knapsack import knapsack_allocation
 from .ranking import al_am_allocation, global_allocation, sparing_allocation
@@ -20,7 +20,7 @@ from .sensitivity import FISHER, INFLUENCE, OF_GROUPS, OUTLIERS, sensitivity_all
 from .shares import ARITHMETIC, AS_IT_IS, BLOCKS, LINEAR, LOGARITHM, RANK, Band, depth_allocation
 
 NOTHING, SCORES, MEASUREMENT, SEARCH = "nothing", "scores", "a measurement", "a search"
-FEATURE_SCORES, LOSSES = "scores by input features", "scores in nats"
+FEATURE_SCORES, LOSSES, PROBABILITIES = "scores by input features", "scores in nats", "keep-probabilities"
 
 MIXGPT, OWL, SLIMGPT, ATP = Band(RANK), Band(LINEAR, 0.08), Band(LOGARITHM), Band(ARITHMETIC)
 
@@ -221,6 +221,15 @@ METHODS: dict[str, Method] = {
             whole=True,
         ),
         Method(
+            "halves",
+            "whole attentions and FFNs",
+            "the attentions and FFNs whose keep-probabilities are lowest go as wholes (with pgp)",
+            PROBABILITIES,
+            "#A24E8A",
+            halves_allocation,
+            whole=True,
+        ),
+        Method(
             "greedy",
             "whole blocks, one by one",
             "the block whose absence costs least goes, then the next of what is left (SLEB)",
@@ -254,7 +263,8 @@ DECIDED = {name: method for name, method in METHODS.items() if method.decide is 
 """Those that follow at once, from scores or from the sizes of blocks alone."""
 MIXING = tuple(name for name, method in METHODS.items() if method.mixes)
 """Those by which N:M patterns are mixed: all blocks alike, or what `allocation.mixed` finds."""
-FROM_SCORES = {name: method for name, method in DECIDED.items() if method.needs != NOTHING}
+FROM_SCORES = {name: method for name, method in DECIDED.items() if method.needs != NOTHING and not method.whole}
+"""Those that follow from scores, and meet any ratio."""
 
 
 def fitting(scores: Scores) -> dict[str, Method]:

@@ -20,9 +20,10 @@ from ..checks import (
     yes_or_no,
     zero_or,
 )
-from ..criteria import CRITERIA, find
+from ..criteria import CRITERIA, POLICY, find
+from ..criteria.pgp import PGP
 from ..criteria.settings import Settings
-from ..errors import UnknownName
+from ..errors import BadInput, UnknownName
 from ..families.groups import MIN_CHANNELS, MIN_HEADS, SLOTS
 from ..plan.methods import METHODS, MIXING
 from ..plan.patterns import LEVELS, MASKING
@@ -33,6 +34,7 @@ from .presets import RecoverySettings
 from .prompts import paper_prompts
 from .recipe import criteria, pattern, settings, table, text, text_or_none
 from .tasks import HUB, measured, source, tasks
+from .texts import DOMAINS
 
 DRAWS: dict[str, dict[str, Any]] = {
     "gaussian": {},
@@ -42,6 +44,19 @@ DRAWS: dict[str, dict[str, Any]] = {
 }
 """What a fidelity job draws z for, with the settings of scoring that say so: every weight (N(0, 1) or ±1), every weight
 anew for each gradient row, the mask of every group."""
+
+
+READING = tuple(name for name, criterion in CRITERIA.items() if criterion.reads_text)
+"""Criteria whose scores depend on the text."""
+MOST_TEXTS = 6
+
+
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """Two or more names of texts."""
+    found = several(text, MOST_TEXTS)(name, value)
+    if len(found) < 2:
+        raise BadInput(f"Texts names {found[0]} alone; give two or more, so that there is something to compare.")
+    return found
 
 
 COMPENSATIONS = {
@@ -252,6 +267,56 @@ class AllocateRequest(Bounded):
         """How it is searched, as `allocation.search.SearchSettings` has it."""
         amounts = (self.few_rows, self.rows)
         return {"generations": self.generations, "offspring": self.offspring, "amounts": amounts, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class MasksRequest(Checked):
+    """Learn keep-probabilities (criterion pgp) that begin at scores of the run. Stopped, it keeps what it has got to;
+    the same request made again goes on from there.
+
+    start: the label of stored scores, or a criterion, scored first where it has not been; settings: of scoring, as far
+    as pgp takes notice of them; heads are counted as the scores count them.
+    """
+
+    kind: ClassVar[str] = "masks"
+    start: str = field(
+        line(), label="Begin at the scores of", help="Squeezed to probabilities; channels keep them.", default="wanda"
+    )
+    settings: dict[str, Any] = field(settings, default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name its scores are kept under."""
+        changed = Settings.of(**self.settings).used_by(POLICY).changed()
+        told = [f"from {self.start}", *(f"{name} {value}" for name, value in sorted(changed.items()))]
+        return f"{PGP.name} ({', '.join(told)})"
+
+
+@dataclass(frozen=True)
+class DomainsRequest(Checked):
+    """Score one criterion on several texts, so that what is cut can be compared between them; each with as many rows
+    as the run has. What was scored before is not scored again.
+
+    texts: names, two or more; the run's own may be one of them.
+    """
+
+    kind: ClassVar[str] = "domains"
+    criterion: str = field(one_of(*READING), label="Criterion", help="Scored on each of the texts.", default="wanda")
+    texts: tuple[str, ...] = field(
+        texts,
+        label="Texts",
+        help="Two to six of different kinds: names, file:PATH or hub:NAME.",
+        default=DOMAINS,
+    )
+
+    def label(self, text: str, own: str) -> str:
+        """The name the scores on a text are kept under. own: the run's text, whose scores are named plainly."""
+        return self.criterion if text == own else on_text(self.criterion, text)
+
+
+def on_text(criterion: str, text: str) -> str:
+    """The label of a criterion's scores on another text than the run's."""
+    return f"{criterion} (on {text})"
 
 
 @dataclass(frozen=True)
@@ -530,6 +595,8 @@ Request = (
     | ScoreRequest
     | FidelityRequest
     | AllocateRequest
+    | MasksRequest
+    | DomainsRequest
     | PruneRequest
     | SparsifyRequest
     | RecoverRequest

@@ -107,15 +107,23 @@ read from the hub's own parquet conversion of it, `bookcorpus` from a parquet co
 
 BUILT_IN = {
     "python-docs": "Python's own documentation, on every machine",
+    "python-code": "the code of Python's standard library, on every machine",
     "self": "sampled from the model itself",
+    "stories": "stories begun here and told by the model itself",
     "instructions": "bundled instructions answered by the model itself",
 }
 
 TEXTS: dict[str, str] = {**BUILT_IN, **{name: hub.about for name, hub in HUB_SETS.items()}}
 """Every built-in name with one line about it, in display order."""
 
-FROM_MODEL = ("self", "instructions")
+SAMPLED = ("self", "stories")
+"""Texts the model writes as long as it is asked to."""
+
+FROM_MODEL = (*SAMPLED, "instructions")
 """Texts the model writes: they need a model, and cannot evaluate one."""
+
+DOMAINS = ("python-docs", "stories", "python-code")
+"""Texts of different kinds that are there without a network: prose that explains, prose that tells, code."""
 
 _NEXT = re.compile(r" \+ (?=file:|hub:|(?:" + "|".join(map(re.escape, TEXTS)) + r")(?: \+ |$))")
 """Where the next text of a mixture begins: a file's own name may hold a plus."""
@@ -222,11 +230,13 @@ def describe(name: str) -> str:
         )
     if source.hub is not None:
         return _describe_hub(source.hub)
-    return {"python-docs": _describe_docs(), **_DESCRIBED}[name]
+    return {"python-docs": _describe_docs(), "python-code": _describe_code(), **_DESCRIBED}[name]
 
 
 _DESCRIBED = {
     "self": "Sampled from the model itself at temperature 1; each part has random numbers of its own.",
+    "stories": "Opening words put together at random, and what the model tells from there at temperature 1; each part "
+    "has random numbers of its own.",
     "instructions": "The instructions bundled in assets/prompts.json, chat-formatted, answered greedily by the model.",
 }
 
@@ -235,6 +245,13 @@ def _describe_docs() -> str:
     return (
         f"The documentation in Python {python_version()}'s standard library (pydoc_data.topics, PSF licence), split by "
         "topic: about half calibrates, a quarter recovers, a quarter evaluates; no paragraph is in two parts."
+    )
+
+
+def _describe_code() -> str:
+    return (
+        f"The source of Python {python_version()}'s standard library as it lies on this machine (PSF licence; modules "
+        "of 2 to 40 kB), split by module: about half calibrates, a quarter recovers, a quarter evaluates."
     )
 
 

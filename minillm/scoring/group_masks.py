@@ -48,15 +48,27 @@ def masked_weights(
         if kind == CHANNELS and ((values == 0) | (values == 1)).all():
             weights |= _without_channels(family, groups, block, values)
             continue
-        for structure in family.of_kind(kind):
-            if structure.axis == "columns":
-                name = f"{family.linears[structure.linear]}.weight"
-                weight = block.get_parameter(name)
-                weights[name] = weight.float() * spread_out(values, structure, groups).to(weight.device, torch.float32)
+        weights |= scaled_columns(family, groups, block, {kind: values}, float32=True)
     return {
         name: weight.float() if float32 else weight.to(block.get_parameter(name).dtype)
         for name, weight in weights.items()
     }
+
+
+def scaled_columns(
+    family: Family, groups: BlockGroups, block: nn.Module, scales: Mapping[str, Tensor], float32: bool = False
+) -> Weights:
+    """The linears that write back, with the columns of each group scaled, whatever the scales: none is left out, and
+    biases stay. float32: not rounded to the model's dtype."""
+    weights: Weights = {}
+    for kind, values in scales.items():
+        for structure in family.of_kind(kind):
+            if structure.axis == "columns":
+                name = f"{family.linears[structure.linear]}.weight"
+                weight = block.get_parameter(name)
+                scaled = weight.float() * spread_out(values, structure, groups).to(weight.device, torch.float32)
+                weights[name] = scaled if float32 else scaled.to(weight.dtype)
+    return weights
 
 
 def spread_out(values: Tensor, structure: Structure, groups: BlockGroups) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..batches import COPIES_AT_ONCE
 from ..checks import as_in
-from ..criteria import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, Criterion, find
+from ..criteria import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from ..criteria.base import NORM
 from ..criteria.settings import Settings
 from ..errors import NumericalFault
@@ -39,9 +39,10 @@ from ..walk.observers import OutputGradient
 from ..walk.reverse import Slope
 from .evidence import OBSERVERS, checked_tokens, curvature_root, evidence_of, results_of
 from .group_masks import Place, group_gradient_events
+from .learned_masks import Unknowns, learned_masks_events, scores_of
 from .reduction import Sums, feature_spread, group_costs, group_scores, part_sums, unit_sums
 from .submodels import submodel_scores_events
-from .together import Backward, Forward, Together, Work
+from .together import Backward, Forward, Payload, Together, Work
 from .zeroth_order import Estimate
 
 STAGE = "score"
@@ -138,6 +139,8 @@ class _Scoring:
         walk = blocks * self.criterion.activations
         if self.criterion.gradient == SUBMODELS:
             return 2 * blocks + s.rounds * blocks * math.ceil(s.submodels // 2 * 2 / COPIES_AT_ONCE)
+        if self.criterion.gradient == POLICY:
+            return 2 * blocks + s.steps * (blocks * math.ceil(s.masks / COPIES_AT_ONCE) + 1)
         if self.criterion.gradient == ZEROTH_ORDER and s.scope == "groups":
             return walk + blocks + blocks * math.ceil(2 * s.directions / COPIES_AT_ONCE)
         if self.criterion.gradient == ZEROTH_ORDER:
@@ -158,6 +161,8 @@ class _Scoring:
             yield from self._curvature()
         elif gradient == SUBMODELS:
             yield from self._submodels(meter)
+        elif gradient == POLICY:
+            yield from self._learned(meter)
         elif self.criterion.activations:
             yield Forward([self._activations()], self._score_block)
         else:
@@ -256,12 +261,23 @@ class _Scoring:
                 norms[layer, s.kind] = features.sum(1).sqrt().cpu().numpy()
 
     def _submodels(self, meter: MemoryMeter) -> Work:
-        yield Forward(self._streams(), self._score_quietly, "prior")
-        prior = {(layer, kind): v for layer, kinds in self.found.items() for kind, v in kinds.items() if len(v)}
+        prior = yield from self._prior()
         meter.phase("sub-models")
         steps = submodel_scores_events(self.lm, self._gradient_rows(), prior, self.settings)
         scores = yield from _counted(steps)
         yield from self._keep(scores)
+
+    def _learned(self, meter: MemoryMeter) -> Work:
+        prior = yield from self._prior()
+        meter.phase("masks")
+        steps = learned_masks_events(self.lm, self.tokens, self.gradient_samples, prior, self.settings)
+        learned = yield from _counted(relay(steps))
+        yield from self._keep(scores_of(Unknowns(self.lm.groups, self.settings.masked), np.array(learned.p), prior))
+
+    def _prior(self) -> Generator[Forward | Backward | Payload, None, dict[Place, np.ndarray]]:
+        """The scores from which those that judge whole models begin."""
+        yield Forward(self._streams(), self._score_quietly, "prior")
+        return {(layer, kind): v for layer, kinds in self.found.items() for kind, v in kinds.items() if len(v)}
 
     def _keep(self, scores: dict[Place, np.ndarray]) -> Work:
         """Take scores that were found for all groups at once, and announce them block by block."""

@@ -8,12 +8,15 @@ out: Generate saves them.
 
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..criteria.settings import Settings
+from ..criteria.pgp import PGP
+from ..criteria.settings import LEARNED, Settings
 from ..errors import BadInput
 from ..plan.filmstrip import Filmstrip, filmstrip_of
+from ..plan.scores import Scores
 from ..recipes.requests import ExportRequest, PruneRequest, RecoverRequest, SparsifyRequest
 from ..recipes.texts import parse
 from .hand_plans import hand_plans
@@ -25,15 +28,31 @@ WIDE = 100
 
 @dataclass(frozen=True)
 class Scoring:
-    """Criteria that were scored with the same settings.
+    """Criteria that were scored on the same text with the same settings.
 
-    folder: where the commands put the scores; settings: those that are not the defaults, and the seed of the noise;
-    labels: {label in the run: criterion}.
+    folder: where the commands put the scores; text: its name; settings: those that are not the defaults, and the seed
+    of the noise; labels: {label in the run: criterion}.
     """
 
     folder: str
+    text: str
     settings: dict[str, Any]
     labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Masks that were learned from scores of the run.
+
+    label: of what was learned; begun: of the scores they began at; folder, settings: as of a `Scoring`; caveat: where
+    it comes out otherwise when it is done again, or nothing.
+    """
+
+    label: str
+    begun: str
+    folder: str
+    settings: dict[str, Any]
+    caveat: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,8 @@ class Course:
     """What was done in a run, in an order in which it can be done again.
 
     dtype, device: as it was scored, else as asked for; measured: {(text, window, tokens): variants};
-    by_hand: {name: cut in words}; filmstrip: the latest strips of scores that are there; exports: of variants that are.
+    by_hand: {name: cut in words}; filmstrip: the latest strips of scores that are there; exports: of variants that are;
+    learned: masks, after the scorings.
     """
 
     run: Run
@@ -53,11 +73,13 @@ class Course:
     by_hand: dict[str, str]
     filmstrip: Filmstrip | None = None
     exports: tuple[ExportRequest, ...] = ()
+    learned: tuple[Learning, ...] = ()
 
     @property
     def files(self) -> dict[str, str]:
         """{label: the file the commands put its scores in}."""
-        return {label: f"{s.folder}/{criterion}" for s in self.scorings for label, criterion in s.labels.items()}
+        scored = {label: f"{s.folder}/{criterion}" for s in self.scorings for label, criterion in s.labels.items()}
+        return scored | {one.label: f"{one.folder}/{PGP.name}" for one in self.learned}
 
     @property
     def title(self) -> str:
@@ -73,19 +95,20 @@ def course(store: Store, run_id: str) -> Course:
     if not scores and not made:
         raise BadInput(f"Nothing was scored in run “{run.title or run.id}” yet, so there is nothing to repeat.")
     by_settings: dict[str, Scoring] = {}
-    default = Settings().to_json() | {"seed": None}
     for label, found in scores.items():
-        asked = {"seed": run.recipe.seed, **found.recipe.get("settings", {})}
-        settings = {name: value for name, value in asked.items() if value != default.get(name)}
-        key = json.dumps(settings, sort_keys=True)
+        if "begun" in found.recipe:
+            continue
+        settings, text = _changed(run, found), str(found.recipe.get("text", run.recipe.text))
+        key = json.dumps([text, settings], sort_keys=True)
         folder = "scores" + (f"-{len(by_settings) + 1}" if by_settings else "")
-        by_settings.setdefault(key, Scoring(folder, settings, {})).labels[label] = found.criterion
+        by_settings.setdefault(key, Scoring(folder, text, settings, {})).labels[label] = found.criterion
     first = next((one.recipe for one in scores.values()), {})
     dtype, device = (str(first.get(name) or getattr(run.recipe, name)) for name in ("dtype", "device"))
     strip = filmstrip_of([result.data for result in store.results(run_id, "filmstrip")])
     strip = strip if strip and strip.criteria and set(strip.criteria) <= set(scores) else None
     about = (_measured(store, run_id), hand_plans(store, run_id), strip, _exports(store, run_id))
-    return Course(run, dtype, device, tuple(by_settings.values()), made, *about)
+    learned = tuple(_learned(run, scores))
+    return Course(run, dtype, device, tuple(by_settings.values()), made, *about, learned)
 
 
 def _exports(store: Store, run_id: str) -> tuple[ExportRequest, ...]:
@@ -94,6 +117,23 @@ def _exports(store: Store, run_id: str) -> tuple[ExportRequest, ...]:
     names = [field.name for field in fields(ExportRequest)]
     asked = (ExportRequest(**{name: r.data[name] for name in names}) for r in store.results(run_id, "export"))
     return tuple(dict.fromkeys(one for one in asked if one.variant in there))
+
+
+def _changed(run: Run, found: Scores) -> dict[str, Any]:
+    """The settings of scores that are not the defaults, and the seed."""
+    default = Settings().to_json() | {"seed": None}
+    asked = {"seed": run.recipe.seed, **found.recipe.get("settings", {})}
+    return {name: value for name, value in asked.items() if value != default.get(name)}
+
+
+def _learned(run: Run, scores: dict[str, Scores]) -> Iterator[Learning]:
+    known = {label: found for label, found in scores.items() if "begun" in found.recipe}
+    for number, (label, found) in enumerate(known.items(), 1):
+        settings = {name: value for name, value in _changed(run, found).items() if name in (*LEARNED, "seed")}
+        done, asked = found.recipe["steps_done"], found.recipe["settings"]["steps"]
+        caveat = f"{label} was stopped at step {done} of {asked}; to its end it comes out otherwise."
+        begun = str(found.recipe["begun"].get("label", ""))
+        yield Learning(label, begun, f"masks-{number}", settings, caveat if done < asked else "")
 
 
 def _measured(store: Store, run_id: str) -> dict[tuple[str, int, int | None], list[str]]:
@@ -118,10 +158,20 @@ def as_python(course: Course) -> str:
         "",
         "scores = {}",
     ]
+    read = {r.text: "calibration"}
     for scoring in course.scorings:
+        if scoring.text not in read:
+            read[scoring.text] = f"calibration_{len(read) + 1}"
+            lines.append(f"{read[scoring.text]} = minillm.load_text({_call(scoring.text, _Name('lm'), **rows)})")
         for label, criterion in scoring.labels.items():
-            given = _call(criterion, _Name("calibration"), gradient_samples=r.gradient_samples, **scoring.settings)
+            given = _call(criterion, _Name(read[scoring.text]), gradient_samples=r.gradient_samples, **scoring.settings)
             lines.append(f"scores[{_literal(label)}] = minillm.score(lm, {given})")
+    for masks in course.learned:
+        given = _call(
+            _Name(f"scores[{_literal(masks.begun)}]"), _Name("calibration"), r.gradient_samples, **masks.settings
+        )
+        lines += [f"# {masks.caveat}"] * bool(masks.caveat)
+        lines.append(f"scores[{_literal(masks.label)}] = minillm.learn_masks(lm, {given}).scores")
     lines += ["", 'models = {"original": lm}']
     for variant in course.variants:
         lines += _MADE_IN_PYTHON.get(variant.kind, _not_repeated)(course, variant)
@@ -234,8 +284,14 @@ def as_commands(course: Course) -> str:
         own = {_option(name): value for name, value in scoring.settings.items() if name != "seed"}
         if scoring.settings.get("seed", r.seed) != r.seed:
             own["--noise-seed"] = scoring.settings["seed"]
-        rows = {**text, "--gradient-samples": r.gradient_samples}
+        rows = {**text, "--text": scoring.text, "--gradient-samples": r.gradient_samples}
         lines.append(_command("score", *names, **{"--model": r.model, **rows, **own, **where, "--out": scoring.folder}))
+    for masks in course.learned:
+        own = {_option(name): value for name, value in masks.settings.items() if name != "seed"}
+        rows = {**text, "--batch": r.gradient_samples, "--seed": masks.settings.get("seed", r.seed)}
+        lines += [f"# {masks.caveat}"] * bool(masks.caveat)
+        begun = course.files.get(masks.begun, masks.begun)
+        lines.append(_command("masks", begun, **{"--model": r.model, **rows, **own, **where, "--out": masks.folder}))
     for variant in course.variants:
         lines += _MADE_BY_COMMAND.get(variant.kind, _not_repeated)(course, variant)
     for (name, length, tokens), variants in course.measured.items():

@@ -1,13 +1,15 @@
-"""Texts that are at hand: Python's own documentation, and files.
+"""Texts that are at hand: Python's own documentation, the code of its library, and files.
 
 Everything comes out as one string, because a text is tokenised once, as a whole. Rows of a table are joined with a
 blank line (METHODS: joining changes perplexity); a text file is its own string, untouched.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from pydoc_data.topics import topics
+from sysconfig import get_paths
 from typing import Any
 
 from ..errors import BadInput
@@ -35,16 +37,44 @@ def python_docs(part: str) -> str:
 
 @cache
 def _split_docs() -> dict[str, str]:
-    """{part: text}. Topics quote each other at length, so a paragraph belongs to the first topic that has it; whole
-    topics then go, largest first, to the part that is furthest from its share."""
+    """{part: text}. Topics quote each other at length, so a paragraph belongs to the first topic that has it."""
     seen: set[str] = set()
-    unique = {name: JOINT.join(_new_paragraphs(topics[name], seen)) for name in sorted(topics)}
+    return dealt({name: JOINT.join(_new_paragraphs(topics[name], seen)) for name in sorted(topics)})
+
+
+SMALLEST_MODULE, LARGEST_MODULE = 2_000, 40_000
+"""Bytes of the modules that `python-code` reads: tables and one very long module would be most of it otherwise."""
+
+
+def python_code(part: str) -> str:
+    """One part of the standard library's own source, as it lies on this machine: about 1.8 MB in all.
+
+    Raises BadInput where this Python came without it.
+    """
+    return _split_code()[part]
+
+
+@cache
+def _split_code() -> dict[str, str]:
+    """{part: text}; a module is in one part."""
+    files = sorted(Path(get_paths()["stdlib"]).glob("[a-z]*.py"))
+    chosen = [one for one in files if SMALLEST_MODULE <= one.stat().st_size <= LARGEST_MODULE]
+    if not chosen:
+        raise BadInput(
+            "This Python came without the source of its standard library, which python-code reads; take python-docs, "
+            "or file:PATH with code of your own."
+        )
+    return dealt({one.stem: one.read_text(encoding="utf-8", errors="replace").strip() for one in chosen})
+
+
+def dealt(pieces: Mapping[str, str]) -> dict[str, str]:
+    """{part: text}: whole pieces go, largest first, to the part that is furthest from its share."""
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     sizes = dict.fromkeys(PARTS, 0)
-    for name in sorted(unique, key=lambda name: (-len(unique[name]), name)):
+    for name in sorted(pieces, key=lambda name: (-len(pieces[name]), name)):
         part = min(PARTS, key=lambda p: sizes[p] / SHARES[PARTS.index(p)])
-        parts[part].append(unique[name])
-        sizes[part] += len(unique[name])
+        parts[part].append(pieces[name])
+        sizes[part] += len(pieces[name])
     return {part: JOINT.join(filter(None, texts)) for part, texts in parts.items()}
 
 

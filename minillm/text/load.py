@@ -17,8 +17,8 @@ from ..errors import BadInput, UnknownName
 from ..events import NOTE, RESULT, Event, Events, awaited, finish, relay
 from ..recipes.models import allowed_path
 from ..recipes.recipe import RunRecipe
-from ..recipes.texts import PARTS, Source, is_name, parse
-from .documents import python_docs, read_file
+from ..recipes.texts import PARTS, SAMPLED, Source, is_name, parse
+from .documents import python_code, python_docs, read_file
 from .hub import read_hub
 from .sampled import answer_events, sample_events
 from .tokens import check_length, given_ids, tokenised, tokenizer_of, windows
@@ -37,7 +37,7 @@ def load_text_events(
 ) -> Events:
     """Token ids of a text: int64 [samples, length].
 
-    name: see `TEXTS`, or file:PATH, or hub:NAME; lm_or_tokenizer: a LoadedModel (which "self" and "instructions" need)
+    name: see `TEXTS`, or file:PATH, or hub:NAME; lm_or_tokenizer: a LoadedModel (which those that a model writes need)
     or a tokenizer; seed: of the order in which windows are drawn, or of the sampling; part: "calibration", "recovery"
     or "evaluation", which never overlap; confined: read files only under MINILLM_HOME.
     Raises UnknownName, TextTooShort (says how many samples fit), OutOfReach and BadInput.
@@ -62,8 +62,8 @@ def _rows(
     source: Source, lm_or_tokenizer: Any, samples: int, length: int, seed: int, part: str
 ) -> Generator[Event, None, Tensor]:
     """Rows of one text: int64 [samples, length]."""
-    if source.name == "self":
-        written = sample_events(_model(lm_or_tokenizer, source.name), samples, length, seed, part)
+    if source.name in SAMPLED:
+        written = sample_events(_model(lm_or_tokenizer, source.name), samples, length, seed, part, source.name)
         return (yield from relay(written))
     ids = yield from _stream(source, lm_or_tokenizer, part)
     return windows(ids, length, samples, seed, f"{source.name} ({part} part)")
@@ -81,7 +81,7 @@ def rows_available(
         ids = yield from _stream(source, lm_or_tokenizer, part)
         yield Event(RESULT, 1, 1, len(ids) // length)
 
-    fewest = min(ENDLESS if one.name == "self" else int(finish(reading(one))) for one in sources)
+    fewest = min(ENDLESS if one.name in SAMPLED else int(finish(reading(one))) for one in sources)
     return min(ENDLESS, fewest * len(sources))
 
 
@@ -150,8 +150,7 @@ def _read(source: Source, part: str, whole: bool, tokenizer: Any, notes: list[st
         return read_file(source, tokenizer, notes)
     if source.hub is not None:
         return read_hub(source, part, whole and source.explicit, tokenizer, notes)
-
-    return python_docs(part)
+    return {"python-docs": python_docs, "python-code": python_code}[source.name](part)
 
 
 def _share(ids: Tensor, part: str) -> Tensor:

@@ -1,7 +1,8 @@
 """Texts the model writes itself: free samples, and answers to the bundled instructions. No data set is needed.
 
-Free samples calibrate: Williams, Chrysostomou, Aletras, "Self-calibration for Language Model Quantization and Pruning"
-(2025). Answers of the original train what is left of it: distillation by sequences (Kim, Rush, 2016).
+Free samples, stories among them, calibrate: Williams, Chrysostomou, Aletras, "Self-calibration for Language Model
+Quantization and Pruning" (2025). Answers of the original train what is left of it: distillation by sequences (Kim,
+Rush, 2016).
 """
 
 import copy
@@ -30,25 +31,43 @@ from .tokens import longest, text_of, token_ids
 ROWS = 64
 ANSWER_TOKENS = 160
 ANSWER_ROWS = 12
+STORY = (
+    (
+        "Once upon a time,",
+        "Long ago,",
+        "One winter evening,",
+        "On the last day of summer,",
+        "Every morning,",
+        "That night,",
+    ),
+    ("a young girl", "an old fisherman", "two brothers", "a tired soldier", "the baker's son", "a clever fox"),
+    ("who lived by the sea", "who had lost a letter", "who was afraid of the dark", "who could not sleep"),
+    ("found", "met", "heard of", "set out to look for", "was given"),
+    ("a small box", "a stranger", "a road nobody knew", "an old map", "a bird that could speak"),
+)
+"""What the opening words of a story are put together from, one of each."""
+
 REPETITION = 1.1
 """Penalty on words already used (Keskar et al. 2019): greedy answers of small models go round in circles without."""
 
 
-def sample_events(lm: LoadedModel, samples: int, length: int, seed: int, part: str) -> Events:
+def sample_events(lm: LoadedModel, samples: int, length: int, seed: int, part: str, text: str = "self") -> Events:
     """Sample from the model at temperature 1: [samples, length].
 
-    Rows start with a random word (a chat model's beginning-of-text token asks for a speaker, not for prose) and go on
-    past the end of a text, as packed training text does. Each batch has its own random numbers, drawn from (seed, part,
-    batch). Yields Event("sampling text", tokens, tokens).
+    Rows of "self" start with a random word (a chat model's beginning-of-text token asks for a speaker, not for prose),
+    those of "stories" with the first words of one, and go on past the end of a text, as packed training text does. Each
+    batch has its own random numbers, drawn from (seed, part, batch). Yields Event("sampling text", tokens, tokens).
     """
     rows: list[Tensor] = []
     view = eval_view(lm)
     for first in range(0, samples, ROWS):
         generator = torch.Generator().manual_seed(_number(seed, part, first // ROWS))
-        ids = _first_tokens(lm, min(ROWS, samples - first), generator)
-        cache: Any = None
-        for _ in range(length - 1):
+        begun = _BEGINNINGS[text](lm, min(ROWS, samples - first), generator)
+        ids, cache = begun[:, :1], None
+        for place in range(1, length):
             step, cache = _step(view, ids[:, -1:], cache, generator)
+            if place < begun.shape[1]:
+                step = torch.where(begun[:, place] < 0, step, begun[:, place])
             ids = torch.cat([ids, step[:, None]], 1)
             yield Event("sampling text", first * length + ids.numel(), samples * length)
         rows.append(ids)
@@ -70,6 +89,22 @@ def _first_tokens(lm: LoadedModel, rows: int, generator: torch.Generator) -> Ten
         size, special = min(size, len(tokenizer)), set(tokenizer.all_special_ids)
     words = torch.tensor([i for i in range(size) if i not in special])
     return words[torch.randint(len(words), (rows, 1), generator=generator)]
+
+
+def _openings(lm: LoadedModel, rows: int, generator: torch.Generator) -> Tensor:
+    """First words of stories: [rows, words of the longest], −1 where a row is the model's to go on with.
+
+    Raises BadInput without a tokenizer.
+    """
+    drawn = [[int(torch.randint(len(of), (), generator=generator)) for of in STORY] for _ in range(rows)]
+    told = [token_ids(" ".join(of[k] for of, k in zip(STORY, row, strict=True)), lm) for row in drawn]
+    begun = torch.full((rows, max(map(len, told))), -1)
+    for row, ids in zip(begun, told, strict=True):
+        row[: len(ids)] = torch.tensor(ids)
+    return begun
+
+
+_BEGINNINGS = {"self": _first_tokens, "stories": _openings}
 
 
 def _number(*facts: Any) -> int:

@@ -58,9 +58,10 @@ def reverse_events(
     """Backprop through the blocks in reverse order, from a stream that kept its inputs.
 
     The loss is the mean token cross-entropy over the whole stream, of the words that come next, of drawn ones
-    (`Stream.drawn`), or of expected ones (`Stream.expected`). The gradient of a linear, equal to that of a full
-    backward, goes to `reduce` the moment it is complete and is freed after it, before those of the linears further in
-    are made; `visit` gets what is left of them. Yields Event(stage, blocks done, blocks, payload).
+    (`Stream.drawn`), or of expected ones (`Stream.expected`), under the weights that the stream met on its way there
+    (`Stream.versions`). The gradient of a linear, equal to that of a full backward, goes to `reduce` the moment it is
+    complete and is freed after it, before those of the linears further in are made; `visit` gets what is left of them.
+    Yields Event(stage, blocks done, blocks, payload).
     Raises BadInput for weights that no gradient can pass, NumericalFault where the loss is not finite.
     """
     _check_differentiable(lm)
@@ -92,13 +93,15 @@ def _block_gradients(
     arriving = _Arriving(layer, stream.squares, len(upstream), reduce)
     arriving.outputs = {name: stream.slopes(name) for name in lm.family.linears} if stream.slopes else {}
     paths = {name: f"{path}.weight" for name, path in lm.family.linears.items()}
-    weights = {path: arriving.watched(name, block.get_parameter(path)) for name, path in paths.items()}
+    met = next(stream.versions(layer, block))
+    own = {path: met.get(path, block.get_parameter(path)) for path in paths.values()}
+    weights = {**met, **{path: arriving.watched(name, own[path]) for name, path in paths.items()}}
     downstream = []
     for inputs, gradient in zip(stream.inputs[layer], upstream, strict=True):
         with torch.enable_grad(), _watching_outputs(lm, block, arriving.outputs):
             leaf = inputs.to(gradient.device).detach().requires_grad_()
             output = run_block(block, leaf, stream.calls[len(inputs)][layer], weights)
-            torch.autograd.backward(output, gradient, inputs=[leaf, *weights.values()])
+            torch.autograd.backward(output, gradient, inputs=[leaf, *(weights[path] for path in paths.values())])
         assert leaf.grad is not None
         downstream.append(leaf.grad)
     stream.inputs[layer] = []

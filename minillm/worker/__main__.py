@@ -29,7 +29,7 @@ AGAIN = 1.0
 """Seconds until a write is tried again that the store does not take, on a full disk."""
 
 NICENESS = 5
-KEEPING_THEIR_BEST = ("recover", "search")
+KEEPING_THEIR_BEST = ("recover", "search", "masks")
 """Stages from which on a job is not cut off: it was told to stop, and ends by itself with the best so far."""
 
 T = TypeVar("T")
@@ -86,9 +86,12 @@ class Recorder:
 
 def lasting(event: Event) -> bool:
     """Whether an event says something that later ones of its stage do not: scores of a block, a measured step, a
-    generation of a search, a sensitivity, a note."""
+    generation of a search, a step of masks, a sensitivity, a note."""
     found = event.payload or {}
-    return bool({"layer", "generation", "sensitivity", NOTE} & found.keys()) or {"step", "perplexity"} <= found.keys()
+    return (
+        bool({"layer", "generation", "baseline", "sensitivity", NOTE} & found.keys())
+        or {"step", "perplexity"} <= found.keys()
+    )
 
 
 def work(store: Store, job: Job, execute: Execute) -> None:

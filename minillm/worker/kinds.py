@@ -13,10 +13,12 @@ from ..events import RESULT, Event, Events
 from ..recipes.requests import Request
 from ..store.store import Store
 from .allocate import allocate
+from .domains import domains
 from .export import export
 from .fidelity import fidelity
 from .filmstrip import filmstrip
 from .generate import generate
+from .masks import masks
 from .measure import evaluate, inspect, profile, score
 from .pool import Pool
 from .prune import prune
@@ -29,6 +31,8 @@ KINDS: dict[str, Callable[[Workbench, Any], Found]] = {
     "inspect": inspect,
     "score": score,
     "allocate": allocate,
+    "masks": masks,
+    "domains": domains,
     "prune": prune,
     "sparsify": sparsify,
     "recover": recover,

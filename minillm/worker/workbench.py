@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..criteria import BACKPROP, CURVATURE, SUBMODELS, ZEROTH_ORDER, find
+from ..criteria import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER, find
 from ..criteria.forecast import check_fits, forecast
 from ..criteria.settings import Settings
 from ..device import free_memory
@@ -81,7 +81,7 @@ class Workbench:
         record = find(criterion)
         chosen = record.using(Settings.of(**settings))
         passes = {BACKPROP: 3, CURVATURE: 3, ZEROTH_ORDER: 2 * chosen.directions}
-        passes[SUBMODELS] = chosen.submodels * chosen.rounds
+        passes |= {SUBMODELS: chosen.submodels * chosen.rounds, POLICY: chosen.masks * chosen.steps}
         rows = record.activations * self.recipe.samples
         rows += passes.get(record.gradient or "", 0) * self.recipe.gradient_samples
         return max(LOADING / 3, rows * self.recipe.length)

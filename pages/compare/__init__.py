@@ -18,7 +18,8 @@ from ..shell.templates import notice
 from ..views.comparison import FAMILY, KEPT, LIKENESS, PRUNED, REFERENCE, compare, csv_text, in_order, usual
 from ..views.comparison_pictures import pictures
 from ..views.plans import read_blocks
-from .form import MOST, STANDARD, Page, layout
+from . import domains
+from .form import MOST, STANDARD, Page, about, layout
 
 TITLE = "Compare"
 CLOSER = ("fms-zo", "fms-bp", "wanda")
@@ -32,7 +33,10 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx) as shell:
         page = layout()
+        section = domains.lay_out()
+        about()
         _wire(ctx, shell, page)
+        domains.wire(ctx, shell, section)
 
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:

@@ -61,10 +61,14 @@ def layout() -> Page:
         with gr.Row():
             shown["use"] = gr.HTML(elem_id="compare-use")
             csv = gr.Button("Save all overlaps (CSV)", elem_id="compare-csv", size="sm", scale=0, min_width=220)
-    with gr.Accordion("What am I looking at?", open=False, elem_id="about-compare"):
-        gr.Markdown(ABOUT)
     text = gr.Textbox(visible=False, elem_id="compare-csv-text", label="CSV")
     return Page(empty, body, controls, notice, shown, csv, text)
+
+
+def about() -> None:
+    """The drawer, here."""
+    with gr.Accordion("What am I looking at?", open=False, elem_id="about-compare"):
+        gr.Markdown(ABOUT)
 
 
 def _controls() -> dict[str, Any]:

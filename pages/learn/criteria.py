@@ -35,6 +35,8 @@ REMARKS = {
     "depends on weights, inputs and the noise z alone.",
     "bonsai": "Bonsai has no formula for a weight: it drops whole groups and regresses the loss on what was dropped. "
     "Drawn here is its prior, which is that of Wanda-sp.",
+    "pgp": "PGP has no formula for a weight: it draws masks of whole groups and makes likelier what the better ones "
+    "kept. Drawn here is where it begins, Wanda-sp, which is also what channels keep.",
     "ziplm": "Columns go one after the other, the others making up for each: the number in a column is what its "
     "removal costs when its turn comes. Only down counts.",
     "random": "Nothing you move changes this one.",

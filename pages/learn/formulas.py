@@ -98,9 +98,10 @@ ELEMENTS: dict[str, Callable[[Facts], np.ndarray]] = {
     "bonsai": lambda f: np.abs(f.weight) * f.norm / len(f.weight),
     "flap": lambda f: np.square(f.weight) * f.fluctuation,
     "ziplm": lambda f: f.removal,
+    "pgp": lambda f: np.abs(f.weight) * f.norm / len(f.weight),
 }
-"""Scores of the weights of one linear, [out, in], by criterion. Bonsai's is its prior: it scores by whole
-sub-models."""
+"""Scores of the weights of one linear, [out, in], by criterion. Bonsai's and PGP's are where they begin: they judge
+whole sub-models."""
 
 
 @dataclass(frozen=True)

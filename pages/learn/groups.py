@@ -23,6 +23,7 @@ from ..shell.handlers import QUIET, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import html_table
 from .matrices import Matrix, matrices
+from .slices import exhibit
 
 WIDTH, HEAD_DIM, CHANNEL_COUNT = 8, 2, 12
 """The drawn block: hidden states of 8 numbers, heads of 2, an FFN of 12 channels."""
@@ -173,6 +174,7 @@ def section() -> None:
         with gr.Column(scale=2, min_width=300):
             table = gr.HTML(told(*shown), elem_id="groups-table")
     _wire([family, kind, group], host, table)
+    exhibit()
 
 
 def _wire(controls: Sequence[Any], host: PlotlyHost, table: gr.HTML) -> None:

@@ -11,7 +11,9 @@ from .captions import CAPTIONS
 from .compared import curves_compared
 from .curve import recovery_curve
 from .cuts import heads_grid, kept_map, plan_bars
+from .domains import domain_bars
 from .fidelity import fidelity_dots, fidelity_lines
+from .masks import masks_curve, masks_gradient, masks_map
 from .memory import PAPER_GPU_BYTES, memory_timeline, peak_bars
 from .overlap import overlap_lines, overlap_matrix
 from .quality import quality_dots
@@ -30,6 +32,7 @@ __all__ = [
     "as_json",
     "blocks_in_words",
     "curves_compared",
+    "domain_bars",
     "drill_down",
     "fidelity_dots",
     "fidelity_lines",
@@ -38,6 +41,9 @@ __all__ = [
     "in_bytes",
     "kept_map",
     "looks",
+    "masks_curve",
+    "masks_gradient",
+    "masks_map",
     "memory_timeline",
     "overlap_lines",
     "overlap_matrix",

@@ -54,6 +54,17 @@ CAPTIONS: dict[str, str] = {
     "allocation_bars": "All bars of a colour add up to the same number of parameters, or where whole blocks go to one "
     "as near as they come. Look for blocks that the search "
     "spares and the others cut, or the other way round.",
+    "domain_bars": "Of each block, from below: what goes on every text, what goes on some, what stays on every one. "
+    "The dashed lines are where both edges would be if the texts' choices knew nothing of each other: the closer the "
+    "hatched middle is to filling the space between them, the more the text decides.",
+    "domain_lines": "Of what is cut on the first text, how much is cut on another one as well. The dashed grey line is "
+    "what two choices of the same size that know nothing of each other would share; only what lies above it is agreed.",
+    "masks_map": "A row for each head group, or attention and FFN, block after block. Rows that turn bright are found "
+    "to matter, rows that turn dark are not; a row that flickers is not decided yet.",
+    "masks_curve": "Every ring is the mean loss of one step's masked models; the line is what losses are held against. "
+    "Rings scatter because masks and rows are drawn anew: look whether the line falls.",
+    "masks_gradient": "A rising cloud: what was learned from forward passes alone agrees with the exact gradient of "
+    "the same masks, taken where they began. Marks at 0 and 1 have met the bounds and can only be moved by the budget.",
     "ratio_lines": "Bars are the spread over seeds; lines closer than that are not told apart. The dotted line is the "
     "model itself; diamonds, where there are any, are what the paper prints.",
     "quality_dots": "Down and to the left is better (of accuracies, up and to the left). Stars: models as they came; "

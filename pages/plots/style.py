@@ -40,12 +40,13 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     """{label: look}, no two the same. Settings of one criterion share its colour and differ in dash and marker; labels
     that name no criterion take looks that are left."""
     labels, taken = list(dict.fromkeys(labels)), [LOOKS[label] for label in set(labels) & set(LOOKS)]
+    free = sorted(LOOKS.values(), key=lambda look: look.colour == GREY)  # grey is what chance is drawn in
     chosen = {}
     for label in labels:
         own = look_of(label).colour
         kin = [Look(own, look.dash, look.marker) for look in LOOKS.values()]
         known = label.partition(" ")[0] in LOOKS
-        others = [look for look in (kin if known else LOOKS.values()) if look not in taken]
+        others = [look for look in (kin if known else free) if look not in taken]
         chosen[label] = LOOKS[label] if label in LOOKS else next(iter(others), look_of(label))
         taken.append(chosen[label])
     return chosen

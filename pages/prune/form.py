@@ -7,7 +7,7 @@ import gradio as gr
 
 from minillm.recipes.presets import CUTS, RECOVERIES, find_recovery
 from minillm.recipes.requests import PruneRequest, RecoverRequest
-from minillm.recipes.texts import TEXTS
+from minillm.recipes.texts import FROM_MODEL, TEXTS
 from minillm.recipes.trains import TRAINS
 
 from ..plots import CAPTIONS
@@ -25,7 +25,7 @@ TRAINED = _FIRST + tuple(one.name for one in fields(RecoverRequest) if one.name 
 
 FIRST = "embedded"
 """The way to recover that the form begins with."""
-MEASURING = [name for name in TEXTS if name not in ("self", "instructions")]
+MEASURING = [name for name in TEXTS if name not in FROM_MODEL]
 """Texts that can evaluate a model: not those it writes itself."""
 MEASURED = ("evaluate_text", "evaluate_tokens", "evaluate_length")
 """Fields of a measurement before and after, in the order in which handlers take them."""

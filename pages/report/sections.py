@@ -25,7 +25,7 @@ from ..views.picture import Picture
 from ..views.plans import in_a_sentence, really_cut
 from ..views.runs import job_notes
 from ..views.variants import variants_table
-from .searches import allocation_found, gradient_added
+from .searches import allocation_found, gradient_added, masks_learned, texts_compared
 
 Section = tuple[str, list["Picture | Markup"]]
 """A heading, and what stands below it: pictures, or HTML."""
@@ -49,9 +49,11 @@ def sections(store: Store, run: Run) -> Iterator[Section]:
     yield "What its jobs noted", _noted(store, run)
     yield "Scores by block", _bands(look, labels)
     yield "Where criteria agree", _overlaps(store, run, look, labels)
+    yield "How much of the cut depends on the text", texts_compared(store, run)
     yield "What the gradient adds", gradient_added(store, run)
     yield "Memory", _memory(look, labels)
     yield "How much each block gives up", allocation_found(store, run)
+    yield "Masks that learn", masks_learned(store, run)
     yield "What was cut", _cuts(store, run)
     yield "Recovery", _curves(store, run)
     texts = as_html(exhibits(store, run.id))

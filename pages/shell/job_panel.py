@@ -51,6 +51,9 @@ STAGES = {
     "search": "search, by generation",
     "candidates": "judge candidates",
     "dense": "the dense model",
+    "masks": "draw masks and learn, by step",
+    "sub-models": "masked models of this step",
+    "exact gradient": "the exact gradient of the masks",
 }
 """What a page calls stages of jobs."""
 

@@ -10,6 +10,8 @@ AFTER: dict[str, tuple[tuple[str, str], ...]] = {
     "inspect": (("score", "score its groups"),),
     "score": (("compare", "see which criteria choose alike"), ("prune", "cut by one of them")),
     "allocate": (("prune", "cut by this allocation"),),
+    "masks": (("prune", "cut by these scores"), ("xray", "lay them over others")),
+    "domains": (("xray", "lay what two texts cut over each other"), ("prune", "cut by one of them")),
     "prune": (("generate", "read what the cut model writes"), ("prune", "recover it, below")),
     "sparsify": (("generate", "read what it writes"),),
     "recover": (("generate", "read all variants side by side"), ("runs", "compare runs, or save a report")),

@@ -137,8 +137,9 @@ def test_levels_mean_what_a_plan_cuts_and_come_back_from_it(made):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_meets_the_budget_and_tells_its_fitness(made, method):
     lm, tokens, scores = made
-    asked_of = {"al-am": "flap", "knapsack": "kfac"}
-    scores = minillm.score(lm, asked_of[method], tokens, 4) if method in asked_of else scores
+    asked_of = {"al-am": "flap", "knapsack": "kfac", "halves": "pgp"}
+    given = {"masked": "halves", "steps": 3} if method == "halves" else {}
+    scores = minillm.score(lm, asked_of[method], tokens, 4, **given) if method in asked_of else scores
     found = minillm.allocate(lm, scores, tokens, 0.25, method, range(4), **FEW)
     plan = make_plan(scores, 0.25, allocation=found)
     block = lm.groups.blocks[0]
@@ -158,7 +159,7 @@ def test_a_search_is_no_worse_than_the_allocations_it_starts_from(made):
     others = {
         m: minillm.allocate(lm, scores, tokens, 0.3, m, range(4))
         for m in METHODS
-        if m not in ("evolutionary", "knapsack")
+        if m not in ("evolutionary", "knapsack", "halves")
     }
     # Channels of the start are rounded to steps, so that it may be a little better or worse than what it stands for.
     assert best["value"] < 1.02 * min(other.recipe["fitness"]["value"] for other in others.values())

@@ -63,3 +63,26 @@ def test_nothing_hangs_over_the_edge_of_a_telephone(visit, app):
     page = visit(f"allocate?run={run_id}", width=390)
     expect(page.locator("#allocate-empty")).to_contain_text("Nothing is known of this run's model yet")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_masks_are_learned_stopped_and_gone_on_with(visit, app):
+    page, run_id = inspected(visit, app, "quick")
+    expect(page.locator("#masks-start input")).to_have_value("wanda (scored first)")
+    page.get_by_role("button", name="Settings of PGP").click()
+    page.wait_for_timeout(SETTLED)
+    page.locator("#masks-steps input").first.fill("3000")
+    page.keyboard.press("Tab")
+    page.locator("button#masks").click()
+    expect(page.locator("#masks-reading")).to_contain_text("of 3,000")
+    page.locator("#stop").click()
+    expect(page.locator("#masks-reading")).to_contain_text("rank correlation")
+    for plot in ("#masks-map .heatmaplayer", "#masks-curve .scatterlayer", "#masks-gradient .scatterlayer"):
+        page.locator(plot).first.wait_for(state="attached")
+    label = "pgp (from wanda, steps 3000)"
+    first = app.store.scores(run_id)[label].recipe["steps_done"]
+    assert 0 < first < 3000
+    page.locator("button#masks").click()
+    expect(page.locator("#masks-reading")).to_contain_text("Stop keeps what it has got to")
+    page.locator("#stop").click()
+    expect(page.locator("#masks-panel .next")).to_contain_text("cut by these scores")
+    assert app.store.scores(run_id)[label].recipe["steps_done"] >= first

@@ -146,3 +146,24 @@ def test_nothing_hangs_over_the_edge_of_a_telephone(visit, app):
     page = visit(f"compare?run={scored(app)}", width=390)
     curves(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_what_is_cut_whatever_the_text_is_asked_for_and_drawn(visit, app):
+    recipe = RunRecipe(model=app.models["quick"], dtype="float32", samples=6, length=16, gradient_samples=2)
+    run_id = app.store.create_run(recipe, "Texts")
+    page = visit(f"compare?run={run_id}")
+    expect(page.locator("#compare-empty")).to_contain_text("Score two criteria first")
+    page.locator("button#domains").click()
+    expect(page.locator("#domains-reading")).to_contain_text("go on all 3 texts (by chance")
+    for plot in ("#domains-bars .bars", "#domains-lines .scatterlayer"):
+        page.locator(plot).first.wait_for(state="attached")
+    expect(page.locator("#domains-table")).to_contain_text("python-code")
+    slider = page.locator("#domains-ratio input[type=range]")
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(page.locator("#domains-reading")).to_contain_text("ratio of 0.31")
+    page.locator("#domains-kind").get_by_label("head groups").check()
+    page.wait_for_url("**domains-kind=heads**")
+    page.reload()
+    expect(page.locator("#domains-reading")).to_contain_text("blocks that give head groups")
+    assert set(app.store.score_labels(run_id)) == {"wanda", "wanda (on stories)", "wanda (on python-code)"}

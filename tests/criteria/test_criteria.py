@@ -309,7 +309,7 @@ def test_features_that_never_fire_score_finitely(criterion):
     model = tiny.llama()
     model.model.layers[1].post_attention_layernorm.weight.data[5] = 0
     model.model.layers[1].mlp.gate_proj.weight.data[3] = 0
-    found = score(wrap(model), criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, submodels=8)
+    found = score(wrap(model), criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, submodels=8, steps=3)
     assert all(np.isfinite(found.channels[i]).all() and np.isfinite(found.heads[i]).all() for i in range(4))
 
 
@@ -323,7 +323,7 @@ def test_activations_that_are_not_finite_are_one_sentence(criterion, value):
     by_inputs = CRITERIA[criterion].observes and CRITERIA[criterion].gradient != CURVATURE
     where = f"Block 2, {first}: " if by_inputs else "The loss is not a finite number"
     with pytest.raises(NumericalFault, match=rf"^{where}[^\n]*give[^\n]* text[^\n]*\.$"):
-        score(wrap(model), criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, submodels=8)
+        score(wrap(model), criterion, tiny.tokens(ROWS, 20), GRADIENT_ROWS, submodels=8, steps=3)
     assert all(torch.equal(torch.nan_to_num(w), torch.nan_to_num(before[n])) for n, w in model.state_dict().items())
 
 

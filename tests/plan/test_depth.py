@@ -11,6 +11,7 @@ from made_scores import scores as made, shape
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.plan.budget import Allocation, cut_counts, gone, largest_ratio
 from minillm.plan.by_hand import plan_by_hand
+from minillm.plan.depth import halves_allocation
 from minillm.plan.plan import Plan, make_plan, plan_from_groups
 from minillm.plan.ranking import global_allocation, sparing_allocation
 
@@ -88,3 +89,39 @@ def test_a_plan_that_leaves_no_block_is_refused_in_a_sentence():
     everything = largest_ratio(scores.groups.at_least(0, 0), range(6))
     with pytest.raises(BadInput, match="leaves none of the 6 blocks"):
         make_plan(scores, everything, range(6), min_heads=0, min_channels=0)
+
+
+def probabilities(levels: dict[tuple[int, str], float], criterion: str = "pgp"):
+    """Scores whose groups have the probability of their half."""
+    found = made(shape(), criterion)
+    for kind in ("heads", "channels"):
+        for layer, values in found.of(kind).items():
+            values[:] = levels.get((layer, kind), 0.9)
+    return found
+
+
+def test_the_halves_of_lowest_probability_go_as_wholes():
+    scores, groups = probabilities({(2, "channels"): 0.1, (4, "heads"): 0.2, (0, "heads"): 0.3}), shape()
+    block = groups.blocks[0]
+    ffn, attention = block.channels * block.channel_parameters, block.heads * block.head_parameters
+    ratio = (ffn + attention) / groups.parameters
+    found = halves_allocation(scores, ratio * 1.05)
+    assert found.recipe["halves"] == [[2, "channels"], [4, "heads"]]
+    plan = make_plan(scores, ratio * 1.05, allocation=found)
+    assert plan.removed == ffn + attention and not plan.dropped
+    assert not len(plan.kept_channels[2]) and not len(plan.kept_heads[4]) and len(plan.kept_heads[0]) == 4
+    named = halves_allocation(scores, attention / groups.parameters, [0, 1])
+    assert named.recipe["halves"] == [[0, "heads"]]
+    both = probabilities({(3, "channels"): 0.1, (3, "heads"): 0.1})
+    assert make_plan(both, ratio, allocation=halves_allocation(both, ratio)).dropped == (3,)
+
+
+def test_halves_refuse_what_are_no_probabilities_and_less_than_half_of_one():
+    with pytest.raises(
+        BadInput, match=r"^The allocation halves compares keep-probabilities[^\n]*wanda[^\n]*score by pgp"
+    ):
+        halves_allocation(probabilities({}, "wanda"), 0.2)
+    with pytest.raises(
+        BadInput, match=r"^A ratio of 0.001 is less than half of an attention or FFN[^\n]*give one from"
+    ):
+        halves_allocation(probabilities({}), 0.001)

@@ -176,6 +176,12 @@ OTHER = {
     "submodels": 16,
     "drop": 0.4,
     "rounds": 2,
+    "steps": 4,
+    "masks": 3,
+    "rate": 0.5,
+    "keep": 0.5,
+    "masked": "halves",
+    "begin": "rate",
     "heads": "slots",
     "curvature": "shrunk",
 }
@@ -190,7 +196,7 @@ def test_every_setting_has_another_value_to_try():
 def test_other_scores_have_another_label_and_the_same_label_means_the_same_scores(criterion):
     """Scores are stored under their label: a setting that changes them and not the label would overwrite others."""
     lm, tokens = wrap(tiny.llama(kv=8, heads=16, width=64)), tiny.tokens(ROWS, 20)
-    base = {"submodels": 24, "seed": 1}
+    base = {"submodels": 24, "steps": 3, "seed": 1}
     first = score(lm, criterion, tokens, GRADIENT_ROWS, **base)
     for name, value in OTHER.items():
         asked = {**base, name: value}

@@ -86,7 +86,7 @@ def test_a_mask_of_a_deep_plan_is_the_cut_model(name):
 @pytest.mark.filterwarnings("error")
 def test_what_is_left_is_scored_and_cut_again(criterion, settings):
     once = prune(*made("bloom", "0: heads all. 2: channels all"))
-    found = score(once, criterion, tiny.tokens(), 2, submodels=8, **settings)
+    found = score(once, criterion, tiny.tokens(), 2, submodels=8, steps=3, **settings)
     assert (len(found.heads[0]), len(found.channels[2])) == (0, 0)
     plan = make_plan(found, 0.1, range(3))
     torch.testing.assert_close(logits(prune(once, plan)), logits(masked(once, plan)), rtol=1e-4, atol=1e-4)

@@ -24,7 +24,7 @@ SHARED = ("llama", "qwen2", "qwen3", "gemma", "odd_head_dim")
 
 
 def scored(lm, criterion="magnitude-l1", **settings):
-    return score(lm, criterion, tiny.tokens(), 2, heads=SLOTS, submodels=8, **settings)
+    return score(lm, criterion, tiny.tokens(), 2, heads=SLOTS, submodels=8, steps=3, **settings)
 
 
 def logits(lm):

@@ -1,5 +1,6 @@
 """Texts: names, files, the hub, what a model writes; parts that never overlap; one sentence for every bad input."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -106,6 +107,46 @@ def test_python_docs_lose_repetitions_and_nothing_else() -> None:
     kept = {word for part in PARTS for word in documents.python_docs(part).split()}
     assert {word for topic in topics.values() for word in topic.split() if word.isalpha()} <= kept
     assert "**********" not in kept
+
+
+def test_python_code_is_the_installed_library_dealt_by_module() -> None:
+    import bisect
+    import heapq
+    import inspect
+
+    parts = {part: documents.python_code(part) for part in PARTS}
+    for module in (bisect, heapq):
+        source = inspect.getsource(module).strip()
+        assert [source in parts[part] for part in PARTS].count(True) == 1
+    lengths = [len(parts[part]) for part in PARTS]
+    assert lengths[0] / sum(lengths) == pytest.approx(0.5, abs=0.02) and sum(lengths) > 1_000_000
+    rows = load_text("python-code", lm(), 4, 16, part="evaluation")
+    assert rows.shape == (4, 16) and tiny.tokenizer().decode(rows[0]) in parts["evaluation"]
+
+
+def test_a_python_without_its_source_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(documents, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    documents._split_code.cache_clear()
+    with pytest.raises(BadInput, match="^This Python came without the source of its standard library[^\n]*$"):
+        load_text("python-code", lm(), 4, 16)
+    documents._split_code.cache_clear()
+
+
+def test_stories_begin_with_an_opening_and_are_told_by_the_model() -> None:
+    from minillm.text.sampled import STORY
+
+    rows = load_text("stories", lm(), 5, 120, seed=3)
+    assert rows.shape == (5, 120) and torch.equal(rows, load_text("stories", lm(), 5, 120, seed=3))
+    assert not torch.equal(rows, load_text("stories", lm(), 5, 120, seed=4))
+    assert not torch.equal(rows, load_text("stories", lm(), 5, 120, seed=3, part="recovery"))
+    openings = {" ".join(words) for words in itertools.product(*STORY)}
+    told = [tiny.tokenizer().decode(row) for row in rows]
+    begun = [next(one for one in openings if text.startswith(one)) for text in told]
+    assert len(set(begun)) > 1 and all(len(text) > len(one) for text, one in zip(told, begun, strict=True))
+    with pytest.raises(BadInput, match="stories is written by the model"):
+        evaluation_tokens("stories", lm())
+    with pytest.raises(BadInput, match="needs a loaded model"):
+        load_text("stories", tiny.tokenizer(), 2, 16)
 
 
 def test_wrapped_lines_are_joined_and_code_is_not() -> None:

@@ -202,3 +202,27 @@ def test_every_picture_is_small_told_in_words_and_names_its_numbers() -> None:
         assert len(plots.as_json(fig)) <= 50_000
         assert len(fig.layout.meta["alt"]) > 15 and fig.layout.font.color is None
         assert all(trace.meta["columns"] for trace in fig.data)
+
+
+# Slices of an FFN
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+@pytest.mark.parametrize("seed", [0, 3])
+def test_slices_of_an_ffn_add_up_to_it_however_they_are_dealt(count: int, seed: int) -> None:
+    """Against transformers' own MLP of the same weights."""
+    from pages.learn import slices as exhibit
+
+    ffn, parts = exhibit.block(), exhibit.dealt(count, seed)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(exhibit.CHANNELS)) and len(parts) == count
+    sizes = {"hidden_size": exhibit.WIDTH, "intermediate_size": exhibit.CHANNELS, "num_attention_heads": 2}
+    config = transformers.LlamaConfig(**sizes)
+    mlp = transformers.models.llama.modeling_llama.LlamaMLP(config)
+    for name in ("gate", "up", "down"):
+        getattr(mlp, f"{name}_proj").weight.data = torch.from_numpy(ffn[name])
+    dense = mlp(torch.from_numpy(ffn["x"])).detach().numpy()
+    found, off = exhibit.picture(count, seed)
+    *bars, diamonds = found.data
+    np.testing.assert_allclose(diamonds.y, dense, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.sum([bar.y for bar in bars], axis=0), dense, rtol=1e-4, atol=1e-5)
+    assert off < 1e-5 and (count > 1 or seed or off == 0)

@@ -14,19 +14,20 @@ from minillm.recipes.requests import AllocateRequest
 from minillm.store.allocations import sensitivities
 from minillm.store.store import Store
 
-from .plots import CAPTIONS, UNITS, allocation_bars, foretold_scatter, plan_bars, search_curve, sensitivity_panels
-from .shell import job_panel
-from .shell.address import number
-from .shell.controls import asked_in, controls, takes
-from .shell.cut_controls import MOST, SAME, cut_controls
-from .shell.drawers import drawer
-from .shell.frame import Context, Shell, frame
-from .shell.handlers import QUIET, Answer
-from .shell.plotly_host import PlotlyHost
-from .shell.templates import notice, paragraph
-from .views import allocations, cut as cut_view
-from .views.cut import Cut
-from .views.variants import groups_of
+from ..plots import CAPTIONS, UNITS, allocation_bars, foretold_scatter, plan_bars, search_curve, sensitivity_panels
+from ..shell import job_panel
+from ..shell.address import number
+from ..shell.controls import asked_in, controls, takes
+from ..shell.cut_controls import MOST, SAME, cut_controls
+from ..shell.drawers import drawer
+from ..shell.frame import Context, Shell, frame
+from ..shell.handlers import QUIET, Answer
+from ..shell.plotly_host import PlotlyHost
+from ..shell.templates import notice, paragraph
+from ..views import allocations, cut as cut_view
+from ..views.cut import Cut
+from ..views.variants import groups_of
+from . import masks
 
 TITLE = "Allocate"
 DEFAULT = AllocateRequest(criterion="any")
@@ -62,8 +63,11 @@ def build(ctx: Context) -> None:
     """Lay the page out and wire it."""
     with frame(ctx) as shell:
         page = lay_out()
+        learning = masks.lay_out()
         drawer("allocate")
+        masks.wire(ctx, shell, learning)
         wire(ctx, shell, page)
+        masks.wire_start(ctx, shell, learning)
 
 
 def lay_out() -> Page:
