@@ -27,6 +27,8 @@ STARTING = {
     "start_allocate",
     "start_sparsify",
     "start_sweep",
+    "start_masks",
+    "start_domains",
 }
 OTHERS = {
     "begin",
