@@ -7,11 +7,12 @@ import pytest
 import tiny
 import torch
 
-from minillm.criteria import CRITERIA, find
+from minillm.criteria import find, judging
 from minillm.criteria.forecast import check_fits, forecast
 from minillm.criteria.settings import Settings
 from minillm.errors import DoesNotFit
 from minillm.families import groups_from_config
+from minillm.families.groups import CHANNELS
 from minillm.models.loaded import wrap
 from minillm.scoring.score import score
 
@@ -60,7 +61,7 @@ def ratio(lm, criterion, rows=48, length=64, gradient_samples=10, **settings):
     return expected.above / found.peak_bytes
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", judging(CHANNELS))
 def test_forecast_meets_the_measured_peak(middling, criterion):
     assert LOW < ratio(middling, criterion, submodels=16, steps=2) < HIGH
 
