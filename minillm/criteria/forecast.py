@@ -299,8 +299,10 @@ def _attention(job: Job) -> int:
 
 
 def _inside(job: Job, rows: int, each: int) -> int:
-    """Bytes of one batch inside a block."""
-    wide = max(_tensors(job).wide * _largest(job).ffn_width, _attention(job))
+    """Bytes of one batch inside a block: before experts each token is copied once for each that it is sent to, and what
+    they write is there as often, weighted and not."""
+    block = _largest(job)
+    wide = max(_tensors(job).wide * block.ffn_width + 3 * block.routed * job.groups.width, _attention(job))
     return _batch_tokens(job, rows) * (wide + _residual(job)) * each
 
 

@@ -261,6 +261,8 @@ def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
         if lm.family.experts is not None and _loses_experts(plan, layer):
             out = np.setdiff1d(np.arange(groups.channels), plan.kept_channels[layer])
             unreached(block.get_submodule(lm.family.experts.router), torch.from_numpy(out))
+        for path in list(lm.family.expert_paths(block).values())[-1:] if layer in plan.dropped else ():
+            block.get_parameter(path).data.zero_()
         for s in (s for s in lm.family.structures if s.owned(groups)):
             gone = np.setdiff1d(np.arange(groups.count(s.kind)), plan.kept(s.kind)[layer])
             index = torch.from_numpy(s.indices(groups)[gone].ravel())

@@ -102,6 +102,21 @@ def test_forecast_knows_the_families(build, criterion):
     assert LOW < ratio(wrap(build()), criterion, 32, 64, 8) < HIGH
 
 
+EXPERTS_APART = {"num_experts": 8, "num_local_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 384}
+"""Sizes at which experts decide the peak: 8 of 384 channels, 2 a token."""
+
+
+@pytest.mark.parametrize("criterion", ["random", "magnitude-l1", "wanda", "reap", "llm-pruner", "fms-bp"])
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b"])
+def test_forecast_knows_experts(name, criterion):
+    config = published.MODELS[name].config
+    own = {key: size for key, size in EXPERTS_APART.items() if key in config}
+    sizes = {"hidden_size": 288, "intermediate_size": 384, "num_attention_heads": 9, "num_key_value_heads": 3}
+    more = {"head_dim": 32} if "head_dim" in config else {}
+    model = published.shrunk(name, vocab_size=2000, **sizes, **own, **more)
+    assert LOW < ratio(wrap(model), criterion, 32, 64, 8) < HIGH
+
+
 def test_parts_are_those_of_the_largest_phase_and_sum_to_the_peak():
     expected = forecast(groups_from_config(tiny.llama().config), find("fms-bp"))
     sums = {name: sum(parts.values()) for name, parts in expected.phases.items()}
