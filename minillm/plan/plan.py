@@ -117,7 +117,8 @@ class Plan:
         return self.parameters * bytes_each
 
     def table(self) -> pd.DataFrame:
-        """What is really cut, one row a block: layer, heads, heads_cut, channels, channels_cut, share."""
+        """What is really cut, one row a block: layer, heads, heads_cut, channels, channels_cut (of experts in a block
+        that has some), share."""
         rows = []
         for i, b in enumerate(self.groups.blocks):
             heads, channels = b.heads - len(self.kept_heads[i]), b.channels - len(self.kept_channels[i])
