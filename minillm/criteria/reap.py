@@ -17,7 +17,7 @@ def reap(gates: "Tensor", outputs: "Tensor") -> "Tensor":
 REAP = Criterion(
     name="reap",
     label="REAP",
-    look=Look("#844878", "longdash", "cross"),
+    look=Look("#246000", "longdash", "cross"),
     paper="Lasby et al. 2025 (REAP)",
     equation="‖g·f(x)‖, mean over the tokens sent to it",
     routed=reap,
