@@ -43,11 +43,10 @@ def check(request: Request, store: Store, run_id: str) -> None:
 @check.register
 def _(request: ScoreRequest, store: Store, run_id: str) -> None:
     """Of a model that was never looked at, the job will tell."""
-    inspected, built_in = store.results(run_id, "inspect"), MODELS.get(store.run(run_id).recipe.model)
-    if inspected or built_in:
-        groups = Groups.from_json(inspected[-1].data["groups"]) if inspected else built_in.groups
-        for name in request.criteria:
-            check_judges(find(name), groups)
+    inspected, entry = store.results(run_id, "inspect"), MODELS.get(store.run(run_id).recipe.model)
+    groups = Groups.from_json(inspected[-1].data["groups"]) if inspected else entry.groups if entry else None
+    for name in request.criteria if groups else ():
+        check_judges(find(name), groups)
 
 
 @check.register(EvaluateRequest)
