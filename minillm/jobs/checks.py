@@ -44,9 +44,11 @@ def check(request: Request, store: Store, run_id: str) -> None:
 def _(request: ScoreRequest, store: Store, run_id: str) -> None:
     """Of a model that was never looked at, the job will tell."""
     inspected, entry = store.results(run_id, "inspect"), MODELS.get(store.run(run_id).recipe.model)
-    groups = Groups.from_json(inspected[-1].data["groups"]) if inspected else entry.groups if entry else None
-    for name in request.criteria if groups else ():
-        check_judges(find(name), groups)
+    told = inspected[-1].data.get("groups") if inspected else None
+    groups = Groups.from_json(told) if told else entry.groups if entry else None
+    if groups is not None:
+        for name in request.criteria:
+            check_judges(find(name), groups)
 
 
 @check.register(EvaluateRequest)
