@@ -6,7 +6,7 @@
   const node = (tag, content, name = "") => Object.assign(document.createElement(tag), {textContent: content, className: name});
   const words = (cells, cell) => {
     const [block, kind, index] = cells.place(cell);
-    return `block ${block}, ${kind === "heads" ? "head group" : "channel"} ${index}`;
+    return `block ${block}, ${kind === "heads" ? "head group" : cells.ffn} ${index}`;
   };
 
   class Hands {

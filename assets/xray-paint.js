@@ -67,7 +67,7 @@
     }
     const [heads] = place.areas, whole = "head groups", named = brush.measureText(whole).width <= heads.width ? whole : "heads";
     brush.fillText(named, heads.x, place.top / 2, heads.width);
-    brush.fillText("channels", place.areas[1].x, place.top / 2);
+    brush.fillText(cells.ffns, place.areas[1].x, place.top / 2);
   };
 
   /* mark: {row, position, count: 1, colour}: a frame around cells that lie beside each other. */

@@ -239,7 +239,7 @@
       const {told, ratio, plan} = this.now, {cells} = this;
       this.find("xray-share").textContent = plan ? "–" : ratio.toFixed(2);
       const share = (100 * told.ratio).toFixed(2);
-      const line = `${share} % of all parameters go: ${count(told.heads)} head groups and ${count(told.channels)} channels. `
+      const line = `${share} % of all parameters go: ${count(told.heads)} head groups and ${count(told.channels)} ${cells.ffns}. `
         + `${count(told.left)} of ${count(cells.parameters)} parameters are left.`;
       const [first, second] = cells.ratios(this.label), wide = second - first > FINE;
       const steps = wide && !plan ? ` The slider moves in steps of ${Math.round(100 * (second - first))} %: this allocation is found anew at each.` : "";
@@ -282,7 +282,7 @@
         const row = table.insertRow();
         for (const text of texts) row.append(node(tag, text));
       };
-      line("th", ["block", "head groups cut", "channels cut"]);
+      line("th", ["block", "head groups cut", `${this.cells.ffns} cut`]);
       blocks.forEach((b, i) => line("td", [i, `${rows[2 * i]} of ${b[0]}`, `${count(rows[2 * i + 1])} of ${count(b[1])}`]));
       this.find("xray-rows").replaceChildren(table);
     }

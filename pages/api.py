@@ -157,7 +157,9 @@ class Endpoints:
 
 def _vectors(scores: Scores) -> dict[str, Any]:
     blocks = range(len(scores.groups))
-    vectors = {kind: [scores.of(kind)[i].tolist() for i in blocks] for kind in KINDS}
+    vectors = {
+        kind: [scores.of(kind)[i].tolist() if scores.judged(kind, i) else None for i in blocks] for kind in KINDS
+    }
     return {"seconds": scores.seconds, "peak_bytes": scores.peak_bytes, **vectors}
 
 

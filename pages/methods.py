@@ -23,10 +23,11 @@ TITLE = "Methods"
 INTRO = """
 # Methods
 
-A **group** is what must be cut together: a key/value head with the query heads it serves, or one FFN channel. Every
-criterion gives each weight a score; the scores are summed over the slices a group owns, one sum for each structure
-(q, k, v, o or gate, up, down), and the group's score is the largest of these sums. Groups compete inside their block
-only, heads with heads and channels with channels. The **ratio** is the share of *all* the model's parameters that goes.
+A **group** is what must be cut together: a key/value head with the query heads it serves, one FFN channel, or one
+expert of a model that has some. Every criterion gives each weight a score; the scores are summed over the slices a
+group owns, one sum for each structure (q, k, v, o or gate, up, down), and the group's score is the largest of these
+sums. Groups compete inside their block only, heads with heads and channels with channels. The **ratio** is the share of
+*all* the model's parameters that goes.
 """
 
 LETTERS = (

@@ -6,10 +6,10 @@ import numpy as np
 import tiny
 import torch
 
-from minillm.families.groups import CHANNELS, HEADS, KINDS, SLOTS
+from minillm.families.groups import CHANNELS, EXPERTS, HEADS, KINDS, SLOTS
 from minillm.models.loaded import LoadedModel, wrap
 from minillm.plan.plan import Plan
-from minillm.recipes.exports import GGUF, TRANSFORMERS
+from minillm.recipes.exports import GGUF, MASKED, TRANSFORMERS
 from minillm.surgery.cut import prune
 from minillm.surgery.sparsify import sparsify
 
@@ -33,13 +33,18 @@ FAMILIES = {
     "bloom": tiny.bloom_six_heads,
     "opt": tiny.opt,
     "gpt_neox": tiny.neox,
+    "mixtral": tiny.mixtral,
+    "qwen3_moe": tiny.qwen3_moe,
+    "olmoe": tiny.olmoe,
 }
 """{transformers' type: builder}, without windows, which llama.cpp has in none of them."""
 
 
-GROUPED = ("llama", "mistral", "qwen2", "qwen3", "gemma")
+ROUTED = ("mixtral", "qwen3_moe", "olmoe")
+"""Those with experts, of which every cut but of whole blocks and whole attentions takes two from each block."""
+GROUPED = ("llama", "mistral", "qwen2", "qwen3", "gemma", "mixtral", "qwen3_moe")
 """Families in which a key/value head serves several query heads here."""
-NO_BIASES = {TRANSFORMERS: ("mistral", "qwen2", "qwen3", "gemma"), GGUF: ("qwen3", "gemma")}
+NO_BIASES = {TRANSFORMERS: ("mistral", "qwen2", "qwen3", "gemma", "mixtral"), GGUF: ("qwen3", "gemma")}
 """{form: families in which it cannot hold the biases that compensation adds}."""
 
 
@@ -53,6 +58,7 @@ def each(form: str) -> list[tuple[str, str]]:
         if (kind != QUERIES or family in GROUPED)
         and (kind != BIASES or family not in biases)
         and (form, family) != (GGUF, "opt")
+        and (family not in ROUTED or form != GGUF and kind != ZEROS and (form != MASKED or kind in (BLOCKS, EMPTY)))
     ]
 
 
@@ -79,12 +85,13 @@ def plan_of(lm: LoadedModel, kind: str) -> Plan:
     for layer, block in enumerate(groups.blocks):
         mixed = 0 if kind == EVEN else layer
         fewer = 0 if kind == EVEN and lm.family.square else 1 + mixed % 2
-        stay = {HEADS: max(1, block.heads - fewer), CHANNELS: block.channels - 8 - mixed}
+        routed = block.ffn == EXPERTS
+        stay = {HEADS: max(1, block.heads - fewer), CHANNELS: block.channels - (2 if routed else 8 + mixed)}
         if kind in (BLOCKS, EMPTY):
             stay = {HEADS: block.heads, CHANNELS: block.channels}
         if kind == BLOCKS and layer == 1:
             stay = {HEADS: 0, CHANNELS: 0}
-        if kind == EMPTY and layer < 2:
+        if kind == EMPTY and layer < 2 - routed:
             stay[KINDS[layer]] = 0
         for each in KINDS:
             kept[each][layer] = np.sort(draw.permutation(block.count(each))[: stay[each]])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minillm.families.groups import BlockGroups, Groups
+from minillm.families.groups import CHANNELS, EXPERTS, HEADS, BlockGroups, Groups
 from minillm.plan.scores import Scores
 
 EIGHT = ("random", "magnitude-l1", "wanda", "sparsegpt", "llm-pruner", "fms-bp", "zo", "fms-zo")
@@ -37,6 +37,26 @@ def smollm2() -> Groups:
 def llama_7b() -> Groups:
     """LLaMA-7B: 6,738,415,616 parameters."""
     return shape(32, 4096, 32, 1, 128, 11008, 32000, tied=False)
+
+
+def mixture(blocks: int = 5, experts: int = 16, some: bool = False) -> Groups:
+    """A mixture of experts, two a token; some: every second block has channels."""
+    dense = shape(blocks)
+    own = {"ffn": EXPERTS, "channels": experts, "channel_parameters": 3_000, "routed": 2, "expert_width": 12}
+    routed = [i for i in range(blocks) if not (some and i % 2)]
+    held = tuple(replace(b, **own) if i in routed else b for i, b in enumerate(dense.blocks))
+    more = sum(b.parameters for b in held) - sum(b.parameters for b in dense.blocks)
+    return replace(dense, family="moe", model_type="qwen3_moe", blocks=held, parameters=dense.parameters + more)
+
+
+def reap(groups: Groups, seed: int = 0) -> Scores:
+    """Scores of experts alone."""
+    whole, unjudged = scores(groups, "reap", seed), (HEADS, CHANNELS)
+    vectors = {
+        kind: {i: np.full_like(v, np.nan) if groups.blocks[i].counts(kind) in unjudged else v for i, v in found.items()}
+        for kind, found in ((HEADS, whole.heads), (CHANNELS, whole.channels))
+    }
+    return replace(whole, heads=vectors[HEADS], channels=vectors[CHANNELS], unjudged=unjudged)
 
 
 def scores(groups: Groups, criterion: str = "wanda", seed: int = 0, features: bool = False) -> Scores:

@@ -193,6 +193,24 @@ MODELS = {
     ),
     "glm-4-9b": _llama_like("glm", (4096, 13696, 40, 32, 2, 151552), 9_399_951_360, **GLM),
     "glm-4-9b-0414": _llama_like("glm4", (4096, 13696, 40, 32, 2, 151552), 9_400_279_040, **GLM),
+    # Of the mixtures of experts the configs were written down, not fetched: their counts are those of the sizes here, and
+    # agree with the rounded ones that are told of them (46.7, 30.5 and 6.9 thousand million).
+    "mixtral-8x7b": _llama_like(
+        "mixtral", (4096, 14336, 32, 32, 8, 32000), 46_702_792_704, num_local_experts=8, num_experts_per_tok=2
+    ),
+    "qwen3-30b-a3b": _llama_like(
+        "qwen3_moe",
+        (2048, 6144, 48, 32, 4, 151936),
+        30_532_122_624,
+        head_dim=128,
+        num_experts=128,
+        num_experts_per_tok=8,
+        moe_intermediate_size=768,
+        norm_topk_prob=True,
+    ),
+    "olmoe-1b-7b": _llama_like(
+        "olmoe", (2048, 1024, 16, 16, 16, 50304), 6_919_161_856, num_experts=64, num_experts_per_tok=8
+    ),
     "gpt2": Published(
         {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}, 124_439_808
     ),
@@ -307,8 +325,8 @@ def _small_llama(config: dict[str, Any]) -> dict[str, Any]:
     """Three head groups where there are several, each of as many queries; head_dim keeps its proportion."""
     groups = min(config["num_key_value_heads"], 3)
     heads = groups * config["num_attention_heads"] // config["num_key_value_heads"]
-    partly = "partial_rotary_factor" in config.get("rope_parameters", {})
-    small = {"num_attention_heads": heads, "num_key_value_heads": groups, "hidden_size": (8 if partly else 4) * heads}
+    wider = "partial_rotary_factor" in config.get("rope_parameters", {}) or "num_experts_per_tok" in config
+    small = {"num_attention_heads": heads, "num_key_value_heads": groups, "hidden_size": (8 if wider else 4) * heads}
     if "head_dim" in config:
         small["head_dim"] = 2 * round(2 * config["head_dim"] * config["num_attention_heads"] / config["hidden_size"])
     if config.get("sliding_window"):
@@ -316,7 +334,13 @@ def _small_llama(config: dict[str, Any]) -> dict[str, Any]:
     for each_block in ("layer_types", "no_rope_layers"):
         if each_block in config:
             small[each_block] = _three_of(config[each_block])
-    return {**small, "intermediate_size": 24, "num_hidden_layers": 3}
+    return {**small, "intermediate_size": 24, "num_hidden_layers": 3, **_few_experts(config)}
+
+
+def _few_experts(config: dict[str, Any]) -> dict[str, Any]:
+    """Six experts and two a token, where there are any."""
+    small = {"num_experts": 6, "num_local_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    return {name: size for name, size in small.items() if name in config}
 
 
 def _three_of(entries: list[Any]) -> list[Any]:

@@ -7,7 +7,8 @@ import pytest
 import tiny
 import torch
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging
+from minillm.families.groups import CHANNELS
 from minillm.models.load import load_model
 from minillm.models.loaded import wrap
 from minillm.plan.plan import make_plan
@@ -27,7 +28,7 @@ def both(build=tiny.llama):
     return wrap(model), wrap(copy.deepcopy(model).to("cuda"))
 
 
-@pytest.mark.parametrize("criterion", [name for name in CRITERIA if name not in DRAWN])
+@pytest.mark.parametrize("criterion", [name for name in judging(CHANNELS) if name not in DRAWN])
 def test_scores_are_those_of_the_cpu(criterion):
     here, there = (score(lm, criterion, tiny.tokens(8, 20), 4, steps=3) for lm in both())
     for kind in ("heads", "channels"):

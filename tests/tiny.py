@@ -159,6 +159,34 @@ OTHERS = {"bloom": bloom, "bloom_six_heads": bloom_six_heads, "opt": opt, "opt_p
 """Builders of the other families."""
 
 
+def mixtral(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """Mixtral: six experts a block, two a token, whose gate weights add up to 1."""
+    settings = {**_sizes(3, 6, 3, 48, 16), "num_local_experts": 6, "num_experts_per_tok": 2, **config}
+    return _built("MixtralForCausalLM", "MixtralConfig", seed, dtype, **settings)
+
+
+def qwen3_moe(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """Qwen3's mixture of experts: eight a block, three a token, gate weights that do not add up to 1."""
+    experts = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 16, "norm_topk_prob": False}
+    settings = {**_sizes(3, 6, 3, 48, 32), "head_dim": 8, **experts, **config}
+    return _built("Qwen3MoeForCausalLM", "Qwen3MoeConfig", seed, dtype, **settings)
+
+
+def some_experts(**settings: Any) -> PreTrainedModel:
+    """`qwen3_moe` of four blocks, the second of which has channels, and gate weights that add up to 1."""
+    return qwen3_moe(**{"num_hidden_layers": 4, "mlp_only_layers": [1], "norm_topk_prob": True, **settings})
+
+
+def olmoe(seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> PreTrainedModel:
+    """OLMoE: five experts a block, two a token, norms of queries and of keys over all heads at once."""
+    settings = {**_sizes(3, 4, 4, 32, 16), "num_experts": 5, "num_experts_per_tok": 2, **config}
+    return _built("OlmoeForCausalLM", "OlmoeConfig", seed, dtype, **settings)
+
+
+EXPERTS = {"mixtral": mixtral, "qwen3_moe": qwen3_moe, "some_experts": some_experts, "olmoe": olmoe}
+"""Builders of mixtures of experts by name."""
+
+
 @cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of `VOCABULARY` words with a chat template; any text survives a round trip."""

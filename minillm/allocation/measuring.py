@@ -37,6 +37,7 @@ def fisher_events(lm: LoadedModel, rows: Tensor) -> Events:
     stage, blocks = f"sensitivity:{FISHER}", len(lm.groups)
     parts: dict[str, dict[int, float]] = {HEADS: {}, CHANNELS: {}}
     kind_of = {s.linear: s.kind for s in lm.family.structures}
+    kind_of |= dict.fromkeys(lm.family.experts.weights if lm.family.experts else (), CHANNELS)
 
     def reduce(layer: int, name: str, weight: Tensor, slope: Slope) -> float:
         assert slope.squares is not None

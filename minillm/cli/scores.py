@@ -13,6 +13,7 @@ from ..criteria.forecast import check_fits, forecast
 from ..criteria.settings import CHOSEN, Settings
 from ..device import free_memory
 from ..errors import BadInput
+from ..families.groups import CHANNELS
 from ..places import delivered, files_in
 from ..plan.overlap import overlap as compare
 from ..plan.plan import Plan, make_plan
@@ -171,8 +172,9 @@ def plan(
     data = {"totals": totals, "ratio": found.ratio, "blocks": found.table().to_dict("records")}
     show(as_json, data, ("", "before", "after"), [(n, *v) for n, v in totals.items()], f"Really cut: {found.ratio:.4%}")
     if not as_json:
-        table = found.table()
-        show(False, None, list(table.columns), [tuple(r) for r in table.itertuples(index=False)], "Block by block")
+        table, ffn = found.table(), before.named(CHANNELS)
+        columns = [ffn if name == CHANNELS else name.replace(f"{CHANNELS}_", f"{ffn}_") for name in table.columns]
+        show(False, None, columns, [tuple(r) for r in table.itertuples(index=False)], "Block by block")
 
 
 def _read(files: list[Path]) -> dict[str, Scores]:

@@ -5,7 +5,8 @@ Adding one: a file beside this one with its formula and record, and a line here.
 
 from collections.abc import Iterable
 
-from ..errors import UnknownName
+from ..errors import BadInput, UnknownName
+from ..families.groups import CHANNELS, EXPERTS, Groups
 from .base import Criterion, Evidence
 from .bonsai import BONSAI
 from .flap import FLAP
@@ -17,6 +18,7 @@ from .magnitude import MAGNITUDE_L1, MAGNITUDE_L2
 from .noise import RANDOM
 from .osscar import OSSCAR
 from .pgp import PGP
+from .reap import REAP
 from .saap import SAAP
 from .settings import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER
 from .sparsegpt import SPARSEGPT
@@ -44,6 +46,7 @@ CRITERIA: dict[str, Criterion] = {
         OSSCAR,
         KFAC,
         PGP,
+        REAP,
     )
 }
 BY_WEIGHT = {name: criterion for name, criterion in CRITERIA.items() if criterion.element is not None}
@@ -59,8 +62,10 @@ __all__ = [
     "ZEROTH_ORDER",
     "Criterion",
     "Evidence",
+    "check_judges",
     "find",
     "find_all",
+    "judging",
 ]
 
 
@@ -74,3 +79,18 @@ def find(name: str) -> Criterion:
 def find_all(names: Iterable[str]) -> list[Criterion]:
     """Several criteria in the order given, without repeats."""
     return [find(name) for name in dict.fromkeys(names)]
+
+
+def judging(kind: str) -> dict[str, Criterion]:
+    """The criteria that have scores for groups of a kind."""
+    return {name: one for name, one in CRITERIA.items() if kind in one.judges}
+
+
+def check_judges(criterion: Criterion, groups: Groups) -> None:
+    """Raise BadInput where a criterion has no scores for what the FFNs of a model consist of."""
+    wanted = EXPERTS if groups.experts else CHANNELS
+    if wanted not in criterion.judges:
+        raise BadInput(
+            f"The criterion {criterion.name} judges {' and '.join(criterion.judges)}, and the FFNs of this "
+            f"{groups.model_type} model have {wanted}; take one of {', '.join(judging(wanted))}."
+        )

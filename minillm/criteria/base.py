@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..families.groups import CHANNELS, EXPERTS, HEADS
 from .settings import BACKPROP, CURVATURE, POLICY, SQUARED, SUBMODELS, ZEROTH_ORDER, Settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ NORM, FLUCTUATION, MOMENTS, INVERSE, PRECISION = "norm", "fluctuation", "moments
 SALIENCY = "saliency"
 SECOND_MOMENTS = (MOMENTS, SALIENCY, INVERSE, PRECISION)
 """Those that need the second moments of the inputs."""
+
+EVERY_KIND = (HEADS, CHANNELS, EXPERTS)
+"""Of criteria that judge an expert by its weights as well: they are as many linears as it has matrices."""
 
 
 @dataclass
@@ -90,8 +94,10 @@ class Criterion:
     element: Evidence -> scores of the weights, [out, in]; units: (kind, sums over rows or columns, settings) -> what
     is summed over a group; costs: of a criterion that scores whole groups of o's and down's columns instead, (Evidence,
     the columns of each, [groups, size]) -> [groups]; parts: of one that scores groups twice over, Evidence -> [out, in]
-    for each part, whose group scores come together as their geometric mean; in_nats: whether scores are losses, which
-    compare between blocks and kinds; structures: those that count (empty: all that are coupled);
+    for each part, whose group scores come together as their geometric mean; routed: of one that judges experts by what
+    they write, (gate weights of the tokens sent to an expert, [n], what it makes of them, [n, width]) -> [n], whose
+    mean is its score; judges: the kinds of group it has scores for; in_nats: whether scores are losses, which compare
+    between blocks and kinds; structures: those that count (empty: all that are coupled);
     observes: None, or what of the inputs (`Evidence.inputs`); updates: whether, of N:M patterns, SparseGPT's update
     follows (it observes H); gradient: None, "backprop", "zeroth-order", "sub-models", "policy gradient" or "curvature";
     squares: whether it reads squared gradients whatever the settings; deaf: settings it takes no notice of, though
@@ -109,6 +115,8 @@ class Criterion:
     element: Callable[[Evidence], "Tensor"] | None = None
     costs: Callable[[Evidence, "Tensor"], "Tensor"] | None = None
     parts: Callable[[Evidence], Iterable["Tensor"]] | None = None
+    routed: Callable[["Tensor", "Tensor"], "Tensor"] | None = None
+    judges: tuple[str, ...] = (HEADS, CHANNELS)
     units: Callable[[str, "Tensor", Settings], "Tensor"] = as_they_are
     structures: tuple[str, ...] = ()
     observes: str | None = None

@@ -7,7 +7,7 @@ one number for all weights times noise, so that the loss cancels in every rankin
 
 from typing import TYPE_CHECKING
 
-from .base import NORM, Criterion, Evidence, Look
+from .base import EVERY_KIND, NORM, Criterion, Evidence, Look
 from .llm_pruner import size_of_sums, taylor
 from .settings import BACKPROP, ZEROTH_ORDER
 
@@ -38,6 +38,7 @@ FMS_BP = Criterion(
     observes=NORM,
     units=size_of_sums,
     gradient=BACKPROP,
+    judges=EVERY_KIND,
 )
 ZO = Criterion(
     name="zo",

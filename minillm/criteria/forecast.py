@@ -18,7 +18,7 @@ from ..batches import BATCH_TOKENS, COPIES_AT_ONCE, LOSS_TOKENS, TAIL_TOKENS
 from ..errors import DoesNotFit
 from ..families import FAMILIES
 from ..families.base import Tensors
-from ..families.groups import BlockGroups, Groups
+from ..families.groups import EXPERTS, BlockGroups, Groups
 from . import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER, Criterion, find
 from .base import FLUCTUATION, SECOND_MOMENTS
 from .settings import Settings
@@ -147,7 +147,7 @@ def _observing(job: Job) -> Parts:
     block, tokens, width = _largest(job), _batch_tokens(job, job.samples), job.groups.width
     # An observer works on a float32 copy of what goes into a linear; fluctuation subtracts the mean in another.
     copies = 1 + (job.criterion.observes == FLUCTUATION and job.bytes_each < FLOAT32)
-    noting = tokens * (block.channels * (job.bytes_each + copies * FLOAT32) + _residual(job) * job.bytes_each)
+    noting = tokens * (block.ffn_width * (job.bytes_each + copies * FLOAT32) + _residual(job) * job.bytes_each)
     parts = {
         "streams": _hidden(job, job.samples, job.bytes_each),
         "one batch": max(_inside(job, job.samples, job.bytes_each), noting),
@@ -258,18 +258,25 @@ def _queries(block: BlockGroups) -> int:
 def _weights(job: Job) -> int:
     """Weights of a block's linears."""
     block = _largest(job)
+    if block.ffn == EXPERTS:
+        return block.heads * block.head_macs + block.channels * block.channel_parameters
     return block.heads * block.head_macs + block.channels * block.channel_macs + block.fixed_macs
 
 
 def _linear(job: Job) -> int:
-    """Weights of the largest linear."""
+    """Weights of the largest linear: of experts, of gate and up of all of them."""
     block = _largest(job)
+    if block.ffn == EXPERTS:
+        return max(job.groups.width * 2 * block.expert_width * block.channels, job.groups.width * _queries(block))
     return job.groups.width * max(block.channels, _queries(block))
 
 
 def _elements(job: Job) -> int:
-    """Bytes of the scores of the largest linear's weights, and of its weights in float32."""
-    return (1 + (job.bytes_each < FLOAT32)) * FLOAT32 * _linear(job)
+    """Bytes of the scores of the largest linear's weights, and of its weights in float32; experts are scored one by
+    one."""
+    block = _largest(job)
+    each = job.groups.width * max(2 * block.expert_width, _queries(block)) if block.expert_width else _linear(job)
+    return (1 + (job.bytes_each < FLOAT32)) * FLOAT32 * each
 
 
 def _hidden(job: Job, rows: int, each: int) -> int:
@@ -292,12 +299,14 @@ def _attention(job: Job) -> int:
 
 
 def _inside(job: Job, rows: int, each: int) -> int:
-    """Bytes of one batch inside a block."""
-    wide = max(_tensors(job).wide * _largest(job).channels, _attention(job))
+    """Bytes of one batch inside a block: before experts each token is copied once for each that it is sent to, and what
+    they write is there as often, weighted and not."""
+    block = _largest(job)
+    wide = max(_tensors(job).wide * block.ffn_width + 3 * block.routed * job.groups.width, _attention(job))
     return _batch_tokens(job, rows) * (wide + _residual(job)) * each
 
 
 def _recomputed(job: Job, rows: int) -> int:
     """Bytes a block keeps of one batch for its backward pass, and their gradients."""
-    kept = _tensors(job).kept * _largest(job).channels + _attention(job)
+    kept = _tensors(job).kept * _largest(job).ffn_width + _attention(job)
     return _batch_tokens(job, rows) * (kept * job.bytes_each + _tensors(job).norms * job.groups.width * FLOAT32)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .base import Criterion, Evidence, Look
+from .base import EVERY_KIND, Criterion, Evidence, Look
 from .settings import BACKPROP
 
 if TYPE_CHECKING:
@@ -47,4 +47,5 @@ LLM_PRUNER = Criterion(
     ),
     units=size_of_sums,
     gradient=BACKPROP,
+    judges=EVERY_KIND,
 )

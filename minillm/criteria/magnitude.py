@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .base import Criterion, Evidence, Look
+from .base import EVERY_KIND, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,7 @@ MAGNITUDE_L1 = Criterion(
     element=l1,
     cost="no pass",
     idea="Sums of absolute weights; needs no text.",
+    judges=EVERY_KIND,
 )
 MAGNITUDE_L2 = Criterion(
     name="magnitude-l2",
@@ -37,4 +38,5 @@ MAGNITUDE_L2 = Criterion(
     element=l2,
     cost="no pass",
     idea="Sums of squared weights; needs no text.",
+    judges=EVERY_KIND,
 )

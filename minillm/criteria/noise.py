@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .base import Criterion, Evidence, Look
+from .base import EVERY_KIND, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,4 +22,5 @@ RANDOM = Criterion(
     element=uniform,
     cost="no pass",
     idea="Knows nothing: whatever does not beat it has not earned its keep.",
+    judges=EVERY_KIND,
 )

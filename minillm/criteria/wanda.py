@@ -5,7 +5,7 @@ MINI-LLM sums |W|·X over *all* coupled weights of a group; Wanda-sp, from FLAP'
 
 from typing import TYPE_CHECKING
 
-from .base import NORM, Criterion, Evidence, Look
+from .base import EVERY_KIND, NORM, Criterion, Evidence, Look
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ WANDA = Criterion(
     idea="Weight times the norm of the input it meets.",
     observes=NORM,
     differs="Sums over all coupled weights of a group; the original compares weights within an output row.",
+    judges=EVERY_KIND,
 )
 WANDA_SP = Criterion(
     name="wanda-sp",
@@ -46,4 +47,5 @@ WANDA_SP = Criterion(
     structures=("o", "down"),
     observes=NORM,
     differs="All blocks are scored from the inputs of the uncut model, not one after the other.",
+    judges=EVERY_KIND,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import spans
+from ..families.groups import CHANNELS
 from ..models.checkpoint import versions
 from ..models.loaded import LoadedModel
 from ..plain import markdown
@@ -107,7 +108,7 @@ def _cut(lm: LoadedModel) -> str:
         ("parameters", plan.groups.parameters, lm.parameters),
         ("blocks", len(plan.groups), len(blocks)),
         ("query heads of a block", _range(b.key_heads * _served(b) for b in plan.groups.blocks), _range(heads)),
-        ("channels of a block", _range(b.channels for b in plan.groups.blocks), _range(channels)),
+        (f"{plan.groups.named(CHANNELS)} of a block", _range(b.channels for b in plan.groups.blocks), _range(channels)),
     ]
     table = "\n".join(f"| {name} | {_cell(before)} | {_cell(after)} |" for name, before, after in rows)
     gone = f"\n\nBlocks that went as a whole: {spans(plan.dropped)}." if plan.dropped else ""

@@ -110,7 +110,7 @@ def _write_plain(lm: LoadedModel, folder: Path, numbers: str, config: Any, place
             lm.tokenizer.save_pretrained(folder)
     tell_older(folder)
     block = places[0].groups
-    widths = {"heads": block.heads * block.queries, "key/value heads": block.heads, "channels": block.channels}
+    widths = {"heads": block.heads * block.queries, "key/value heads": block.heads, block.ffn: block.channels}
     parameters = sum(p.numel() for p in model.parameters())
     told = numbers or str(lm.dtype).removeprefix("torch.")
     yield Event(RESULT, 1, 1, Written(parameters, told, _told(lm, parameters, widths), apart))

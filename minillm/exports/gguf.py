@@ -74,6 +74,10 @@ NORMS = {"gemma": 1.0}
 def write_gguf(lm: LoadedModel, folder: Path, numbers: str) -> Events:
     """Write FOLDER/NAME.gguf, and a Modelfile for Ollama. Raises UnsupportedModel for what llama.cpp cannot hold."""
     kind = lm.model.config.model_type
+    if lm.groups.experts:
+        raise UnsupportedModel(
+            "Experts are not written as GGUF here; export it to transformers, which llama.cpp's own converter reads."
+        )
     if kind not in LLAMA_CPP:
         raise UnsupportedModel(
             f"llama.cpp has no architecture for models of type “{kind}” ({', '.join(LLAMA_CPP)} are written); "

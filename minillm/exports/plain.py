@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from ..errors import BadInput, UnsupportedModel, reason
 from ..families import Family, groups_of
-from ..families.groups import SLOTS, BlockGroups
+from ..families.groups import CHANNELS, SLOTS, BlockGroups
 from ..models.loaded import LoadedModel
 from ..models.shape import PER_BLOCK, heads_of
 from .frame import Place
@@ -32,12 +32,19 @@ BIASES_NAMED = ("attention_bias", "mlp_bias")
 def fitted(lm: LoadedModel) -> tuple[Any, list[Place]]:
     """(config, places) of the smallest model of plain transformers that a cut one can be laid into.
 
-    Raises UnsupportedModel where it has biases that no config of its type can name.
+    Raises UnsupportedModel where it has biases that no config of its type can name, or experts in some blocks and
+    channels in others.
     """
+    if len({b.ffn for b in lm.groups.blocks}) > 1:
+        raise UnsupportedModel(
+            "Some blocks of this model have experts and some have channels, which no one width fits; save it with "
+            "save_pruned, whose folder plain transformers opens where only experts were cut."
+        )
     config, widest = _with_biases(lm), _widest(lm)
     uncut = _first_block(lm.family, config)
     narrow = next(
-        (found for found in _fewer_heads(widest, uncut) if _block_of(lm.family, config, found) == found), uncut
+        (found for found in _fewer_heads(lm.family, widest, uncut) if _block_of(lm.family, config, found) == found),
+        uncut,
     )
     wanted = replace(narrow, channels=widest.channels)
     if _block_of(lm.family, config, wanted) != wanted:
@@ -48,7 +55,13 @@ def fitted(lm: LoadedModel) -> tuple[Any, list[Place]]:
 
 def dense(lm: LoadedModel) -> tuple[Any, list[Place]]:
     """(config, places) of the shape before the cut: its heads and channels where they were, as far as the last plan
-    tells; dropped blocks as blocks of zeros. Raises as `fitted` does."""
+    tells; dropped blocks as blocks of zeros. Raises UnsupportedModel where it has biases that no config of its type can
+    name, or experts were cut."""
+    if lm.plan is not None and lm.plan.groups.experts > lm.groups.experts:
+        raise UnsupportedModel(
+            "Zeros cannot stand in for experts that are gone, for the router would still send tokens to them; export "
+            "it to transformers, whose config says how many are left."
+        )
     config = _with_biases(lm)
     uncut, plan = _first_block(lm.family, config), lm.plan
     dropped = plan.dropped if plan and len(plan.groups) - len(plan.dropped) == len(lm.groups) else ()
@@ -97,8 +110,11 @@ def _widest(lm: LoadedModel) -> BlockGroups:
     return replace(blocks[0], heads=max(heads, 1), queries=queries, channels=max(channels, 1))
 
 
-def _fewer_heads(widest: BlockGroups, uncut: BlockGroups) -> Iterator[BlockGroups]:
-    """Blocks with at least so many heads, those with the fewest query heads first."""
+def _fewer_heads(family: Family, widest: BlockGroups, uncut: BlockGroups) -> Iterator[BlockGroups]:
+    """Blocks with at least so many heads, those with the fewest query heads first; none where attention is always as
+    wide as the model."""
+    if family.square:
+        return
     heads, queries = range(widest.heads, uncut.heads + 1), range(widest.queries, uncut.queries + 1)
     for h, q in sorted(((h, q) for h in heads for q in queries), key=lambda pair: (pair[0] * pair[1], pair)):
         yield replace(uncut, heads=h, queries=q)
@@ -114,7 +130,7 @@ def _named(config: Any, block: BlockGroups) -> Any:
         made.num_kv_heads = block.heads
     if not isinstance(getattr(type(config), "head_dim", None), property):
         made.head_dim = block.head_dim
-    for name in CHANNELS_NAMED:
+    for name in CHANNELS_NAMED if block.ffn == CHANNELS else ():
         if hasattr(config, name):
             setattr(made, name, block.channels)
     return type(config).from_dict(made.to_dict())

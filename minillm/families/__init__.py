@@ -7,6 +7,7 @@ from ..errors import UnsupportedModel, foreign
 from .base import Family
 from .bloom import BLOOM
 from .counts import check_counts
+from .experts import MOE, OLMOE
 from .falcon import FALCON
 from .gpt2 import GPT2
 from .gptj import GPTJ
@@ -43,6 +44,8 @@ FAMILIES: dict[str, Family] = {
         GPTJ,
         MPT,
         FALCON,
+        MOE,
+        OLMOE,
     )
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .groups import CHANNELS, HEADS, BlockGroups, Structure
+from .groups import CHANNELS, EXPERTS, HEADS, BlockGroups, Structure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +34,27 @@ class Tensors:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """Where the experts of an FFN are, in blocks that have any.
+
+    module: path inside a block of what holds the matrices of all experts, one after the other along the first axis;
+    weights: {name: which of its parameters, [experts, out, in]}, that which writes to the residual stream last;
+    router: path of what sends tokens to them, whose parameters have a row for each; count: what a config calls their
+    number. With an expert goes its part of everything that these two modules hold.
+    """
+
+    module: str = "mlp.experts"
+    weights: dict[str, str] = field(default_factory=lambda: {"gate_up": "gate_up_proj", "down": "down_proj"})
+    router: str = "mlp.gate"
+    count: str = "num_experts"
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Paths of the modules that an expert has a part of."""
+        return self.module, self.router
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of architectures.
 
@@ -50,6 +71,7 @@ class Family:
     key_heads: key/value heads of a config, or None where every query head has its own;
     ready: the same model with plain linears for modules that store their weights otherwise;
     after_head: what a model of a config does to logits after its output head (config, logits -> logits);
+    experts: where they are in blocks that have some in place of channels, which then lack the linears of channels;
     square: whether attention is as wide as the model in every config, so that none can name fewer heads.
     """
 
@@ -71,6 +93,7 @@ class Family:
     key_heads: Callable[[Any], int | None] = lambda config: getattr(config, "num_key_value_heads", None)
     ready: Callable[[Any], Any] = lambda model: model
     after_head: Callable[[Any, Any], Any] = lambda config, logits: logits
+    experts: Experts | None = None
     square: bool = False
 
     @property
@@ -98,9 +121,29 @@ class Family:
         """The blocks of a model."""
         return model.get_submodule(self.blocks)  # type: ignore[return-value]
 
+    def block_paths(self, block: "nn.Module") -> dict[str, str]:
+        """The linears of a block by name: their paths inside it. A block with experts has those of its heads alone."""
+        if self.experts_in(block) is None:
+            return self.linears
+        of_heads = {s.linear for s in self.of_kind(HEADS)}
+        return {name: path for name, path in self.linears.items() if name in of_heads}
+
     def block_linears(self, block: "nn.Module") -> dict[str, "nn.Linear"]:
         """The linears of a block by name."""
-        return {name: block.get_submodule(path) for name, path in self.linears.items()}  # type: ignore[misc]
+        return {name: block.get_submodule(path) for name, path in self.block_paths(block).items()}  # type: ignore[misc]
+
+    def experts_in(self, block: "nn.Module") -> Any:
+        """The module with the experts of a block, None where its FFN has channels."""
+        if self.experts is None:
+            return None
+        parent, _, leaf = self.experts.module.rpartition(".")
+        return getattr(block.get_submodule(parent), leaf, None)
+
+    def expert_paths(self, block: "nn.Module") -> dict[str, str]:
+        """The matrices of a block's experts by name: paths of parameters [experts, out, in]; none where it has none."""
+        if self.experts is None or self.experts_in(block) is None:
+            return {}
+        return {name: f"{self.experts.module}.{leaf}" for name, leaf in self.experts.weights.items()}
 
     def tail_modules(self, model: "nn.Module") -> Iterator["nn.Module"]:
         """What follows the last block, the output head last."""
@@ -116,7 +159,7 @@ class Family:
         heads, queries = self._heads(block, linears, head_dim, queries)
         query = [0, 0]
         cost = {HEADS: [0, 0], CHANNELS: [0, 0]}
-        for s in self.structures:
+        for s in (s for s in self.structures if s.linear in linears):
             linear = linears[s.linear]
             size = 1 if s.kind == CHANNELS else head_dim * (queries if s.per_query else 1)
             across = linear.in_features if s.axis == "rows" else linear.out_features
@@ -129,6 +172,9 @@ class Family:
                 query[1] += head_dim * across
             if s.kind == CHANNELS and s.axis == "columns":
                 channels = linear.in_features
+        routing: dict[str, Any] = {}
+        if self.experts_in(block) is not None:
+            channels, routing = self._experts(block, cost[CHANNELS])
         everything = sum(p.numel() for p in block.parameters())
         fixed = everything - heads * cost[HEADS][0] - channels * cost[CHANNELS][0]
         return BlockGroups(
@@ -145,7 +191,27 @@ class Family:
             query_macs=query[1],
             key_parameters=cost[HEADS][0] - queries * query[0],
             key_macs=cost[HEADS][1] - queries * query[1],
+            **routing,
         )
+
+    def _experts(self, block: "nn.Module", cost: list[int]) -> tuple[int, dict[str, Any]]:
+        """(experts of a block, what else its `BlockGroups` says of them).
+
+        Adds to `cost` what an expert takes with it, and what a token costs for each there is: its row of the router.
+        """
+        assert self.experts is not None
+        module, router = (block.get_submodule(path) for path in self.experts.parts)
+        rows: Any = router
+        count, each = rows.weight.shape[0], sum(p.numel() for p in module.parameters())
+        cost[0] += (each + sum(p.numel() for p in router.parameters())) // count
+        cost[1] += rows.weight.numel() // count
+        matrices = [module.get_parameter(leaf) for leaf in self.experts.weights.values()]
+        return count, {
+            "ffn": EXPERTS,
+            "routed": int(rows.top_k),
+            "expert_width": matrices[-1].shape[-1],
+            "fixed_macs": rows.top_k * sum(matrix.numel() for matrix in matrices) // count,
+        }
 
     def _heads(
         self, block: "nn.Module", linears: dict[str, "nn.Linear"], head_dim: int, queries: int

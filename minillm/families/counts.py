@@ -16,6 +16,9 @@ LARGEST = {
     ("head_dim",): 8_192,
     ("hidden_size", "n_embed", "n_embd", "d_model"): 131_072,
     ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"): 1_048_576,
+    ("moe_intermediate_size",): 1_048_576,
+    ("num_experts", "num_local_experts"): 4_096,
+    ("num_experts_per_tok",): 4_096,
     ("word_embed_proj_dim",): 131_072,
     ("vocab_size",): 16_777_216,
     ("max_position_embeddings", "n_positions", "max_seq_len"): 1_000_000_000,
@@ -41,6 +44,12 @@ def check_counts(get: Callable[[str], Any], where: Any) -> None:
 
 
 def _check_divisions(found: dict[str, int], where: Any) -> None:
+    experts, routed = found.get("num_experts"), found.get("num_experts_per_tok")
+    if experts and routed and routed > experts:
+        raise BadInput(
+            f"The config of {where} sends each token to {routed} of {experts} experts; give a config whose "
+            "num_experts_per_tok is at most num_experts."
+        )
     heads, width = found.get("num_attention_heads"), found.get("hidden_size")
     shared = found.get("num_key_value_heads")
     if heads and shared and heads % shared:

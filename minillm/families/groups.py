@@ -12,6 +12,9 @@ Where several query heads share a key/value head, heads may be counted the other
 query head of every key/value head, rows of q and columns of o, so that as many are left to each of them
 (`Groups.counted_in`).
 
+Where a router sends each token to a few of many FFNs, no channel is one of all tokens, and what an FFN is counted in is
+its *experts*: with expert e go its matrices, and its row of the router.
+
 A `Structure` says where one of those slices lies inside a linear; a `BlockGroups` says how many groups a block has
 and what one of them costs; a `Groups` does so for a model. They are all a plan needs: weights stay out of it.
 """
@@ -23,8 +26,13 @@ import numpy as np
 
 from ..errors import BadInput
 
-HEADS, CHANNELS = "heads", "channels"
+HEADS, CHANNELS, EXPERTS = "heads", "channels", "experts"
 KINDS = (HEADS, CHANNELS)
+"""Of attention, and of the FFN. What an FFN is counted in, channels or experts, each block says itself
+(`BlockGroups.ffn`): a block has the one or the other, and whatever is kept for its channels is then its experts'."""
+
+ONE = {HEADS: "head group", CHANNELS: "channel", EXPERTS: "expert"}
+"""What one group is called."""
 
 GROUPS, SLOTS = "groups", "slots"
 """What a block's heads are counted in: key/value heads with the query heads they serve, or query slots."""
@@ -38,14 +46,17 @@ class BlockGroups:
     """The groups of one block.
 
     heads: head groups, or query slots where `unit` says so; queries: query heads in each; head_dim: rows of one head;
-    channels: channel groups.
+    channels: channel groups, or experts where `ffn` says so.
     head_parameters, channel_parameters: what one group takes with it (weights and biases).
     head_macs, channel_macs: multiplications per token in one group's weights. fixed_parameters: of no group; they go
     only with the whole block, once none of its groups is left.
     min_heads, min_channels: what a cut must leave (`Groups.at_least`); no part of what a block is.
     unit: what heads are counted in, "groups" or "slots"; query_parameters, query_macs: as above, of one query head, 0
     where every head has its own key/value head; key_parameters, key_macs: of one key/value head without its queries;
-    fixed_macs: multiplications per token of weights in no group.
+    fixed_macs: multiplications per token of weights in no group; of experts all but the router's, for a token meets
+    as many of them whatever number there are.
+    ffn: what the FFN is counted in, "channels" or "experts"; routed: experts that a token is sent to, who must stay;
+    expert_width: channels inside each.
     """
 
     heads: int
@@ -65,6 +76,14 @@ class BlockGroups:
     key_parameters: int = field(default=0, compare=False)
     key_macs: int = field(default=0, compare=False)
     fixed_macs: int = field(default=0, compare=False)
+    ffn: str = CHANNELS
+    routed: int = 0
+    expert_width: int = field(default=0, compare=False)
+
+    @property
+    def ffn_width(self) -> int:
+        """How many channels of its FFN a token meets."""
+        return self.routed * self.expert_width if self.ffn == EXPERTS else self.channels
 
     @property
     def parameters(self) -> int:
@@ -74,6 +93,10 @@ class BlockGroups:
     def count(self, kind: str) -> int:
         """How many groups of a kind the block has."""
         return self.heads if kind == HEADS else self.channels
+
+    def counts(self, kind: str) -> str:
+        """What its groups of a kind are: "heads", and "channels" or "experts"."""
+        return HEADS if kind == HEADS else self.ffn
 
     @property
     def key_heads(self) -> int:
@@ -160,6 +183,28 @@ class Groups:
         attention = sum(2 * b.heads * b.queries * b.head_dim for b in self.blocks)
         return length * (linears + self.output_macs + self.other_macs) + length * length * attention
 
+    @property
+    def experts(self) -> int:
+        """The most experts that a block has; 0 where every FFN has channels."""
+        return max((b.channels for b in self.blocks if b.ffn == EXPERTS), default=0)
+
+    def refuse_experts(self, what: str, instead: str) -> None:
+        """Raise BadInput where a block has experts. what: begins a sentence; instead: what to do."""
+        if self.experts:
+            raise BadInput(
+                f"{what} {HEADS} and {CHANNELS} only, and this {self.model_type} model has {EXPERTS}; {instead}."
+            )
+
+    def named(self, kind: str) -> str:
+        """What the groups of a kind are called in this model: head groups, channels, experts, or both of these."""
+        if kind == HEADS:
+            return "head groups"
+        return " and ".join(sorted({b.ffn for b in self.blocks} or {CHANNELS}))
+
+    def one(self, kind: str) -> str:
+        """What one group of a kind is called in this model."""
+        return " or ".join(sorted({ONE[b.counts(kind)] for b in self.blocks} or {ONE[kind]}))
+
     def cache_bytes(self, bytes_each: int = 2) -> int:
         """Bytes of key/value cache a token needs."""
         return sum(2 * b.key_heads * b.head_dim for b in self.blocks) * bytes_each
@@ -195,7 +240,10 @@ class Structure:
     behind: tuple[bool, ...] = ()
 
     def indices(self, block: BlockGroups) -> np.ndarray:
-        """Rows or columns of each group: int64 [groups, size]; of a slot in what belongs to none, [groups, 0]."""
+        """Rows or columns of each group: int64 [groups, size]; of a slot or an expert in what belongs to none,
+        [groups, 0]."""
+        if not self.owned(block):
+            return np.zeros((block.count(self.kind), 0), int)
         if self.kind == CHANNELS:
             return (len(self.behind) * block.channels + np.arange(block.channels))[:, None]
         slots = block.unit == SLOTS
@@ -203,12 +251,12 @@ class Structure:
         rows = self._rows(keys, queries, block.head_dim)
         if not slots:
             return rows.reshape(keys, rows.shape[1] * block.head_dim)
-        return rows.swapaxes(0, 1).reshape(queries, -1) if self.per_query and keys else np.zeros((queries, 0), int)
+        return rows.swapaxes(0, 1).reshape(queries, -1) if keys else np.zeros((queries, 0), int)
 
     def size(self, block: BlockGroups) -> int:
         """Rows or columns of all groups, those included that belong to none where heads are counted in slots."""
         if self.kind == CHANNELS:
-            return block.channels
+            return block.channels if block.ffn == CHANNELS else 0
         return block.head_dim * (block.heads * block.queries if self.per_query else block.key_heads)
 
     def _rows(self, keys: int, queries: int, head_dim: int) -> np.ndarray:
@@ -221,5 +269,7 @@ class Structure:
         return heads[:, :, None] * head_dim + np.arange(head_dim)
 
     def owned(self, block: BlockGroups) -> bool:
-        """Whether the block's groups have a part in it: keys and values are no slot's."""
-        return self.kind == CHANNELS or self.per_query or block.unit == GROUPS
+        """Whether the block's groups have a part in it: keys and values are no slot's, and channels no expert's."""
+        if self.kind == CHANNELS:
+            return block.ffn == CHANNELS
+        return self.per_query or block.unit == GROUPS

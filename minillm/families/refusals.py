@@ -18,13 +18,9 @@ class Refusal:
 
 REFUSALS = (
     Refusal(
-        "Mixtures of experts",
+        "Other mixtures of experts",
         (
-            "mixtral",
             "qwen2_moe",
-            "qwen3_moe",
-            "olmoe",
-            "gpt_oss",
             "phimoe",
             "granitemoe",
             "ernie4_5_moe",
@@ -33,8 +29,15 @@ REFUSALS = (
             "deepseek_v2",
             "deepseek_v3",
         ),
-        "a router sends each token to some of many FFNs, so that no channel is one of all tokens",
-        "take a dense model, such as mistral, qwen3, olmo2, phi3, granite, ernie4_5, glm4 or hunyuan_v1_dense",
+        "some of its blocks have an FFN of all tokens beside the experts, or a router of another kind",
+        "take qwen3_moe, mixtral or olmoe, or a dense model, such as qwen3, phi3, granite, ernie4_5, glm4 or "
+        "hunyuan_v1_dense",
+    ),
+    Refusal(
+        "Experts and sinks",
+        ("gpt_oss",),
+        "every head has a sink beside its linears, and what is published of it is in 4 bits (MXFP4)",
+        "take qwen3_moe, mixtral or olmoe",
     ),
     Refusal(
         "Pictures and text",

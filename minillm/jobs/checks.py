@@ -5,11 +5,13 @@ One function a kind of request, chosen by its type; a kind that needs nothing of
 
 from functools import singledispatch
 
-from ..criteria import CRITERIA
+from ..criteria import CRITERIA, check_judges, find
 from ..errors import BadInput, UnknownName
+from ..families.groups import Groups
 from ..plan.filmstrip import plan_at
 from ..plan.methods import METHODS
 from ..plan.plan import make_plan
+from ..recipes.models import MODELS
 from ..recipes.requests import (
     AllocateRequest,
     EvaluateRequest,
@@ -21,6 +23,7 @@ from ..recipes.requests import (
     PruneRequest,
     RecoverRequest,
     Request,
+    ScoreRequest,
     SweepRequest,
     by_slots,
 )
@@ -35,6 +38,17 @@ from ..sweeps import Sweep
 @singledispatch
 def check(request: Request, store: Store, run_id: str) -> None:
     """Raise BadInput or its kin where a request asks for what the run does not have."""
+
+
+@check.register
+def _(request: ScoreRequest, store: Store, run_id: str) -> None:
+    """Of a model that was never looked at, the job will tell."""
+    inspected, entry = store.results(run_id, "inspect"), MODELS.get(store.run(run_id).recipe.model)
+    told = inspected[-1].data.get("groups") if inspected else None
+    groups = Groups.from_json(told) if told else entry.groups if entry else None
+    if groups is not None:
+        for name in request.criteria:
+            check_judges(find(name), groups)
 
 
 @check.register(EvaluateRequest)

@@ -15,11 +15,17 @@ import torch
 from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightRenaming, rename_source_key
+from transformers.core_model_loading import (
+    Concatenate,
+    MergeModulelist,
+    WeightConverter,
+    WeightRenaming,
+    rename_source_key,
+)
 
 from ..errors import BadInput, UnsupportedModel, foreign
 from ..families import family_of_type
-from .mapped import PLAIN, Lies, lies_in
+from .mapped import PLAIN, Lies, Stacked, lies_in
 
 ATTENTION = ("eager", "sdpa")
 """Implementations of attention that every machine has; a file may choose among these, and fetch none."""
@@ -105,7 +111,7 @@ def _size(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "a single number"
 
 
-def accounted(folder: Path, model: PreTrainedModel, shards: list[Path]) -> dict[str, Lies]:
+def accounted(folder: Path, model: PreTrainedModel, shards: list[Path]) -> dict[str, Lies | Stacked]:
     """{weight in memory: where it lies} of a folder of safetensors, tied ones once; all of them, and nothing else.
 
     model: of the shape that is wanted, with or without weights. Raises BadInput, UnsupportedModel.
@@ -130,28 +136,72 @@ def shapes_of(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items() if name not in tied}
 
 
-def _named(folder: Path, model: PreTrainedModel, shards: list[Path]) -> dict[str, Lies]:
+Parts = dict[str, list[tuple[int, Lies]]]
+"""{pattern of names in files: [(number of the expert, its matrix)]}."""
+
+
+def _named(folder: Path, model: PreTrainedModel, shards: list[Path]) -> dict[str, Lies | Stacked]:
     """What lies in the files, under its name in memory, or, as transformers renames it, on the hub."""
-    state = model.state_dict()
-    renamings = [one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)]
+    state, mapping = model.state_dict(), get_model_conversion_mapping(model)
+    renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+    stacking = [one for one in mapping if isinstance(one, WeightConverter) and _stacks(one)]
     asked: dict[str, Any] = {"base_model_prefix": model.base_model_prefix, "meta_state_dict": state}
-    named: dict[str, Lies] = {}
+    named: dict[str, Lies | Stacked] = {}
+    parts: dict[str, Parts] = {}
     for stored, lies in (one for shard in shards for one in lies_in(shard).items()):
-        name = stored if stored in state else rename_source_key(stored, renamings, [], **asked)[0]
+        name, pattern = (stored, None) if stored in state else rename_source_key(stored, renamings, stacking, **asked)
+        if pattern is not None:
+            parts.setdefault(name, {}).setdefault(pattern, []).append((_place(stored), lies))
+            continue
         if name in named:
             raise BadInput(f"The model in {folder} holds {name} twice, {stored} for one; keep the one that belongs.")
         named[name] = lies
-    return named
+    twice = next((name for name in parts if name in named), None)
+    if twice is not None:
+        raise BadInput(f"The model in {folder} holds {twice} as a whole and in parts; keep the one that belongs.")
+    orders = {pattern: i for one in stacking for i, pattern in enumerate(one.source_patterns)}
+    return {**named, **{name: _stacked(folder, name, found, orders) for name, found in parts.items()}}
 
 
-def _same(one: Lies, other: Lies) -> bool:
+def _stacks(conversion: WeightConverter) -> bool:
+    """Whether transformers makes one weight of many by laying those of each expert one behind the other, and those of
+    one expert one above the other, and does no more."""
+    wanted = [(MergeModulelist, 0), (Concatenate, 1)][: len(conversion.operations)]
+    pairs = zip(conversion.operations, wanted, strict=False)
+    return len(wanted) == len(conversion.operations) and all(
+        type(operation) is kind and getattr(operation, "dim", None) == dim for operation, (kind, dim) in pairs
+    )
+
+
+def _place(stored: str) -> int:
+    """The number of an expert in the name of one of its matrices."""
+    return int(re.findall(r"\.(\d+)\.", stored)[-1])
+
+
+def _stacked(folder: Path, name: str, found: Parts, orders: Mapping[str, int]) -> Stacked:
+    """One weight of its parts. orders: which of an expert's matrices lies above which, by their patterns."""
+    matrices = [_in_order(folder, name, found[pattern]) for pattern in sorted(found, key=orders.__getitem__)]
+    if len({len(one) for one in matrices}) > 1:
+        raise BadInput(f"The model in {folder} lacks matrices of some experts in {name}; give a complete model.")
+    return Stacked(tuple(zip(*matrices, strict=True)))
+
+
+def _in_order(folder: Path, name: str, found: list[tuple[int, Lies]]) -> list[Lies]:
+    """The matrices of experts 0, 1, 2 …"""
+    ordered = dict(sorted(found, key=lambda pair: pair[0]))
+    if len(ordered) < len(found) or [*ordered] != [*range(len(ordered))]:
+        raise BadInput(f"The model in {folder} lacks some parts of {name}, or holds them twice; give a complete model.")
+    return list(ordered.values())
+
+
+def _same(one: Lies | Stacked, other: Lies | Stacked) -> bool:
     """Whether two weights are stored as the same numbers."""
     if one is other or (one.form, one.shape) != (other.form, other.shape):
         return one is other
     return torch.equal(one.mapped(), other.mapped())
 
 
-def _check_positions(folder: Path, model: PreTrainedModel, named: Mapping[str, Lies]) -> None:
+def _check_positions(folder: Path, model: PreTrainedModel, named: Mapping[str, Lies | Stacked]) -> None:
     """Rotary frequencies that were saved must be those the config makes, as far as half formats can tell."""
     made = next((b for name, b in model.named_buffers() if name.endswith("rotary_emb.inv_freq")), None)
     parameters = getattr(model.config, "rope_parameters", None) or {}

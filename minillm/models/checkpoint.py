@@ -3,7 +3,8 @@
     config.json         the original type, and `minillm_blocks`: what each block has left
     pruned.safetensors  the weights (several files, with an index, of an offloaded model), under a name that no other
                         library opens: with its sizes of before the cut it would draw weights at random, and say little.
-                        model.safetensors where no shape changed (N:M zeros), which opens everywhere
+                        model.safetensors where the config tells all (N:M zeros, whole blocks, experts), which opens
+                        everywhere
     buffers.safetensors rotary frequencies, where a cast has rounded them
     tokenizer files     where there is a tokenizer
     pruning.json        kept indices, N:M patterns, recipes of every step, numbers, versions

@@ -79,8 +79,10 @@ def checked_config(raw: dict[str, Any], build: Callable[[], Any], where: Any) ->
 
 def _try_shapes(config: Any) -> None:
     """Send two tokens through the first block's shapes: a config that builds a model may still not fit itself."""
-    model = shape_of(config)
-    del family_of_type(config.model_type).block_list(model)[1:]
+    model, family = shape_of(config), family_of_type(config.model_type)
+    del family.block_list(model)[1:]
+    if family.experts is not None:
+        model.set_experts_implementation("batched_mm")  # the others ask for values, or for one dtype
     tokens, cache = torch.zeros(1, 2, dtype=torch.long, device="meta"), DynamicCache(config=config)
     cache.get_mask_sizes(2, 0)
     # A mask of its own keeps rotary models from asking for values, which shapes do not have; slopes take none.

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..errors import BadInput
 from ..families import Family, groups_of
-from ..families.groups import BlockGroups
+from ..families.groups import CHANNELS, HEADS, BlockGroups
 from .shape import heads_of, resize
 
 Row = dict[str, Any]
@@ -57,10 +57,10 @@ def reshape(family: Family, model: nn.Module, table: Any) -> None:
 def _checked(family: Family, name: str, linear: nn.Linear, row: Row, groups: BlockGroups, layer: int) -> list[Any]:
     """The row's entry of one linear: rows and columns that are groups' may be fewer, all others are as they were."""
     rows, columns, biased = row["linears"][name]
-    heads, channels = len(row["heads"]), row["linears"]["down"][1]
+    heads, channels = len(row["heads"]), row["linears"]["down"][1] if groups.ffn == CHANNELS else 0
     for axis, given, before in (("rows", rows, linear.out_features), ("columns", columns, linear.in_features)):
         sizes = [
-            s.indices(groups).size // groups.count(s.kind) * (heads if s.kind == "heads" else channels)
+            s.indices(groups).size // groups.count(s.kind) * (heads if s.kind == HEADS else channels)
             for s in family.structures
             if (s.linear, s.axis) == (name, axis)
         ]

@@ -29,6 +29,11 @@ class Lies:
     shape: tuple[int, ...]
     form: str = ""
 
+    @property
+    def pieces(self) -> tuple["Lies", ...]:
+        """What lies on its own: itself."""
+        return (self,)
+
     def mapped(self) -> Tensor:
         """The weight as it is stored; nothing is read before it is used. Raises OSError, ValueError."""
         offset = self.start % mmap.ALLOCATIONGRANULARITY
@@ -38,6 +43,40 @@ class Lies:
             # Copy on write: a weight is never written to, but the tensor library warns of memory that cannot be.
             whole = mmap.mmap(file.fileno(), offset + self.length, access=mmap.ACCESS_COPY, offset=self.start - offset)
         return torch.frombuffer(whole, dtype=torch.uint8, offset=offset).view(self.dtype).view(self.shape)
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Where the parts of a weight lie that files hold one by one: matrices of experts, [experts, out, in] in memory.
+
+    parts: for each expert its matrices, all with as many columns, one above the other.
+    """
+
+    parts: tuple[tuple[Lies, ...], ...]
+
+    @property
+    def pieces(self) -> tuple[Lies, ...]:
+        """What lies on its own, in order."""
+        return tuple(one for part in self.parts for one in part)
+
+    @property
+    def form(self) -> str:
+        """The file's word for its parts: for the first that is none of the plain ones, if there is any."""
+        forms = [one.form for one in self.pieces]
+        return next((form for form in forms if form not in PLAIN), forms[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That in memory; of parts that do not fit together, none."""
+        each = {tuple(one.shape for one in part) for part in self.parts}
+        shapes = next(iter(each))
+        if len(each) > 1 or any(len(shape) != 2 for shape in shapes) or len({columns for _, columns in shapes}) > 1:
+            return ()
+        return len(self.parts), sum(rows for rows, _ in shapes), shapes[0][1]
+
+    def mapped(self) -> Tensor:
+        """The weight, put together: a copy. Raises OSError, ValueError."""
+        return torch.stack([torch.cat([one.mapped() for one in part]) for part in self.parts])
 
 
 def lies_in(file: Path) -> dict[str, Lies]:
@@ -57,7 +96,7 @@ def lies_in(file: Path) -> dict[str, Lies]:
 class MappedWeights(Mapping[str, Tensor]):
     """{parameter: its weight in a dtype}: the map itself where it is stored in that dtype, else a copy."""
 
-    def __init__(self, lies: Mapping[str, Lies], dtype: torch.dtype) -> None:
+    def __init__(self, lies: Mapping[str, Lies | Stacked], dtype: torch.dtype) -> None:
         self.lies, self.dtype = lies, dtype
 
     def __getitem__(self, name: str) -> Tensor:
@@ -71,5 +110,5 @@ class MappedWeights(Mapping[str, Tensor]):
 
     def touch(self, name: str) -> None:
         """Read a byte of each page of a weight, if it is here: it is in memory when its turn comes, and not copied."""
-        if name in self.lies:
-            self.lies[name].mapped().flatten().view(torch.uint8).numpy()[:: mmap.PAGESIZE].sum()
+        for piece in self.lies[name].pieces if name in self.lies else ():
+            piece.mapped().flatten().view(torch.uint8).numpy()[:: mmap.PAGESIZE].sum()

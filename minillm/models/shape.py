@@ -26,6 +26,7 @@ def resize(family: Family, block: nn.Module, kept_heads: list[int]) -> None:
     remembered.kept_heads = [int(i) for i in kept_heads]
     for linear in family.block_linears(block).values():
         linear.out_features, linear.in_features = linear.weight.shape
+    _count_experts(family, block)
     if not remembered.kept_heads:
         _stand_in(family, block)
         return
@@ -55,6 +56,19 @@ def _count(family: Family, block: nn.Module, heads: int) -> None:
         now = {QUERY_HEADS: queries, KEY_HEADS: heads, SHARING: queries // heads}
         for name in kept:
             setattr(attention, name, now[COUNTS[name]])
+
+
+EXPERTS_COUNTED = "num_experts"
+"""What the modules of a block's experts call their number."""
+
+
+def _count_experts(family: Family, block: nn.Module) -> None:
+    if family.experts is None or family.experts_in(block) is None:
+        return
+    module, router = (block.get_submodule(path) for path in family.experts.parts)
+    for part in (module, router):
+        if hasattr(part, EXPERTS_COUNTED):
+            part.num_experts = len(router.get_parameter("weight"))  # type: ignore[assignment]
 
 
 def _stand_in(family: Family, block: nn.Module) -> None:
@@ -111,3 +125,17 @@ def drop_blocks(family: Family, model: Any, dropped: Collection[int]) -> None:
         if entries:
             setattr(config, name, [entry for i, entry in enumerate(entries) if i not in dropped])
     config.num_hidden_layers = len(blocks)
+    tell_experts(family, model)
+
+
+def tell_experts(family: Family, model: Any) -> None:
+    """Have the config say how many experts the blocks of a model have, and which of them have none."""
+    blocks, config = family.block_list(model), model.config
+    with_experts = [block for block in blocks if family.experts_in(block) is not None]
+    if family.experts is None:
+        return
+    for block in with_experts[:1]:
+        setattr(config, family.experts.count, len(block.get_parameter(f"{family.experts.router}.weight")))
+    if hasattr(config, "mlp_only_layers"):
+        config.decoder_sparse_step = 1
+        config.mlp_only_layers = [i for i, block in enumerate(blocks) if family.experts_in(block) is None]

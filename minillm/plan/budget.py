@@ -5,6 +5,9 @@ prunable parameters (`uniform`), or shares in the proportion an `Allocation` nam
 a block that can give no more stays at its most, and the others rise. Heads are whole, so they round half up, and
 channels take up the difference until the total is met within one channel. Where blocks may be left with nothing
 (`Groups.at_least`), the last group of one takes along what belongs to none, its norms.
+
+Experts go in the same number from every block that has some, for a config names one number for all; with a step of
+that size a ratio is met as nearly as may be, and channels, where other blocks have them, take up what is left.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +19,7 @@ import numpy as np
 
 from ..checks import LAST_BLOCK, spans
 from ..errors import BadInput, UnreachableRatio, shown
-from ..families.groups import CHANNELS, HEADS, SLOTS, BlockGroups, Groups
+from ..families.groups import CHANNELS, EXPERTS, HEADS, SLOTS, BlockGroups, Groups
 
 Counts = dict[str, list[int]]
 """{"heads": [blocks], "channels": [blocks]}: how many of each go."""
@@ -122,10 +125,12 @@ def budget(groups: Groups, ratio: float, layers: Iterable[int], count: str = "mo
 
 
 def checked_layers(groups: Groups, layers: Iterable[int] | None, allocation: str | Allocation = "uniform") -> list[int]:
-    """The blocks that give, sorted: those named, else those an allocation names, else `default_layers`."""
+    """The blocks that give, sorted: those named, else those an allocation names, else `default_layers`, or of a model
+    with experts all."""
     if layers is None:
         # Of so small a ratio that every block's part of it was rounded away, nothing is left to name.
-        named = (allocation.shares if isinstance(allocation, Allocation) else ()) or default_layers(len(groups))
+        every = range(len(groups)) if groups.experts else default_layers(len(groups))
+        named = (allocation.shares if isinstance(allocation, Allocation) else ()) or every
         return sorted(i for i in named if i < len(groups))
     try:
         chosen = {int(i) for i in islice(layers, LAST_BLOCK + 1)}
@@ -159,7 +164,8 @@ def heads_cut(groups: Groups, shares: dict[int, float], target: float) -> dict[i
 
 
 def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, float], target: float) -> dict[int, int]:
-    """Channels each block loses: what is wished for, levelled until heads and channels together meet the target.
+    """Channels each block loses: what is wished for, levelled until heads and channels together meet the target; of
+    blocks with experts as many of each, whatever is wished for.
 
     heads: {layer: head groups that go}; wish: {layer: channels, need not be whole}; target: parameters.
     """
@@ -168,6 +174,10 @@ def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, fl
     room = np.array([spare(blocks[i])[1] for i in order], float)
     level = np.clip(np.array([wish[i] for i in order], float), 0, room)
     left = target - sum(gone(blocks[i], n, 0) for i, n in heads.items())
+    routed = np.array([blocks[i].ffn == EXPERTS for i in order], bool)
+    experts = _experts_cut(groups, order, left - float((level * size)[~routed].sum())) * routed
+    left -= float(experts @ size)
+    level, room = np.where(routed, 0, level), np.where(routed, 0, room)
     whole = _levelled(size, room, level, left)
     # Blocks that give all take their norms along: by so much less must the others give.
     everything = np.array([blocks[i].channels if n == blocks[i].heads else np.inf for i, n in heads.items()])
@@ -176,7 +186,23 @@ def channels_cut(groups: Groups, heads: Mapping[int, int], wish: Mapping[int, fl
         fixed = np.array([blocks[i].fixed_parameters for i in order], float)
         left -= float((whole * size + fixed)[empty].sum())
         whole = np.where(empty, whole, _levelled(size, np.where(empty, 0, room), np.where(empty, 0, level), left))
-    return dict(zip(order, whole.astype(int).tolist(), strict=True))
+    return dict(zip(order, (whole + experts).astype(int).tolist(), strict=True))
+
+
+def _experts_cut(groups: Groups, layers: Iterable[int], left: float) -> int:
+    """How many experts each block that has some loses, so that what is left of a target is met as nearly as may be.
+
+    Raises BadInput where some of these blocks are not among those that give.
+    """
+    there = {i: b for i, b in enumerate(groups.blocks) if b.ffn == EXPERTS}
+    missing = sorted(there.keys() - set(layers))
+    if there and missing:
+        raise BadInput(
+            f"Experts go in the same number from every block that has some, and the cut leaves out blocks "
+            f"{spans(missing)}; let all blocks give."
+        )
+    size = sum(b.channel_parameters for b in there.values())
+    return max(0, min(int(left / size + 0.5), *(spare(b)[1] for b in there.values()))) if there else 0
 
 
 def _levelled(size: np.ndarray, room: np.ndarray, level: np.ndarray, left: float) -> np.ndarray:
@@ -210,8 +236,9 @@ def gone(block: BlockGroups, heads: int, channels: int) -> int:
 
 
 def spare(block: BlockGroups) -> tuple[int, int]:
-    """How many head groups and channels a block can give up at most."""
-    return max(block.heads - block.min_heads, 0), max(block.channels - block.min_channels, 0)
+    """How many head groups and channels, or experts, a block can give up at most."""
+    stay = max(block.routed, block.min_channels * (block.ffn == CHANNELS))
+    return max(block.heads - block.min_heads, 0), max(block.channels - stay, 0)
 
 
 def most(block: BlockGroups) -> int:
@@ -276,8 +303,9 @@ def _exactly(groups: Groups, weights: dict[int, float], allocation: str | Alloca
     if wrong:
         raise BadInput(f"The allocation cuts more than blocks {wrong} can give up; it was made for another model.")
     total = sum(gone(blocks[i], *pair) for i, pair in allocation.cut.items())
-    grains = (_grain(blocks[i], *allocation.cut.get(i, (0, 0))) for i in weights or range(len(blocks)))
-    if abs(total - target) > max(allocation.grain, *grains):
+    grains = [_grain(blocks[i], *allocation.cut.get(i, (0, 0))) for i in weights or range(len(blocks))]
+    step = sum(b.channel_parameters for b in blocks if b.ffn == EXPERTS)
+    if abs(total - target) > max(allocation.grain, step, *grains):
         return None
     heads, channels = ({i: pair[k] for i, pair in allocation.cut.items()} for k in (0, 1))
     return counts_of(groups, heads, channels)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import spans
 from ..errors import BadInput, shown
-from ..families.groups import CHANNELS, HEADS, KINDS, Groups
+from ..families.groups import CHANNELS, EXPERTS, HEADS, KINDS, Groups
 from .plan import Plan
 
 Cut = Mapping[int, Mapping[str, Iterable[int]]]
@@ -80,6 +80,11 @@ def checked(cut: Cut, groups: Groups) -> dict[int, dict[str, list[int]]]:
             there, wanted = groups.blocks[layer].count(kind), sorted(set(chosen))
             if wanted and not 0 <= wanted[0] <= wanted[-1] < there:
                 raise BadInput(f"Block {layer} has {kind} 0 to {there - 1}; the cut names {spans(wanted)}.")
+            if groups.blocks[layer].counts(kind) == EXPERTS and 0 < len(wanted) < there:
+                raise BadInput(
+                    f"Block {layer} has experts, which go by a ratio, as many of every block; by hand cut heads, or "
+                    "whole blocks."
+                )
             if wanted:
                 found.setdefault(layer, {})[kind] = wanted
     return found

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import ceil
 
+from ..errors import BadInput
 from ..families import FAMILIES
 from ..families.groups import BlockGroups, Groups
-from .budget import Allocation, budget, counts_of, gone
+from .budget import Allocation, budget, counts_of, gone, spare
 from .depth import every_layer
 from .ranking import SPARED
 from .scores import Scores
@@ -28,14 +29,20 @@ def even_allocation(
 ) -> Allocation:
     """How much each block gives up where all of them (or all that are named) are to have the same widths.
 
-    channels_from: taken as the others take it; multiple: of which the channels that stay are one, unless all stay. The
-    ratio is met as nearly as such widths come to it: within half of what a step of channels takes from all blocks,
-    where they have that many. Raises BadInput, UnreachableRatio.
+    channels_from: taken as the others take it; multiple: of which the channels that stay are one, unless all stay (of
+    experts any number does). The ratio is met as nearly as such widths come to it: within half of what a step of
+    channels takes from all blocks, where they have that many. Raises BadInput, UnreachableRatio.
     """
     groups = scores.groups
     chosen = every_layer(groups, layers)
     target = budget(groups, ratio, chosen, count)
     blocks = [groups.blocks[i] for i in chosen]
+    if len({b.ffn for b in blocks}) > 1:
+        raise BadInput(
+            "Some blocks of this model have experts and some have channels, which have no width in common; take the "
+            "allocation uniform, under which experts stay even."
+        )
+    multiple = 1 if groups.experts else multiple
     tried = [_channels(blocks, heads, target, multiple) for heads in _by_likeness(groups, blocks, target)]
     near = multiple * sum(b.channel_parameters for b in blocks) / 2 * (multiple <= min(b.channels for b in blocks))
     heads, channels, off = next((one for one in tried if one[2] <= near), min(tried, key=lambda one: one[2]))
@@ -60,7 +67,7 @@ def _by_likeness(groups: Groups, blocks: Sequence[BlockGroups], target: float) -
 def _channels(blocks: Sequence[BlockGroups], heads: int, target: float, multiple: int) -> tuple[int, int, float]:
     """(heads, channels that stay in each block so that the target is met as nearly as may be, parameters it is missed
     by)."""
-    most, least = min(b.channels for b in blocks), max(1, *(b.min_channels for b in blocks))
+    most, least = min(b.channels for b in blocks), max(1, *(b.channels - spare(b)[1] for b in blocks))
     there = sum(gone(b, b.heads - heads, b.channels - most) for b in blocks)
     size = sum(b.channel_parameters for b in blocks)
     steps = range(ceil(least / multiple) * multiple, most + 1, multiple)

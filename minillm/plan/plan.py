@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import BadInput, NumericalFault
-from ..families.groups import CHANNELS, HEADS, KINDS, Groups
+from ..families.groups import CHANNELS, EXPERTS, HEADS, KINDS, Groups
 from .budget import Allocation, checked_layers, cut_counts, gone
 from .scores import Scores
 
@@ -27,8 +27,9 @@ Kept = Mapping[int, np.ndarray]
 class Plan:
     """The kept groups of every block, and what is left.
 
-    kept_heads, kept_channels: {layer: sorted indices} for every block of the model. recipe: what was asked for.
-    Raises BadInput where no block keeps anything.
+    kept_heads, kept_channels: {layer: sorted indices} for every block of the model (the latter of experts in a block
+    that has some). recipe: what was asked for. Raises BadInput where no block keeps anything, or blocks keep different
+    numbers of experts, or fewer than a token is sent to.
     """
 
     groups: Groups
@@ -40,6 +41,24 @@ class Plan:
         if len(self.groups) and len(self.dropped) == len(self.groups):
             raise BadInput(
                 f"This plan leaves none of the {len(self.groups)} blocks; cut less, or leave some out of the cut."
+            )
+        self._check_experts()
+
+    def _check_experts(self) -> None:
+        """A model's config names one number of experts for all blocks."""
+        blocks = [i for i, b in enumerate(self.groups.blocks) if b.ffn == EXPERTS and i not in self.dropped]
+        left = {len(self.kept_channels[i]): i for i in reversed(blocks)}
+        if len(left) > 1:
+            (few, one), (many, other) = min(left.items()), max(left.items())
+            raise BadInput(
+                f"This plan leaves {few} experts in block {one} and {many} in block {other}; a model has one number of "
+                "experts for all its blocks, so cut as many of each."
+            )
+        short = next((i for i in blocks if len(self.kept_channels[i]) < self.groups.blocks[i].routed), None)
+        if short is not None:
+            raise BadInput(
+                f"This plan leaves {len(self.kept_channels[short])} experts in block {short}, whose router sends each "
+                f"token to {self.groups.blocks[short].routed}; leave at least so many."
             )
 
     @cached_property
@@ -98,7 +117,8 @@ class Plan:
         return self.parameters * bytes_each
 
     def table(self) -> pd.DataFrame:
-        """What is really cut, one row a block: layer, heads, heads_cut, channels, channels_cut, share."""
+        """What is really cut, one row a block: layer, heads, heads_cut, channels, channels_cut (of experts in a block
+        that has some), share."""
         rows = []
         for i, b in enumerate(self.groups.blocks):
             heads, channels = b.heads - len(self.kept_heads[i]), b.channels - len(self.kept_channels[i])
@@ -138,8 +158,8 @@ def make_plan(
     Raises UnreachableRatio (says the largest reachable), BadInput (layers, scores of another model, no block left),
     NumericalFault (NaN scores).
     """
-    groups = scores.groups.at_least(min_heads, min_channels)
     other = channels_from if channels_from is not None else scores
+    groups = scores.least(min_heads, min_channels, other)
     if other.groups.counted_in(scores.groups.unit).blocks != scores.groups.blocks:
         raise BadInput("Heads and channels are scored on models of different shape; use scores of the same model.")
     chosen = checked_layers(groups, layers, allocation)
@@ -180,6 +200,8 @@ def plan_from_groups(
 
 def _highest(scores: Scores, kind: str, layer: int, cut: int) -> np.ndarray:
     ranks = scores.ranks(kind)[layer]
+    if not scores.judged(kind, layer):
+        return np.arange(len(scores.of(kind)[layer]))
     if ranks is None:
         raise NumericalFault(
             f"The {kind} scores of block {layer} under {scores.criterion} are not finite; score again (a smaller "

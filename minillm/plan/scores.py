@@ -29,13 +29,16 @@ CHECKSUM = "blake2b"
 class Scores:
     """Scores of every group of every block under one criterion.
 
-    heads: {layer: float32 [head groups]}; channels: {layer: float32 [channels]}; higher means more important.
+    heads: {layer: float32 [head groups]}; channels: {layer: float32 [channels, or experts of a block that has some]};
+    higher means more important.
     groups: what the model is made of (see `groups.Groups`); config: the model's config as a dictionary.
     recipe: criterion, model, samples, seed, settings: enough to repeat it.
     seconds: wall time; peak_bytes: the allocator's peak above the weights.
     coefficients: c of Eq. 7 for each direction and minibatch of a zeroth-order criterion, else empty.
     spreads: {layer: standard deviation of the scores of o's input features, before heads add them up}, of a criterion
     that scores by features, else empty.
+    unjudged: what the criterion does not judge ("heads", "channels" or "experts"): such vectors are NaN, and every plan
+    by these scores keeps such groups.
     timeline: the phases of the memory profile, [{"phase", "start", "seconds", "peak_bytes"}]; samples: the profile
     itself, [[seconds, bytes]].
     """
@@ -51,6 +54,7 @@ class Scores:
     spreads: Mapping[int, float] = field(default_factory=dict)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     samples: list[list[float]] = field(default_factory=list)
+    unjudged: tuple[str, ...] = ()
 
     @property
     def criterion(self) -> str:
@@ -63,7 +67,30 @@ class Scores:
 
     def at_least(self, min_heads: int | None = None, min_channels: int | None = None) -> "Scores":
         """The same scores, of groups of which a cut must leave so many in each block (`Groups.at_least`)."""
-        return replace(self, groups=self.groups.at_least(min_heads, min_channels))
+        return replace(self, groups=self.least(min_heads, min_channels))
+
+    def least(
+        self, min_heads: int | None = None, min_channels: int | None = None, channels_from: "Scores | None" = None
+    ) -> Groups:
+        """The groups, of which a cut must leave so many in each block, and all of those that nobody judged.
+
+        channels_from: whose scores the channels are cut by, if by others.
+        """
+        groups, other = self.groups.at_least(min_heads, min_channels), channels_from or self
+        if not self.unjudged and not other.unjudged:
+            return groups
+        blocks = tuple(
+            b.at_least(
+                None if self.judged(HEADS, i) else b.heads,
+                None if other.judged(CHANNELS, i) else b.channels,
+            )
+            for i, b in enumerate(groups.blocks)
+        )
+        return replace(groups, blocks=blocks)
+
+    def judged(self, kind: str, layer: int) -> bool:
+        """Whether a block's groups of a kind have scores."""
+        return self.groups.blocks[layer].counts(kind) not in self.unjudged
 
     def ranks(self, kind: str) -> dict[int, np.ndarray | None]:
         """{layer: rank of each group in its block, 0 the lowest}; None where a score is not finite. Ties: lower index
@@ -88,6 +115,7 @@ class Scores:
             "spreads": dict(self.spreads),
             "timeline": self.timeline,
             "samples": self.samples,
+            "unjudged": list(self.unjudged),
         }
         told = json.dumps(rest)
         with written_whole(path) as scratch:
@@ -115,7 +143,7 @@ class Scores:
             kind, layer = name.split(".")
             vectors[kind][int(layer)] = array
         rest["groups"] = Groups.from_json(rest["groups"])
-        rest["coefficients"] = tuple(rest["coefficients"])
+        rest["coefficients"], rest["unjudged"] = tuple(rest["coefficients"]), tuple(rest.get("unjudged", ()))
         rest["spreads"] = {int(layer): spread for layer, spread in rest.get("spreads", {}).items()}
         ordered = {kind: dict(sorted(vectors[kind].items())) for kind in KINDS}
         return cls(heads=ordered[HEADS], channels=ordered[CHANNELS], **rest)

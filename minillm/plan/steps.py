@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..families.groups import KINDS, Groups
+from ..families.groups import CHANNELS, KINDS, Groups
 from .budget import Allocation, cut_counts, largest_ratio
 from .methods import Method
 from .scores import Scores
@@ -46,12 +46,14 @@ class Cuts:
         return self.counts.astype("<u2").tobytes() + self.edges.astype("<u2").tobytes()
 
     def levels(self, scores: Scores) -> np.ndarray | None:
-        """The level of every group, block after block, heads before channels: uint8 [groups]; None where a score is
-        not finite, so that no plan can be made."""
+        """The level of every group, block after block, heads before channels: uint8 [groups], the highest of all for
+        groups that nobody judged; None where a score is not finite, so that no plan can be made."""
         found = []
         for block in range(len(scores.groups)):
             for place, kind in enumerate(KINDS):
                 ranks = scores.ranks(kind)[block]
+                if not scores.judged(kind, block):
+                    ranks = np.full(len(scores.of(kind)[block]), UNUSED)
                 if ranks is None:
                     return None
                 found.append(np.searchsorted(self._edges_of(block, place), ranks, side="right"))
@@ -81,6 +83,7 @@ def cuts(scores: Scores, method: Method) -> Cuts:
 
     method: one that follows from scores, or the same share of every block. Raises what such a method raises.
     """
+    scores = scores.at_least()
     groups = scores.groups
     step, reach = STEP_OF_SCORES if method.decide else STEP, largest_ratio(groups)
     ratios = tuple(r for i in range(round(MOST / step) + 1) if (r := round(i * step, 2)) <= reach)
@@ -119,22 +122,24 @@ def packed(scores: Mapping[str, Scores], method: Method) -> tuple[dict[str, Any]
     """All scores of a model under one allocation: what is where, as JSON can hold it, and the bytes.
 
     The bytes: for each of the header's "sheets" its counts and edges, then for each of its labels the levels and the
-    tones. Labels share a sheet where the allocation does not look at scores. Scores that no plan can be made from are
-    left out. Raises what the method raises.
+    tones. Labels share a sheet where the allocation does not look at scores and they judge the same kinds. Scores that
+    no plan can be made from are left out; "ffn" and "ffns" say what one group of an FFN is called, and several. Raises
+    what the method raises.
     """
-    shared = cuts(next(iter(scores.values())), method) if method.decide is None else None
+    together: dict[Any, list[str]] = {}
+    for label, one in scores.items():
+        together.setdefault(label if method.decide else one.unjudged, []).append(label)
     sheets: list[dict[str, Any]] = []
     pieces: list[bytes] = []
-    for label, one in scores.items():
-        sheet = shared or cuts(one, method)
-        levels = sheet.levels(one)
-        if levels is None:
-            continue
-        if not sheets or shared is None:
-            sheets.append({"ratios": sheet.ratios, "labels": []})
+    for labels in together.values():
+        sheet = cuts(scores[labels[0]], method)
+        levels = {label: found for label in labels if (found := sheet.levels(scores[label])) is not None}
+        if levels:
+            sheets.append({"ratios": sheet.ratios, "labels": [*levels]})
             pieces.append(sheet.bytes)
-        sheets[-1]["labels"].append(label)
-        pieces += [levels.tobytes(), sheet.tones(one, levels).tobytes()]
+        for label, found in levels.items():
+            pieces += [found.tobytes(), sheet.tones(scores[label], found).tobytes()]
     groups = next(iter(scores.values())).groups
     blocks = [[b.heads, b.channels, b.head_parameters, b.channel_parameters] for b in groups.blocks]
-    return {"parameters": groups.parameters, "blocks": blocks, "sheets": sheets}, b"".join(pieces)
+    words = {"ffn": groups.one(CHANNELS), "ffns": groups.named(CHANNELS)}
+    return {"parameters": groups.parameters, "blocks": blocks, "sheets": sheets, **words}, b"".join(pieces)

@@ -81,7 +81,7 @@ def _kept(groups: Groups, block: BlockGroups, length: int) -> int:
     holds = FAMILIES[groups.family].holds
     queries = block.heads * block.queries
     attention = (4 * queries + 3 * block.heads) * block.head_dim + holds.scores * queries * length
-    return holds.kept * block.channels + attention + (1 + holds.norms) * groups.width
+    return holds.kept * block.ffn_width + attention + (1 + holds.norms) * groups.width
 
 
 def check_recovery_fits(groups: Groups, settings: RecoverySettings, length: int, free: int, bytes_each: int) -> None:

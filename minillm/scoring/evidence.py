@@ -3,6 +3,8 @@
 Shared by those that score groups and those that mask single weights, so that both judge by the same evidence.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -61,15 +63,36 @@ def _finite(seen: Tensor) -> Tensor:
 
 
 def results_of(layer: int, observed: Observed) -> dict[str, Tensor]:
-    """What the observers of a block have to say, {linear: [in]}; one that several linears share is asked once."""
-    known: dict[int, Tensor] = {}
+    """What the observers of a block have to say, {linear: [in]}; one that several linears share is asked once. What is
+    known of the matrices of experts, [experts, in], stands under their names."""
+    known: dict[int, dict[str, Tensor] | Tensor] = {}
+    found: dict[str, Tensor] = {}
     for name, observer in observed.items():
-        if id(observer) not in known:
-            try:
-                known[id(observer)] = _finite(observer.result())
-            except NumericalFault as fault:
-                raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
-    return {name: known[id(observer)] for name, observer in observed.items()}
+        try:
+            if id(observer) not in known:
+                known[id(observer)] = observer.result()
+            result = known[id(observer)]
+            found |= {
+                one: _finite(seen) for one, seen in (result if isinstance(result, dict) else {name: result}).items()
+            }
+        except NumericalFault as fault:
+            raise NumericalFault(f"Block {layer}, {name}: {fault}") from fault
+    return found
+
+
+def experts_evidence(
+    weight: Tensor,
+    settings: Settings,
+    layer: int,
+    name: str,
+    inputs: Tensor | None = None,
+    gradient: Tensor | None = None,
+    squares: Tensor | None = None,
+) -> Iterator[Evidence]:
+    """What is known about one matrix of each expert of a block: `evidence_of` for weights [experts, out, in]."""
+    for expert, own in enumerate(weight):
+        known = (None if one is None else one[expert] for one in (inputs, gradient, squares))
+        yield evidence_of(own, settings, layer, f"{name}, expert {expert}", *known)
 
 
 def evidence_of(

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ..batches import COPIES_AT_ONCE
 from ..criteria.settings import Settings
-from ..errors import NumericalFault
+from ..errors import BadInput, NumericalFault
 from ..events import RESULT, Event, Events, relay
 from ..families import Family
-from ..families.groups import CHANNELS, KINDS, BlockGroups, Structure
+from ..families.groups import CHANNELS, EXPERTS, KINDS, BlockGroups, Structure
 from ..models.loaded import LoadedModel
 from ..walk.forward import Stream, Weights, forward_events
 from ..walk.tail import tail_losses
@@ -41,6 +41,9 @@ def masked_weights(
     weights: Weights = {}
     for kind, values in mask.items():
         if not len(values):
+            continue
+        if groups.counts(kind) == EXPERTS:
+            weights |= _without_experts(family, groups, block, values)
             continue
         bias = family.block_linears(block)[family.writing(kind)].bias
         if bias is not None and not values.any():
@@ -69,6 +72,22 @@ def scaled_columns(
                 scaled = weight.float() * spread_out(values, structure, groups).to(weight.device, torch.float32)
                 weights[name] = scaled if float32 else scaled.to(weight.dtype)
     return weights
+
+
+def _without_experts(family: Family, groups: BlockGroups, block: nn.Module, mask: Tensor) -> Weights:
+    """An FFN that writes nothing, where all experts are at 0."""
+    if mask.any():
+        _check_maskable(groups, CHANNELS)
+    *_, last = family.expert_paths(block).values()
+    return {last: torch.zeros_like(block.get_parameter(last))}
+
+
+def _check_maskable(groups: BlockGroups, kind: str) -> None:
+    if groups.counts(kind) == EXPERTS:
+        raise BadInput(
+            "A mask scales what heads and channels write, and cannot take some experts away: where a token is sent "
+            "changes with who is there. Cut experts by a ratio, and see what the cut model does."
+        )
 
 
 def spread_out(values: Tensor, structure: Structure, groups: BlockGroups) -> Tensor:
@@ -104,6 +123,7 @@ def input_scales(lm: LoadedModel, masks: Sequence[Mask]) -> dict[Place, Tensor]:
     scales: dict[Place, Tensor] = {}
     for layer, kind in dict.fromkeys((i, named) for mask in masks for i in mask for named in mask[i]):
         groups = lm.groups.blocks[layer]
+        _check_maskable(groups, kind)
         count = groups.count(kind)
         block = lm.family.block_linears(lm.family.block_list(lm.model)[layer])
         rows = torch.stack([mask.get(layer, {}).get(kind, torch.ones(count)) for mask in masks])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from ..criteria import check_judges
 from ..criteria.pgp import PGP
 from ..criteria.settings import POLICY, Settings
 from ..errors import BadInput
@@ -79,6 +80,7 @@ def learn_masks_events(
     As events: state: go on from there; stop: keep what there is. See `learned_masks_events` for a step's event.
     """
     tokens = checked_tokens(lm, tokens, batch)
+    check_judges(PGP, lm.groups)
     if scores.groups.unit != lm.groups.unit:
         lm = lm.counted_in(scores.groups.unit)
     if scores.groups != lm.groups:

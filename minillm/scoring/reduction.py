@@ -4,7 +4,7 @@ Tensors in, tensors out: sums over rows or columns first (no per-weight score ou
 of each group, then over its structures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..criteria import Criterion, Evidence
 from ..criteria.settings import Settings
 from ..families import Family
-from ..families.groups import CHANNELS, HEADS, KINDS, BlockGroups, Structure
+from ..families.groups import CHANNELS, EXPERTS, HEADS, KINDS, BlockGroups, Structure
 
 Sums = dict[str, Tensor]
 """{"rows": [out], "columns": [in]}, float32, as far as a linear's structures have them, or [parts, …] of each; or
@@ -37,6 +37,15 @@ def part_sums(family: Family, linear: str, parts: Iterable[Tensor]) -> Sums:
     return {axis: torch.stack([one[axis] for one in found]) for axis in found[0]}
 
 
+def expert_sums(criterion: Criterion, settings: Settings, matrices: Iterator[Evidence]) -> Sums:
+    """Sums of element scores over one matrix of each expert, one after the other."""
+    assert criterion.element is not None
+    units = (
+        criterion.units(CHANNELS, criterion.element(one).sum(1, dtype=torch.float32), settings) for one in matrices
+    )
+    return {"groups": torch.stack([rows.sum() for rows in units])}
+
+
 def group_costs(family: Family, block: BlockGroups, linear: str, criterion: Criterion, evidence: Evidence) -> Sums:
     """What a criterion that scores whole groups says of those that write through a linear."""
     assert criterion.costs is not None
@@ -47,15 +56,20 @@ def group_costs(family: Family, block: BlockGroups, linear: str, criterion: Crit
 def group_scores(
     family: Family, block: BlockGroups, sums: dict[str, Sums], criterion: Criterion, settings: Settings
 ) -> dict[str, Tensor]:
-    """Scores of the groups of a block: {"heads": float32 [head groups], "channels": float32 [channels]}.
+    """Scores of the groups of a block: {"heads": float32 [head groups], "channels": float32 [channels or experts]}, NaN
+    of a kind that the criterion does not judge.
 
-    sums: {linear: unit_sums}; the criterion says which structures count and what is summed, the settings how.
+    sums: {linear: unit_sums}, {matrix: expert_sums}, or what routed tokens say; the criterion says which structures
+    count and what is summed, the settings how.
     """
     result = {}
     reduction = settings.reduction
     for kind in KINDS:
-        if not block.count(kind):
-            result[kind] = torch.zeros(0)
+        if not block.count(kind) or block.counts(kind) not in criterion.judges:
+            result[kind] = torch.full((block.count(kind),), torch.nan)
+            continue
+        if block.counts(kind) == EXPERTS:
+            result[kind] = _over_structures([one["groups"] for one in sums.values() if "groups" in one], reduction)
             continue
         if criterion.costs is not None:
             result[kind] = sums[family.writing(kind)]["groups"]
@@ -67,11 +81,16 @@ def group_scores(
             aligned = [p.unflatten(-1, (-1, block.head_dim)).sum(-2) for p in parts]
             scores = torch.stack(aligned).amax(0).sum(-1)
         else:
-            stacked = torch.stack([p.sum(-1) for p in parts])
-            scores = {"sum": stacked.sum, "mean": stacked.mean}.get(reduction, stacked.amax)(0)
+            scores = _over_structures([p.sum(-1) for p in parts], reduction)
         # The root of each before the product: squares of small numbers are below what float32 holds.
         result[kind] = scores.pow(1 / len(scores)).prod(0) if criterion.parts else scores
     return result
+
+
+def _over_structures(parts: Sequence[Tensor], reduction: str) -> Tensor:
+    """The score of each group from those of its structures: [groups]."""
+    stacked = torch.stack(list(parts))
+    return {"sum": stacked.sum, "mean": stacked.mean}.get(reduction, stacked.amax)(0)
 
 
 def feature_spread(family: Family, sums: dict[str, Sums], criterion: Criterion, settings: Settings) -> float | None:

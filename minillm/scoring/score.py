@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from ..batches import COPIES_AT_ONCE
 from ..checks import as_in
-from ..criteria import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER, Criterion, find
-from ..criteria.base import NORM
+from ..criteria import BACKPROP, CURVATURE, POLICY, SUBMODELS, ZEROTH_ORDER, Criterion, check_judges, find
+from ..criteria.base import EVERY_KIND, NORM
 from ..criteria.settings import Settings
 from ..errors import NumericalFault
 from ..events import RESULT, Event, Events, awaited, relay
-from ..families.groups import CHANNELS, HEADS, KINDS
+from ..families.groups import CHANNELS, EXPERTS, HEADS, KINDS
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
 from ..plan.scores import Scores
@@ -37,10 +37,11 @@ from ..walk.forward import Observed, Stream
 from ..walk.memory import MemoryMeter
 from ..walk.observers import OutputGradient
 from ..walk.reverse import Slope
-from .evidence import OBSERVERS, checked_tokens, curvature_root, evidence_of, results_of
+from ..walk.routing import ExpertNorms, ExpertOutputs
+from .evidence import OBSERVERS, checked_tokens, curvature_root, evidence_of, experts_evidence, results_of
 from .group_masks import Place, group_gradient_events
 from .learned_masks import Unknowns, learned_masks_events, scores_of
-from .reduction import Sums, feature_spread, group_costs, group_scores, part_sums, unit_sums
+from .reduction import Sums, expert_sums, feature_spread, group_costs, group_scores, part_sums, unit_sums
 from .submodels import submodel_scores_events
 from .together import Backward, Forward, Payload, Together, Work
 from .zeroth_order import Estimate
@@ -81,6 +82,8 @@ def score_together_events(
     as_in(RunRecipe, gradient_samples=gradient_samples)
     used = gradient_samples if any(find(name).gradient for name in criteria) else 1
     tokens, asked = checked_tokens(lm, tokens, used), Settings.of(**settings)
+    for name in criteria:
+        check_judges(find(name), lm.groups)
     lm = lm.counted_in(asked.heads)
     jobs = {name: _scoring(lm, find(name), tokens, gradient_samples, asked) for name in criteria}
     done, started = dict.fromkeys(jobs, 0), time.perf_counter()
@@ -172,7 +175,14 @@ class _Scoring:
     def _activations(self) -> Stream:
         family, observer = self.lm.family, OBSERVERS[self.criterion.observes or NORM]
         read = {family.observed(n) for n in family.linears if family.counts(n, self.criterion.structures)}
-        return Stream(self.tokens, observe=lambda name: observer() if name in read else None)
+        routed = self.criterion.routed
+        if routed is not None:
+            return Stream(self.tokens, observe=lambda name: ExpertOutputs(routed) if name == EXPERTS else None)
+
+        def observe(name: str) -> Any:
+            return ExpertNorms() if name == EXPERTS else observer() if name in read else None
+
+        return Stream(self.tokens, observe=observe)
 
     def _streams(self) -> list[Stream]:
         return [self._activations()] if self.criterion.activations else []
@@ -303,12 +313,23 @@ class _Scoring:
         self, layer: int, block: nn.Module, inputs: dict[str, Tensor], gradient: Gradient | None = None
     ) -> dict[str, Any]:
         """Element scores of each linear, reduced at once to the groups of the block."""
-        sums = {}
-        for name, linear in self.lm.family.block_linears(block).items():
-            if self.lm.family.counts(name, self.criterion.structures):
-                slope = gradient(name, linear.weight) if gradient else None
-                sums[name] = self._unit_sums(layer, name, linear.weight, inputs, slope)
+        sums: dict[str, Sums] = {}
+        if self.criterion.routed is not None:
+            sums |= {name: {"groups": means} for name, means in inputs.items()}
+            return self._grouped(layer, block, sums)
+        weights = {name: linear.weight for name, linear in self.lm.family.block_linears(block).items()}
+        weights |= {n: block.get_parameter(path) for n, path in self.lm.family.expert_paths(block).items()}
+        for name, weight in weights.items():
+            if self._counts(name, weight):
+                slope = gradient(name, weight) if gradient else None
+                sums[name] = self._unit_sums(layer, name, weight, inputs, slope)
         return self._grouped(layer, block, sums)
+
+    def _counts(self, name: str, weight: Tensor) -> bool:
+        """Whether a linear, or a matrix of all experts, holds something that the criterion scores."""
+        if weight.dim() == 3:
+            return not self.criterion.structures or name in self.criterion.structures
+        return self.lm.family.counts(name, self.criterion.structures)
 
     def _unit_sums(
         self,
@@ -322,6 +343,10 @@ class _Scoring:
         """Element scores of one linear, summed over what each row or column holds."""
         if not weight.numel():
             return unit_sums(self.lm.family, name, weight)
+        if weight.dim() == 3:
+            known = (inputs.get(name), gradient, squares)
+            matrices = experts_evidence(weight, self.settings, layer, name, *known)
+            return expert_sums(self.criterion, self.settings, matrices)
         root = self.roots.get((layer, name))
         evidence = evidence_of(weight, self.settings, layer, name, inputs.get(name), gradient, squares, root)
         if self.criterion.element is not None:
@@ -339,7 +364,7 @@ class _Scoring:
             self.spreads[layer] = spread
         self.found[layer] = {kind: scores[kind].float().cpu().numpy() for kind in KINDS}
         for kind, values in self.found[layer].items():
-            if not np.isfinite(values).all():
+            if groups.counts(kind) in self.criterion.judges and not np.isfinite(values).all():
                 raise NumericalFault(
                     f"The {kind} scores of block {layer} under {self.criterion.name} are not finite; "
                     "load the model in float32, give another text, or a smaller epsilon."
@@ -372,4 +397,5 @@ class _Scoring:
             spreads=dict(sorted(self.spreads.items())),
             timeline=meter.timeline,
             samples=meter.samples,
+            unjudged=tuple(kind for kind in EVERY_KIND if kind not in self.criterion.judges),
         )

@@ -146,7 +146,7 @@ class _Parts:
 
     parts: dict[str, Any]
 
-    def add(self, seen: Tensor) -> None:
+    def add(self, seen: Any) -> None:
         for observer in self.parts.values():
             observer.add(seen)
 

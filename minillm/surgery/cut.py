@@ -3,6 +3,9 @@
 The cut model is made as a copy whose cut weights are replaced while copying, so that the original is never touched and
 its large tensors are never doubled. Its outputs equal those of the original with the removed groups masked.
 
+With an expert go its matrices and its row of the router; what a router makes of the others is exactly what it made of
+all where those that go had no chance (their logits −∞), in whatever order it takes softmax and the best few.
+
 Of an offloaded model nothing is cut yet: the copy's weights are made of the original's whenever they are read, so that
 saving it goes through memory piece by piece.
 """
@@ -20,13 +23,14 @@ from ..checks import spans
 from ..errors import BadInput
 from ..events import RESULT, Event, Events, awaited, outside_inference, relay
 from ..families import Family
-from ..families.groups import SLOTS, BlockGroups
+from ..families.groups import EXPERTS, SLOTS, BlockGroups
 from ..models.loaded import LoadedModel
 from ..models.residence import Made, Weights, hooks_of, remake
 from ..models.shape import drop_blocks, heads_of, resize
 from ..plan.plan import Plan
 from ..text.load import load_text
 from .compensation import Columns, Linear, Patch, Patches, Seen, compensation_events, patches_of
+from .unreached import unreached
 
 Slices = dict[str, dict[str, Tensor]]
 """{linear: {"rows": kept rows, "columns": kept columns}}; an axis that is not cut is absent."""
@@ -149,7 +153,7 @@ def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> 
     gained: list[tuple[int, str, Tensor]] = []
     remade: dict[tuple[int, str], Made] = {}
     for layer, block in enumerate(lm.family.block_list(lm.model)):
-        for name, path in lm.family.linears.items():
+        for name, path in lm.family.block_paths(block).items():
             linear: Any = block.get_submodule(path)
             patch, kept = patches.get((layer, name), Patch()), slices[layer].get(name)
             if kept is not None:
@@ -160,15 +164,19 @@ def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> 
             if "rows" in slices[layer].get(name, {}):
                 rows = {"rows": slices[layer][name]["rows"]}
                 remade[layer, path] = _replace(memo, block.get_submodule(path), rows, Patch())
-    model = copy.deepcopy(lm.model, memo)
+        if lm.family.experts is not None and _loses_experts(plan, layer):
+            stay = torch.from_numpy(plan.kept_channels[layer])
+            for path in lm.family.experts.parts:
+                remade[layer, path] = _without_experts(memo, block.get_submodule(path), stay)
+    model: Any = copy.deepcopy(lm.model, memo)
     blocks = lm.family.block_list(model)
     for layer, path, bias in gained:
         grown: Any = blocks[layer].get_submodule(path)
         grown.bias = nn.Parameter(bias.to(grown.weight.device), requires_grad=False)
         remade[layer, path]["bias"] = partial(_given, bias)
     for (layer, path), made in remade.items():
-        part: Any = blocks[layer].get_submodule(path)
-        if part.weight.is_meta:
+        part = blocks[layer].get_submodule(path)
+        if any(p.is_meta for p in part.parameters(recurse=False)):
             remake(part, made)
     for layer, block in enumerate(blocks):
         if layer not in plan.dropped:
@@ -193,6 +201,25 @@ def _replace(memo: dict[int, Any], part: nn.Module, kept: dict[str, Tensor], pat
     here = dict(part.named_parameters())
     if "bias" in here:
         made["bias"] = bias
+    for name, old in here.items():
+        memo[id(old)] = nn.Parameter(made[name](here), requires_grad=False)
+    return made
+
+
+def _loses_experts(plan: Plan, layer: int) -> bool:
+    block = plan.groups.blocks[layer]
+    return layer not in plan.dropped and block.ffn == EXPERTS and len(plan.kept_channels[layer]) < block.channels
+
+
+def _without_experts(memo: dict[int, Any], part: nn.Module, stay: Tensor) -> Made:
+    """Put what is left of everything that a module holds for each expert, along the first axis, where a deep copy will
+    look for it; returns how it is made."""
+
+    def fewer(name: str, old: Weights) -> Tensor:
+        return old[name].detach()[stay.to(old[name].device)]
+
+    here = dict(part.named_parameters())
+    made: Made = {name: partial(fewer, name) for name in here}
     for name, old in here.items():
         memo[id(old)] = nn.Parameter(made[name](here), requires_grad=False)
     return made
@@ -225,12 +252,18 @@ def _smaller_bias(bias: Tensor, kept: dict[str, Tensor], patch: Patch) -> Tensor
 
 def masked(lm: LoadedModel, plan: Plan) -> LoadedModel:
     """A copy of the same shape with the removed groups' weights at zero, and the biases of what is left without groups:
-    what a cut model must agree with. A norm over all heads counts those that are left."""
+    what a cut model must agree with. A norm over all heads counts those that are left, and no router sends a token to
+    an expert that is gone."""
     lm, model = lm.counted_in(plan.groups.unit), copy.deepcopy(lm.model)
     for layer, block in enumerate(lm.family.block_list(model)):
         linears = lm.family.block_linears(block)
-        for s in lm.family.structures:
-            groups = lm.groups.blocks[layer]
+        groups = lm.groups.blocks[layer]
+        if lm.family.experts is not None and _loses_experts(plan, layer):
+            out = np.setdiff1d(np.arange(groups.channels), plan.kept_channels[layer])
+            unreached(block.get_submodule(lm.family.experts.router), torch.from_numpy(out))
+        for path in list(lm.family.expert_paths(block).values())[-1:] if layer in plan.dropped else ():
+            block.get_parameter(path).data.zero_()
+        for s in (s for s in lm.family.structures if s.owned(groups)):
             gone = np.setdiff1d(np.arange(groups.count(s.kind)), plan.kept(s.kind)[layer])
             index = torch.from_numpy(s.indices(groups)[gone].ravel())
             weight, bias = linears[s.linear].weight.data, linears[s.linear].bias

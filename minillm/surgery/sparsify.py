@@ -96,6 +96,7 @@ def check_can_mask(lm: LoadedModel, patterns: Patterns) -> None:
         raise BadInput(
             f"Parts of {lm.source} are offloaded; load it whole (without device_map) to write zeros into it."
         )
+    lm.groups.refuse_experts("N:M zeros are put among the weights of", "prune it instead")
     check_widths(lm, patterns)
 
 

@@ -20,6 +20,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from ..families.groups import HEADS
 from ..models.loaded import LoadedModel
 from ..recipes.presets import RecoverySettings
 from ..recipes.trains import BLOCKS, LORA, OUTPUTS, SPARSE, SPP
@@ -51,15 +52,20 @@ class Trained(Protocol):
 
 
 class Lora:
-    """LoRA's adapters on every linear of the blocks (Section 3.3 of the paper, Eq. 10; peft does them)."""
+    """LoRA's adapters on every linear of the blocks (Section 3.3 of the paper, Eq. 10; peft does them).
+
+    Experts are no linears, but matrices one above the other: of a model with experts only attention is adapted (peft
+    takes the names of a plain FFN's linears, where other blocks have one, for those of experts).
+    """
 
     def __init__(self, small: LoadedModel, chosen: RecoverySettings) -> None:
         self.lm = still(small)
+        adapted = {s.linear for s in small.family.structures if s.kind == HEADS or not small.groups.experts}
         config = LoraConfig(
             r=chosen.rank,
             lora_alpha=chosen.alpha,
             lora_dropout=0.0,
-            target_modules=list(small.family.linears.values()),
+            target_modules=[path for name, path in small.family.linears.items() if name in adapted],
             exclude_modules=_without_weights(small) or None,
             task_type="CAUSAL_LM",
         )
@@ -127,7 +133,7 @@ def _without_weights(lm: LoadedModel) -> list[str]:
     linears = [
         (f"{lm.family.blocks}.{layer}.{path}", block.get_parameter(f"{path}.weight"))
         for layer, block in enumerate(lm.family.block_list(lm.model))
-        for path in lm.family.linears.values()
+        for path in lm.family.block_paths(block).values()
     ]
     return [path for path, weight in linears if not weight.numel()]
 
@@ -137,10 +143,10 @@ def _everything(small: LoadedModel, block: nn.Module) -> list[nn.Parameter]:
 
 
 def _outputs(small: LoadedModel, block: nn.Module) -> list[nn.Parameter]:
-    """Those of o and down, whose columns compensation fits, too."""
+    """Those of o and down, whose columns compensation fits, too; of a block with experts, of o alone."""
     linears = small.family.block_linears(block)
     last = {s.linear for s in small.family.structures if s.axis == "columns"}
-    return [p for name in sorted(last) for p in linears[name].parameters()]
+    return [p for name in sorted(last & linears.keys()) for p in linears[name].parameters()]
 
 
 WAYS: dict[str, Callable[[LoadedModel, RecoverySettings, Lesson], Trained]] = {

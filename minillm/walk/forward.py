@@ -26,9 +26,11 @@ from torch.func import functional_call
 
 from ..batches import BATCH_TOKENS
 from ..events import Event, Events, outside_inference
+from ..families.groups import EXPERTS
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
 from ..models.spill import spilled
+from .routing import Routed
 from .view import eval_view
 
 Weights = dict[str, Tensor]
@@ -45,7 +47,8 @@ class Stream:
     """Tokens on their way through the model.
 
     tokens: [samples, length]; batch: samples pushed at once (default: about 2,048 tokens);
-    observe: linear name -> an observer of its input (see `observers`), or None to pass over it;
+    observe: linear name -> an observer of its input (see `observers`), or None to pass over it; "experts" -> one of
+    what is sent to experts (see `routing`);
     copies, versions: how many versions of the weights it meets, and what they are;
     float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk
     (of an offloaded model on disk);
@@ -224,6 +227,11 @@ def _watching(lm: LoadedModel, block: nn.Module, stream: Stream, observed: Obser
             continue
         handles.append(linears[name].register_forward_pre_hook(lambda _, args, o=observer: o.add(args[0])))
         observed[name] = observer
+    experts = lm.family.experts_in(block)
+    router = stream.observe(EXPERTS) if experts is not None else None
+    if router is not None:
+        handles.append(experts.register_forward_pre_hook(lambda part, args, o=router: o.add(Routed(part, *args))))
+        observed[EXPERTS] = router
     try:
         yield
     finally:

@@ -27,8 +27,9 @@ from .view import eval_view
 class Slope:
     """What the way back found for one linear.
 
-    gradient: ∂L/∂W, the model's dtype [out, in]; squares: mean over the batches of their squared gradients, float32
-    [out, in]; outputs: what observed ∂L/∂(its output): of streams that ask for it, else None.
+    gradient: ∂L/∂W, the model's dtype [out, in], of experts [experts, out, in]; squares: mean over the batches of their
+    squared gradients, float32, the same shape; outputs: what observed ∂L/∂(its output): of streams that ask for it,
+    else None.
     """
 
     gradient: Tensor
@@ -91,8 +92,9 @@ def _block_gradients(
 ) -> tuple[Reduced, list[Tensor]]:
     """Recompute one block and backpropagate: what is reduced of its linears, and gradients of its inputs."""
     arriving = _Arriving(layer, stream.squares, len(upstream), reduce)
-    arriving.outputs = {name: stream.slopes(name) for name in lm.family.linears} if stream.slopes else {}
-    paths = {name: f"{path}.weight" for name, path in lm.family.linears.items()}
+    linears = lm.family.block_paths(block)
+    arriving.outputs = {name: stream.slopes(name) for name in linears} if stream.slopes else {}
+    paths = {name: f"{path}.weight" for name, path in linears.items()} | lm.family.expert_paths(block)
     met = next(stream.versions(layer, block))
     own = {path: met.get(path, block.get_parameter(path)) for path in paths.values()}
     weights = {**met, **{path: arriving.watched(name, own[path]) for name, path in paths.items()}}

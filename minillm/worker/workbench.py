@@ -163,11 +163,12 @@ class Workbench:
 
 def drawable(payload: dict[str, Any]) -> dict[str, Any]:
     """What a live picture of a scored block needs: {"layer", "heads": all of them, "channel_quantiles": at
-    `QUANTILES` per cent, "channel_mean": of their sizes}, as JSON can hold it."""
-    quantiles = np.percentile(payload[CHANNELS], QUANTILES)
-    return {
-        "layer": payload["layer"],
-        "heads": [float(f"{v:.6g}") for v in payload[HEADS]],
-        "channel_quantiles": [float(f"{v:.6g}") for v in quantiles],
-        "channel_mean": float(f"{np.abs(payload[CHANNELS]).mean():.6g}"),
-    }
+    `QUANTILES` per cent, "channel_mean": of their sizes}, as JSON can hold it; nothing of a kind that nobody judged."""
+    heads, channels = payload[HEADS], payload[CHANNELS]
+    found: dict[str, Any] = {"layer": payload["layer"]}
+    if not np.isnan(heads).any():
+        found["heads"] = [float(f"{v:.6g}") for v in heads]
+    if not np.isnan(channels).any():
+        found["channel_quantiles"] = [float(f"{v:.6g}") for v in np.percentile(channels, QUANTILES)]
+        found["channel_mean"] = float(f"{np.abs(channels).mean():.6g}")
+    return found

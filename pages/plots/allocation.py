@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from minillm.families.groups import CHANNELS
 from minillm.plan.methods import METHODS
 from minillm.plan.plan import Plan
 from minillm.plan.sensitivity import (
@@ -187,6 +188,7 @@ def allocation_bars(plans: Mapping[str, Plan]) -> go.Figure:
         table, method = plan.table(), name.partition("-")[0]
         pattern = PATTERNS[seen.count(method) % len(PATTERNS)]
         seen.append(method)
+        several = plan.groups.named(CHANNELS)
         cut: Any = table[["heads_cut", "channels_cut"]].to_numpy(np.int32)
         fig.add_bar(
             x=table["layer"].to_numpy(np.int16),
@@ -198,8 +200,8 @@ def allocation_bars(plans: Mapping[str, Plan]) -> go.Figure:
             },
             customdata=cut,
             hovertemplate=f"{name}, block %{{x}}<br>%{{y:.1f}} % goes: %{{customdata[0]:,}} head groups, "
-            "%{customdata[1]:,} channels<extra></extra>",
-            meta={"columns": {"x": "block", "y": "goes, %", "customdata": ["head groups", "channels"]}},
+            f"%{{customdata[1]:,}} {several}<extra></extra>",
+            meta={"columns": {"x": "block", "y": "goes, %", "customdata": ["head groups", several]}},
         )
     return fig.update_layout(
         xaxis=block_axis(len(first.groups)),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from minillm.families.groups import HEADS
+from minillm.families.groups import HEADS, ONE
 from minillm.plan.plan import Plan
 from minillm.plan.scale import RAW, SCALES, scaled
 from minillm.plan.scores import Scores
@@ -47,14 +47,15 @@ def drill_down(
     plan's, or the first; its scores are drawn on a scale. Above 4,096 groups those far from the cut and from both ends
     are thinned.
     """
-    name = "head group" if kind == HEADS else "channel"
+    block = next(iter(all_scores.values())).groups.blocks[layer]
+    name, several = ONE[block.counts(kind)], block.counts(kind)
     on_scale = {name: scaled(scores, scale) if name == criterion else scores for name, scores in all_scores.items()}
     table = group_table(on_scale, layer, kind)
     ranked = [column[:-5] for column in table if column.endswith(" rank")]
     shown = next((c for c in (criterion, _of_plan(plan, kind), *ranked) if c in ranked), None)
-    fig = figure(f"block-{layer}-{kind}", f"Scores of the {len(table)} {kind} of block {layer} under {shown}")
+    fig = figure(f"block-{layer}-{kind}", f"Scores of the {len(table)} {several} of block {layer} under {shown}")
     if shown is None:
-        return remark(fig, f"No criterion has scores of the {kind} of block {layer}.")
+        return remark(fig, f"No criterion has scores of the {several} of block {layer}.")
     cut = int(plan.cut_masks[kind][layer].sum()) if plan else 0
     table = table.sort_values(f"{shown} rank", ignore_index=True).iloc[_places(len(table), cut)]
     total = all_scores[shown].of(kind)[layer].size

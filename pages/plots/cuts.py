@@ -14,23 +14,25 @@ BINS = 256
 
 
 def kept_map(plan: Plan) -> go.Figure:
-    """Share of the channels that stays, by block and position: up to 256 bins a block, in the model's own order."""
+    """Share of the channels (or experts) that stays, by block and position: up to 256 bins a block, in the model's own
+    order."""
     blocks, widest = len(plan.groups), max(b.channels for b in plan.groups.blocks)
     bins = min(BINS, min(b.channels for b in plan.groups.blocks))
     z = np.stack([_kept_share(mask, bins) for mask in plan.cut_masks[CHANNELS]])
     each = widest / bins
-    fig = figure("kept-channels", f"Channels kept at a ratio of {plan.ratio:.0%}: {_extent(plan)}")
+    several, one = plan.groups.named(CHANNELS), plan.groups.one(CHANNELS)
+    fig = figure("kept-channels", f"{several.capitalize()} kept at a ratio of {plan.ratio:.0%}: {_extent(plan)}")
     fig.add_heatmap(
         z=z,
         x0=(each - 1) / 2,
         dx=each,
         coloraxis="coloraxis",
-        hovertemplate="block %{y}, channels around %{x:.0f}<br>%{z:.0f} % stay<extra></extra>",
-        meta={"columns": {"x": "channel, middle of the bin", "y": "block", "z": "kept, %"}},
+        hovertemplate=f"block %{{y}}, {several} around %{{x:.0f}}<br>%{{z:.0f}} % stay<extra></extra>",
+        meta={"columns": {"x": f"{one}, middle of the bin", "y": "block", "z": "kept, %"}},
     )
-    note = f"channel ({each:.0f} a column)" if each > 1.5 else "channel"
+    note = f"{one} ({each:.0f} a column)" if each > 1.5 else one
     return fig.update_layout(
-        coloraxis=colour_bar("channels that stay", cmin=0, cmax=100, bar={"ticksuffix": " %"}),
+        coloraxis=colour_bar(f"{several} that stay", cmin=0, cmax=100, bar={"ticksuffix": " %"}),
         xaxis=axis(note, range=[-0.5, widest - 0.5], showgrid=False),
         yaxis=block_axis(blocks, downwards=True),
     )
@@ -48,7 +50,8 @@ def _extent(plan: Plan) -> str:
     if touched.empty:
         return "nothing is cut"
     heads, channels = touched["heads_cut"].sum(), touched["channels_cut"].sum()
-    return f"blocks {blocks_in_words(touched['layer'])} lose {heads:,} head groups and {channels:,} channels"
+    several = plan.groups.named(CHANNELS)
+    return f"blocks {blocks_in_words(touched['layer'])} lose {heads:,} head groups and {channels:,} {several}"
 
 
 def heads_grid(scores: Scores, plan: Plan | None = None) -> go.Figure:
@@ -110,7 +113,7 @@ def plan_bars(plan: Plan) -> go.Figure:
     """What is really cut of each block: head groups and channels in per cent, beside each other."""
     table = plan.table()
     fig = figure("plan", f"A plan that removes {plan.ratio:.1%} of all parameters: {_extent(plan)}")
-    for kind, word in ((HEADS, "head groups"), (CHANNELS, "channels")):
+    for kind, word in ((kind, plan.groups.named(kind)) for kind in KINDS):
         whole, cut = table[kind].to_numpy(np.int32), table[f"{kind}_cut"].to_numpy(np.int32)
         fig.add_bar(
             x=table["layer"].to_numpy(np.int16),

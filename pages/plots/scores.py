@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from minillm.criteria.base import Look
-from minillm.families.groups import HEADS
+from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.plan import Plan
 from minillm.plan.scale import RANK, RAW, SCALES, SHARE
 from minillm.plan.scores import Scores
@@ -115,8 +115,8 @@ def _dots(fig: go.Figure, vectors: dict[int, np.ndarray], look: Look, scale: str
 
 
 def sorted_map(scores: Scores, cut: Plan | float | None = None, scale: str = RAW) -> go.Figure:
-    """Each block's channels from the lowest score to the highest, 256 quantiles a block; colour is log₁₀ of the score,
-    or the rank where that is the scale.
+    """Each block's channels (or experts) from the lowest score to the highest, 256 quantiles a block; colour is log₁₀
+    of the score, or the rank where that is the scale.
 
     Which channel is which is lost on purpose. cut: a plan, or a ratio taken as the same share of every block.
     """
@@ -130,7 +130,9 @@ def sorted_map(scores: Scores, cut: Plan | float | None = None, scale: str = RAW
     of = "share" if scale == SHARE else "score"
     unit = "rank, %" if scale == RANK else f"log₁₀ of the {of}" if logarithmic else of
     low, high = np.nanpercentile(z, [1, 99]) if np.isfinite(z).any() else (0, 1)
-    fig = figure(f"sorted-{scores.criterion}", f"Channel scores under {scores.criterion}, sorted in each block")
+    one, several = scores.groups.one(CHANNELS), scores.groups.named(CHANNELS)
+    alt = f"{one.capitalize()} scores under {scores.criterion}, sorted in each block"
+    fig = figure(f"sorted-{scores.criterion}", alt)
     fig.add_heatmap(
         z=z,
         x0=50 / z.shape[1],
@@ -142,7 +144,7 @@ def sorted_map(scores: Scores, cut: Plan | float | None = None, scale: str = RAW
     _cut_line(fig, cut, blocks)
     return fig.update_layout(
         coloraxis=colour_bar(unit, cmin=float(low), cmax=float(high)),
-        xaxis=axis("channels, lowest score first", range=[0, 100], ticksuffix=" %", showgrid=False),
+        xaxis=axis(f"{several}, lowest score first", range=[0, 100], ticksuffix=" %", showgrid=False),
         yaxis=block_axis(blocks, downwards=True),
         showlegend=False,
     )

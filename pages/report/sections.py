@@ -22,7 +22,7 @@ from ..views.filmstrip import HEADING, as_document, strips_of
 from ..views.generations import exhibits
 from ..views.generations_html import as_html
 from ..views.picture import Picture
-from ..views.plans import in_a_sentence, really_cut
+from ..views.plans import columns, in_a_sentence, really_cut
 from ..views.runs import job_notes
 from ..views.variants import variants_table
 from .searches import allocation_found, gradient_added, masks_learned, texts_compared
@@ -135,8 +135,7 @@ def _cuts(store: Store, run: Run) -> list[Picture | Markup]:
             parts.append(Markup("<h3>{}</h3>").format(variant.name) + paragraph(in_a_sentence(plan)))
             parts.append(Picture(f"{variant.name}: what is really cut", CAPTIONS["plan_bars"], plan_bars(plan)))
             parts.append(Picture(f"{variant.name}: what stays", CAPTIONS["kept_map"], kept_map(plan)))
-            head = ("block", "head groups", "channels", "of the block")
-            rows = html_table(head, really_cut(plan), name=f"{variant.name}, block by block")
+            rows = html_table(columns(plan), really_cut(plan), name=f"{variant.name}, block by block")
             parts.append(Markup("<details><summary>Block by block</summary>{}</details>").format(rows))
     return parts
 

@@ -15,7 +15,8 @@ WORDS: dict[str, str] = {
     "block": "One decoder layer: attention, then an FFN. In tables and code its index is called layer.",
     "head group": "A key/value head with the query heads that read it; in plain multi-head attention, one head.",
     "channel": "One number inside the FFN: a row of gate and up, a column of down.",
-    "group": "Weights that must go together: a head group or a channel.",
+    "expert": "One of many FFNs of a block, in mixtures of experts; a router sends each token to a few of them.",
+    "group": "Weights that must go together: a head group, a channel or an expert.",
     "structure": "One slice that a group owns, such as its rows of q. A group's score is the largest sum over these.",
     "criterion": "A rule that gives every group a score, from weights, inputs, gradients or forward passes.",
     "gradient source": "Where a criterion's gradient comes from: backprop, or the zeroth-order estimate.",
@@ -23,7 +24,7 @@ WORDS: dict[str, str] = {
     "calibration text": "The text whose tokens are pushed through the model while it is scored.",
     "walk": "The one loop over the blocks that every criterion visits, forward and, for backprop, in reverse.",
     "stream": "Token rows on their way through a walk; several share the reading of each block.",
-    "scores": "One number for each head group and each channel of every block. Higher means more important.",
+    "scores": "One number for each head group and each channel or expert of every block. Higher means more important.",
     "rank": "A group's place among those of its block, 1 the lowest. Ranks of different criteria can be "
     "compared, scores cannot.",
     "ratio": "The share of the model's parameters that is removed.",

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from minillm.errors import MiniLLMError
-from minillm.families.groups import Groups
+from minillm.families.groups import CHANNELS, Groups
 from minillm.plan.budget import Allocation, gone
 from minillm.plan.methods import FROM_SCORES, WITHOUT_SEARCH, fitting
 from minillm.plan.plan import Plan, plan_from_groups
@@ -130,7 +130,8 @@ def comparison(store: Store, run_id: str, cut: Cut, plans: dict[str, Plan]) -> s
     fitness = {name: _fitness(found.recipe["fitness"], "value") for name, found in stored.items()}
     if measured:
         fitness.setdefault(UNIFORM, _fitness(measured[-1], "uniform"))
-    head = ("allocation", "head groups cut", "channels cut", "parameters left", "fitness (lower is better)", "onward")
+    several = next((plan.groups.named(CHANNELS) for plan in plans.values()), CHANNELS)
+    head = ("allocation", "head groups cut", f"{several} cut", "parameters left", "fitness (lower is better)", "onward")
     rows = [_row(run_id, cut, name, plan, fitness.get(name, "–")) for name, plan in plans.items()]
     return html_table(head, rows, name="allocations compared", kind="allocations")
 

@@ -13,7 +13,7 @@ from ..plots import plan_bars
 from ..shell.address import link
 from ..shell.templates import html_table, paragraph
 from .comparison import Comparison, compare, correlation, density, lines, pairs, reading
-from .plans import read_blocks, really_cut
+from .plans import columns, read_blocks, really_cut
 
 Maker = Callable[[], Any]
 
@@ -58,10 +58,9 @@ def _closer(close: Comparison, pair: str, kind: str) -> dict[str, Maker]:
 def _cut(found: Comparison, run_id: str, ratio: float, blocks: str) -> dict[str, Maker]:
     plan = found.plans[found.reference]
     caption = f"What is really cut at a ratio of {ratio:g}; the same under every criterion"
-    head = ("block", "head groups", "channels", "of the block")
     there = link("prune", run=run_id, criterion=found.reference, ratio=f"{ratio:g}", blocks=blocks)
     return {
         "cut": partial(plan_bars, plan),
-        "cut-table": lambda: html_table(head, really_cut(plan), caption),
+        "cut-table": lambda: html_table(columns(plan), really_cut(plan), caption),
         "use": partial(USE.format, there, found.reference),
     }

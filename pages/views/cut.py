@@ -31,7 +31,7 @@ from ..shell.controls import asked_in
 from ..shell.cut_controls import SAME, UNIFORM
 from ..shell.templates import html_table, notice, paragraph
 from .comparison import in_order
-from .plans import costs, in_a_sentence, read_blocks, really_cut, write_blocks
+from .plans import columns, costs, in_a_sentence, read_blocks, really_cut, write_blocks
 from .variants import dtype_of, groups_of
 
 FIRST = "fms-zo"
@@ -165,14 +165,13 @@ def preview(store: Store, run_id: str, cut: Cut) -> list[Any]:
     """What a plan would do, before it does: a sentence, costs before and after, the figure and the table by block."""
     plan = plan_of(store, run_id, cut)
     largest = largest_ratio(plan.groups, layers_of(store, run_id, cut.blocks))
-    head = ("block", "head groups", "channels", "of the block")
     by_hand = cut.criterion in hand_plans(store, run_id)
     said = in_a_sentence(plan) + BY_HAND if by_hand else in_a_sentence(plan, largest) + found_first(store, run_id, cut)
     return [
         paragraph(said),
         html_table(("", "before", "after", "change"), costs(plan, dtype_of(store, run_id)), name="plan-costs"),
         plan_bars(plan),
-        html_table(head, really_cut(plan), "What is really cut of each block"),
+        html_table(columns(plan), really_cut(plan), "What is really cut of each block"),
     ]
 
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from minillm.criteria import CRITERIA
 from minillm.criteria.forecast import Forecast, forecast
 from minillm.device import free_memory
-from minillm.families.groups import BlockGroups, Groups
+from minillm.families.groups import CHANNELS, HEADS, ONE, BlockGroups, Groups
 from minillm.jobs.live import expected_memory
 from minillm.recipes.models import MODELS
 from minillm.recipes.recipe import RunRecipe
@@ -72,13 +72,15 @@ def facts(known: Known) -> str:
         ("blocks", f"{len(groups)}"),
         ("head groups a block", _span(block.heads for block in groups.blocks)),
         ("query heads in each", _span(block.queries for block in groups.blocks)),
-        ("channels a block", _span(block.channels for block in groups.blocks)),
+        (f"{groups.named(CHANNELS)} a block", _span(block.channels for block in groups.blocks)),
         ("width", f"{groups.width:,}"),
         ("vocabulary", f"{groups.vocabulary:,}"),
         ("weights", f"{size(known.weight_bytes)} in {known.dtype or 'float32'}"),
         ("MACs of 128 tokens", count(groups.macs(128))),
         ("key/value cache a token", size(groups.cache_bytes(BYTES.get(known.dtype, 4)))),
     ]
+    if groups.experts:
+        rows.insert(7, ("experts a token is sent to", _span(b.routed for b in groups.blocks if b.routed)))
     if known.device:
         rows.append(("loaded on", known.device))
     if known.chat is not None:
@@ -136,14 +138,15 @@ def block_table(groups: Groups) -> str:
     if len(set(groups.blocks)) == 1:
         return ""
     rows = [(f"{i}", f"{b.heads}", f"{b.channels:,}", count(b.parameters)) for i, b in enumerate(groups.blocks)]
-    return html_table(("block", "head groups", "channels", "parameters"), rows, "Its blocks differ")
+    head = ("block", groups.named(HEADS), groups.named(CHANNELS), "parameters")
+    return html_table(head, rows, "Its blocks differ")
 
 
 def group_costs(block: BlockGroups) -> str:
     """What cutting one group of a block saves, in a sentence."""
     return (
-        f"Cutting one head group of a block removes {block.head_parameters:,} parameters, one channel "
-        f"{block.channel_parameters:,}."
+        f"Cutting one head group of a block removes {block.head_parameters:,} parameters, one "
+        f"{ONE[block.ffn]} {block.channel_parameters:,}."
     )
 
 

@@ -47,7 +47,7 @@ def parts(groups: Groups) -> list[Part]:
 
 def _block(number: int, block: BlockGroups, whole: int) -> Part:
     heads, channels = block.heads * block.head_parameters, block.channels * block.channel_parameters
-    held = {HEADS: (heads, f"{block.heads} head groups"), CHANNELS: (channels, f"{block.channels:,} channels")}
+    held = {HEADS: (heads, f"{block.heads} head groups"), CHANNELS: (channels, f"{block.channels:,} {block.ffn}")}
     pieces = tuple(
         Piece(kind, each / block.parameters, f"block {number}: {said}, {count(each)}")
         for kind, (each, said) in held.items()
@@ -62,5 +62,9 @@ def strip(groups: Groups) -> Markup:
     share = sum(part.share for part in inside)
     heads = sum(part.share * part.pieces[0].share for part in inside)
     alt = f"{len(inside)} blocks hold {share:.0%} of {count(groups.parameters)} parameters, attention {heads:.0%}"
-    legend = (("heads", "attention (head groups)"), ("channels", "FFN (channels)"), ("outside", "embedding and head"))
+    legend = (
+        ("heads", "attention (head groups)"),
+        ("channels", f"FFN ({groups.named(CHANNELS)})"),
+        ("outside", "embedding and head"),
+    )
     return html("model_strip", parts=found, alt=alt, legend=legend)

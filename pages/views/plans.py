@@ -54,7 +54,7 @@ def costs(plan: Plan, dtype: str = "float32") -> list[tuple[str, str, str, str]]
         (f"weights in {dtype}", before.parameters * each, after.parameters * each, size),
         ("key/value cache a token", before.cache_bytes(each), after.cache_bytes(each), size),
         ("head groups", _total(before, HEADS), _total(after, HEADS), "{:,}".format),
-        ("channels", _total(before, CHANNELS), _total(after, CHANNELS), "{:,}".format),
+        (before.named(CHANNELS), _total(before, CHANNELS), _total(after, CHANNELS), "{:,}".format),
     ]
     return [(what, say(old), say(new), _change(old, new)) for what, old, new, say in amounts]
 
@@ -69,8 +69,13 @@ def _change(old: int, new: int) -> str:
     return f"−{100 * (1 - new / old):.1f} %"
 
 
+def columns(plan: Plan) -> tuple[str, ...]:
+    """What `really_cut` says of each block."""
+    return "block", plan.groups.named(HEADS), plan.groups.named(CHANNELS), "of the block"
+
+
 def really_cut(plan: Plan) -> list[tuple[str, ...]]:
-    """What is really cut, a row of words for each block: (block, head groups, channels, share of the block)."""
+    """What is really cut, a row of words for each block, under `columns`."""
     return [
         (
             f"{row.layer}",
@@ -91,8 +96,9 @@ def in_a_sentence(plan: Plan, largest: float | None = None) -> str:
         return f"Nothing is cut at this ratio.{room}"
     heads, channels = int(table["heads_cut"].sum()), int(table["channels_cut"].sum())
     return (
-        f"{100 * plan.ratio:.2f} % of all parameters go: {heads:,} head groups and {channels:,} channels of blocks "
-        f"{blocks_in_words(touched['layer'])}, {_spread(touched['share'])} of each.{room}"
+        f"{100 * plan.ratio:.2f} % of all parameters go: {heads:,} head groups and {channels:,} "
+        f"{plan.groups.named(CHANNELS)} of blocks {blocks_in_words(touched['layer'])}, "
+        f"{_spread(touched['share'])} of each.{room}"
     )
 
 

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from minillm.criteria import CRITERIA
 from minillm.device import free_memory
 from minillm.errors import MiniLLMError
-from minillm.families.groups import CHANNELS, HEADS
+from minillm.families.groups import CHANNELS, HEADS, ONE
 from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scale import RAW, SHARE, scaled, shares_so_far
 from minillm.plan.scores import Scores
@@ -219,7 +219,7 @@ def group_facts(scores: dict[str, Scores], layer: int, kind: str, group: int) ->
     row, total = found.iloc[0], len(table)
     labels = [name.removesuffix(" rank") for name in table if name.endswith(" rank")]
     rows = [(label, f"{row[f'{label} score']:.4g}", f"{int(row[f'{label} rank']):,} of {total:,}") for label in labels]
-    name = "Head group" if kind == HEADS else "Channel"
+    name = ONE[next(iter(scores.values())).groups.blocks[layer].counts(kind)].capitalize()
     return html_table(("criterion", "score", "rank, 1 the lowest"), rows, f"{name} {group} of block {layer}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minillm.errors import BadInput, UnknownName
-from minillm.families.groups import GROUPS, HEADS, KINDS
+from minillm.families.groups import GROUPS, KINDS
 from minillm.plan.methods import FROM_SCORES, METHODS, NOTHING, fitting
 from minillm.plan.plan import Plan
 from minillm.plan.scores import Scores
@@ -82,7 +82,7 @@ def group(scores: dict[str, Scores], plans: dict[str, Plan], block: int, kind: s
         raise BadInput("This run has no scores of that kind; score first.")
     groups = next(iter(scores.values())).groups
     if not 0 <= block < len(groups) or not 0 <= place < groups.blocks[block].count(kind):
-        raise BadInput(f"Block {block} has no {'head group' if kind == HEADS else 'channel'} {place} in this model.")
+        raise BadInput(f"Block {block} has no {groups.one(kind)} {place} in this model.")
     rows = []
     for label, one in scores.items():
         ranks, value = one.ranks(kind)[block], float(one.of(kind)[block][place])

@@ -46,6 +46,7 @@ def at_work(look: Board) -> dict[str, Any] | None:
     """The criterion being scored, with what is known of its blocks; None where none is."""
     for label in look.running:
         found = look.blocks_of(label)
-        blocks = {layer: [abs(value) for value in one["channel_quantiles"]] for layer, one in found.items()}
+        known = {layer: one["channel_quantiles"] for layer, one in found.items() if "channel_quantiles" in one}
+        blocks = {layer: [abs(value) for value in quantiles] for layer, quantiles in known.items()}
         return {"label": label, "of": look.known_blocks or len(blocks), "blocks": blocks}
     return None

@@ -8,9 +8,10 @@ import pytest
 import tiny
 import torch
 
-from minillm.criteria import CRITERIA, CURVATURE, Evidence, find, find_all
+from minillm.criteria import CRITERIA, CURVATURE, Evidence, find, find_all, judging
 from minillm.criteria.settings import Settings
 from minillm.errors import NumericalFault, UnknownName
+from minillm.families.groups import CHANNELS
 from minillm.models.loaded import wrap
 from minillm.plan.ranking import al_am_allocation
 from minillm.recipes.requests import ScoreRequest
@@ -303,7 +304,7 @@ def test_llm_pruners_variants(build, taylor):
     np.testing.assert_allclose(found.channels[1], channels, rtol=2e-3)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", judging(CHANNELS))
 def test_features_that_never_fire_score_finitely(criterion):
     """One that all channels of a block read, and one that a block's down projection reads."""
     model = tiny.llama()
@@ -314,7 +315,9 @@ def test_features_that_never_fire_score_finitely(criterion):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("criterion", [c.name for c in CRITERIA.values() if c.needs not in ("nothing", "weights")])
+@pytest.mark.parametrize(
+    "criterion", [c.name for c in judging(CHANNELS).values() if c.needs not in ("nothing", "weights")]
+)
 def test_activations_that_are_not_finite_are_one_sentence(criterion, value):
     model = tiny.llama()
     model.model.layers[2].input_layernorm.weight.data.fill_(value)

@@ -7,11 +7,12 @@ import pytest
 import tiny
 import torch
 
-from minillm.criteria import CRITERIA, find
+from minillm.criteria import find, judging
 from minillm.criteria.forecast import check_fits, forecast
 from minillm.criteria.settings import Settings
 from minillm.errors import DoesNotFit
 from minillm.families import groups_from_config
+from minillm.families.groups import CHANNELS
 from minillm.models.loaded import wrap
 from minillm.scoring.score import score
 
@@ -60,7 +61,7 @@ def ratio(lm, criterion, rows=48, length=64, gradient_samples=10, **settings):
     return expected.above / found.peak_bytes
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", judging(CHANNELS))
 def test_forecast_meets_the_measured_peak(middling, criterion):
     assert LOW < ratio(middling, criterion, submodels=16, steps=2) < HIGH
 
@@ -99,6 +100,21 @@ def test_forecast_follows_rows_and_length(middling, criterion, rows, length, gra
 )
 def test_forecast_knows_the_families(build, criterion):
     assert LOW < ratio(wrap(build()), criterion, 32, 64, 8) < HIGH
+
+
+EXPERTS_APART = {"num_experts": 8, "num_local_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 384}
+"""Sizes at which experts decide the peak: 8 of 384 channels, 2 a token."""
+
+
+@pytest.mark.parametrize("criterion", ["random", "magnitude-l1", "wanda", "reap", "llm-pruner", "fms-bp"])
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b"])
+def test_forecast_knows_experts(name, criterion):
+    config = published.MODELS[name].config
+    own = {key: size for key, size in EXPERTS_APART.items() if key in config}
+    sizes = {"hidden_size": 288, "intermediate_size": 384, "num_attention_heads": 9, "num_key_value_heads": 3}
+    more = {"head_dim": 32} if "head_dim" in config else {}
+    model = published.shrunk(name, vocab_size=2000, **sizes, **own, **more)
+    assert LOW < ratio(wrap(model), criterion, 32, 64, 8) < HIGH
 
 
 def test_parts_are_those_of_the_largest_phase_and_sum_to_the_peak():

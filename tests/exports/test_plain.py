@@ -26,9 +26,10 @@ def assert_same(found: torch.Tensor, wanted: torch.Tensor) -> None:
     assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.abs().max())
 
 
-@pytest.mark.parametrize("form", [TRANSFORMERS, MASKED])
-@pytest.mark.parametrize(("family", "kind"), made_cuts.each(TRANSFORMERS))
-def test_plain_transformers_computes_the_same(family: str, kind: str, form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "family", "kind"), [(form, *each) for form in (TRANSFORMERS, MASKED) for each in made_cuts.each(form)]
+)
+def test_plain_transformers_computes_the_same(form: str, family: str, kind: str, tmp_path: Path) -> None:
     lm = cut(family, kind)
     found = export(lm, form, tmp_path / "out")
     plain, report = AutoModelForCausalLM.from_pretrained(found.folder, output_loading_info=True)
@@ -81,7 +82,7 @@ def test_what_is_filled_up_lies_where_it_was_in_the_dense_form(tmp_path: Path) -
 
 @pytest.mark.parametrize("family", made_cuts.NO_BIASES[TRANSFORMERS])
 def test_biases_that_no_config_can_name_are_refused(family: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel, match="gave .*down.* a bias, which no config of a") as caught:
+    with pytest.raises(UnsupportedModel, match="gave .*(down|o).* a bias, which no config of a") as caught:
         export(cut(family, BIASES), TRANSFORMERS, tmp_path / "out")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import made_scores
 import pytest
 import tiny
 from made_runs import ROOT, some_scores
@@ -62,6 +63,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         (PruneRequest("wanda", channels_from="fms"), UnknownName, "Unknown scores “fms”"),
         (PruneRequest("wanda", ratio=0.9), UnreachableRatio, "the largest ratio they reach is"),
         (PruneRequest("wanda", layers=(7,)), BadInput, "this model has blocks 0 to 3"),
+        (
+            ScoreRequest(("wanda", "reap")),
+            BadInput,
+            "reap judges experts, and the FFNs of this llama model have channels",
+        ),
     ],
 )
 def test_what_a_run_cannot_do_is_refused_before_it_is_in_line(
@@ -72,6 +78,16 @@ def test_what_a_run_cannot_do_is_refused_before_it_is_in_line(
     with pytest.raises(fault, match=said):
         submit(store, run_id, request_)
     assert store.jobs() == []
+
+
+def test_who_cannot_judge_experts_is_refused_once_the_model_was_looked_at(store: Store):
+    run_id = store.create_run(RunRecipe(model="/somewhere/a mixture"))
+    submit(store, run_id, ScoreRequest(("fms-zo",)))
+    other = store.create_run(RunRecipe(model="/somewhere/a mixture"))
+    store.add_result(other, "inspect", {"groups": made_scores.mixture().to_json()})
+    with pytest.raises(BadInput, match="fms-zo judges heads and channels, and the FFNs of this qwen3_moe model have"):
+        submit(store, other, ScoreRequest(("reap", "fms-zo")))
+    submit(store, other, ScoreRequest(("reap", "wanda")))
 
 
 def test_a_request_is_put_in_line(store: Store, run_id: str):

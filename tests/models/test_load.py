@@ -209,7 +209,7 @@ def test_plan_from_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"hidden_size": 8}, {"model_type": "mixtral"}, 7, None, {**SEVEN_B, "hidden_size": "wide"}]
+    "config", [{}, {"hidden_size": 8}, {"model_type": "qwen2_moe"}, 7, None, {**SEVEN_B, "hidden_size": "wide"}]
 )
 def test_plan_from_what_is_no_config(config: Any) -> None:
     with pytest.raises(BadInput):

@@ -9,8 +9,9 @@ import tiny
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging
 from minillm.errors import BadInput, UnknownName
+from minillm.families.groups import CHANNELS
 from minillm.models import residence
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.load import load_model
@@ -48,7 +49,7 @@ def same_scores(a, b):
 def test_every_criterion_scores_the_same(build, tmp_path):
     whole, away = pair(build, tmp_path / "model")
     assert whole.groups == away.groups
-    for criterion in CRITERIA:
+    for criterion in judging(CHANNELS):
         a, b = (score(lm, criterion, tiny.tokens(6, 16), 3, submodels=8, directions=2, steps=2) for lm in (whole, away))
         assert same_scores(a, b), criterion
     assert all(p.is_meta for p in away.model.parameters())

@@ -34,7 +34,7 @@ def refusal(folder: Path, kind: type[Exception] = BadInput) -> str:
     return text
 
 
-@pytest.mark.parametrize("model_type", ["mixtral", "gemma4_text", "of-the-future"])
+@pytest.mark.parametrize("model_type", ["qwen2_moe", "gemma4_text", "of-the-future"])
 def test_unsupported_architecture_needs_no_weights(folder: Path, model_type: str) -> None:
     edit_config(folder, model_type=model_type)
     (folder / WEIGHTS).unlink()

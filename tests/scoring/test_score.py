@@ -6,10 +6,10 @@ import pytest
 import tiny
 import torch
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging
 from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, NumericalFault, TextTooShort, UnknownName
-from minillm.families.groups import KINDS
+from minillm.families.groups import CHANNELS, KINDS
 from minillm.models.loaded import wrap
 from minillm.plan.scores import Scores
 from minillm.recipes.requests import ScoreRequest
@@ -192,7 +192,7 @@ def test_every_setting_has_another_value_to_try():
     assert {name for name, value in OTHER.items() if value != getattr(Settings(), name)} == set(Settings().to_json())
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", judging(CHANNELS))
 def test_other_scores_have_another_label_and_the_same_label_means_the_same_scores(criterion):
     """Scores are stored under their label: a setting that changes them and not the label would overwrite others."""
     lm, tokens = wrap(tiny.llama(kv=8, heads=16, width=64)), tiny.tokens(ROWS, 20)

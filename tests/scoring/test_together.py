@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tiny
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging
 from minillm.errors import NumericalFault
 from minillm.events import RESULT
+from minillm.families.groups import CHANNELS
 from minillm.models.loaded import wrap
 from minillm.scoring.score import score, score_together, score_together_events
 from minillm.walk import forward, reverse
@@ -41,8 +42,8 @@ def read(monkeypatch):
 @pytest.mark.parametrize("build", [tiny.llama, tiny.opt, tiny.bloom])
 def test_every_criterion_finds_what_it_finds_alone(build):
     lm, tokens = wrap(build()), tiny.tokens(8, 20)
-    found = score_together(lm, list(CRITERIA), tokens, 4, seed=3, steps=3)
-    assert list(found) == list(CRITERIA)
+    found = score_together(lm, list(judging(CHANNELS)), tokens, 4, seed=3, steps=3)
+    assert list(found) == list(judging(CHANNELS))
     for name, scores in found.items():
         assert same(scores, score(lm, name, tokens, 4, seed=3, steps=3)), name
 

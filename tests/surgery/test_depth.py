@@ -6,8 +6,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from minillm.allocation.candidates import plan_mask
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging
 from minillm.errors import BadInput
+from minillm.families.groups import CHANNELS
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.load import load_model
 from minillm.models.loaded import wrap
@@ -81,7 +82,7 @@ def test_a_mask_of_a_deep_plan_is_the_cut_model(name):
     torch.testing.assert_close(last.payload, cut.payload, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", judging(CHANNELS))
 @pytest.mark.parametrize("settings", [{}, {"reduction": "llm-pruner"}, {"scope": "groups", "noise": "rademacher"}])
 @pytest.mark.filterwarnings("error")
 def test_what_is_left_is_scored_and_cut_again(criterion, settings):

@@ -8,10 +8,10 @@ import torch
 
 from minillm.allocation.candidates import plan_mask
 from minillm.allocation.structured import allocate
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging
 from minillm.criteria.settings import Settings
 from minillm.errors import BadInput
-from minillm.families.groups import HEADS, SLOTS
+from minillm.families.groups import CHANNELS, HEADS, SLOTS
 from minillm.models.checkpoint import load_pruned, save_pruned
 from minillm.models.loaded import wrap
 from minillm.plan.budget import largest_ratio
@@ -68,7 +68,7 @@ def test_a_slot_scores_the_largest_of_its_sums(criterion):
             assert found.heads[layer][slot] == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", judging(CHANNELS))
 @pytest.mark.parametrize("settings", [{}, {"reduction": "llm-pruner"}, {"scope": "groups"}])
 def test_every_criterion_scores_slots(criterion, settings):
     lm = wrap(tiny.llama(heads=12, head_dim=8))

@@ -127,6 +127,30 @@ def test_a_picture_can_be_drawn_while_blocks_are_scored(store: Store, run_id: st
         assert channels[0] <= block["channel_quantiles"][0] <= block["channel_quantiles"][4] <= channels[-1]
 
 
+def test_a_mixture_of_experts_goes_all_the_way(store: Store, pool: Pool, tmp_path: Path):
+    folder = tiny.saved(tmp_path / "mixture", tiny.some_experts(max_position_embeddings=512))
+    recipe = {"samples": 6, "length": 16, "gradient_samples": 2, "seed": 3, "device": "cpu", "dtype": "float32"}
+    made = store.create_run(RunRecipe(model=str(folder), text="python-docs", **recipe))
+    events = run(store, made, ScoreRequest(("reap", "wanda")), pool)
+    shown = {event.payload["layer"]: event.payload for event in events if event.stage == "score:reap" and event.payload}
+    assert "heads" not in shown[0] and len(shown[0]["channel_quantiles"]) == 5 and shown[1] == {"layer": 1}
+    run(store, made, PruneRequest("wanda", channels_from="reap", ratio=0.2, compensate="least-squares"), pool)
+    run(store, made, PruneRequest("reap", ratio=0.2), pool)
+    short = {"steps": 2, "batch": 2, "held_out": 2, "length": 16, "evaluate_every": 1}
+    run(store, made, RecoverRequest("pruned-2", **short), pool)
+    run(
+        store,
+        made,
+        EvaluateRequest(("original", "pruned-1", "recovered-1"), text="python-docs", tokens=256, length=32),
+        pool,
+    )
+    run(store, made, GenerateRequest(("A block",), ("pruned-2", "recovered-1"), max_new_tokens=4), pool)
+    for name in ("pruned-1", "pruned-2", "recovered-1"):
+        lm = brought_back(store, made, name)
+        assert 3 <= lm.groups.experts < 8 and lm.groups.blocks[1].ffn == "channels"
+        assert same(lm, finish(pool.variant_events(store, made, name)))
+
+
 def test_a_criterion_that_fails_does_not_take_the_others_with_it(
     store: Store, run_id: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ):
