@@ -193,8 +193,8 @@ MODELS = {
     ),
     "glm-4-9b": _llama_like("glm", (4096, 13696, 40, 32, 2, 151552), 9_399_951_360, **GLM),
     "glm-4-9b-0414": _llama_like("glm4", (4096, 13696, 40, 32, 2, 151552), 9_400_279_040, **GLM),
-    # Of the mixtures of experts the configs were written down, not fetched: their counts are those of the sizes here, and
-    # agree with the rounded ones that are told of them (46.7, 30.5 and 6.9 thousand million).
+    # Of the mixtures of experts the configs were written down, not fetched: their counts are those of the sizes here,
+    # and agree with the rounded ones that are told of them (46.7, 30.5 and 6.9 thousand million).
     "mixtral-8x7b": _llama_like(
         "mixtral", (4096, 14336, 32, 32, 8, 32000), 46_702_792_704, num_local_experts=8, num_experts_per_tok=2
     ),
