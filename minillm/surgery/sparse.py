@@ -143,8 +143,11 @@ def _score_by_slope(small: LoadedModel, chosen: RecoverySettings, lesson: Lesson
         expected=lesson.expected if lesson.teacher is not None else None,
     )
 
+    # The way back meets the weights of experts too, which have no adapters.
+    there = {(layer, name) for layer, name, _, _ in linears_of(small)}
+
     def reduce(layer: int, name: str, weight: Tensor, slope: Slope) -> None:
-        if weight.numel():
+        if (layer, name) in there:
             take((layer, name), _allowed(small, weight, score(weight, slope)))
 
     finish(forward_events(small, [rows]))
