@@ -26,11 +26,14 @@ from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import ACT, QUIET, Answer, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..views.picture import Picture
+from ..views.sample_run import ratios_at_once
 from ..views.sweep_pictures import pictures
 from . import sweep
 
 TITLE = "Experiments"
 FIRST = "f5"
+SAMPLE = "What a sweep shows: perplexity against the ratio, of the sample run"
+LOOK = "One seed, nothing made up for. Look for the ratio at which a line leaves the others; dotted: the model itself."
 MOST_PICTURES = 6
 KINDS = {"md": "Markdown", "csv": "CSV", "tex": "LaTeX", "html": "HTML", "json": "JSON"}
 """{ending: what it is called} of the files a sweep is saved as."""
@@ -39,7 +42,7 @@ KINDS = {"md": "Markdown", "csv": "CSV", "tex": "LaTeX", "html": "HTML", "json":
 @dataclass(frozen=True)
 class Page:
     """What is on the page. chosen, form, folder, text: what is to be run; cells: where each stands; results: numbers,
-    differences, hosts, there only of a sweep; kind, save, file: taking it along."""
+    differences, hosts, there only of a sweep; sample: there while none is open; kind, save, file: taking it along."""
 
     seen: gr.Textbox
     chosen: gr.Dropdown
@@ -50,6 +53,7 @@ class Page:
     listed: gr.HTML
     panel: job_panel.Panel
     cells: gr.HTML
+    sample: gr.Column
     results: gr.Column
     numbers: gr.HTML
     differences: gr.HTML
@@ -61,7 +65,7 @@ class Page:
     @property
     def drawn(self) -> list[Any]:
         """What `looked` may change."""
-        return [self.seen, self.results, self.numbers, self.differences, *self.hosts]
+        return [self.seen, self.sample, self.results, self.numbers, self.differences, *self.hosts]
 
 
 def build(ctx: Context) -> None:
@@ -82,6 +86,8 @@ def lay_out() -> Page:
         with gr.Column(scale=3, min_width=320):
             panel = job_panel.panel("sweep")
             cells = gr.HTML(elem_id="sweep-progress")
+            with gr.Column(elem_id="sweep-sample") as sample:
+                PlotlyHost(SAMPLE, LOOK, ratios_at_once(), elem_id="sweep-sample-plot")
     with gr.Column(visible=False, elem_id="sweep-results") as results:
         gr.Markdown("## Numbers")
         numbers = gr.HTML(elem_id="sweep-numbers")
@@ -105,6 +111,7 @@ def lay_out() -> Page:
         differences = gr.HTML(elem_id="sweep-differences")
     found: dict[str, Any] = {
         "cells": cells,
+        "sample": sample,
         "results": results,
         "numbers": numbers,
         "differences": differences,
@@ -200,7 +207,7 @@ def looked(store: Store, page: Page, run_id: str, seen: str) -> Answer:
     """Numbers, differences and pictures, drawn anew only where a cell more is done."""
     asked = sweep_of(store, run_id)
     if asked is None:
-        return {page.seen: "", page.results: gr.Column(visible=False)}
+        return {page.seen: "", page.sample: gr.Column(visible=True), page.results: gr.Column(visible=False)}
     now = f"{run_id} {[one.state for one in standings(store, run_id, asked)]}"
     if now == seen:
         return {}
@@ -210,6 +217,7 @@ def looked(store: Store, page: Page, run_id: str, seen: str) -> Answer:
     shown += [gr.update(value=None, visible=not shown and i == 0) for i in range(MOST_PICTURES - len(drawn))]
     return {
         page.seen: now,
+        page.sample: gr.Column(visible=False),
         page.results: gr.Column(visible=True),
         page.numbers: sweep.numbers(whole),
         page.differences: sweep.differences(whole),

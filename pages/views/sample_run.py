@@ -5,17 +5,19 @@ Opening it adds it to the store, under the id it always has.
 
 import json
 from functools import cache
+from math import exp, nan
 from typing import Any
 
 from minillm.families.groups import CHANNELS
-from minillm.plan.filmstrip import filmstrip_of
+from minillm.plan.filmstrip import Filmstrip, Strip, filmstrip_of
 from minillm.plan.plan import Plan
 from minillm.plan.scores import Scores
 from minillm.store.as_folder import BUNDLED, import_run
 from minillm.store.store import Store
 
-from ..plots import as_json
+from ..plots import as_json, ratio_lines
 from ..plots.style import known
+from ..plots.sweeps import Series
 from .comparison import REFERENCE, compare, in_order, lines, reading
 from .filmstrip import KIND as FILMSTRIP, as_json as as_strip
 
@@ -66,10 +68,34 @@ def overlap_at_once() -> tuple[str, str]:
 
 
 @cache
+def _filmstrip() -> Filmstrip | None:
+    return filmstrip_of([result["data"] for result in sample_record()["results"] if result["kind"] == FILMSTRIP])
+
+
+@cache
 def strip_at_once() -> str:
     """The sample run's filmstrip for a `FilmstripHost`; "" where it has none."""
-    found = filmstrip_of([result["data"] for result in sample_record()["results"] if result["kind"] == FILMSTRIP])
+    found = _filmstrip()
     return as_strip(found) if found else ""
+
+
+@cache
+def ratios_at_once() -> str:
+    """Perplexity against the ratio in the sample run, nothing made up for, as a figure's JSON: what most sweeps are
+    about; "" where it has no filmstrip."""
+    found = _filmstrip()
+    if found is None:
+        return ""
+    plain = [strip for strip in found.strips if not strip.compensate]
+    text, first = found.asked["text"], plain[0].frames[0]
+    label = f"perplexity ({text}, the first {found.asked['tokens']} tokens)"
+    figure = ratio_lines([_series(found, strip) for strip in plain], label, first and exp(first["loss"]))
+    return as_json(known(figure, model=sample_record()["recipe"]["model"]))
+
+
+def _series(found: Filmstrip, strip: Strip) -> Series:
+    there = [(ratio, frame) for ratio, frame in zip(found.ratios, strip.frames, strict=True) if frame and ratio]
+    return Series(strip.criterion, *zip(*((ratio, exp(frame["loss"]), nan) for ratio, frame in there), strict=True))
 
 
 def open_sample(store: Store) -> str:

@@ -1,6 +1,8 @@
 """The Experiments page's pure part: what is asked, where cells stand, numbers with their spread, pictures, files."""
 
+import json
 import os
+from base64 import b64decode
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -8,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import made_sweeps
+import numpy as np
 import pytest
 from made_pages import laid_out
 
@@ -22,6 +25,7 @@ from pages import experiments
 from pages.experiments import sweep as sweep_part
 from pages.plots import range_bars, ratio_lines, row_bars, speed_bars
 from pages.plots.sweeps import Series
+from pages.views.sample_run import ratios_at_once, sample_record
 from pages.views.sweep_pictures import _measured, pictures
 
 
@@ -76,7 +80,18 @@ def test_numbers_stand_with_their_spread_and_differences_with_a_judgement(store:
 
 def test_a_run_that_is_no_sweep_shows_no_empty_tables(store: Store, run_id: str) -> None:
     page = laid_out(experiments.lay_out)
-    assert experiments.looked(store, page, run_id, "")[page.results].visible is False
+    found = experiments.looked(store, page, run_id, "")
+    assert found[page.results].visible is False and found[page.sample].visible is True
+
+
+def test_before_any_sweep_the_sample_run_shows_perplexity_against_the_ratio() -> None:
+    drawn = {line["name"]: line for line in json.loads(ratios_at_once())["data"]}
+    frames = [r["data"] for r in sample_record()["results"] if r["kind"] == "filmstrip"]
+    for criterion in ("fms-bp", "fms-zo", "wanda", "random"):
+        losses = {f["ratio"]: f["loss"] for f in frames if (f["criterion"], f["compensate"]) == (criterion, "")}
+        x, y = (np.frombuffer(b64decode(drawn[criterion][axis]["bdata"]), np.float32) for axis in "xy")
+        found = zip(np.round(x.astype(float) / 100, 4).tolist(), np.log(y).tolist(), strict=True)
+        assert dict(found) == pytest.approx(losses, 1e-4)
 
 
 def test_one_seed_tells_no_difference(store: Store) -> None:
