@@ -38,6 +38,10 @@ from ..sweeps.record import sweep_in
 from ..sweeps.table import table
 from .progress import EMBEDDED, Json, Model, follow, megabytes, say, show
 
+LEFT_OUT = ("isc", "saap", "pgp", "reap")
+SAMPLED = [name for name in CRITERIA if name not in LEFT_OUT]
+"""Criteria of the sample run: as many as there is room for in 4 MB, and none for experts, which its model has not."""
+
 runs_app = typer.Typer(help="Runs that the app keeps.", no_args_is_help=True)
 
 
@@ -200,22 +204,22 @@ def sample(
     out: Annotated[Path, typer.Option(help="Folder for the run, in place of an earlier one.")] = Path("sample_run"),
     steps: Annotated[int, typer.Option(help="Updates of the recovery.")] = 80,
     samples: Annotated[int, typer.Option(help="Rows of calibration text.")] = 128,
-    title: Annotated[str, typer.Option(help="Title of the run.")] = "Sample: SmolLM2-135M, every criterion",
+    title: Annotated[str, typer.Option(help="Title of the run.")] = f"Sample: SmolLM2-135M, {len(SAMPLED)} criteria",
     only: Annotated[str, typer.Option(help="Add this kind of job alone, to the run that is in the folder.")] = "",
 ) -> None:
-    """Do the whole main job once, as the app would, and keep it as a folder: every criterion, the paper's cut, the best
-    one measured here, a recovery.
+    """Do the whole main job once, as the app would, and keep it as a folder: scores, the paper's cut, the best one
+    measured here, a recovery.
 
     The bundled run is made by: python -m minillm sample --out assets/sample_run; one kind of job is added to such a
     folder by: python -m minillm sample --out assets/sample_run --only fidelity
     """
-    requests = _sample_requests(steps, list(CRITERIA))
+    requests = _sample_requests(steps, list(SAMPLED))
     if only and only not in (kinds := {request.kind for request in requests}):
         raise UnknownName("kind of job", only, kinds)
     folder_for(out, RECORD)
     store, pool = Store(), heavy.Pool()
     run = import_run(store, out) if only else store.create_run(RunRecipe(model=model, samples=samples), title)
-    missing = [criterion for criterion in CRITERIA if criterion not in store.scores(run)]
+    missing = [criterion for criterion in SAMPLED if criterion not in store.scores(run)]
     for request in _sample_requests(steps, missing):
         if only and request.kind != only:
             continue

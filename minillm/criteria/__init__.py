@@ -66,6 +66,7 @@ __all__ = [
     "find",
     "find_all",
     "judging",
+    "judging_all",
 ]
 
 
@@ -84,6 +85,11 @@ def find_all(names: Iterable[str]) -> list[Criterion]:
 def judging(kind: str) -> dict[str, Criterion]:
     """The criteria that have scores for groups of a kind."""
     return {name: one for name, one in CRITERIA.items() if kind in one.judges}
+
+
+def judging_all(groups: Groups | None) -> dict[str, Criterion]:
+    """The criteria that have scores for what the FFNs of a model consist of; None: for channels."""
+    return judging(EXPERTS if groups is not None and groups.experts else CHANNELS)
 
 
 def check_judges(criterion: Criterion, groups: Groups) -> None:

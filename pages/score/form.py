@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import CRITERIA, judging_all
 from minillm.criteria.settings import CHOSEN, Settings
 from minillm.errors import BadInput
 from minillm.jobs.submit import submit
@@ -27,6 +27,7 @@ from ..shell.controls import asked_in, control, fields_of, takes
 from ..shell.frame import Context
 from ..shell.handlers import Answer
 from ..shell.templates import html
+from ..views.variants import groups_of
 
 READ = ("text", "samples", "length", "gradient_samples", "seed")
 """Fields of a run's recipe that scoring reads, in that order."""
@@ -54,7 +55,7 @@ class Form:
 def lay_out_form() -> Form:
     """The left column."""
     criteria = gr.CheckboxGroup(
-        list(CRITERIA),
+        list(judging_all(None)),
         value=[name for name in FIRST if name in CRITERIA],
         label="Criteria",
         elem_id="criteria",
@@ -107,8 +108,12 @@ def arrive(store: Store, form: Form, run_id: str, options: dict[str, str]) -> An
     recipe = store.run(run_id).recipe
     shown: Answer = {control: getattr(recipe, name) for name, control in form.recipe.items()}
     request = job_panel.request_of(store, run_id, "score")
+    able = list(judging_all(groups_of(store, run_id)))
+    shown[form.criteria] = gr.CheckboxGroup(choices=able)
     if request:
-        shown |= asked_in(request, {"criteria": form.criteria, "together": form.together})
+        shown |= asked_in(request, {"together": form.together})
+        ticked = [name for name in request.criteria if name in able]
+        shown[form.criteria] = gr.CheckboxGroup(choices=able, value=ticked)
         shown |= asked_in(Settings.of(**request.settings), form.settings)
     return shown
 

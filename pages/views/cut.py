@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging_all
 from minillm.errors import BadInput
 from minillm.families.groups import GROUPS, MIN_CHANNELS, MIN_HEADS
 from minillm.plan.budget import largest_ratio
@@ -69,7 +69,8 @@ def criteria_choices(store: Store, run_id: str) -> list[tuple[str, str]]:
     ready = [(label, label) for label in [*scored, *(hand_plans(store, run_id) if run_id else ())]]
     groups = groups_of(store, run_id) if run_id else None
     shared = groups is not None and any(block.query_parameters for block in groups.blocks)
-    offered = [*CRITERIA, *map(by_slots, CRITERIA)] if shared else list(CRITERIA)
+    able = list(judging_all(groups))
+    offered = [*able, *map(by_slots, able)] if shared else able
     return ready + [(f"{label} (scored first)", label) for label in offered if label not in scored]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging_all
 from minillm.criteria.forecast import Forecast, forecast
 from minillm.device import free_memory
 from minillm.families.groups import CHANNELS, HEADS, ONE, BlockGroups, Groups
@@ -92,7 +92,7 @@ def forecasts(known: Known, recipe: RunRecipe) -> dict[str, Forecast]:
     """{criterion: peak memory of scoring with a recipe's samples, lengths and default settings}."""
     each = BYTES.get(known.dtype, 4)
     asked = (recipe.samples, recipe.length, recipe.gradient_samples, each)
-    return {name: forecast(known.groups, criterion, *asked) for name, criterion in CRITERIA.items()}
+    return {name: forecast(known.groups, criterion, *asked) for name, criterion in judging_all(known.groups).items()}
 
 
 def memory_table(known: Known, expected: dict[str, Forecast], free: int | None) -> str:

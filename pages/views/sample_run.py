@@ -89,7 +89,8 @@ def ratios_at_once() -> str:
     plain = [strip for strip in found.strips if not strip.compensate]
     text, first = found.asked["text"], plain[0].frames[0]
     label = f"perplexity ({text}, the first {found.asked['tokens']} tokens)"
-    figure = ratio_lines([_series(found, strip) for strip in plain], label, first and exp(first["loss"]))
+    dense = exp(first["loss"]) if first else None
+    figure = ratio_lines([_series(found, strip) for strip in plain], label, dense)
     return as_json(known(figure, model=sample_record()["recipe"]["model"]))
 
 

@@ -94,4 +94,4 @@ def test_ways_are_compared_by_what_they_left_and_take_here(store: Store) -> None
     for way in COMPARED.values():
         assert way.label in table and f"{way.left[0].wikitext2:.0f} / {way.left[0].ptb:.0f}" in table
     ended(store, made, 100)
-    assert "2 min" in compared(store, made, 0.2)
+    assert "1 min 40 s" in compared(store, made, 0.2)

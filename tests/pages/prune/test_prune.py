@@ -8,10 +8,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import pytest
 from made_scores import scores, shape, smollm2
 
-from minillm.criteria import CRITERIA
+from minillm.criteria import judging
 from minillm.errors import BadInput, UnreachableRatio
 from minillm.events import Event
 from minillm.families import groups_from_config
+from minillm.families.groups import CHANNELS
 from minillm.jobs.submit import submit
 from minillm.models.configs import config_from_dict
 from minillm.plan.plan import make_plan
@@ -52,7 +53,7 @@ def run_id(store: Store) -> str:
 def test_scored_criteria_come_first_and_the_others_say_that_they_are_scored_first(store: Store, run_id: str) -> None:
     choices = cut.criteria_choices(store, run_id)
     assert choices[:2] == [("wanda", "wanda"), ("llm-pruner", "llm-pruner")]
-    assert {label for _, label in choices} == set(CRITERIA)
+    assert {label for _, label in choices} == set(judging(CHANNELS))
     assert all("scored first" in shown for shown, label in choices[2:])
 
 

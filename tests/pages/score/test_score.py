@@ -4,7 +4,7 @@ from typing import Any
 
 import made_scores
 import pytest
-from made_pages import block, context, score_job
+from made_pages import block, context, laid_out, score_job
 
 from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, UnknownName
@@ -177,3 +177,16 @@ def test_an_upload_that_is_no_text_is_refused(store: Store, tmp_path: Any):
     (tmp_path / "weights.bin").write_bytes(b"x")
     with pytest.raises(BadInput, match="is no text that is read here"):
         form.kept_upload(store, str(tmp_path / "weights.bin"))
+
+
+@pytest.mark.parametrize(
+    ("groups", "offered", "not_offered"),
+    [(made_scores.smollm2(), {"kfac", "wanda", "pgp"}, "reap"), (made_scores.mixture(), {"reap", "wanda"}, "kfac")],
+)
+def test_only_criteria_that_judge_what_the_model_has_are_offered(
+    store: Store, run_id: str, groups: Any, offered: set[str], not_offered: str
+):
+    store.add_result(run_id, "inspect", {"groups": groups.to_json(), "dtype": "float32"})
+    page = laid_out(form.lay_out_form)
+    choices = {name for _, name in form.arrive(store, page, run_id, {})[page.criteria].choices}
+    assert offered <= choices and not_offered not in choices
