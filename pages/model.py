@@ -22,6 +22,7 @@ from .shell.plotly_host import PlotlyHost
 from .shell.templates import paragraph
 from .views import model as model_view
 from .views.model_strip import strip
+from .views.usual import usual_steps
 
 TITLE = "Model"
 DEVICES = ("auto", "cpu", "cuda")
@@ -117,7 +118,7 @@ def begin(ctx: Context, run_id: str, model: str, dtype: str, device: str) -> int
 def progress(store: Store, page: Page, run_id: str) -> Answer:
     """The inspection as a row, and the way on once the run has a model."""
     job = job_panel.current(store, run_id, "inspect")
-    usual = store.usual_steps(store.run(run_id).recipe.model)
+    usual = usual_steps(store, store.run(run_id).recipe.model)
     rows = job_panel.steps(job, store.events(job.id), usual=usual) if job and job.live else []
     onward = f'<a class="onward" href="{link("score", run=run_id)}">Go on to Score</a>'
     return {**page.panel.show(store, job, job_panel.table(rows, "step") if rows else ""), page.onward: onward}

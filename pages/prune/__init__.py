@@ -23,6 +23,7 @@ from ..shell.templates import notice, paragraph
 from ..views import best as best_view, cut as cut_view
 from ..views.cut import Cut
 from ..views.exports import Exports, begin_export, forms, packed_export, shown
+from ..views.usual import usual_steps
 from ..views.variants import curve, curve_in_words, curve_points, groups_of, recovery_in_words, variants_table
 from .form import FIRST, LEAST, MEASURED, TRAINED, WAYS, Page, layout
 from .zeros import begin_sparsify, usable
@@ -149,7 +150,7 @@ def _live_outputs(page: Page) -> list[Any]:
 def _jobs_shown(store: Store, page: Page, run_id: str) -> Answer:
     """The panels, the table of variants, the learning curve."""
     found: Answer = {}
-    usual = store.usual_steps(store.run(run_id).recipe.model)
+    usual = usual_steps(store, store.run(run_id).recipe.model)
     for panel in _panels(page):
         job: Any = job_panel.current(store, run_id, panel.kind)
         found |= panel.show(store, job, cut_view.rows(job, store.events(job.id), usual) if job else "")

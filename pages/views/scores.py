@@ -39,6 +39,7 @@ from ..plots import (
 )
 from ..shell import job_panel
 from ..shell.templates import html_table
+from .usual import usual_steps
 
 PREFIX = "score:"
 PAPERS_OWN = "fms-zo"
@@ -137,7 +138,7 @@ def board(store: Store, run_id: str) -> Board:
     job = job_panel.current(store, run_id, "score")
     events = store.events(job.id) if job else []
     run, scores = store.run(run_id), store.scores(run_id)
-    usual = store.usual_steps(run.recipe.model) if job and job.live else {}
+    usual = usual_steps(store, run.recipe.model) if job and job.live else {}
     return Board(run, job, events, scores, _blocks(store, run, scores), usual)
 
 
