@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from minillm.families.groups import CHANNELS
-from minillm.plan.methods import METHODS
+from minillm.plan.methods import MEASUREMENT, METHODS, SEARCH
 from minillm.plan.plan import Plan
 from minillm.plan.sensitivity import (
     FISHER,
@@ -34,6 +34,8 @@ UNITS = {
 FITNESS = {"kl": "KL to dense, nats a token", "perplexity": "perplexity"}
 PATTERNS = ("", "/", "x", ".", "-", "+")
 """Allocations of one method share its colour and differ in pattern."""
+AT_FIRST = 5
+"""Allocations that are drawn unless one asks for more: more bars a block cannot be told apart."""
 
 MARKS = {"attention": ("heads", "circle"), "ffn": ("channels", "square")}
 
@@ -180,8 +182,9 @@ def _sensitivity(fig: go.Figure, found: Sensitivity, xaxis: str, yaxis: str, leg
 
 
 def allocation_bars(plans: Mapping[str, Plan]) -> go.Figure:
-    """What each block gives up under several allocations of the same ratio: per cent of its parameters, a bar each."""
-    first = next(iter(plans.values()))
+    """What each block gives up under several allocations of the same ratio: per cent of its parameters, a bar each; at
+    first of five, the others once their name in the legend is pressed."""
+    first, at_first = next(iter(plans.values())), _at_first(list(plans))
     fig = figure("allocations", f"Share of each block that goes under {', '.join(plans)}", showlegend=True)
     seen: list[str] = []
     for name, plan in plans.items():
@@ -194,6 +197,7 @@ def allocation_bars(plans: Mapping[str, Plan]) -> go.Figure:
             x=table["layer"].to_numpy(np.int16),
             y=(100 * table["share"]).to_numpy(np.float32),
             name=name,
+            visible=True if name in at_first else "legendonly",
             marker={
                 "color": _colour(method),
                 "pattern": {"shape": pattern},
@@ -209,6 +213,13 @@ def allocation_bars(plans: Mapping[str, Plan]) -> go.Figure:
         barmode="group",
         bargap=0.2,
     )
+
+
+def _at_first(names: list[str]) -> list[str]:
+    """The first allocation, then those that were searched or measured for, the latest first, then the others."""
+    methods = {name: METHODS.get(name.partition("-")[0]) for name in names}
+    found = [name for name, method in methods.items() if method and method.needs in (MEASUREMENT, SEARCH)]
+    return list(dict.fromkeys([*names[:1], *reversed(found), *names]))[:AT_FIRST]
 
 
 def _colour(method: str) -> str:

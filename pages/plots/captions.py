@@ -52,8 +52,8 @@ CAPTIONS: dict[str, str] = {
     "influence_rows": "How far a block turns what passes: 1 − cos of what enters and what leaves, mean over tokens. "
     "The lowest blocks are those that ShortGPT drops first; what the loss would lose without them is not said.",
     "allocation_bars": "All bars of a colour add up to the same number of parameters, or where whole blocks go to one "
-    "as near as they come. Look for blocks that the search "
-    "spares and the others cut, or the other way round.",
+    "as near as they come. Look for blocks that the search spares and the others cut, or the other way round. A name "
+    "in the legend shows or hides its bars.",
     "domain_bars": "Of each block, from below: what goes on every text, what goes on some, what stays on every one. "
     "The dashed lines are where both edges would be if the texts' choices knew nothing of each other: the closer the "
     "hatched middle is to filling the space between them, the more the text decides.",

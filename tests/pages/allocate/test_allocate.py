@@ -90,6 +90,8 @@ def test_allocations_of_one_ratio_stand_side_by_side_with_a_way_to_prune(store: 
     figure = allocation_bars(plans)
     assert [t.name for t in figure.data] == list(plans)
     assert len({t.marker.color for t in figure.data}) == 10
+    drawn = {t.name for t in figure.data if t.visible is True}
+    assert len(drawn) == 5 and {"uniform", "evolutionary-1", "sensitivity", "mixgpt"} < drawn
     again = allocation_bars({**plans, "evolutionary-2": plans["global"]})
     assert again.data[-1].marker.color == figure.data[-1].marker.color
     assert again.data[-1].marker.pattern.shape != figure.data[-1].marker.pattern.shape
