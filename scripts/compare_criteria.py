@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 import minillm
+from minillm.cli.allocating import read_allocation
 from minillm.criteria import CRITERIA
 from minillm.models.loaded import LoadedModel
 
@@ -71,7 +72,8 @@ def main() -> None:
         for criterion in given.criterion or CRITERIA:
             scores = minillm.score(lm, criterion, calibration, seed=seed)
             for ratio in given.ratio or [0.2]:
-                plan = minillm.make_plan(scores, ratio, layers, given.allocation, other)
+                allocation = read_allocation(given.allocation, scores, ratio, layers, other)
+                plan = minillm.make_plan(scores, ratio, layers, allocation, other)
                 for method in given.compensate or ["none"]:
                     started = time.perf_counter()
                     small = minillm.prune(lm, plan, None if method == "none" else method, calibration)
