@@ -14,6 +14,7 @@ from minillm.store.store import Store
 
 from ..plots import CAPTIONS
 from ..shell import job_panel
+from ..shell.choices import OpenDropdown
 from ..shell.controls import asked_in, controls, in_rows, takes
 from ..shell.frame import Context, Shell
 from ..shell.handlers import Answer
@@ -50,7 +51,7 @@ def lay_out() -> Section:
     gr.Markdown(ABOUT)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            form = controls(MasksRequest, ["start"], "masks", kind=gr.Dropdown, choices=[], allow_custom_value=True)
+            form = controls(MasksRequest, ["start"], "masks", kind=OpenDropdown, choices=[])
             with gr.Accordion("Settings of PGP", open=False, elem_id="masks-settings"):
                 form |= in_rows(Settings, LEARNED, "masks")
             start = gr.Button("Learn masks", variant="primary", elem_id="masks")
