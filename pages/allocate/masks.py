@@ -51,7 +51,7 @@ def lay_out() -> Section:
     gr.Markdown(ABOUT)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            form = controls(MasksRequest, ["start"], "masks", kind=OpenDropdown, choices=[])
+            form = controls(MasksRequest, ["start"], "masks", kind=OpenDropdown, choices=[MasksRequest().start])
             with gr.Accordion("Settings of PGP", open=False, elem_id="masks-settings"):
                 form |= in_rows(Settings, LEARNED, "masks")
             start = gr.Button("Learn masks", variant="primary", elem_id="masks")
