@@ -407,13 +407,11 @@ def test_one_kind_of_job_is_added_to_an_exported_run_and_the_rest_stays(run, fol
 def test_criteria_that_came_later_are_added_to_an_exported_run(run, folder, monkeypatch, tmp_path):
     import made_scores
 
-    from minillm import criteria
     from minillm.recipes import recipe
     from minillm.store.as_folder import export_run, import_run
     from minillm.store.store import Store
 
-    few = {name: criteria.CRITERIA[name] for name in ("random", "magnitude-l1")}
-    monkeypatch.setattr("minillm.cli.runs.CRITERIA", few)
+    monkeypatch.setattr("minillm.cli.runs.SAMPLED", ["random", "magnitude-l1"])
     elsewhere = Store(tmp_path / "elsewhere")
     run_id = elsewhere.create_run(recipe.RunRecipe(str(folder), "float32", samples=4, length=16), "Sample")
     elsewhere.save_scores(run_id, made_scores.scores(made_scores.shape(), "random", seed=3))
