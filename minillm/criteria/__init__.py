@@ -89,14 +89,18 @@ def judging(kind: str) -> dict[str, Criterion]:
 
 def judging_all(groups: Groups | None) -> dict[str, Criterion]:
     """The criteria that have scores for what the FFNs of a model consist of; None: for channels."""
-    return judging(EXPERTS if groups is not None and groups.experts else CHANNELS)
+    return judging(_in_ffns(groups))
 
 
 def check_judges(criterion: Criterion, groups: Groups) -> None:
     """Raise BadInput where a criterion has no scores for what the FFNs of a model consist of."""
-    wanted = EXPERTS if groups.experts else CHANNELS
+    wanted = _in_ffns(groups)
     if wanted not in criterion.judges:
         raise BadInput(
             f"The criterion {criterion.name} judges {' and '.join(criterion.judges)}, and the FFNs of this "
             f"{groups.model_type} model have {wanted}; take one of {', '.join(judging(wanted))}."
         )
+
+
+def _in_ffns(groups: Groups | None) -> str:
+    return EXPERTS if groups is not None and groups.experts else CHANNELS
