@@ -33,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calibrate", default="python-docs")
     parser.add_argument("--evaluate", action="append", required=True)
     parser.add_argument("--criterion", default="fms-bp")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the criterion, such as masked=halves")
     parser.add_argument("--method", action="append", choices=list(METHODS))
     parser.add_argument("--sensitivity", action="append", choices=MEASURES, help="of the method sensitivity")
     parser.add_argument("--mapping", action="append", choices=[AS_IT_IS, *MAPPINGS], help="of the method sensitivity")
@@ -94,7 +95,9 @@ class Desk:
         """Scores under the criterion."""
         file = self.file(f"{self.given.criterion}-{seed}.safetensors")
         if not file.exists():
-            minillm.score(self.lm, self.given.criterion, self.text(seed), seed=seed).save(file)
+            words = dict(setting.split("=", 1) for setting in self.given.set)
+            settings = {name: float(word) if word[0].isdigit() else word for name, word in words.items()}
+            minillm.score(self.lm, self.given.criterion, self.text(seed), seed=seed, **settings).save(file)
         return Scores.load(file)
 
     def allocation(self, cell: dict[str, Any]) -> tuple[minillm.Allocation, float]:

@@ -1,6 +1,6 @@
 """What recoveries give back: of models with N:M zeros, and of a cut one. The tables in docs/recovery.md.
 
-    python -m scripts.compare_recoveries --zeros 2:4 --zeros 2:8 --calibrate file:wikitext2/valid.txt \\
+    python -m scripts.compare_recoveries --zeros 2:4 --mixed 0.75 --calibrate file:wikitext2/valid.txt \\
         --train file:wikitext2/valid.txt --evaluate file:wikitext2/test.txt --steps 20
     python -m scripts.compare_recoveries --cut pruned --train file:wikitext2/valid.txt \\
         --evaluate file:wikitext2/test.txt --steps 20
@@ -14,9 +14,11 @@ as a table. The peak of a way is of a training of two updates, measured once and
 import argparse
 import copy
 import time
+from itertools import product
 from typing import Any
 
 import minillm
+from minillm.allocation.mixed import mixed_patterns
 from minillm.events import finish
 from minillm.models.loaded import LoadedModel
 from minillm.models.zeros import zeros
@@ -52,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", help="of masking and training")
     parser.add_argument("--evaluation-dtype", default="bfloat16")
     parser.add_argument("--zeros", action="append", default=[], help="a pattern such as 2:4")
+    parser.add_argument("--mixed", action="append", default=[], type=float, help="an average, searched for in eighths")
     parser.add_argument("--criterion", action="append", help="of the masks (default: wanda, sparsegpt)")
     parser.add_argument("--cut", default=None, help="a folder that prune wrote")
     parser.add_argument("--way", action="append", choices=list(OF_A_CUT), help="(default: all of the table)")
@@ -111,10 +114,12 @@ def with_zeros(lm: LoadedModel, given: argparse.Namespace) -> list[dict[str, Any
     """Every pattern by every criterion, recovered in every way."""
     found = []
     calibration = minillm.load_text(given.calibrate, lm, samples=given.samples, length=given.length, seed=given.seed)
-    for pattern in given.zeros:
-        for criterion in given.criterion or ("wanda", "sparsegpt"):
-            sparse = minillm.sparsify(lm, criterion, pattern, calibration)
-            found += told({"model": f"{pattern}, {criterion}"}, lm, sparse, given, OF_ZEROS)
+    for share, criterion in product([*given.zeros, *given.mixed], given.criterion or ("wanda", "sparsegpt")):
+        mixed = not isinstance(share, str)
+        pattern = mixed_patterns(lm, criterion, share, text=calibration) if mixed else share
+        sparse = minillm.sparsify(lm, criterion, pattern, calibration)
+        name = f"mixed {share:.0%}" if mixed else share
+        found += told({"model": f"{name}, {criterion}"}, lm, sparse, given, OF_ZEROS)
     return found
 
 
