@@ -24,7 +24,7 @@ from ..criteria import CRITERIA, POLICY, find
 from ..criteria.pgp import PGP
 from ..criteria.settings import Settings
 from ..errors import BadInput, UnknownName
-from ..families.groups import MIN_CHANNELS, MIN_HEADS, SLOTS
+from ..families.groups import FEWEST_CHANNELS, FEWEST_HEADS, MIN_CHANNELS, MIN_HEADS, SLOTS
 from ..plan.methods import METHODS, MIXING
 from ..plan.patterns import LEVELS, MASKING
 from ..plan.sensitivity import MEASURES
@@ -168,13 +168,13 @@ class PruneRequest(BeforeAndAfter):
         default="",
     )
     min_heads: int = field(
-        whole(0, 4_096),
+        FEWEST_HEADS,
         label="Head groups that stay in a block",
         help="At least; at 0 an attention may go, and with 0 channels a block.",
         default=MIN_HEADS,
     )
     min_channels: int = field(
-        whole(0, 1_048_576), label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
+        FEWEST_CHANNELS, label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
     )
 
 
@@ -242,13 +242,13 @@ class AllocateRequest(Bounded):
     rows: int = field(whole(1, 100_000), label="Rows", help="For the best quarter, judged again.", default=8)
     seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of the search.", default=0)
     min_heads: int = field(
-        whole(0, 4_096),
+        FEWEST_HEADS,
         label="Head groups that stay in a block",
         help="At least; at 0 an attention may go, and with 0 channels a block.",
         default=MIN_HEADS,
     )
     min_channels: int = field(
-        whole(0, 1_048_576), label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
+        FEWEST_CHANNELS, label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
     )
     compensate: str = field(
         one_of("", "least-squares"),

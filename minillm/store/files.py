@@ -87,7 +87,7 @@ def load_plan(folder: Path, name: str) -> Plan:
         if told.pop(CHECKSUM, None) not in (None, checksum(told)):
             raise ValueError("its checksum is another")
         return Plan.from_json(told)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as fault:
+    except (BadInput, ValueError, KeyError, TypeError, AttributeError, IndexError) as fault:
         raise StoreFault(
             f"The plan of “{name}” in {file} is damaged ({fault}); put the file back from a copy, or cut the variant "
             "anew."
