@@ -11,7 +11,7 @@ from .. import heavy
 from ..criteria.settings import LEARNED, Settings
 from ..errors import BadInput
 from ..paths import written_whole
-from ..places import delivered, files_in
+from ..places import each_delivered, files_in
 from ..plan.scores import Scores
 from .progress import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, options_of, show, stoppable
 
@@ -51,8 +51,9 @@ def masks(
     with stoppable() as stop:
         events = heavy.learn_masks_events(lm, begun, tokens, batch, state, stop, **{**settings, "seed": seed})
         found = follow(events, "masks")
-    file = delivered(found.scores.save, out / SCORES)
-    delivered(partial(_write, data=found.learned.to_json()), out / STATE)
+    with each_delivered() as deliver:
+        file = deliver(found.scores.save, out / SCORES)
+        deliver(partial(_write, data=found.learned.to_json()), out / STATE)
     now, before = found.agreement
     rows = [("begun", float(found.begun.mean()), before), ("learned", float(found.p.mean()), now)]
     title = f"{file}: step {found.learned.step} of {chosen.steps}"
