@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pyarrow import ArrowException
 from pyarrow.parquet import ParquetFile
 
+from ..alone import alone
 from ..errors import BadInput, reason
 from ..recipes.texts import MOST_BYTES, SUFFIXES
 
@@ -148,8 +149,9 @@ def _present(value: Any) -> Any:
 @contextmanager
 def _long_fields() -> Iterator[None]:
     """While open, a cell of a CSV file may be as long as the file."""
-    before = csv.field_size_limit(MOST_BYTES)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+    with alone():
+        before = csv.field_size_limit(MOST_BYTES)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
