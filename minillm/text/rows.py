@@ -79,7 +79,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
             continue
         where = f"line {number:,}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_named_once)
         except (ValueError, RecursionError) as fault:
             raise BadInput(f"Line {number:,} of {path.name} is no JSON: {reason(fault)}.") from fault
         if not isinstance(row, dict):
@@ -140,6 +140,15 @@ def _columns(names: list[str], path: Path) -> list[str]:
     if twice is not None:
         raise BadInput(f"{path.name} has two columns named “{twice}”; give each a name of its own.")
     return names
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which no name may stand twice: the last of its values would hide the others."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it names “{next(name for name in names if names.count(name) > 1)[:80]}” twice")
+    return found
 
 
 def _present(value: Any) -> Any:

@@ -258,3 +258,32 @@ def test_nothing_is_left_behind_by_looking(tmp_path: Path) -> None:
     places.folder_for(tmp_path / "new", "pruning.json")
     places.file_for(tmp_path / "new.json")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_was_measured_is_shown_where_the_next_one_cannot_be(run, folder: Path) -> None:
+    words = ("--text", "file:text.txt", "--length", "16", "--tokens", "64")
+    code, out, err = run("evaluate", "--model", folder, "--model", "nowhere/at-all", *words, "--json")
+    assert code == 2 and [one["model"] for one in json.loads(out)] == [str(folder)] and len(err.splitlines()) == 1
+    code, out, _ = run("generate", "The walk", "word " * 500, "--model", folder, "--max-new-tokens", "2", "--json")
+    assert code == 2 and [one["prompt"] for one in json.loads(out)] == ["The walk"]
+
+
+LATE = {
+    "blocks of a preset": ("prune", "--preset", "quick", "--layers", "some"),
+    "the ratio of a preset": ("prune", "--preset", "quick", "--ratio", "7"),
+    "blocks that a preset's model lacks": ("prune", "--preset", "quick", "--layers", "90-99"),
+    "the ratio of texts": ("domains", "wanda", "--ratio", "0.98"),
+    "blocks of texts": ("domains", "wanda", "--layers", "some"),
+    "a text that is not there": ("evaluate", "--text", "python-docs", "--text", "file:nowhere.txt"),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_what_cannot_be_is_refused_before_any_work(kind: str, run, folder: Path, monkeypatch) -> None:
+    def work(*given, **named):
+        raise AssertionError("work was begun")
+
+    for name in ("minillm.scoring.score.score_events", "minillm.evaluation.perplexity.perplexity_events"):
+        monkeypatch.setattr(name, work)
+    code, _, err = run(*LATE[kind], "--model", folder)
+    assert code == 2 and len(err.splitlines()) == 1, err

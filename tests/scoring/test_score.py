@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from minillm.criteria import judging
+from minillm.criteria import CRITERIA, judging
 from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, NumericalFault, TextTooShort, UnknownName
 from minillm.families.groups import CHANNELS, KINDS
@@ -153,6 +153,16 @@ def test_bad_input_is_one_sentence(arguments, settings, fault, says):
     criterion, tokens, *rest = arguments
     with pytest.raises(fault, match=says):
         score(wrap(tiny.llama()), criterion, tokens, *rest or [2], **settings)
+
+
+@pytest.mark.parametrize("criterion", [name for name in CRITERIA if CHANNELS in CRITERIA[name].judges])
+def test_few_rows_do_for_criteria_that_read_no_gradient(criterion):
+    lm, rows = wrap(tiny.llama()), tiny.tokens(2, 8)
+    if not CRITERIA[criterion].gradient:
+        assert score(lm, criterion, rows, **FEW).criterion == criterion
+        return
+    with pytest.raises(TextTooShort, match="10 gradient samples were asked of 2 calibration rows"):
+        score(lm, criterion, rows, **FEW)
 
 
 def test_a_loss_that_is_not_a_number_is_named():
