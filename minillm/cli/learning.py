@@ -9,7 +9,7 @@ import typer
 
 from .. import heavy
 from ..criteria.settings import LEARNED, Settings
-from ..errors import BadInput
+from ..errors import foreign
 from ..paths import written_whole
 from ..places import each_delivered, files_in
 from ..plan.scores import Scores
@@ -65,10 +65,8 @@ def _read_state(file: Path) -> Any:
     """Where the masks that keep their state in this file stand, or None."""
     if not file.is_file():
         return None
-    try:
+    with foreign(f"{file} is no state of masks; delete it, or give another --out."):
         return heavy.Learned.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BadInput(f"{file} is no state of masks; delete it, or give another --out.") from fault
 
 
 def _write(file: Path, data: dict[str, Any]) -> None:

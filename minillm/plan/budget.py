@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import LAST_BLOCK, spans
-from ..errors import BadInput, UnreachableRatio, shown
+from ..errors import BadInput, UnreachableRatio, reason, shown
 from ..families.groups import CHANNELS, EXPERTS, HEADS, SLOTS, BlockGroups, Groups
 
 Counts = dict[str, list[int]]
@@ -59,7 +59,7 @@ class Allocation:
             return cls(shares, str(data["name"]), dict(data["recipe"]), cut, int(data.get("grain", 0)))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as fault:
             raise BadInput(
-                f"This is no allocation ({type(fault).__name__}: {fault}); give what `allocate` wrote."
+                f"This is no allocation ({type(fault).__name__}: {reason(fault)}); give what `allocate` wrote."
             ) from fault
 
     @classmethod

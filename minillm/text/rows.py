@@ -105,7 +105,7 @@ def _csv(path: Path) -> Iterator[Row]:
                     yield Row(where, dict(zip(columns, cells, strict=True)))
         except csv.Error as fault:
             where = f"row {number + 1:,} (line {begins:,})"
-            raise BadInput(f"{path.name} is no readable csv file: {fault} in {where}.") from fault
+            raise BadInput(f"{path.name} is no readable csv file: {reason(fault)} in {where}.") from fault
 
 
 def _parquet(path: Path) -> Iterator[Row]:

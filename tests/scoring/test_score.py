@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.numpy import save_file
 
 from minillm.criteria import CRITERIA, judging
 from minillm.criteria.settings import Settings
@@ -133,6 +134,19 @@ def test_a_file_that_holds_no_scores_is_refused(tmp_path):
     for path in (tmp_path / "x", tmp_path / "missing"):
         with pytest.raises(BadInput):
             Scores.load(path)
+    told = (
+        {},
+        {"minillm": "[" * 100_000},
+        {"minillm": "[]"},
+        {"minillm": "{}"},
+        {"minillm": '{"groups": {"blocks": 1}}'},
+    )
+    for number, metadata in enumerate(told):
+        for name in ("heads.0", "weight", "heads.first"):
+            save_file({name: np.zeros(3, np.float32)}, tmp_path / f"{number}.safetensors", metadata)
+            with pytest.raises(BadInput, match="holds no scores of ours") as caught:
+                Scores.load(tmp_path / str(number))
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize(
