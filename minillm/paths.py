@@ -82,8 +82,8 @@ def full_disk_told(folder: Path) -> Iterator[None]:
         there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
         free = shutil.disk_usage(there).free / 1e9
         raise DoesNotFit(
-            f"{folder} takes no more ({reason(fault)}; {free:.1f} GB are free), so nothing was kept there; make room, or "
-            "give a folder on another disk."
+            f"{folder} takes no more ({reason(fault)}; {free:.1f} GB are free), so nothing was kept there; make room, "
+            "or give a folder on another disk."
         ) from fault
 
 
