@@ -231,7 +231,7 @@ class Checked:
         for name in data:
             if name not in known:
                 raise UnknownName("field", name, known)
-        lacking = [one.name for one in fields(cls) if _needed(one) and one.name not in data]  # type: ignore[arg-type]
+        lacking = [f"'{one.name}'" for one in fields(cls) if _needed(one) and one.name not in data]  # type: ignore[arg-type]
         if lacking:
             raise BadInput(f"Something is missing: give {', '.join(lacking)}.")
         return cls(**data)
