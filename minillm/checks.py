@@ -7,7 +7,7 @@ reference show for it, so that a setting is written down once.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -225,15 +225,20 @@ class Checked:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_json`. Raises UnknownName for a field that is none, BadInput for one that is missing."""
+        if not isinstance(data, Mapping):
+            raise BadInput(f"{shown(data)} is no table of names and values.")
         known = {one.name for one in fields(cls)}  # type: ignore[arg-type]
         for name in data:
             if name not in known:
                 raise UnknownName("field", name, known)
-        try:
-            return cls(**data)
-        except TypeError as fault:
-            missing = str(fault).partition("argument")[2].strip(" s:") or str(fault)
-            raise BadInput(f"Something is missing: give {missing}.") from fault
+        lacking = [f"'{one.name}'" for one in fields(cls) if _needed(one) and one.name not in data]  # type: ignore[arg-type]
+        if lacking:
+            raise BadInput(f"Something is missing: give {', '.join(lacking)}.")
+        return cls(**data)
+
+
+def _needed(one: dataclasses.Field) -> bool:
+    return one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
 
 
 def _words(name: str) -> str:

@@ -1,16 +1,11 @@
-"""Where to compute and in which number format, chosen so that the reason can be shown; free memory; seeds.
+"""Where to compute and in which number format, chosen so that the reason can be shown; free memory.
 
 "auto" never guesses silently: it takes a GPU where there is one, and half precision only where the hardware multiplies
 it faster than float32. The tensor library is imported on use, so that `free_memory` is had without it.
 """
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from .errors import BadInput, UnknownName
 
@@ -98,21 +93,3 @@ def _container_room(cgroup: Path) -> float:
         return float("inf")
     cache = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
     return float("inf") if limit == "max" else max(int(limit) - used + cache, 0)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch, numpy and random for the body, and give them back their states afterwards."""
-    import torch
-
-    python, numpy = random.getstate(), np.random.get_state()
-    gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from . import scratch
-from .errors import BadInput, DoesNotFit, MiniLLMError, StoreFault
+from .errors import BadInput, DoesNotFit, MiniLLMError, StoreFault, reason
 
 ASSETS = Path(__file__).parents[1] / "assets"
 """What comes with the project."""
@@ -66,7 +66,7 @@ def asked_home() -> tuple[Path, str]:
     try:
         folder = Path(own or Path(cache or Path.home() / ".cache") / "minillm").expanduser()
     except RuntimeError as fault:
-        raise BadInput(f"{variable} names no home ({fault}); {MEND}.") from fault
+        raise BadInput(f"{variable} names no home ({reason(fault)}); {MEND}.") from fault
     return folder, variable
 
 
@@ -80,9 +80,10 @@ def full_disk_told(folder: Path) -> Iterator[None]:
         if not met and not any(f"(os error {number})" in str(fault) for number in FULL):
             raise
         there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+        free = shutil.disk_usage(there).free / 1e9
         raise DoesNotFit(
-            f"{folder} takes no more ({fault}; {shutil.disk_usage(there).free / 1e9:.1f} GB are free), so nothing was "
-            "kept there; make room, or give a folder on another disk."
+            f"{folder} takes no more ({reason(fault)}; {free:.1f} GB are free), so nothing was kept there; make room, "
+            "or give a folder on another disk."
         ) from fault
 
 

@@ -1,12 +1,13 @@
 """Where results are asked to go: one door, at which a place is looked at before any work begins.
 
 `folder_for`, `file_for` and `files_in` refuse, in one sentence, what the end of the work would stumble over. Should the
-place be lost in between, `delivered` puts the result beside it and says where: nothing that was worked out is thrown
-away.
+place be lost in between, `delivered` (of several results, `each_delivered`) puts the result beside it and says where:
+nothing that was worked out is thrown away.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
@@ -106,3 +107,26 @@ def delivered(write: Callable[[Path], Made], target: Path) -> Made:
             continue
         raise MiniLLMError(f"{first}. What was made is kept in {free} instead.")
     raise MiniLLMError(f"{first}. It could be kept nowhere else either: {target.name} is lost.")
+
+
+@contextmanager
+def each_delivered() -> Iterator[Callable[[Callable[[Path], Made], Path], Made | None]]:
+    """`delivered` for several results of one piece of work: one that cannot be put in its place takes no other along
+    (it gives None for it). MiniLLMError says, once all are through, where those lie that are elsewhere."""
+    said: list[str] = []
+
+    def deliver(write: Callable[[Path], Made], target: Path) -> Made | None:
+        try:
+            return delivered(write, target)
+        except MiniLLMError as fault:
+            said.append(str(fault))
+            return None
+
+    try:
+        yield deliver
+    except MiniLLMError as fault:
+        if not said:
+            raise
+        raise MiniLLMError(" ".join([*said, str(fault)])) from fault
+    if said:
+        raise MiniLLMError(" ".join(said))

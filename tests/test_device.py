@@ -1,9 +1,7 @@
-"""Device, number format, free memory and seeds."""
+"""Device, number format and free memory."""
 
-import random
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 import torch
@@ -74,20 +72,3 @@ def test_free_memory_knows_the_limit_of_a_container(tmp_path: Path, monkeypatch:
     assert 0 < device.free_memory() <= psutil.virtual_memory().total
     monkeypatch.setattr(device, "CGROUP", tmp_path / "missing")
     assert 0 < device.free_memory() <= psutil.virtual_memory().total
-
-
-def draw() -> tuple[float, float, float]:
-    return torch.rand(1).item(), float(np.random.rand()), random.random()
-
-
-def test_seeded_repeats_and_leaves_no_trace() -> None:
-    torch.manual_seed(1), np.random.seed(1), random.seed(1)
-    undisturbed = draw()
-    torch.manual_seed(1), np.random.seed(1), random.seed(1)
-    with device.seeded(7):
-        first = draw()
-    assert draw() == undisturbed
-    with device.seeded(7):
-        assert draw() == first
-    with device.seeded(8):
-        assert draw() != first

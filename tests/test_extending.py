@@ -126,7 +126,8 @@ def test_one_more_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_more_kind_of_job_and_its_page(made, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = added("minillm/recipes/requests.py", monkeypatch).ZerosRequest
+    request = added("minillm/recipes/ask_answers.py", monkeypatch).ZerosRequest
+    monkeypatch.setattr(requests, "ZerosRequest", request, raising=False)
     monkeypatch.setitem(requests.REQUESTS, "zeros", request)
     monkeypatch.setitem(kinds.KINDS, "zeros", made("minillm/worker/zeros.py").zeros)
     page = made("pages/zeros.py")

@@ -207,6 +207,44 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "allocate, ratio": lambda lm: minillm.allocate(
         lm, minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), tiny.tokens(), ratio=float("nan")
     ),
+    "allocate, ratio as text": lambda lm: minillm.allocate(
+        lm, minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), tiny.tokens(), ratio="0.2"
+    ),
+    "allocate, what makes up for it": lambda lm: minillm.allocate(
+        lm, minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), tiny.tokens(), compensate="bias"
+    ),
+    "allocate, stages": lambda lm: minillm.allocate(
+        lm, minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), tiny.tokens(), amounts=range(10**10)
+    ),
+    "allocate, amounts": lambda lm: minillm.allocate(
+        lm, minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), tiny.tokens(), amounts=3
+    ),
+    "allocate, methods": lambda lm: minillm.allocate(
+        lm, minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), tiny.tokens(), method=["uniform"]
+    ),
+    "score, criteria": lambda lm: minillm.score(lm, ["wanda"], tiny.tokens(), 1),
+    "sparsify, gradient samples": lambda lm: minillm.sparsify(lm, "fms-bp", "2:4", tiny.tokens(), "2"),
+    "sparsify, patterns": lambda lm: minillm.sparsify(lm, "wanda", ["2:4"], tiny.tokens(), 1),
+    "learn_masks, batch": lambda lm: minillm.learn_masks(
+        lm, minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), tiny.tokens(), 1.5
+    ),
+    "plan_by_hand, channels": lambda lm: minillm.plan_by_hand(lm.groups, {1: {"channels": range(10**12)}}),
+    "plan_by_hand, kind": lambda lm: minillm.plan_by_hand(lm.groups, {1: {"experts": [0]}}),
+    "Plan.from_json": lambda lm: minillm.Plan.from_json({}),
+    "Plan.from_json, a list": lambda lm: minillm.Plan.from_json([]),
+    "make_plan, heads that stay": lambda lm: minillm.make_plan(
+        minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), 0.1, min_heads=-1
+    ),
+    "make_plan, channels that stay": lambda lm: minillm.make_plan(
+        minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), 0.1, min_channels="8"
+    ),
+    "make_plan, half a block": lambda lm: minillm.make_plan(
+        minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), 0.01, [1.5]
+    ),
+    "make_plan, blocks as text": lambda lm: minillm.make_plan(
+        minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), 0.01, "12"
+    ),
+    "make_plan, no ratio": lambda lm: minillm.make_plan(minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), None),
     "make_plan, ratio": lambda lm: minillm.make_plan(minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), 1e300),
     "make_plan, blocks": lambda lm: minillm.make_plan(
         minillm.score(lm, "magnitude-l1", tiny.tokens(), 1), 0.1, range(10**12)

@@ -13,15 +13,16 @@ Each generation draws from its own seed, so that a search resumed from a stored 
 """
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from ..checks import Checked, field, whole
-from ..errors import BadInput, NumericalFault
+from ..errors import BadInput, NumericalFault, shown
 from ..events import RESULT, Event, Events, relay
 
 STAGE = "search"
@@ -58,8 +59,16 @@ class Levels:
         )
 
 
+MOST_STAGES = 16
+
+
 def _stages(name: str, value: Any) -> tuple[int, ...]:
     """Whole numbers from 1 up, one a stage."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise BadInput(f"{name.capitalize()} of a search are {shown(value)}; give a whole number for each stage.")
+    value = tuple(islice(value, MOST_STAGES + 1))
+    if len(value) > MOST_STAGES:
+        raise BadInput(f"{name.capitalize()} of a search name more than {MOST_STAGES} stages; give fewer.")
     return tuple(whole(1, 1_000_000)(name, one) for one in value)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checks import as_in
 from ..errors import BadInput, TextTooShort, UnknownName
 from ..events import RESULT, Event, Events, awaited, relay
 from ..families.groups import CHANNELS, HEADS, KINDS
@@ -43,9 +44,10 @@ from ..plan.sensitivity import (
     sensitivity_allocation,
 )
 from ..plan.shares import AS_IT_IS, BLOCKS, Band
+from ..recipes.requests import AllocateRequest
 from ..scoring.group_masks import Mask
 from ..surgery.compensation import moments_events
-from ..text.load import load_text_events
+from ..text.load import rows_events
 from .candidates import KL, Candidates, plan_mask
 from .compensated import Library
 from .depth import greedy_events, passing_events, removal_events
@@ -100,8 +102,9 @@ def allocate_events(
     each generation; "candidates" while some are judged.
     """
     for kind, given, names in (("allocation", method, METHODS), ("sensitivity", sensitivity, MEASURES)):
-        if given not in names:
+        if given not in tuple(names):
             raise UnknownName(kind, given, names)
+    as_in(AllocateRequest, compensate=compensate, mapping=mapping, parts=parts)
     settings = SearchSettings.from_json(search)
     whole, every = METHODS[method].whole, METHODS[method].whole or METHODS[method].every
     if method == "evolutionary" and "knapsack" in fitting(scores):
@@ -112,12 +115,11 @@ def allocate_events(
         lm = lm.counted_in(scores.groups.unit)
     if scores.groups != lm.groups:
         raise BadInput("These scores are of a model of another shape; score this model.")
-    rows = text
-    if isinstance(rows, str):
-        rows = yield from relay(load_text_events(rows, lm, max(ROWS, settings.amounts[-1]), LENGTH, settings.seed))
-    if rows.dim() != 2 or len(rows) < settings.amounts[-1]:
+    size = {"samples": max(ROWS, settings.amounts[-1]), "length": LENGTH, "seed": settings.seed}
+    rows = yield from relay(rows_events(text, lm, **size))
+    if len(rows) < settings.amounts[-1]:
         raise TextTooShort(
-            f"Candidates are to be judged on {settings.amounts[-1]} rows, and the text has shape {list(rows.shape)}; "
+            f"Candidates are to be judged on {settings.amounts[-1]} rows, and the text has {len(rows)}; "
             "give more rows of token ids, or smaller amounts."
         )
     asked = {"method": method, "ratio": ratio, "layers": list(chosen), "criterion": scores.criterion}

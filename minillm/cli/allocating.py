@@ -9,7 +9,7 @@ import typer
 
 from .. import heavy
 from ..checks import blocks_of
-from ..errors import BadInput
+from ..errors import BadInput, foreign
 from ..events import Event
 from ..paths import written_whole
 from ..places import delivered, file_for
@@ -120,10 +120,8 @@ def read_allocation(given: str, *cut: Any) -> str | Allocation:
             f"The allocation “{given}” is measured on a model; run `python -m minillm allocate --method {given}` and "
             "give the file it wrote."
         )
-    try:
+    with foreign(f"“{given}” is no allocation; give {WITHOUT_MODEL}, or a file that `allocate` wrote."):
         return Allocation.from_json(json.loads(Path(given).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as fault:
-        raise BadInput(f"“{given}” is no allocation; give {WITHOUT_MODEL}, or a file that `allocate` wrote.") from fault
 
 
 def _state_file(out: Path) -> Path:
@@ -142,10 +140,8 @@ def _read_state(file: Path) -> Any:
     """Where the search that keeps its state in this file stands, or None."""
     if not file.is_file():
         return None
-    try:
+    with foreign(f"{file} is no state of a search; delete it, or give another --out."):
         return heavy.SearchState.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BadInput(f"{file} is no state of a search; delete it, or give another --out.") from fault
 
 
 def _keep_state(out: Path, event: Event) -> None:

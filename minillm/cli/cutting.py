@@ -8,15 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from .. import heavy
-from ..checks import blocks_of
+from ..checks import as_in, blocks_of
 from ..errors import BadInput, MiniLLMError
 from ..places import delivered, folder_for
+from ..plan.budget import checked_layers
 from ..plan.by_hand import plan_by_hand
 from ..plan.methods import MEASUREMENT, METHODS, SEARCH
 from ..plan.patterns import in_words, masking
 from ..plan.plan import make_plan
 from ..recipes.presets import CUTS, RECOVERIES, CutPreset, RecoverySettings, find_cut, preset_and
-from ..recipes.requests import SparsifyRequest
+from ..recipes.requests import PruneRequest, SparsifyRequest
 from .allocating import Choice, read_allocation
 from .progress import (
     EMBEDDED,
@@ -88,16 +89,19 @@ def prune(
             "A preset says itself who chooses, how much each block gives and what compensates; leave these options out."
         )
     way, out = find_cut(preset) if preset else None, folder_for(out, heavy.TABLE)
+    blocks = blocks_of(layers)
+    as_in(PruneRequest, ratio=ratio)
     least = (min_heads, min_channels)
     plan: Any = _plan(_one(scores), ratio, layers, _one(channels_from), allocation, least) if scores else None
     lm, tokens = load(model, dtype, device, offload), None
+    checked_layers(lm.groups, blocks)
     if way or compensate:
         tokens = follow(heavy.load_text_events(text, lm, samples or (way.samples if way else 128), length, seed), text)
     if way:
         scored = {name: _scored(lm, name, tokens, seed) for name in dict.fromkeys((way.heads, way.channels))}
         heads, channels = scored[way.heads], scored[way.channels]
         allocation = _divided(lm, heads, channels, tokens, ratio, layers, way)
-        plan, compensate = make_plan(heads, ratio, blocks_of(layers), allocation, channels), way.compensate
+        plan, compensate = make_plan(heads, ratio, blocks, allocation, channels), way.compensate
     if cut:
         plan = plan_by_hand(lm.groups, cut)
     small = follow(heavy.prune_events(lm, plan, compensate or None, tokens), "prune")

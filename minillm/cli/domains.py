@@ -9,9 +9,9 @@ import typer
 from .. import heavy
 from ..checks import blocks_of
 from ..families.groups import KINDS
-from ..places import delivered, files_in
+from ..places import each_delivered, files_in
 from ..plan.domains import Domains
-from ..plan.plan import make_plan
+from ..plan.plan import make_plan, plan_from_groups
 from ..recipes.requests import DomainsRequest
 from ..recipes.texts import DOMAINS
 from ..store.files import file_name
@@ -47,12 +47,15 @@ def domains(
     asked = DomainsRequest(criterion, tuple(text or DOMAINS))
     files = {one: f"{file_name(one)}.safetensors" for one in asked.texts}
     files_in(out, *files.values())
+    blocks = blocks_of(layers)
     lm, plans = load(model, dtype, device), {}
-    for one, file in files.items():
-        tokens = follow(heavy.load_text_events(one, lm, samples, length, seed), one)
-        scores = follow(heavy.score_events(lm, criterion, tokens, gradient_samples, seed=seed), one)
-        delivered(scores.save, out / file)
-        plans[one] = make_plan(scores, ratio, blocks_of(layers))
+    plan_from_groups(lm.groups, ratio, blocks)
+    with each_delivered() as deliver:
+        for one, file in files.items():
+            tokens = follow(heavy.load_text_events(one, lm, samples, length, seed), one)
+            scores = follow(heavy.score_events(lm, criterion, tokens, gradient_samples, seed=seed), one)
+            deliver(scores.save, out / file)
+            plans[one] = make_plan(scores, ratio, blocks)
     found = Domains(plans)
     data = {"blocks": found.table().to_dict("records"), "texts": found.texts().to_dict("records")}
     title = f"{criterion} at a ratio of {ratio:g}: shares of the groups in blocks that give some, chance in brackets"

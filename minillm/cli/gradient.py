@@ -9,7 +9,7 @@ from .. import heavy
 from ..errors import BadInput
 from ..plan.fidelity import SHARES, over_seeds, table
 from ..recipes.requests import FidelityRequest
-from .progress import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, options_of, show
+from .progress import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, options_of, show, shown_at_the_end
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,11 +40,12 @@ def fidelity(
     tokens = follow(heavy.load_text_events(text, lm, asked.samples, length, seed), text)
     study = heavy.Study(lm, tokens, asked.gradient_samples)
     found = [follow(study.exact_events())]
-    for one in range(seed, seed + asked.seeds):
-        found += [follow(study.trial_events(draw, one, asked.directions_of(draw))) for draw in asked.draws]
     title = f"{model}, {found[0]['dtype']}: overlap at {share:.0%} of each block; medians over {asked.seeds} seeds"
     columns = ("setting", "z", "kind", "against", "Spearman", "lowest", "highest", "overlap", "lowest", "highest")
-    show(as_json, found, columns, _rows(over_seeds(table(found), share)), title)
+    with shown_at_the_end(found, lambda: show(as_json, found, columns, _rows(over_seeds(table(found), share)), title)):
+        for one in range(seed, seed + asked.seeds):
+            for draw in asked.draws:
+                found.append(follow(study.trial_events(draw, one, asked.directions_of(draw))))
 
 
 def _rows(summary: pd.DataFrame) -> list[tuple[Any, ...]]:

@@ -9,9 +9,9 @@ import typer
 
 from .. import heavy
 from ..criteria.settings import LEARNED, Settings
-from ..errors import BadInput
+from ..errors import foreign
 from ..paths import written_whole
-from ..places import delivered, files_in
+from ..places import each_delivered, files_in
 from ..plan.scores import Scores
 from .progress import EMBEDDED, Device, Dtype, Json, Model, Text, follow, load, options_of, show, stoppable
 
@@ -51,8 +51,9 @@ def masks(
     with stoppable() as stop:
         events = heavy.learn_masks_events(lm, begun, tokens, batch, state, stop, **{**settings, "seed": seed})
         found = follow(events, "masks")
-    file = delivered(found.scores.save, out / SCORES)
-    delivered(partial(_write, data=found.learned.to_json()), out / STATE)
+    with each_delivered() as deliver:
+        file = deliver(found.scores.save, out / SCORES)
+        deliver(partial(_write, data=found.learned.to_json()), out / STATE)
     now, before = found.agreement
     rows = [("begun", float(found.begun.mean()), before), ("learned", float(found.p.mean()), now)]
     title = f"{file}: step {found.learned.step} of {chosen.steps}"
@@ -64,10 +65,8 @@ def _read_state(file: Path) -> Any:
     """Where the masks that keep their state in this file stand, or None."""
     if not file.is_file():
         return None
-    try:
+    with foreign(f"{file} is no state of masks; delete it, or give another --out."):
         return heavy.Learned.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BadInput(f"{file} is no state of masks; delete it, or give another --out.") from fault
 
 
 def _write(file: Path, data: dict[str, Any]) -> None:

@@ -15,7 +15,21 @@ from ..errors import BadInput
 from ..events import RESULT, Events
 from ..plain import terminal
 from ..recipes.requests import EvaluateRequest, GenerateRequest
-from .progress import EMBEDDED, Device, Dtype, Json, Model, Offload, Text, follow, load, options_of, show
+from ..recipes.texts import checked_text, is_name
+from .progress import (
+    EMBEDDED,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    Offload,
+    Text,
+    follow,
+    load,
+    options_of,
+    show,
+    shown_at_the_end,
+)
 
 if TYPE_CHECKING:
     from ..evaluation.generation import Generation
@@ -54,15 +68,19 @@ def evaluate(
             raise BadInput("Texts and tasks are measured apart; give --text or --task.")
         _accuracies(model or [EMBEDDED], task, limit, data_from, (dtype, device, offload), as_json)
         return
-    rows, data = [], []
-    for name in model or [EMBEDDED]:
-        lm = load(name, dtype, device, offload)
-        for one in text or ["python-docs"]:
-            found = follow(heavy.perplexity_events(lm, one, length, tokens), name)
-            data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
-            rows.append((name, lm.parameters, one, round(found.value, 2), found.length, found.tokens, found.dtype))
+    models, texts = model or [EMBEDDED], text or ["python-docs"]
+    rows: list[tuple[Any, ...]] = []
+    data: list[dict[str, Any]] = []
+    for one in texts:
+        checked_text(one, False) if is_name(one) else None
     columns = ("model", "parameters", "text", "perplexity", "window", "tokens", "dtype")
-    show(as_json, data, columns, rows)
+    with shown_at_the_end(rows, lambda: show(as_json, data, columns, rows)):
+        for name in models:
+            lm = load(name, dtype, device, offload)
+            for one in texts:
+                found = follow(heavy.perplexity_events(lm, one, length, tokens), name)
+                data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
+                rows.append((name, lm.parameters, one, round(found.value, 2), found.length, found.tokens, found.dtype))
 
 
 def _accuracies(
@@ -71,16 +89,22 @@ def _accuracies(
     request = EvaluateRequest(
         text="", tasks=tuple(tasks), limit=limit, data=data_from
     )  # checked before a model is read
-    rows, data = [], []
-    for name in models:
-        lm = load(name, *how)
-        for one in request.tasks:
-            found = follow(heavy.accuracy_events(lm, one, request.limit, request.data), name)
-            data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
-            norm = None if found.acc_norm is None else round(found.acc_norm, 4)
-            rows.append((name, one, round(found.acc, 4), round(found.acc_stderr, 4), norm, found.chance, found.items))
-    title = f"{data[0]['harness']}, {data[0]['dtype']}"
-    show(as_json, data, ("model", "task", "acc", "stderr", "acc_norm", "chance", "questions"), rows, title)
+    rows: list[tuple[Any, ...]] = []
+    data: list[dict[str, Any]] = []
+
+    def draw() -> None:
+        title = f"{data[0]['harness']}, {data[0]['dtype']}"
+        show(as_json, data, ("model", "task", "acc", "stderr", "acc_norm", "chance", "questions"), rows, title)
+
+    with shown_at_the_end(rows, draw):
+        for name in models:
+            lm = load(name, *how)
+            for one in request.tasks:
+                found = follow(heavy.accuracy_events(lm, one, request.limit, request.data), name)
+                data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
+                norm = None if found.acc_norm is None else round(found.acc_norm, 4)
+                spread = round(found.acc_stderr, 4)
+                rows.append((name, one, round(found.acc, 4), spread, norm, found.chance, found.items))
 
 
 @options_of(GenerateRequest, ("max_new_tokens", "temperature", "top_p", "seed"))
@@ -100,12 +124,11 @@ def generate(
     settings = GenerateRequest(tuple(prompt), chat=not raw, **how).settings
     lms = {name: load(name, dtype, device) for name in model or [EMBEDDED]}
     data: list[dict[str, Any]] = []
-    for one in prompt:
-        events = heavy.compare_events(lms, one, **settings)
-        found = follow(events, "generate") if as_json else _streamed(events, one, list(lms))
-        data += [{"prompt": one, "model": name, **written.to_json()} for name, written in found.items()]
-    if as_json:
-        show(True, data, (), ())
+    with shown_at_the_end(data if as_json else (), lambda: show(True, data, (), ())):
+        for one in prompt:
+            events = heavy.compare_events(lms, one, **settings)
+            found = follow(events, "generate") if as_json else _streamed(events, one, list(lms))
+            data += [{"prompt": one, "model": name, **written.to_json()} for name, written in found.items()]
 
 
 def _streamed(events: Events, prompt: str, names: list[str]) -> Any:

@@ -174,6 +174,17 @@ def show(as_json: bool, data: Any, columns: Sequence[str], rows: Sequence[Sequen
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
+@contextmanager
+def shown_at_the_end(found: Sequence[Any], draw: Callable[[], None]) -> Iterator[None]:
+    """While open, results are found one after the other; at the end those that there are are drawn, also where the next
+    one failed or was stopped."""
+    try:
+        yield
+    finally:
+        if found:
+            draw()
+
+
 def written(value: Any) -> str:
     """A cell: whole numbers in groups of three, others to four figures."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

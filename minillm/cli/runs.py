@@ -12,6 +12,7 @@ from ..criteria import CRITERIA
 from ..errors import BadInput, StoreFault, UnknownName
 from ..paths import home
 from ..places import folder_for
+from ..plain import terminal
 from ..recipes.presets import find_cut, find_recovery
 from ..recipes.prompts import paper_prompts
 from ..recipes.recipe import RunRecipe
@@ -159,7 +160,7 @@ def delete_run(
     """Delete a run with everything it found."""
     store = Store()
     found = store.run(run)
-    if not yes and not typer.confirm(f"Delete run {run} ({found.title}) with its scores and variants?"):
+    if not yes and not typer.confirm(f"Delete run {run} ({terminal(found.title)}) with its scores and variants?"):
         raise BadInput("Nothing was deleted.")
     store.delete_run(run)
     show(as_json, {"deleted": run}, ("deleted", "title"), [(run, found.title)])

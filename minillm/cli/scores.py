@@ -14,7 +14,7 @@ from ..criteria.settings import CHOSEN, Settings
 from ..device import free_memory
 from ..errors import BadInput
 from ..families.groups import CHANNELS
-from ..places import delivered, files_in
+from ..places import each_delivered, files_in
 from ..plan.overlap import overlap as compare
 from ..plan.plan import Plan, make_plan
 from ..plan.scores import Scores
@@ -88,20 +88,14 @@ def score(
         scored: Iterable[Scores] = follow(made, "together").values()
     else:
         scored = (follow(heavy.score_events(lm, name, tokens, gradient_samples, **settings), name) for name in chosen)
-    for found in scored:
-        path = delivered(found.save, out / f"{found.criterion}.safetensors")
-        c = list(found.coefficients)
-        data.append(
-            {
-                "file": str(path),
-                "recipe": found.recipe,
-                "seconds": found.seconds,
-                "peak_bytes": found.peak_bytes,
-                "c": c,
-            }
-        )
-        shown = f"{c[0]:.4g}" + (f" … ({len(c)})" if len(c) > 1 else "") if c else ""
-        rows.append((found.criterion, round(found.seconds, 1), megabytes(found.peak_bytes), shown, str(path)))
+    with each_delivered() as deliver:
+        for found in scored:
+            path = deliver(found.save, out / f"{found.criterion}.safetensors")
+            c, file = list(found.coefficients), path and str(path)
+            told = {"seconds": found.seconds, "peak_bytes": found.peak_bytes, "c": c}
+            data.append({"file": file, "recipe": found.recipe, **told})
+            shown = f"{c[0]:.4g}" + (f" … ({len(c)})" if len(c) > 1 else "") if c else ""
+            rows.append((found.criterion, round(found.seconds, 1), megabytes(found.peak_bytes), shown, file))
     title = f"{model}, {str(lm.dtype).removeprefix('torch.')} on {lm.device}, {samples} × {length} tokens of {text}"
     show(as_json, data, ("criterion", "seconds", "peak MB above the weights", "c (Eq. 7)", "file"), rows, title)
 

@@ -72,7 +72,7 @@ __all__ = [
 
 def find(name: str) -> Criterion:
     """The criterion of that name. Raises UnknownName."""
-    if name not in CRITERIA:
+    if not isinstance(name, str) or name not in CRITERIA:
         raise UnknownName("criterion", name, CRITERIA)
     return CRITERIA[name]
 

@@ -25,7 +25,7 @@ from ..recipes.requests import FilmstripRequest
 from ..surgery.compensation import Seen, moments_events
 from ..surgery.cut import columns_lost, cut_by
 from ..text.load import evaluation_tokens_events
-from ..text.tokens import check_length, in_order
+from ..text.tokens import check_length, given_rows, in_order
 from ..walk.view import eval_view
 from ..walk.whole import CHUNK_TOKENS, hidden_states, logits, token_losses
 from .answers import Answer, answers_events
@@ -125,7 +125,7 @@ def _moments_events(lm: LoadedModel, plans: Mapping[Place, Plan | None], calibra
         )
     seen: Seen = {}
     if made_up and calibration is not None:
-        seen = yield from relay(moments_events(lm, columns_lost(lm, made_up), calibration))
+        seen = yield from relay(moments_events(lm, columns_lost(lm, made_up), given_rows(calibration, lm)))
     yield Event(RESULT, 1, 1, seen)
 
 

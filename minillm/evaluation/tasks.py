@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ..alone import alone
 from ..checks import as_in
 from ..errors import BadInput, NumericalFault, UnknownName
 from ..events import NOTE, RESULT, Event, Events, finish
@@ -118,13 +119,14 @@ def accuracy_events(
 def _quiet() -> Iterator[None]:
     """The harness warns of what is asked of it on purpose, and draws bars of steps that take no time."""
     logger = logging.getLogger("lm_eval")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(before)
+    with alone():
+        before = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                yield
+        finally:
+            logger.setLevel(before)
 
 
 @cache

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from ..alone import alone
 from ..errors import BadInput, UnsupportedModel, reason
 from ..families import Family, groups_of
 from ..families.groups import CHANNELS, SLOTS, BlockGroups
@@ -157,7 +158,7 @@ def _small(family: Family, config: Any) -> Any:
         if entries := getattr(one, name, None):
             setattr(one, name, list(entries[:1]))
     try:
-        with torch.device("meta"):
+        with alone(), torch.device("meta"):
             return family.ready(AutoModelForCausalLM.from_config(one, attn_implementation="eager"))
     except Exception as fault:
         raise BadInput(f"No {config.model_type} model can be made of this config ({reason(fault)}).") from fault

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from ..alone import alone
 from ..errors import UnsupportedModel, foreign
 from .base import Family
 from .bloom import BLOOM
@@ -134,5 +135,6 @@ def shape_of(config: Any) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     family = family_of_type(config.model_type, config)
-    with foreign(f"No {config.model_type} model can be made of this config: {{reason}}."), torch.device("meta"):
+    refused = foreign(f"No {config.model_type} model can be made of this config: {{reason}}.")
+    with alone(), refused, torch.device("meta"):
         return family.ready(AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation="eager"))

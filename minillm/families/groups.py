@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import optional, whole
 from ..errors import BadInput
 
 HEADS, CHANNELS, EXPERTS = "heads", "channels", "experts"
@@ -39,6 +40,8 @@ GROUPS, SLOTS = "groups", "slots"
 
 MIN_HEADS, MIN_CHANNELS = 1, 8
 """What a block keeps unless a cut asks for less."""
+FEWEST_HEADS, FEWEST_CHANNELS = whole(0, 4_096), whole(0, 1_048_576)
+"""What a cut may ask to be left of a block, whoever asks."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,9 @@ class Groups:
 
     def at_least(self, min_heads: int | None = None, min_channels: int | None = None) -> "Groups":
         """The same groups where a cut must leave so many in each block (None: as before); 0 and 0: whole blocks may go.
-        Of query slots one stays: keys and values have nobody else."""
+        Of query slots one stays: keys and values have nobody else. Raises BadInput for what is no such number."""
+        optional(FEWEST_HEADS)("min_heads", min_heads)
+        optional(FEWEST_CHANNELS)("min_channels", min_channels)
         return replace(self, blocks=tuple(b.at_least(min_heads, min_channels) for b in self.blocks))
 
     @property

@@ -6,13 +6,15 @@ being on a short list, because a weight that a model does not ask for is another
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import init_empty_weights
+from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import (
@@ -23,6 +25,7 @@ from transformers.core_model_loading import (
     rename_source_key,
 )
 
+from ..alone import alone
 from ..errors import BadInput, UnsupportedModel, foreign
 from ..families import family_of_type
 from .mapped import PLAIN, Lies, Stacked, lies_in
@@ -59,13 +62,32 @@ def blank(config: Any, dtype: torch.dtype | None = None, attention: str | None =
     Raises BadInput where transformers cannot build it.
     """
     chosen = attention if attention in ATTENTION else None
-    with foreign("No model can be built of this config: {reason}."), init_empty_weights(include_buffers=False):
+    with alone(), foreign("No model can be built of this config: {reason}."), _weightless():
         made = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=chosen)
         model: Any = family_of_type(config.model_type).ready(made)
     model.config.dtype = dtype or model.dtype
     for parameter in model.parameters():
         parameter.data = parameter.data.to(model.config.dtype)
     return model
+
+
+@contextmanager
+def _weightless() -> Iterator[None]:
+    """While open, modules made in this thread get parameters without numbers, on the meta device."""
+    plain, mine = nn.Module.register_parameter, get_ident()
+
+    def register(module: Any, name: str, parameter: nn.Parameter | None) -> None:
+        plain(module, name, parameter)
+        if parameter is not None and get_ident() == mine:
+            shape = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
+            shape.__dict__.update(parameter.__dict__)
+            module._parameters[name] = shape
+
+    nn.Module.register_parameter = register  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = plain  # type: ignore[method-assign]
 
 
 def account(where: Any, wanted: Mapping[str, tuple[int, ...]], held: Mapping[str, Held], plain: frozenset[str]) -> None:

@@ -18,6 +18,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, Gg
 from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
 from transformers.modeling_gguf_pytorch_utils import TensorProcessor, get_gguf_hf_weights_map
 
+from ..alone import alone
 from ..errors import BadInput, UnsupportedModel, foreign, reason
 from ..families import family_of_type, shape_of
 from .accounts import Held, account, shapes_of
@@ -47,7 +48,7 @@ def read_gguf(file: Path, dtype: torch.dtype, heard: Heard | None = None) -> tup
     """(config, model, tokenizer) of one GGUF file, its weights dequantised. Raises BadInput, UnsupportedModel."""
     config, fields = _config(file)
     tokenizer = _tokenizer(file, fields)
-    with redirect_stderr(_Overheard(heard)):
+    with alone(), redirect_stderr(_Overheard(heard)):
         model = built(
             lambda: AutoModelForCausalLM.from_pretrained(
                 file.parent,

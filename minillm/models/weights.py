@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
+from ..alone import alone
 from ..errors import BadInput, UnsupportedModel, foreign
 from ..families import family_of_type
 from .accounts import accounted, blank
@@ -142,8 +143,16 @@ def tried(tokenizer: Any) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the libraries' own progress bars, reports and advice: progress is told by events, faults by errors."""
+    """Without the libraries' own progress bars, reports and advice: progress is told by events, faults by errors.
 
+    One thread at a time, for these are settings of the whole process, and so are those that transformers changes while
+    it builds a model in here.
+    """
+    with alone():
+        yield from _quietly()
+
+
+def _quietly() -> Iterator[None]:
     from transformers.utils import logging
 
     placing = getLogger("accelerate.big_modeling")

@@ -10,15 +10,17 @@ Experts go in the same number from every block that has some, for a config names
 that size a ratio is met as nearly as may be, and channels, where other blocks have them, take up what is left.
 """
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..checks import LAST_BLOCK, spans
-from ..errors import BadInput, UnreachableRatio, shown
+from ..errors import BadInput, UnreachableRatio, reason, shown
 from ..families.groups import CHANNELS, EXPERTS, HEADS, SLOTS, BlockGroups, Groups
 
 Counts = dict[str, list[int]]
@@ -57,7 +59,7 @@ class Allocation:
             return cls(shares, str(data["name"]), dict(data["recipe"]), cut, int(data.get("grain", 0)))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as fault:
             raise BadInput(
-                f"This is no allocation ({type(fault).__name__}: {fault}); give what `allocate` wrote."
+                f"This is no allocation ({type(fault).__name__}: {reason(fault)}); give what `allocate` wrote."
             ) from fault
 
     @classmethod
@@ -133,14 +135,18 @@ def checked_layers(groups: Groups, layers: Iterable[int] | None, allocation: str
         named = (allocation.shares if isinstance(allocation, Allocation) else ()) or every
         return sorted(i for i in named if i < len(groups))
     try:
-        chosen = {int(i) for i in islice(layers, LAST_BLOCK + 1)}
-    except (TypeError, ValueError, OverflowError) as fault:
+        chosen = {_whole_number(i) for i in islice(layers, LAST_BLOCK + 1)}
+    except TypeError as fault:
         raise BadInput(f"Blocks are whole numbers; given was {shown(layers)}.") from fault
     wrong = [i for i in chosen if not 0 <= i < len(groups)]
     if wrong or not chosen:
         given = spans(wrong) if wrong else "none"
         raise BadInput(f"Blocks given: {given}; this model has blocks 0 to {len(groups) - 1}.")
     return sorted(chosen)
+
+
+def _whole_number(value: Any) -> int:
+    return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
 
 
 def heads_cut(groups: Groups, shares: dict[int, float], target: float) -> dict[int, int]:
@@ -264,8 +270,8 @@ def water_filled(rates: np.ndarray, caps: np.ndarray, target: float) -> np.ndarr
 
 
 def _wanted(groups: Groups, ratio: float, count: str) -> float:
-    if not 0 <= ratio < 1:
-        raise BadInput(f"A ratio of {ratio} is no share; give a number from 0 to below 1, such as 0.2.")
+    if not isinstance(ratio, Real) or not 0 <= ratio < 1:
+        raise BadInput(f"A ratio of {shown(ratio)} is no share; give a number from 0 to below 1, such as 0.2.")
     return ratio * _whole(groups, count)
 
 

@@ -8,11 +8,12 @@ may differ from block to block, and its ratio is what it comes to.
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import numpy as np
 
 from ..checks import spans
-from ..errors import BadInput, shown
+from ..errors import BadInput, UnknownName, shown
 from ..families.groups import CHANNELS, EXPERTS, HEADS, KINDS, Groups
 from .plan import Plan
 
@@ -77,7 +78,10 @@ def checked(cut: Cut, groups: Groups) -> dict[int, dict[str, list[int]]]:
         if not 0 <= layer < len(groups):
             raise BadInput(f"There is no block {layer}; this model has blocks 0 to {len(groups) - 1}.")
         for kind, chosen in kinds.items():
-            there, wanted = groups.blocks[layer].count(kind), sorted(set(chosen))
+            if kind not in KINDS:
+                raise UnknownName("kind of group", kind, KINDS)
+            there = groups.blocks[layer].count(kind)
+            wanted = sorted(set(islice(chosen, 2 * there + 1)))
             if wanted and not 0 <= wanted[0] <= wanted[-1] < there:
                 raise BadInput(f"Block {layer} has {kind} 0 to {there - 1}; the cut names {spans(wanted)}.")
             if groups.blocks[layer].counts(kind) == EXPERTS and 0 < len(wanted) < there:

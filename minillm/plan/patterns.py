@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..criteria import BACKPROP, BY_WEIGHT, Criterion, find
 from ..criteria.base import INVERSE
-from ..errors import BadInput
+from ..errors import BadInput, shown
 from ..families.groups import BlockGroups, Groups
 from .budget import Allocation
 
@@ -73,6 +73,8 @@ def patterns_of(asked: "str | Pattern | Mapping[int, str] | Allocation", blocks:
     """
     if isinstance(asked, str | Pattern):
         return (Pattern.parse(str(asked)),) * blocks
+    if not isinstance(asked, Allocation | Mapping):
+        raise BadInput(f"{shown(asked)} names no patterns; give one such as 2:4, or one for each block by its number.")
     named = _eighths(asked) if isinstance(asked, Allocation) else {i: Pattern.parse(str(p)) for i, p in asked.items()}
     wrong = sorted(i for i in named if i not in range(blocks))
     if wrong or not named:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import BadInput, NumericalFault
+from ..errors import BadInput, NumericalFault, reason
 from ..families.groups import CHANNELS, EXPERTS, HEADS, KINDS, Groups
 from .budget import Allocation, checked_layers, cut_counts, gone
 from .scores import Scores
@@ -133,9 +133,16 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Plan":
-        """The inverse of `to_json`."""
-        kept = {k: {int(i): np.asarray(v, int) for i, v in data[k].items()} for k in ("kept_heads", "kept_channels")}
-        return cls(Groups.from_json(data["groups"]), recipe=data["recipe"], **kept)
+        """The inverse of `to_json`. Raises BadInput for what is no plan."""
+        try:
+            kept = {
+                f"kept_{kind}": {int(i): np.asarray(v, int) for i, v in data[f"kept_{kind}"].items()} for kind in KINDS
+            }
+            return cls(Groups.from_json(data["groups"]), recipe=data["recipe"], **kept)
+        except (AttributeError, KeyError, TypeError, ValueError) as fault:
+            raise BadInput(
+                f"This is no plan ({type(fault).__name__}: {reason(fault)}); give what `to_json` made."
+            ) from fault
 
 
 def make_plan(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from ..errors import BadInput
+from ..errors import BadInput, foreign
 from ..families.groups import CHANNELS, HEADS, KINDS, Groups
 from ..paths import written_whole
 
@@ -129,15 +129,17 @@ class Scores:
         path = _named(path) if _named(path).is_file() else path.with_suffix(".safetensors")
         if not path.is_file():
             raise BadInput(f"No scores at {path}. Make some with `python -m minillm score`.")
-        try:
-            with safe_open(path, framework="numpy") as stored:
-                metadata = stored.metadata() or {}
-                rest = json.loads(metadata["minillm"])
-                arrays = {name: stored.get_tensor(name) for name in stored.offset_keys()}
-            if metadata.get(CHECKSUM) not in (None, _checksum(arrays, metadata["minillm"])):
-                raise ValueError("its checksum is another, so the file is damaged")
-        except (SafetensorError, KeyError, ValueError) as fault:
-            raise BadInput(f"{path} holds no scores of ours ({fault or 'no metadata'}).") from fault
+        with foreign(f"{path} holds no scores of ours ({{reason}})."):
+            return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: Path) -> "Scores":
+        with safe_open(path, framework="numpy") as stored:
+            metadata = stored.metadata() or {}
+            rest = json.loads(metadata["minillm"])
+            arrays = {name: stored.get_tensor(name) for name in stored.offset_keys()}
+        if metadata.get(CHECKSUM) not in (None, _checksum(arrays, metadata["minillm"])):
+            raise ValueError("its checksum is another, so the file is damaged")
         vectors: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KINDS}
         for name, array in arrays.items():
             kind, layer = name.split(".")

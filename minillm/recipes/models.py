@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput, UnknownName
+from ..errors import BadInput, UnknownName, reason, shown
 from ..families.groups import BlockGroups, Groups
 from ..paths import ASSETS, home
 
@@ -162,7 +162,7 @@ def allowed_path(path: str | Path, confined: bool) -> Path:
     try:
         resolved = Path(path).expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as fault:
-        raise BadInput(f"“{path}” cannot be read as a path ({fault}).") from fault
+        raise BadInput(f"{shown(str(path))} cannot be read as a path ({reason(fault)}).") from fault
     if confined and _outside(resolved):
         raise BadInput(
             f"The path “{path}” may not be read while the app can be reached from other machines; upload the file, or "

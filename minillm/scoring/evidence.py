@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..checks import as_in
 from ..criteria import Evidence
 from ..criteria.base import FLUCTUATION, INVERSE, MOMENTS, NORM, PRECISION, SALIENCY
 from ..criteria.settings import Settings
-from ..errors import BadInput, NumericalFault, TextTooShort
+from ..errors import NumericalFault, TextTooShort
 from ..models.loaded import LoadedModel
+from ..recipes.recipe import RunRecipe
+from ..text.tokens import given_rows
 from ..walk.forward import Observed
 from ..walk.observers import (
     InputFluctuation,
@@ -23,7 +26,6 @@ from ..walk.observers import (
     InputSaliency,
     OutputGradient,
 )
-from ..walk.whole import check_ids
 from .zeroth_order import generator
 
 OBSERVERS = {
@@ -40,17 +42,13 @@ SPREAD = 1e-4
 
 def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
     """The calibration tokens as given. Raises BadInput or TextTooShort where they cannot be scored with."""
-    if tokens.dim() != 2 or tokens.shape[1] < 2 or tokens.is_floating_point():
-        raise BadInput(
-            f"Calibration tokens have shape {list(tokens.shape)} and type {tokens.dtype}; "
-            "give token ids as [samples, length] with length from 2 up, as load_text does."
-        )
+    tokens = given_rows(tokens, lm)
+    as_in(RunRecipe, gradient_samples=gradient_samples)
     if not 1 <= gradient_samples <= len(tokens):
         raise TextTooShort(
             f"{gradient_samples} gradient samples were asked of {len(tokens)} calibration rows; "
             "give a number from 1 to that, or more text."
         )
-    check_ids(tokens, lm.groups.vocabulary)
     return tokens
 
 

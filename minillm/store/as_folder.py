@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import foreign
 from ..paths import ASSETS, written_whole
 from ..places import folder_for
 from ..recipes.recipe import RunRecipe
@@ -102,11 +102,9 @@ def bundled_id() -> str:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    try:
+    with foreign(f"{folder} holds no exported run ({{reason}}); give a folder that export_run wrote."):
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record["format"] != FORMAT or not RUN_ID.fullmatch(record["id"]):
             raise ValueError(f"format {record['format']}")
         record["recipe"] = RunRecipe.from_json(record["recipe"]).to_json()
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise BadInput(f"{folder} holds no exported run ({fault}); give a folder that export_run wrote.") from fault
     return dict(record)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ..errors import BadInput, StoreFault
+from ..errors import BadInput, StoreFault, reason
 from ..paths import written_whole
 from ..plan.plan import Plan
 from ..plan.scores import Scores
@@ -87,10 +87,10 @@ def load_plan(folder: Path, name: str) -> Plan:
         if told.pop(CHECKSUM, None) not in (None, checksum(told)):
             raise ValueError("its checksum is another")
         return Plan.from_json(told)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as fault:
+    except (BadInput, ValueError, KeyError, TypeError, AttributeError, IndexError) as fault:
         raise StoreFault(
-            f"The plan of “{name}” in {file} is damaged ({fault}); put the file back from a copy, or cut the variant "
-            "anew."
+            f"The plan of “{name}” in {file} is damaged ({reason(fault)}); put the file back from a copy, or cut the "
+            "variant anew."
         ) from fault
 
 

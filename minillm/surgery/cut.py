@@ -28,7 +28,7 @@ from ..models.loaded import LoadedModel
 from ..models.residence import Made, Weights, hooks_of, remake
 from ..models.shape import drop_blocks, heads_of, resize
 from ..plan.plan import Plan
-from ..text.load import load_text
+from ..text.load import rows_events
 from .compensation import Columns, Linear, Patch, Patches, Seen, compensation_events, patches_of
 from .unreached import unreached
 
@@ -61,7 +61,11 @@ def prune_events(
     slices = [kept_slices(lm.family, b, plan, i) for i, b in enumerate(lm.groups.blocks)]
     patches: Patches = {}
     if compensate:
-        tokens = _tokens(lm, text)
+        if text is None:
+            raise BadInput(
+                "Compensation needs text: give a text name such as python-docs, or token ids [samples, length]."
+            )
+        tokens = yield from relay(rows_events(text, lm))
         patches = yield from relay(compensation_events(lm, plan, cut_columns(lm, slices), compensate, tokens))
     yield Event("cut", 0, 1)
     model = cut(lm, slices, patches, plan)
@@ -135,15 +139,6 @@ def cut_columns(lm: LoadedModel, slices: list[Slices]) -> Columns:
                 gone = torch.ones(linear.in_features, dtype=torch.bool).index_fill_(0, kept, False).nonzero().flatten()
                 found[layer, name] = (kept.to(lm.device), gone.to(lm.device))
     return found
-
-
-def _tokens(lm: LoadedModel, text: str | Tensor | None) -> Tensor:
-    if text is None:
-        raise BadInput("Compensation needs text: give a text name such as python-docs, or token ids [samples, length].")
-    if isinstance(text, Tensor):
-        return text
-
-    return load_text(text, lm)
 
 
 def cut(lm: LoadedModel, slices: list[Slices], patches: Patches, plan: Plan) -> nn.Module:

@@ -25,7 +25,7 @@ from ..recipes.presets import RecoverySettings
 from ..recipes.recovery_memory import check_recovery_fits
 from ..recipes.trains import check_keeps_zeros
 from ..text.load import load_text_events, rows_available
-from ..text.tokens import same_tokens
+from ..text.tokens import given_rows, same_tokens
 from ..walk.view import eval_view
 from ..walk.whole import hidden_states, token_losses
 from .draw import Draw
@@ -60,10 +60,9 @@ def recover_events(
         raise BadInput("Distillation needs the original model as teacher; give it, or use loss language-model.")
     if chosen.loss == "distill" and teacher is not None:
         _check_words(small, teacher)
-    rows = text
-    if isinstance(rows, str):
-        rows = yield from relay(recovery_text_events(rows, teacher or small, length, chosen))
-    rows = _checked(rows, chosen)
+    if isinstance(text, str):
+        text = yield from relay(recovery_text_events(text, teacher or small, length, chosen))
+    rows = _checked(given_rows(text, small), chosen)
     check_recovery_fits(small.groups, chosen, rows.shape[1], free_memory(small.device), small.dtype.itemsize)
     training = _Training(small, teacher, rows.clone() if rows.is_inference() else rows, chosen)
     yield from relay(training.events(stop))
@@ -96,9 +95,9 @@ def recovery_text_events(
 
 
 def _checked(rows: Tensor, chosen: RecoverySettings) -> Tensor:
-    if rows.dim() != 2 or len(rows) < chosen.held_out + chosen.batch:
+    if len(rows) < chosen.held_out + chosen.batch:
         raise BadInput(
-            f"Recovery text has shape {list(rows.shape)}; give at least {chosen.held_out + chosen.batch} rows "
+            f"The recovery text has {len(rows)} rows; give at least {chosen.held_out + chosen.batch} rows "
             "of token ids: those held out and one batch."
         )
     return rows

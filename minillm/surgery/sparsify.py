@@ -28,7 +28,7 @@ from ..models.zeros import check_widths, zeros
 from ..plan.budget import Allocation
 from ..plan.patterns import Patterns, average_sparsity, masking, patterns_of
 from ..scoring.evidence import OBSERVERS, checked_tokens, evidence_of, results_of
-from ..text.load import load_text_events
+from ..text.load import rows_events
 from ..walk.forward import Observed, Stream, forward_events
 from ..walk.reverse import Reduced, reverse_events
 from .sparsegpt_update import ranks, solved
@@ -104,7 +104,7 @@ def calibration_events(lm: LoadedModel, text: str | Tensor | None, gradient_samp
     """Token ids [samples, length] of a text, checked."""
     if text is None:
         raise BadInput("This reads text: give a text name such as python-docs, or token ids [samples, length].")
-    tokens = text if isinstance(text, Tensor) else (yield from relay(load_text_events(text, lm)))
+    tokens = yield from relay(rows_events(text, lm))
     yield Event(RESULT, 1, 1, checked_tokens(lm, tokens, gradient_samples))
 
 

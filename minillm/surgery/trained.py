@@ -12,7 +12,6 @@ distance between two numbers of bfloat16.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import Lock
 from typing import Protocol
 
 import torch
@@ -20,6 +19,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from ..alone import seeded
 from ..families.groups import HEADS
 from ..models.loaded import LoadedModel
 from ..recipes.presets import RecoverySettings
@@ -28,8 +28,6 @@ from .lesson import Lesson
 from .scaffold import State, still, trained_in
 from .sparse import sparse
 from .spp import scaled
-
-_SEEDED = Lock()
 
 
 class Trained(Protocol):
@@ -70,10 +68,9 @@ class Lora:
             task_type="CAUSAL_LM",
         )
         # peft draws from the generator that all threads share.
-        with _SEEDED, warnings.catch_warnings():
+        with seeded(chosen.seed), warnings.catch_warnings():
             # peft reads an attribute that transformers has renamed; nothing here can change that.
             warnings.simplefilter("ignore", FutureWarning)
-            torch.manual_seed(chosen.seed)
             self.adapted = get_peft_model(self.lm.model, config)
         self.blocks = trained_in(self.lm)
 

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..alone import alone
 from ..errors import BadInput, OutOfReach, reason
 from ..recipes.texts import HubSet, Source
 from .documents import JOINT, left_out, row_texts
@@ -87,12 +88,13 @@ def _offline() -> Iterator[None]:
     import datasets
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+    with alone():
+        before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 @contextmanager

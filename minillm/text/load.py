@@ -21,7 +21,7 @@ from ..recipes.texts import PARTS, SAMPLED, Source, is_name, parse
 from .documents import python_code, python_docs, read_file
 from .hub import read_hub
 from .sampled import answer_events, sample_events
-from .tokens import check_length, given_ids, tokenised, tokenizer_of, windows
+from .tokens import check_length, given_ids, given_rows, tokenised, tokenizer_of, windows
 
 ENDLESS = 2**31
 
@@ -56,6 +56,13 @@ def load_text_events(
 
 
 load_text = awaited(load_text_events, Tensor)
+
+
+def rows_events(text: Any, lm: Any, **how: Any) -> Events:
+    """Token ids [samples, length]: of a text by its name (how: as for `load_text`), or those that were given, checked
+    (`given_rows`)."""
+    rows = (yield from relay(load_text_events(text, lm, **how))) if isinstance(text, str) else given_rows(text, lm)
+    yield Event(RESULT, 1, 1, rows)
 
 
 def _rows(
@@ -98,7 +105,7 @@ def evaluation_tokens(text: Any, lm_or_tokenizer: Any, confined: bool = False) -
 def evaluation_tokens_events(text: Any, lm_or_tokenizer: Any, confined: bool = False) -> Events:
     """`evaluation_tokens` as events."""
     if not isinstance(text, str):
-        ids = given_ids(text)
+        ids = given_ids(text).flatten()
     elif is_name(text):
         source, *others = _checked(text, "evaluation", confined)
         if others:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pyarrow import ArrowException
 from pyarrow.parquet import ParquetFile
 
+from ..alone import alone
 from ..errors import BadInput, reason
 from ..recipes.texts import MOST_BYTES, SUFFIXES
 
@@ -78,7 +79,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
             continue
         where = f"line {number:,}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_named_once)
         except (ValueError, RecursionError) as fault:
             raise BadInput(f"Line {number:,} of {path.name} is no JSON: {reason(fault)}.") from fault
         if not isinstance(row, dict):
@@ -104,7 +105,7 @@ def _csv(path: Path) -> Iterator[Row]:
                     yield Row(where, dict(zip(columns, cells, strict=True)))
         except csv.Error as fault:
             where = f"row {number + 1:,} (line {begins:,})"
-            raise BadInput(f"{path.name} is no readable csv file: {fault} in {where}.") from fault
+            raise BadInput(f"{path.name} is no readable csv file: {reason(fault)} in {where}.") from fault
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -141,6 +142,15 @@ def _columns(names: list[str], path: Path) -> list[str]:
     return names
 
 
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which no name may stand twice: the last of its values would hide the others."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it names “{next(name for name in names if names.count(name) > 1)[:80]}” twice")
+    return found
+
+
 def _present(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
@@ -148,8 +158,9 @@ def _present(value: Any) -> Any:
 @contextmanager
 def _long_fields() -> Iterator[None]:
     """While open, a cell of a CSV file may be as long as the file."""
-    before = csv.field_size_limit(MOST_BYTES)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+    with alone():
+        before = csv.field_size_limit(MOST_BYTES)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)

@@ -1,8 +1,9 @@
 """From a string to token ids and windows: tokenised once, as a whole; cut into windows that do not overlap.
 
 `token_ids` is the one door from text to tokens: whoever tokenises goes through it, so that what a tokenizer cannot read
-and what a model has no row for is told in one sentence, wherever it is met. Windows are drawn in a seeded order, so
-that 64 samples are the first half of 128 with the same seed.
+and what a model has no row for is told in one sentence, wherever it is met; `given_rows` is the door for rows of tokens
+that a call is given. Windows are drawn in a seeded order, so that 64 samples are the first half of 128 with the same
+seed.
 """
 
 import re
@@ -125,11 +126,30 @@ def in_order(ids: Tensor, length: int, tokens: int | None = None) -> Tensor:
 
 
 def given_ids(ids: Any) -> Tensor:
-    """Token ids given as a tensor, an array or a list of any shape, row by row: int64 [n]. Raises BadInput."""
+    """Token ids given as a tensor, an array or a list of any shape: int64, of that shape. Raises BadInput."""
     try:
-        flat = torch.as_tensor(ids).flatten()
+        found = torch.as_tensor(ids)
     except (ValueError, TypeError, RuntimeError) as fault:
         raise BadInput(f"A text is a string, a text name or token ids; given was a {type(ids).__name__}.") from fault
-    if flat.is_floating_point() or flat.is_complex() or flat.dtype == torch.bool:
-        raise BadInput(f"Token ids are whole numbers; given were numbers of type {flat.dtype}.")
-    return flat.long()
+    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise BadInput(f"Token ids are whole numbers; given were numbers of type {found.dtype}.")
+    return found.long()
+
+
+def given_rows(ids: Any, lm: Any) -> Tensor:
+    """Rows of token ids that a call was given, a tensor, an array or a list: int64 [samples, length].
+
+    Raises BadInput where they are no rows of two tokens or more, or longer than the model takes, or where it has no
+    such words.
+    """
+    if isinstance(ids, str):
+        raise BadInput(f"{shown(ids)} is text, where token ids are needed; make them with load_text, and give those.")
+    rows = given_ids(ids)
+    if rows.dim() != 2 or rows.shape[1] < 2:
+        raise BadInput(
+            f"Token ids have the shape {list(rows.shape)}; give them as [samples, length] with length from 2 up, as "
+            "load_text does."
+        )
+    check_length(rows.shape[1], lm)
+    check_ids(rows, lm.groups.vocabulary)
+    return rows

@@ -124,7 +124,7 @@ def _decoded(drawn: str) -> dict[str, bytes]:
         if not all(re.fullmatch(r"[a-z0-9-]+", name) and text.startswith(PNG) for name, text in given.items()):
             raise ValueError(drawn)
         return {name: base64.b64decode(text.removeprefix(PNG), validate=True) for name, text in given.items()}
-    except (ValueError, AttributeError, binascii.Error) as fault:
+    except (ValueError, AttributeError, RecursionError, binascii.Error) as fault:
         raise BadInput(
             f'The pictures cannot be read: “{drawn[:40]}”; give JSON such as {{"01-overlap": "{PNG}…"}}, or nothing.'
         ) from fault

@@ -41,6 +41,7 @@ def test_a_sweep_is_started_followed_read_and_saved(visit, app):
     again = visit(f"experiments?run={run_id}")
     expect(again.locator("#sweep-numbers")).to_contain_text("magnitude-l1")
     expect(again.locator("#sweeps-begun")).to_contain_text("In the browser")
+    expect(again.locator("#sweep-text textarea")).to_have_value(re.compile(r"^title: In the browser"))
 
 
 def test_a_stopped_sweep_keeps_what_is_done_and_goes_on(visit, app):

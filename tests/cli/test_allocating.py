@@ -60,6 +60,7 @@ def test_the_same_command_goes_on_and_another_recipe_is_refused(run, folder):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("plan", "scores/wanda", "--allocation", "deep.json"), "“deep.json” is no allocation"),
         (("allocate", "scores/none"), "No scores at scores/none"),
         (("plan", "scores/wanda", "--allocation", "evolutionary"), "run `python -m minillm allocate"),
         (("plan", "scores/wanda", "--allocation", "none.json"), "“none.json” is no allocation"),
@@ -67,6 +68,7 @@ def test_the_same_command_goes_on_and_another_recipe_is_refused(run, folder):
     ],
 )
 def test_bad_input_is_one_sentence(run, folder, words, said):
+    Path("deep.json").write_text("[" * 100_000)
     if words[0] == "plan":
         scored(run, folder, "wanda")
     code, _, err = run(*words)

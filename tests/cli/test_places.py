@@ -11,7 +11,7 @@ import minillm
 from minillm import places
 from minillm.errors import BadInput, DoesNotFit, MiniLLMError
 from minillm.paths import written_whole
-from minillm.places import delivered, file_for, files_in, folder_for
+from minillm.places import delivered, each_delivered, file_for, files_in, folder_for
 from minillm.plan.scores import Scores
 
 
@@ -108,6 +108,42 @@ def test_a_result_whose_place_is_lost_is_kept_beside_and_said_where(fault: Excep
     assert (tmp_path / "out-1.json").read_text() == "another"
 
 
+def test_of_several_results_one_without_a_place_takes_no_other_along(tmp_path: Path) -> None:
+    def fails_at_first(place: Path) -> Path:
+        if place == tmp_path / "first.json":
+            raise PermissionError(13, "Permission denied")
+        return written("first")(place)
+
+    with pytest.raises(MiniLLMError, match=r"kept in .*first-1\.json instead"), each_delivered() as deliver:
+        assert deliver(fails_at_first, tmp_path / "first.json") is None
+        assert deliver(written("second"), tmp_path / "second.json") == tmp_path / "second.json"
+    assert [(tmp_path / name).read_text() for name in ("first-1.json", "second.json")] == ["first", "second"]
+    with (
+        pytest.raises(MiniLLMError, match=r"kept in .*first-2\.json instead\. Not enough text\."),
+        each_delivered() as deliver,
+    ):
+        deliver(fails_at_first, tmp_path / "first.json")
+        raise BadInput("Not enough text.")
+    with pytest.raises(BadInput, match="^Not enough text.$"), each_delivered():
+        raise BadInput("Not enough text.")
+
+
+def test_scores_of_one_walk_are_all_kept_where_one_has_lost_its_place(run, folder: Path, monkeypatch) -> None:
+    kept = Scores.save
+
+    def taken(self, path):
+        if Path(path) == Path("scores/wanda.safetensors"):
+            raise PermissionError(13, "Permission denied")
+        return kept(self, path)
+
+    monkeypatch.setattr(Scores, "save", taken)
+    words = ("--text", "file:text.txt", "--samples", "4", "--length", "16", "--together")
+    code, out, err = run("score", "wanda", "magnitude-l1", "--model", folder, *words)
+    assert code == 2 and "kept in" in err and "magnitude-l1" not in err
+    assert Scores.load("scores/magnitude-l1").criterion == "magnitude-l1"
+    assert Scores.load("scores/wanda-1").criterion == "wanda"
+
+
 def test_where_nothing_can_be_put_beside_it_goes_where_things_are_kept(tmp_path: Path, own_home: Path) -> None:
     def fails_in(place: Path) -> Path:
         if place.parent == tmp_path / "lost":
@@ -125,6 +161,9 @@ VERBS = {
     "recover": ("recover", "PRUNED", "--text", "file:text.txt"),
     "score": ("score", "wanda", "--model", "MODEL", "--text", "file:text.txt"),
     "allocate": ("allocate", "scores/wanda", "--model", "MODEL", "--text", "file:text.txt"),
+    "masks": ("masks", "scores/wanda", "--model", "MODEL", "--text", "file:text.txt"),
+    "domains": ("domains", "wanda", "--model", "MODEL"),
+    "export": ("export", "PRUNED"),
     "sweep": ("sweep", "mine.yaml"),
     "sample": ("sample", "--model", "MODEL"),
     "runs export": ("runs", "export", "RUN"),
@@ -146,7 +185,7 @@ def test_every_verb_looks_at_its_place_before_a_model_is_loaded(verb: str, run, 
     def load(*given, **named):
         raise AssertionError("a model was loaded")
 
-    for module in ("cutting", "scores", "allocating"):
+    for module in ("cutting", "scores", "allocating", "learning", "domains"):
         monkeypatch.setattr(f"minillm.cli.{module}.load", load)
     monkeypatch.setattr("minillm.models.load.load_model_events", load)
     place = a_file(tmp_path) / "below"
@@ -219,3 +258,32 @@ def test_nothing_is_left_behind_by_looking(tmp_path: Path) -> None:
     places.folder_for(tmp_path / "new", "pruning.json")
     places.file_for(tmp_path / "new.json")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_was_measured_is_shown_where_the_next_one_cannot_be(run, folder: Path) -> None:
+    words = ("--text", "file:text.txt", "--length", "16", "--tokens", "64")
+    code, out, err = run("evaluate", "--model", folder, "--model", "nowhere/at-all", *words, "--json")
+    assert code == 2 and [one["model"] for one in json.loads(out)] == [str(folder)] and len(err.splitlines()) == 1
+    code, out, _ = run("generate", "The walk", "word " * 500, "--model", folder, "--max-new-tokens", "2", "--json")
+    assert code == 2 and [one["prompt"] for one in json.loads(out)] == ["The walk"]
+
+
+LATE = {
+    "blocks of a preset": ("prune", "--preset", "quick", "--layers", "some"),
+    "the ratio of a preset": ("prune", "--preset", "quick", "--ratio", "7"),
+    "blocks that a preset's model lacks": ("prune", "--preset", "quick", "--layers", "90-99"),
+    "the ratio of texts": ("domains", "wanda", "--ratio", "0.98"),
+    "blocks of texts": ("domains", "wanda", "--layers", "some"),
+    "a text that is not there": ("evaluate", "--text", "python-docs", "--text", "file:nowhere.txt"),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_what_cannot_be_is_refused_before_any_work(kind: str, run, folder: Path, monkeypatch) -> None:
+    def work(*given, **named):
+        raise AssertionError("work was begun")
+
+    for name in ("minillm.scoring.score.score_events", "minillm.evaluation.perplexity.perplexity_events"):
+        monkeypatch.setattr(name, work)
+    code, _, err = run(*LATE[kind], "--model", folder)
+    assert code == 2 and len(err.splitlines()) == 1, err

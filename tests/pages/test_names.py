@@ -23,10 +23,15 @@ IN_FULL = {c.label: c for c in CRITERIA.values() if c.titled != c.name}
 
 
 @pytest.fixture(scope="module")
-def choices(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
-    """Everything that controls of any page offer: (what is read, value)."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> gr.Blocks:
+    """The whole app."""
     store, supervisor = Store(tmp_path_factory.mktemp("home")), SimpleNamespace(problem="")
-    built = app_module.build(store, supervisor, confined=False)  # type: ignore[arg-type]
+    return app_module.build(store, supervisor, confined=False)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def choices(built: gr.Blocks) -> list[tuple[str, Any]]:
+    """Everything that controls of any page offer: (what is read, value)."""
     controls = (gr.Radio, gr.CheckboxGroup, gr.Dropdown)
     return [tuple(one) for block in built.blocks.values() if isinstance(block, controls) for one in block.choices]
 
@@ -42,6 +47,16 @@ def test_every_control_calls_a_criterion_by_its_one_name(choices):
     offered = [(read, value) for read, value in choices if value in CRITERIA]
     assert len(offered) >= len(CRITERIA) + 2 * len(BY_WEIGHT) - 3  # Score, Learn twice, zeros, …
     assert [(read, value) for read, value in offered if read not in (value, CRITERIA[value].titled)] == []
+
+
+UNCLEAR = ("In the way of", "All on one walk", "Blocks that give", "Of", "With", "What is tried", "Make up for the cut")
+UNCLEAR += ("File", "Picture 1", "Groups / Channels / Heads")
+"""Words that readers had to look at twice."""
+
+
+def test_controls_are_called_by_words_that_stand_alone(built):
+    labels = [str(block.label) for block in built.blocks.values() if getattr(block, "label", None)]
+    assert len(labels) > 60 and [label for label in labels if label in UNCLEAR] == []
 
 
 def test_a_name_in_full_begins_with_the_short_one_and_says_more():

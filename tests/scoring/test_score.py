@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.numpy import save_file
 
-from minillm.criteria import judging
+from minillm.criteria import CRITERIA, judging
 from minillm.criteria.settings import Settings
 from minillm.errors import BadInput, NumericalFault, TextTooShort, UnknownName
 from minillm.families.groups import CHANNELS, KINDS
@@ -133,6 +134,19 @@ def test_a_file_that_holds_no_scores_is_refused(tmp_path):
     for path in (tmp_path / "x", tmp_path / "missing"):
         with pytest.raises(BadInput):
             Scores.load(path)
+    told = (
+        {},
+        {"minillm": "[" * 100_000},
+        {"minillm": "[]"},
+        {"minillm": "{}"},
+        {"minillm": '{"groups": {"blocks": 1}}'},
+    )
+    for number, metadata in enumerate(told):
+        for name in ("heads.0", "weight", "heads.first"):
+            save_file({name: np.zeros(3, np.float32)}, tmp_path / f"{number}.safetensors", metadata)
+            with pytest.raises(BadInput, match="holds no scores of ours") as caught:
+                Scores.load(tmp_path / str(number))
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize(
@@ -153,6 +167,16 @@ def test_bad_input_is_one_sentence(arguments, settings, fault, says):
     criterion, tokens, *rest = arguments
     with pytest.raises(fault, match=says):
         score(wrap(tiny.llama()), criterion, tokens, *rest or [2], **settings)
+
+
+@pytest.mark.parametrize("criterion", [name for name in CRITERIA if CHANNELS in CRITERIA[name].judges])
+def test_few_rows_do_for_criteria_that_read_no_gradient(criterion):
+    lm, rows = wrap(tiny.llama()), tiny.tokens(2, 8)
+    if not CRITERIA[criterion].gradient:
+        assert score(lm, criterion, rows, **FEW).criterion == criterion
+        return
+    with pytest.raises(TextTooShort, match="10 gradient samples were asked of 2 calibration rows"):
+        score(lm, criterion, rows, **FEW)
 
 
 def test_a_loss_that_is_not_a_number_is_named():

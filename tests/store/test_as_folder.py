@@ -71,8 +71,11 @@ def test_what_is_no_exported_run_is_refused(exported: tuple[Store, str, Path], t
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path):
-    with pytest.raises(BadInput, match="holds no exported run"):
-        import_run(Store(tmp_path / "there"), tmp_path)
+    for text in (None, "[" * 100_000, "[1]", '{"format": 1, "id": 5}'):
+        if text is not None:
+            (tmp_path / "run.json").write_text(text)
+        with pytest.raises(BadInput, match="holds no exported run"):
+            import_run(Store(tmp_path / "there"), tmp_path)
 
 
 def test_an_imported_variant_that_is_more_than_its_plan_is_refused_and_not_cut_again_without_it(tmp_path: Path):

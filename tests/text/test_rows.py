@@ -32,6 +32,11 @@ TOLD = {
     "two columns of one name": ("a.csv", "text,text\nOne,Two\n", "two columns named “text”"),
     "no object": ("a.jsonl", '{"text": "One"}\n\n["Two"]\n', "Line 3 of a.jsonl is not an object"),
     "no JSON": ("a.jsonl", '{"text": "One"}\n{"text": Two}\n', "Line 2 of a.jsonl is no JSON"),
+    "a name twice": (
+        "a.jsonl",
+        '{"text": "One", "text": "Two"}\n',
+        "Line 1 of a.jsonl is no JSON: it names “text” twice",
+    ),
     "nested without end": ("a.jsonl", "[" * 100_000, "Line 1 of a.jsonl is no JSON"),
     "another type": ("a.jsonl", '{"text": "One"}\n{"text": 2}\n', "“text” of a.jsonl holds int, not text, in line 2"),
     "another type of an answer": (

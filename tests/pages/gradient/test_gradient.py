@@ -80,6 +80,7 @@ def test_that_the_loss_cancels_is_said_only_where_it_does(store: Store, run_id: 
         (((0.31, 0.30), (0.29, 0.28)), "the losses add nothing beyond the spread of the seeds", "is below it"),
         (((0.80, 0.30), (0.78, 0.30)), "the losses change it by +0.49", "is above it"),
         (((0.10, 0.30), (0.12, 0.31)), "the losses change it by −0.20", "is below it"),
+        (((0.596, 0.30), (0.612, 0.30)), "the losses change it by +0.30", "level with it, at 0.60"),
     ],
 )
 def test_what_more_directions_bring_is_read_from_the_ranges(

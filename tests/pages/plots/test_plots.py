@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -189,6 +190,13 @@ def test_bands_are_the_quantiles_of_each_block():
         assert (outer.base[i], outer.base[i] + outer.y[i]) == pytest.approx((expected[0], expected[4]), rel=1e-5)
         assert (inner.base[i], inner.base[i] + inner.y[i]) == pytest.approx((expected[1], expected[3]), rel=1e-5)
         assert median.y[3 * i : 3 * i + 2] == pytest.approx([expected[2]] * 2, rel=1e-5)
+
+
+def test_the_middle_half_is_the_stronger_band_whatever_it_is_drawn_on():
+    outer, inner, _ = plots.score_bands(scores(shape()), "channels").data
+    faint, strong = (float(one.marker.color.rpartition(",")[2].strip(" )")) for one in (outer, inner))
+    assert faint < strong and outer.marker.color.startswith("rgba")
+    assert not re.search(r"\b(dark|light)", plots.CAPTIONS["score_bands"], re.IGNORECASE)
 
 
 def test_blocks_not_scored_yet_leave_room():
