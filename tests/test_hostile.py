@@ -108,7 +108,7 @@ def hostile() -> dict[str, tuple[int, float, str]]:
 def test_a_hostile_sweep_is_refused_within_a_second_and_50_megabytes(kind: str, hostile) -> None:
     more, seconds, said = hostile[kind]
     assert said.startswith("refused ") and "\n" not in said and len(said) < LONGEST
-    assert more < 50_000 and seconds < 5  # a busy machine is slow; without bounds it would be minutes
+    assert more < 50_000 and seconds < 1
 
 
 def test_a_sweep_without_tricks_is_read() -> None:
