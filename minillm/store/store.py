@@ -99,6 +99,12 @@ class Store(JobTable):
                 (*told, run_id),
             )
 
+    def change_recipe(self, run_id: str, recipe: RunRecipe) -> None:
+        """Give a run another recipe: for one in which nothing was found by the old one. Raises BadInput."""
+        self.run(run_id)
+        with self.writing() as db:
+            db.execute("UPDATE runs SET recipe = ? WHERE id = ?", (json.dumps(recipe.to_json()), run_id))
+
     def tags(self) -> list[str]:
         """Every tag that some run has, sorted."""
         found = self.reading().execute("SELECT DISTINCT value FROM runs, json_each(tags) ORDER BY value COLLATE NOCASE")

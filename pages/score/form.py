@@ -137,20 +137,19 @@ def run_for(store: Store, run_id: str, wanted: RunRecipe) -> str:
     """The run in which a recipe can be scored: this one where it asks for the same, else a new one beside it.
 
     Scores of one run share text, samples and seed, so that only criteria differ between them. A run that has nothing
-    yet but what its model is made of gives way to the new one.
+    yet but what its model is made of takes the new recipe itself: its address may have been handed on.
     """
     run = store.run(run_id)
     if run.recipe == wanted:
         return run_id
+    if not store.score_labels(run_id) and all(j.kind == "inspect" and not j.live for j in store.jobs(run_id)):
+        store.change_recipe(run_id, wanted)
+        return run_id
     before, after = run.recipe.to_json(), wanted.to_json()
     changes = ", ".join(f"{key.replace('_', ' ')} {after[key]}" for key in after if after[key] != before[key])
-    empty = not store.score_labels(run_id) and all(j.kind == "inspect" and not j.live for j in store.jobs(run_id))
-    made = store.create_run(wanted, run.title if empty else f"{run.title or run.id} · {changes}")
+    made = store.create_run(wanted, f"{run.title or run.id} · {changes}")
     for result in store.results(run_id, "inspect"):
         store.add_result(made, result.kind, result.data)
-    if empty:
-        store.describe_run(made, note=run.note, tags=run.tags)
-        store.delete_run(run_id)
     return made
 
 

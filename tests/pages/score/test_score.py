@@ -127,21 +127,14 @@ def test_every_setting_of_scoring_can_be_chosen_and_is_asked_for(store: Store, r
     assert job.request.settings == changed
 
 
-def test_another_seed_makes_another_run_and_a_run_without_scores_gives_way(store: Store, run_id: str):
+def test_before_the_first_score_another_seed_leaves_the_run_its_address(store: Store, run_id: str):
     store.add_result(run_id, "inspect", {"groups": {}})
-    job = store.job(begin(store, run_id, ["wanda"], seed=7))
-    assert job.run_id != run_id
-    assert store.run(job.run_id).recipe.seed == 7
-    assert store.run(job.run_id).title == "A <b>run</b>"
-    assert [run.id for run in store.runs()] == [job.run_id]
-    assert [result.kind for result in store.results(job.run_id)] == ["inspect"]
-
-
-def test_what_was_written_about_a_run_that_gives_way_stays(store: Store, run_id: str):
     store.describe_run(run_id, title="Mine", note="why it was begun", tags=["thesis"])
-    made = store.job(begin(store, run_id, ["random"], seed=7)).run_id
-    run = store.run(made)
-    assert made != run_id and (run.title, run.note, run.tags) == ("Mine", "why it was begun", ("thesis",))
+    job = store.job(begin(store, run_id, ["wanda"], seed=7))
+    assert job.run_id == run_id and [run.id for run in store.runs()] == [run_id]
+    run = store.run(run_id)
+    assert (run.recipe.seed, run.title, run.note, run.tags) == (7, "Mine", "why it was begun", ("thesis",))
+    assert [result.kind for result in store.results(run_id)] == ["inspect"]
 
 
 def test_a_run_with_scores_stays_beside_the_new_one(store: Store, run_id: str):
