@@ -26,6 +26,7 @@ from .shell.frame import Context, Shell, frame
 from .shell.handlers import Answer
 from .shell.plotly_host import PlotlyHost
 from .views.fidelity import DRAW_WORDS, KIND, STANDARD, Findings, dots, findings, lines, measured_on, said, trial_table
+from .views.variants import kinds_in, kinds_of
 
 TITLE = "Gradient"
 TRIED = ("draws", "directions", "group_directions", "seeds", "samples", "gradient_samples")
@@ -92,8 +93,9 @@ def _form() -> dict[str, Any]:
 
 def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
     with gr.Row():
-        kinds = [("channels", CHANNELS), ("head groups", HEADS)]
-        kind = gr.Radio(kinds, value=CHANNELS, label="Groups looked at", elem_id="gradient-kind", min_width=240)
+        kind = gr.Radio(
+            kinds_of(None), value=CHANNELS, label="Groups looked at", elem_id="gradient-kind", min_width=240
+        )
         share = gr.Slider(
             SHARES[0],
             SHARES[-1],
@@ -116,7 +118,7 @@ def _pictures() -> tuple[dict[str, Any], dict[str, Any]]:
 def wire(ctx: Context, shell: Shell, page: Page) -> None:
     """What happens when the page opens, when a draw is through, when the reader chooses."""
     store, controls, drawn = ctx.store, list(page.controls.values()), partial(draw, ctx.store, page)
-    shell.redraws_when(partial(_state, store), drawn, page.whole, controls, partial(from_address, page))
+    shell.redraws_when(partial(_state, store), drawn, page.whole, controls, partial(from_address, store, page))
     form = list(page.form.values())
     shell.opens(lambda run_id, _: asked_in(job_panel.request_of(store, run_id, KIND), page.form), form)
     shell.live(partial(progress, store, page.panel), page.panel.outputs)
@@ -135,10 +137,11 @@ def draw(store: Store, page: Page, run_id: str, kind: str, share: float) -> Answ
     return {page.empty: "", page.body: gr.Column(visible=True), **shown}
 
 
-def from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
+def from_address(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
     """The controls; what cannot be read is left at its default."""
     kind = choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
-    return {page.controls["kind"]: kind, page.controls["share"]: _share(options.get("share"))}
+    kinds = gr.Radio(kinds_in(store, run_id), value=kind)
+    return {page.controls["kind"]: kinds, page.controls["share"]: _share(options.get("share"))}
 
 
 def _read(found: Findings, kind: str, share: float) -> str:

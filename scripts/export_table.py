@@ -1,4 +1,4 @@
-"""What each export holds of each family and kind of cut, as the tables of docs/exports.md: tried, not told.
+"""What each export holds of each type of model and kind of cut, as the tables of docs/exports.md: tried, not told.
 
     python -m scripts.export_table            # prints the tables
     python -m scripts.export_table --write    # puts them into the page
@@ -11,13 +11,16 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from textwrap import fill
 
 from minillm.errors import BadInput, UnsupportedModel
 from minillm.exports.export import export
 from minillm.models.loaded import LoadedModel
 from minillm.models.weights import quiet
 from minillm.recipes.exports import EXPORTS, GGUF, MASKED
+from minillm.recipes.llama_cpp import LLAMA_CPP
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
@@ -29,6 +32,9 @@ HEADING = "## Form, family, cut\n"
 NONE = "–"
 WORKS, FILLED, ZEROS = "as it is", "filled up", "with zeros"
 
+Cell = tuple[str, str, str, str]
+"""(type, kind of cut, what the table says, why it was refused or "")."""
+
 
 def cell(lm: LoadedModel, form: str, folder: Path) -> tuple[str, str]:
     """(what the table says of one export, why it was refused or "")."""
@@ -36,42 +42,56 @@ def cell(lm: LoadedModel, form: str, folder: Path) -> tuple[str, str]:
         with quiet():
             found = export(lm, form, folder, "float32")
     except UnsupportedModel as fault:
-        return "refused", str(fault)
-    said = ZEROS if form == MASKED else WORKS if found.parameters == lm.parameters else FILLED
-    if form == GGUF:
-        said = f"`{found.note.split()[3].strip(',;')}`, {said}"
-    return said, ""
+        return "refused", str(fault).replace(f"“{lm.groups.model_type}”", "“…”")
+    return ZEROS if form == MASKED else WORKS if found.parameters == lm.parameters else FILLED, ""
 
 
-def cells(form: str, folder: Path) -> Iterator[tuple[str, str, str, str]]:
-    """(family, kind of cut, what the table says, why it was refused) of everything there is."""
-    for family in made_cuts.FAMILIES:
-        for kind in made_cuts.KINDS_OF_CUT:
+def _cells(form: str, folder: Path) -> Iterator[Cell]:
+    for name in made_cuts.FAMILIES:
+        for number, kind in enumerate(made_cuts.KINDS_OF_CUT):
             try:
-                lm = made_cuts.cut(family, kind)
+                lm = made_cuts.cut(name, kind)
             except BadInput:
-                yield family, kind, NONE, ""
+                yield name, kind, NONE, ""
                 continue
-            yield (family, kind, *cell(lm, form, folder / f"{form}-{family}-{made_cuts.KINDS_OF_CUT.index(kind)}"))
+            yield (name, kind, *cell(lm, form, folder / f"{form}-{name}-{number}"))
+
+
+@cache
+def tried() -> dict[str, list[Cell]]:
+    """{form: everything there is}."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return {form: list(_cells(form, Path(scratch))) for form in EXPORTS}
 
 
 def tables() -> str:
-    """The section of the page, heading included."""
+    """The section of the page, heading included: a row for types of which the same is said, and why what is refused."""
     parts, reasons = [HEADING], dict[str, int]()
-    with tempfile.TemporaryDirectory() as scratch:
-        for form in EXPORTS:
-            head = f"| `{form}` | {' | '.join(made_cuts.KINDS_OF_CUT)} |"
-            lines = [head, "|---" * (len(made_cuts.KINDS_OF_CUT) + 1) + "|"]
-            found = list(cells(form, Path(scratch)))
-            for family in made_cuts.FAMILIES:
-                said = []
-                for _, _, words, why in (one for one in found if one[0] == family):
-                    number = reasons.setdefault(why, len(reasons) + 1) if why else 0
-                    said.append(f"{words} ({number})" if why else words)
-                lines.append(f"| {family} | {' | '.join(said)} |")
-            parts.append("\n".join(lines) + "\n")
+    for form, found in tried().items():
+        rows: dict[tuple[str, ...], list[str]] = {}
+        for name in made_cuts.FAMILIES:
+            told = [(words, why) for other, _, words, why in found if other == name]
+            numbers = [f" ({reasons.setdefault(why, len(reasons) + 1)})" if why else "" for _, why in told]
+            row = tuple(words + number for (words, _), number in zip(told, numbers, strict=True))
+            rows.setdefault(row, []).append(name)
+        head = f"| `{form}` | {' | '.join(made_cuts.KINDS_OF_CUT)} |"
+        lines = [head, "|---" * (len(made_cuts.KINDS_OF_CUT) + 1) + "|"]
+        lines += [f"| {', '.join(names)} | {' | '.join(row)} |" for row, names in rows.items()]
+        parts += ["\n".join(lines) + "\n", *([architectures()] if form == GGUF else [])]
     parts.append("\n".join(f"{number}. {why}" for why, number in reasons.items()) + "\n")
     return "\n".join(parts)
+
+
+def architectures() -> str:
+    """In which of llama.cpp's architectures each type is written."""
+    named: dict[str, list[str]] = {}
+    for model_type, there in LLAMA_CPP.items():
+        also = f" (`{there.own_widths}` where widths differ from block to block)" if there.own_widths else ""
+        named.setdefault(f"`{there.name}`{also}", []).append(model_type)
+    other = {name: types for name, types in named.items() if types != [name.strip("`")]}
+    own = ", ".join(types[0] for name, types in named.items() if name not in other)
+    said = "; ".join(f"{name} for {', '.join(types)}" for name, types in other.items())
+    return fill(f"llama.cpp's architecture is {said}; that of their own name for {own}.", 120) + "\n"
 
 
 def written(page: str, found: str) -> str:

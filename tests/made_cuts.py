@@ -1,8 +1,10 @@
 """Cuts of each kind, of tiny models of each family: what exports must hold."""
 
+from collections.abc import Iterable
 from functools import cache, partial
 
 import numpy as np
+import published
 import tiny
 import torch
 
@@ -24,7 +26,7 @@ EVEN, BLOCKS, MIXED, QUERIES, EMPTY, BIASES, ZEROS = (
 )
 KINDS_OF_CUT = (EVEN, BLOCKS, MIXED, QUERIES, EMPTY, BIASES, ZEROS)
 
-FAMILIES = {
+CLOSELY = {
     "llama": tiny.llama,
     "mistral": partial(tiny.mistral, sliding_window=None),
     "qwen2": partial(tiny.qwen2, use_sliding_window=False),
@@ -37,28 +39,97 @@ FAMILIES = {
     "qwen3_moe": tiny.qwen3_moe,
     "olmoe": tiny.olmoe,
 }
-"""{transformers' type: builder}, without windows, which llama.cpp has in none of them."""
+"""{transformers' type: builder} of those whose exports are looked at from all sides."""
 
+FAMILIES = CLOSELY | {
+    "ministral": partial(published.shrunk, "ministral-8b", sliding_window=200),
+    "ministral3": partial(published.shrunk, "ministral-3-3b"),
+    "seed_oss": partial(published.shrunk, "seed-oss-36b"),
+    "ernie4_5": partial(published.shrunk, "ernie-4.5-0.3b"),
+    "smollm3": partial(published.shrunk, "smollm3-3b", num_hidden_layers=4, no_rope_layers=[1, 1, 1, 0]),
+    "granite": partial(published.shrunk, "granite-3.0-2b"),
+    "hunyuan_v1_dense": partial(published.shrunk, "hunyuan-0.5b"),
+    "exaone4": partial(published.shrunk, "exaone-4.0-32b", sliding_window=None, layer_types=3 * ["full_attention"]),
+    "cohere": partial(published.shrunk, "command-r"),
+    "cohere2": partial(published.shrunk, "command-r7b"),
+    "olmo": partial(published.shrunk, "olmo-1b"),
+    "stablelm": partial(published.shrunk, "stablelm-2-1.6b"),
+    "gemma2": partial(published.shrunk, "gemma-2-2b"),
+    "gemma3_text": partial(published.shrunk, "gemma-3-1b"),
+    "olmo2": partial(published.shrunk, "olmo-2-1b"),
+    "olmo3": partial(published.shrunk, "olmo-3-7b"),
+    "phi3": partial(published.shrunk, "phi-4-mini"),
+    "glm": partial(published.shrunk, "glm-4-9b", hidden_size=96, num_attention_heads=6, head_dim=16),
+    "glm4": partial(published.shrunk, "glm-4-9b-0414"),
+    "starcoder2": partial(published.shrunk, "starcoder2-3b", sliding_window=None),
+    "nemotron": partial(published.shrunk, "minitron-4b"),
+    "arcee": partial(published.shrunk, "afm-4.5b"),
+    "apertus": partial(published.shrunk, "apertus-8b"),
+    "phi": partial(published.shrunk, "phi-1.5"),
+    "gpt2": partial(published.shrunk, "gpt2"),
+    "gptj": partial(published.shrunk, "gpt-j-6b"),
+    "mpt": partial(published.shrunk, "mpt-7b"),
+    "falcon": partial(published.shrunk, "falcon-40b"),
+}
+"""{transformers' type: builder} of every type there is."""
 
 ROUTED = ("mixtral", "qwen3_moe", "olmoe")
 """Those with experts, of which every cut but of whole blocks and whole attentions takes two from each block."""
-GROUPED = ("llama", "mistral", "qwen2", "qwen3", "gemma", "mixtral", "qwen3_moe")
+ALONE = (
+    *(
+        "bloom",
+        "opt",
+        "gpt_neox",
+        "olmoe",
+        "cohere",
+        "olmo",
+        "stablelm",
+        "olmo2",
+        "olmo3",
+        "phi",
+        "gpt2",
+        "gptj",
+        "mpt",
+    ),
+)
+"""Families in which every query head has a key/value head of its own here."""
+GROUPED = tuple(name for name in FAMILIES if name not in ALONE)
 """Families in which a key/value head serves several query heads here."""
-NO_BIASES = {TRANSFORMERS: ("mistral", "qwen2", "qwen3", "gemma", "mixtral"), GGUF: ("qwen3", "gemma")}
-"""{form: families in which it cannot hold the biases that compensation adds}."""
+UNNAMED = (
+    *(
+        "qwen3",
+        "gemma",
+        "hunyuan_v1_dense",
+        "exaone4",
+        "cohere",
+        "cohere2",
+        "olmo",
+        "stablelm",
+        "gemma2",
+        "gemma3_text",
+    ),
+    *("olmo2", "olmo3", "phi3", "glm", "glm4", "apertus", "mpt", "falcon"),
+)
+NO_BIASES = {
+    TRANSFORMERS: (*UNNAMED, "mistral", "qwen2", "mixtral", "ministral", "ministral3", "seed_oss", "ernie4_5", "gptj"),
+    GGUF: (*UNNAMED, "smollm3", "arcee"),
+}
+"""{form: families in which it cannot hold the biases that compensation adds}: those whose configs cannot name them, and
+of GGUF those whose architecture does not read them."""
+NO_GGUF = ("opt", "gptj", "ministral3", *ROUTED)
 
 
-def each(form: str) -> list[tuple[str, str]]:
+def each(form: str, families: Iterable[str] = FAMILIES) -> list[tuple[str, str]]:
     """Every (family, kind of cut) that a form holds, as tests prove it."""
     biases = NO_BIASES.get(form, NO_BIASES[TRANSFORMERS])
     return [
         (family, kind)
-        for family in FAMILIES
+        for family in families
         for kind in KINDS_OF_CUT
         if (kind != QUERIES or family in GROUPED)
         and (kind != BIASES or family not in biases)
-        and (form, family) != (GGUF, "opt")
-        and (family not in ROUTED or form != GGUF and kind != ZEROS and (form != MASKED or kind in (BLOCKS, EMPTY)))
+        and (form != GGUF or family not in NO_GGUF and (family, kind) != ("smollm3", BLOCKS))
+        and (family not in ROUTED or kind != ZEROS and (form != MASKED or kind in (BLOCKS, EMPTY)))
     ]
 
 

@@ -1,18 +1,13 @@
 """A model as one GGUF file for llama.cpp and what stands on it.
 
-    llama, mistral, qwen2: blocks alike          llama, which takes biases where there are any
-                           blocks that differ    deci: a width for each block
-    other types                                  their own architecture
-
-What a type's architecture in llama.cpp cannot hold is filled up with zeros, by the config that plain transformers would
-need. Weights of rotary attention lie there in pairs (llama, deci) or in halves (the others), as its own converter has
-them; fused q, k and v lie one after the other and not head by head.
+`recipes.llama_cpp` says which architecture holds a type. What it cannot hold is filled up with zeros, by the config
+that plain transformers would need; LLaMA-like models whose blocks differ are of one that has a width for each block.
 """
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +19,17 @@ from torch import Tensor
 from ..errors import NumericalFault, UnsupportedModel
 from ..events import RESULT, Event, Events
 from ..models.loaded import LoadedModel
-from ..recipes.exports import LLAMA_CPP, OWN_WIDTHS, QUANTISED
+from ..recipes.exports import QUANTISED
+from ..recipes.llama_cpp import LLAMA_CPP, Architecture
 from .card import Written
 from .frame import Place, laid
-from .gguf_keys import check_positions, frequency_factors, metadata
-from .gguf_tokenizer import add_tokenizer
+from .gguf_keys import check, frequency_factors, metadata, remarks
+from .gguf_rows import lying_there, rescaled
+from .gguf_tokenizer import add_tokenizer, name_of
 from .plain import biases_of, fitted
 
-DECI = "deci"
 PREFIX = "transformer."
-"""What BLOOM's names begin with here, and do not in gguf's table."""
+"""What names of BLOOM and MPT begin with here, and do not in gguf's table."""
 GROUP = 32
 """Weights that Q8_0 quantises together: a row must be a multiple of it."""
 FORMS: dict[str, tuple[Any, Any]] = {
@@ -45,30 +41,31 @@ FORMS: dict[str, tuple[Any, Any]] = {
 """{numbers: (of a matrix, of the file)}."""
 
 
-def in_pairs(weight: Tensor, name: str, place: Place) -> Tensor:
-    """Rows of q and k with the two halves of each head interleaved."""
-    if ".q_proj." not in name and ".k_proj." not in name:
-        return weight
-    apart = weight.reshape(-1, 2, place.groups.head_dim // 2, *weight.shape[1:])
-    return apart.swapaxes(1, 2).reshape(weight.shape)
+@dataclass(frozen=True)
+class Draft:
+    """What is written: the model, its config and blocks as llama.cpp is told of them, and the linears with a bias."""
 
+    lm: LoadedModel
+    there: Architecture
+    config: Any
+    places: list[Place]
+    biased: frozenset[str]
 
-def one_after_another(weight: Tensor, name: str, place: Place) -> Tensor:
-    """Rows of a fused q-k-v, [head, 3, head_dim], as all q, all k, all v."""
-    if ".query_key_value." not in name:
-        return weight
-    apart = weight.reshape(place.groups.heads, 3, place.groups.head_dim, *weight.shape[1:])
-    return apart.swapaxes(0, 1).reshape(weight.shape)
+    @property
+    def mixed(self) -> bool:
+        """Whether blocks differ in width."""
+        return len({place.groups for place in self.places}) > 1
 
+    @property
+    def architecture(self) -> str:
+        """Its name in the file."""
+        return self.there.own_widths if self.mixed else self.there.name
 
-ROWS: dict[str, Callable[[Tensor, str, Place], Tensor]] = {
-    "llama": in_pairs,
-    "bloom": one_after_another,
-    "gptneox": one_after_another,
-}
-"""{llama.cpp's architecture: (weight, name, place) -> the weight with its rows as they lie there}."""
-NORMS = {"gemma": 1.0}
-"""{llama.cpp's architecture: what is added to the weights of norms}."""
+    @property
+    def parameters(self) -> int:
+        """Parameters that are written, those of zeros included."""
+        blocks = zip(self.places, self.lm.groups.blocks, strict=True)
+        return self.lm.parameters + sum(place.groups.parameters - block.parameters for place, block in blocks)
 
 
 def write_gguf(lm: LoadedModel, folder: Path, numbers: str) -> Events:
@@ -80,37 +77,35 @@ def write_gguf(lm: LoadedModel, folder: Path, numbers: str) -> Events:
         )
     if kind not in LLAMA_CPP:
         raise UnsupportedModel(
-            f"llama.cpp has no architecture for models of type “{kind}” ({', '.join(LLAMA_CPP)} are written); "
-            "export it to transformers."
+            f"llama.cpp has no architecture for models of type “{kind}”, or none that is written here; export it to "
+            "transformers."
         )
-    check_positions(lm.model.config)
-    named = LLAMA_CPP[kind]
-    config, places, biased = _shape(lm, named, GROUP if numbers == QUANTISED else 1)
-    mixed = len({place.groups for place in places}) > 1
-    architecture = DECI if mixed else named
-    writer = gguf.GGUFWriter(folder / f"{folder.name}.gguf", architecture)
+    draft = _draft(lm, LLAMA_CPP[kind], GROUP if numbers == QUANTISED else 1)
+    blocks = [place.groups for place in draft.places]
+    check(draft.config, draft.there, blocks, draft.biased)
+    writer = gguf.GGUFWriter(folder / f"{folder.name}.gguf", draft.architecture)
     try:
-        metadata(writer, config, [place.groups for place in places], mixed)
-        writer.add_name(folder.name)
+        metadata(writer, draft.config, blocks, draft.mixed, draft.there)
+        writer.add_name(name_of(folder.name, lm.tokenizer))
         writer.add_file_type(FORMS[numbers][1])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        add_tokenizer(writer, lm.tokenizer, config.vocab_size)
-        yield from _write_tensors(writer, lm, places, biased, named, numbers)
+        add_tokenizer(writer, lm.tokenizer, draft.config.vocab_size)
+        yield from _write_tensors(writer, draft, numbers)
     finally:
         writer.close()
     (folder / "Modelfile").write_text(f"FROM ./{folder.name}.gguf\n", encoding="utf-8")
-    parameters = _parameters(lm, places)
-    yield Event(RESULT, 1, 1, Written(parameters, numbers, _told(architecture, parameters, lm.parameters), None))
+    yield Event(RESULT, 1, 1, Written(draft.parameters, numbers, _told(draft), None))
 
 
-def _shape(lm: LoadedModel, named: str, multiple: int) -> tuple[Any, list[Place], frozenset[str]]:
-    """(config, places, linears with a bias) of what is written."""
-    if named != OWN_WIDTHS:
-        config, places = fitted(lm)
-        return config, places, biases_of(lm.family, config)
+def _draft(lm: LoadedModel, there: Architecture, multiple: int) -> Draft:
+    """multiple: of which channels are where each block has a width of its own."""
+    if not there.own_widths:
+        config, places = fitted(lm, there.square)
+        return Draft(lm, there, config, places, biases_of(lm.family, config))
     blocks = map(lm.family.block_linears, lm.family.block_list(lm.model))
     biased = {name for linears in blocks for name, linear in linears.items() if linear.bias is not None}
-    return lm.model.config, [_own(lm, i, multiple) for i in range(len(lm.groups))], frozenset(biased)
+    places = [_own(lm, i, multiple) for i in range(len(lm.groups))]
+    return Draft(lm, there, lm.model.config, places, frozenset(biased))
 
 
 def _own(lm: LoadedModel, number: int, multiple: int) -> Place:
@@ -122,21 +117,25 @@ def _own(lm: LoadedModel, number: int, multiple: int) -> Place:
     return Place(wider, number, np.arange(block.heads), queries, np.arange(block.channels))
 
 
-def _tensors(
-    lm: LoadedModel, places: Sequence[Place], biased: frozenset[str], named: str
-) -> Iterator[tuple[str, Tensor, int]]:
-    """(name in GGUF, weight, number of its block or −1)."""
-    inside, names = f"{lm.family.blocks}.", _names(named, len(places))
-    for name, weight in laid(lm, places, biased):
-        number = int(name.removeprefix(inside).partition(".")[0]) if name.startswith(inside) else -1
-        there = names.get_name(name.removeprefix(PREFIX), (".weight", ".bias"))
-        if there is None:
-            raise UnsupportedModel(f"llama.cpp's {named} has no place for {name}; export it to transformers.")
-        if number >= 0:
-            weight = ROWS[named](weight, name, places[number]) if named in ROWS else weight
-        if "norm" in name and name.endswith(".weight"):
-            weight = weight.float() + NORMS.get(named, 0.0)
-        yield there, weight, number
+def _tensors(draft: Draft) -> Iterator[tuple[str, Tensor, int]]:
+    """(name in GGUF, weight, number of its block or −1); a number that is a key and no tensor by the key's name."""
+    inside, there = f"{draft.lm.family.blocks}.", draft.there
+    names, first = _names(there.name, len(draft.places)), draft.places[0].groups
+    factor = rescaled(draft.config, there, first.heads * first.queries, first.head_dim)
+    for name, weight in laid(draft.lm, draft.places, draft.biased):
+        number, _, part = name.removeprefix(inside).partition(".") if name.startswith(inside) else ("-1", "", name)
+        if part in there.numbers:
+            yield there.numbers[part], weight, int(number)
+            continue
+        found = [names.get_name(one, (".weight", ".bias")) for one in (name, name.removeprefix(PREFIX))]
+        if not any(found):
+            raise UnsupportedModel(f"llama.cpp's {there.name} has no place for {name}; export it to transformers.")
+        path, _, leaf = part.rpartition(".")
+        if int(number) >= 0:
+            weight = lying_there(weight, path, draft.places[int(number)].groups, draft.lm.family, there)
+        if "norm" in path and leaf == "weight":
+            weight = weight.float() + there.shift
+        yield found[0] or found[1], weight.float() * factor if path == there.scaled else weight, int(number)
 
 
 def _names(named: str, blocks: int) -> Any:
@@ -144,32 +143,32 @@ def _names(named: str, blocks: int) -> Any:
     return gguf.get_tensor_name_map(kind, blocks)
 
 
-def _write_tensors(
-    writer: gguf.GGUFWriter,
-    lm: LoadedModel,
-    places: Sequence[Place],
-    biased: frozenset[str],
-    named: str,
-    numbers: str,
-) -> Events:
+def _write_tensors(writer: gguf.GGUFWriter, draft: Draft, numbers: str) -> Events:
     """Twice over the weights: what there is must be told before the first of them is written, and all of them are never
     in memory together."""
-    factors = frequency_factors(lm.model.config, lm.groups.blocks[0].head_dim)
+    factors = frequency_factors(draft.config, draft.lm.groups.blocks[0].head_dim)
     if factors is not None:
         writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
-    for name, weight, _ in _tensors(lm, places, biased, named):
+    keys, each_block = set(draft.there.numbers.values()), dict[str, list[float]]()
+    for name, weight, _ in _tensors(draft):
+        if name in keys:
+            each_block.setdefault(name, []).append(float(weight))
+            continue
         form, shape, size = _packed_shape(weight, numbers)
         kind = np.dtype(np.float32 if form == gguf.GGMLQuantizationType.F32 else np.float16)
         writer.add_tensor_info(name, shape, kind, size, raw_dtype=form)
+    for name, values in each_block.items():
+        getattr(writer, f"add_{name}")(values)
     with _full_told():
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         if factors is not None:
             writer.write_tensor_data(factors)
-        for _, weight, number in _tensors(lm, places, biased, named):
-            yield Event("write", max(number, 0), len(places))
-            writer.write_tensor_data(_packed(weight, numbers))
+        for name, weight, number in _tensors(draft):
+            yield Event("write", max(number, 0), len(draft.places))
+            if name not in keys:
+                writer.write_tensor_data(_packed(weight, numbers))
 
 
 def _packed_shape(weight: Tensor, numbers: str) -> tuple[Any, tuple[int, ...], int]:
@@ -189,22 +188,16 @@ def _packed(weight: Tensor, numbers: str) -> np.ndarray:
     return np.ascontiguousarray(gguf.quants.quantize(np.ascontiguousarray(weight.float().numpy()), form))
 
 
-def _parameters(lm: LoadedModel, places: Sequence[Place]) -> int:
-    """Parameters that are written, those of zeros included."""
-    return lm.parameters + sum(
-        place.groups.parameters - lm.groups.blocks[i].parameters for i, place in enumerate(places)
-    )
-
-
-def _told(architecture: str, parameters: int, before: int) -> str:
-    said = f"llama.cpp's architecture is {architecture}"
-    if architecture == DECI:
+def _told(draft: Draft) -> str:
+    before, said = draft.lm.parameters, f"llama.cpp's architecture is {draft.architecture}"
+    if draft.mixed:
         said += ", which has widths for each block"
-    if parameters == before:
-        return f"{said}; nothing was filled up."
-    return (
-        f"{said}; filled up with zeros to {parameters:,} parameters from {before:,} ({parameters / before - 1:+.1%})."
-    )
+    if draft.parameters == before:
+        said += "; nothing was filled up."
+    else:
+        more = f"{draft.parameters:,} parameters from {before:,} ({draft.parameters / before - 1:+.1%})"
+        said += f"; filled up with zeros to {more}."
+    return said + remarks(draft.config, draft.there)
 
 
 @contextmanager

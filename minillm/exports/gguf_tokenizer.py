@@ -5,6 +5,7 @@ Two kinds are written, as two are read: pieces of bytes, whose way of splitting 
 """
 
 import json
+import re
 from typing import Any
 
 import gguf
@@ -13,6 +14,8 @@ from ..errors import UnsupportedModel
 from ..models.gguf_words import BYTES, rule_of
 
 PIECE = "A b"
+PHI_3 = ("<unk>", "<s>", "</s>", "<|endoftext|>")
+"""Words of Phi-3, which llama.cpp looks for by the model's name."""
 SPECIAL = ("bos", "eos", "unk", "pad", "sep")
 
 
@@ -45,6 +48,13 @@ def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, vocabulary: int) -> N
     _add_ends(writer, tokenizer)
     if isinstance(tokenizer.chat_template, str):
         writer.add_chat_template(tokenizer.chat_template)
+
+
+def name_of(folder: str, tokenizer: Any) -> str:
+    """A model's name in the file: its folder's. llama.cpp opens none called Phi-3 whose words are others."""
+    words = tokenizer.get_vocab() if tokenizer is not None else ()
+    known = all(word in words for word in PHI_3)
+    return folder if known else re.sub("(phi)(-?3)", r"\g<1>_\g<2>", folder, flags=re.IGNORECASE)
 
 
 def _core(tokenizer: Any) -> dict[str, Any]:

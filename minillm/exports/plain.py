@@ -30,9 +30,10 @@ BIASES_NAMED = ("attention_bias", "mlp_bias")
 """What configs call biases that an architecture may have."""
 
 
-def fitted(lm: LoadedModel) -> tuple[Any, list[Place]]:
+def fitted(lm: LoadedModel, square: bool = False) -> tuple[Any, list[Place]]:
     """(config, places) of the smallest model of plain transformers that a cut one can be laid into.
 
+    square: all heads there were stay, for what reads it has attention as wide as the model.
     Raises UnsupportedModel where it has biases that no config of its type can name, or experts in some blocks and
     channels in others.
     """
@@ -44,7 +45,11 @@ def fitted(lm: LoadedModel) -> tuple[Any, list[Place]]:
     config, widest = _with_biases(lm), _widest(lm)
     uncut = _first_block(lm.family, config)
     narrow = next(
-        (found for found in _fewer_heads(lm.family, widest, uncut) if _block_of(lm.family, config, found) == found),
+        (
+            found
+            for found in _fewer_heads(square or lm.family.square, widest, uncut)
+            if _block_of(lm.family, config, found) == found
+        ),
         uncut,
     )
     wanted = replace(narrow, channels=widest.channels)
@@ -97,8 +102,8 @@ def _with_biases(lm: LoadedModel) -> Any:
     missing = needed - biases_of(lm.family, config)
     if missing:
         raise UnsupportedModel(
-            f"Compensation gave {', '.join(sorted(missing))} a bias, which no config of a {config.model_type} model "
-            "can name; cut with least squares instead, or, of a llama, mistral or qwen2, export to gguf."
+            f"Compensation gave {', '.join(sorted(missing))} a bias, which no config of its type can "
+            "name; cut with least squares instead, or, of a llama or what is written as one, export to gguf."
         )
     return config
 
@@ -111,10 +116,10 @@ def _widest(lm: LoadedModel) -> BlockGroups:
     return replace(blocks[0], heads=max(heads, 1), queries=queries, channels=max(channels, 1))
 
 
-def _fewer_heads(family: Family, widest: BlockGroups, uncut: BlockGroups) -> Iterator[BlockGroups]:
+def _fewer_heads(square: bool, widest: BlockGroups, uncut: BlockGroups) -> Iterator[BlockGroups]:
     """Blocks with at least so many heads, those with the fewest query heads first; none where attention is always as
     wide as the model."""
-    if family.square:
+    if square:
         return
     heads, queries = range(widest.heads, uncut.heads + 1), range(widest.queries, uncut.queries + 1)
     for h, q in sorted(((h, q) for h in heads for q in queries), key=lambda pair: (pair[0] * pair[1], pair)):

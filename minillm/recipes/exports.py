@@ -8,23 +8,11 @@ from dataclasses import dataclass, replace
 from ..errors import BadInput, UnknownName
 from ..families import FAMILIES
 from ..families.groups import Groups
+from .llama_cpp import LLAMA_CPP
 
 TRANSFORMERS, GGUF, MASKED = "transformers", "gguf", "masked"
 DTYPES = ("float32", "bfloat16", "float16")
 QUANTISED = "q8_0"
-
-LLAMA_CPP = {
-    "llama": "llama",
-    "mistral": "llama",
-    "qwen2": "llama",
-    "qwen3": "qwen3",
-    "gemma": "gemma",
-    "bloom": "bloom",
-    "gpt_neox": "gptneox",
-}
-"""{transformers' type: llama.cpp's architecture for it}. Qwen2 is a llama with biases."""
-OWN_WIDTHS = "llama"
-"""The one of these whose models can have widths for each block: they are then of another, which has them."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +45,8 @@ EXPORTS: dict[str, ExportForm] = {
             GGUF,
             "GGUF (llama.cpp, Ollama)",
             "one file for llama.cpp and Ollama; LLaMA-like models keep the width of each block",
-            "widths of each block for LLaMA-like models only, others are filled up with zeros; sliding windows, OPT, "
-            "and tokenizers whose way of splitting text llama.cpp does not know",
+            "widths of each block but for LLaMA-like models, others are filled up with zeros; types that llama.cpp has "
+            "no architecture for (OPT, GPT-J), experts, and tokenizers whose way of splitting text it does not know",
             ("float16", "bfloat16", "float32", QUANTISED),
         ),
         ExportForm(
@@ -99,18 +87,20 @@ def forecast(form: ExportForm, before: Groups, after: Groups, numbers: str) -> t
 
     before, after: the model before the last cut and as it is; numbers: in which it is written, of `BYTES`.
     """
+    square = FAMILIES[after.family].square
+    there = LLAMA_CPP.get(after.model_type) if form.name == GGUF else None
     if form.name == MASKED:
         parameters = before.parameters
-    elif form.name == GGUF and LLAMA_CPP.get(after.model_type) == OWN_WIDTHS:
+    elif there and there.own_widths:
         parameters = after.parameters
     else:
-        parameters = _filled_up(before, after)
+        parameters = _filled_up(before, after, square or bool(there and there.square))
     return parameters, int(parameters * BYTES[numbers])
 
 
-def _filled_up(before: Groups, after: Groups) -> int:
-    """Parameters where every block is as wide as the widest."""
-    blocks, square = after.blocks, FAMILIES[after.family].square
+def _filled_up(before: Groups, after: Groups, square: bool) -> int:
+    """Parameters where every block is as wide as the widest; square: and has all heads there were."""
+    blocks = after.blocks
     heads = max(1, *(b.heads for b in (before if square else after).blocks))
     channels, each = max(b.channels for b in blocks), max(b.head_parameters for b in blocks)
     wide = [replace(b, heads=heads, head_parameters=each, channels=channels) for b in blocks]

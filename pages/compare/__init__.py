@@ -10,6 +10,7 @@ from markupsafe import Markup
 from minillm.errors import BadInput, MiniLLMError
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.scores import Scores
+from minillm.store.store import Store
 
 from ..shell.address import choice, link, moves_of, number, remembered, remembers, saved
 from ..shell.frame import Context, Shell, frame
@@ -18,6 +19,7 @@ from ..shell.templates import notice
 from ..views.comparison import FAMILY, KEPT, LIKENESS, PRUNED, REFERENCE, compare, csv_text, in_order, usual
 from ..views.comparison_pictures import pictures
 from ..views.plans import read_blocks
+from ..views.variants import kinds_in
 from . import domains
 from .form import MOST, STANDARD, Page, about, layout
 
@@ -41,7 +43,7 @@ def build(ctx: Context) -> None:
 
 def _wire(ctx: Context, shell: Shell, page: Page) -> None:
     controls = list(page.controls.values())
-    draw, asked = partial(_whole, ctx, page), partial(_from_address, page)
+    draw, asked = partial(_whole, ctx, page), partial(_from_address, ctx.store, page)
     shell.redraws_when(partial(_state, ctx), draw, page.whole, controls, asked)
     _wire_controls(ctx, shell, page)
     for kind in (CHANNELS, HEADS):
@@ -155,11 +157,12 @@ def _csv(ctx: Context) -> Callable[..., str]:
     return overlap_csv
 
 
-def _from_address(page: Page, run_id: str, options: dict[str, str]) -> Answer:
+def _from_address(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
     """The controls, as far as the address gives any; what cannot be read is left at its default."""
     others = [name for name in options.get("others", "").split("|") if name]
     of, kind = choice(options, "of", (PRUNED, KEPT), PRUNED), choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
     ratio, blocks = number(options, "ratio", STANDARD, 0, MOST), options.get("blocks", "")
     order = choice(options, "order", (LIKENESS, FAMILY), LIKENESS)
     given = (options.get("reference"), others, of, ratio, blocks, order, options.get("pair"), kind)
-    return dict(zip(page.controls.values(), given, strict=True))
+    kinds = gr.Radio(kinds_in(store, run_id), value=kind)
+    return {**dict(zip(page.controls.values(), given, strict=True)), page.controls["kind"]: kinds}

@@ -22,6 +22,7 @@ from ..shell.handlers import Answer
 from ..shell.plotly_host import PlotlyHost
 from ..shell.templates import notice, paragraph
 from ..views import domains as view
+from ..views.variants import kinds_in, kinds_of
 
 STANDARD, MOST = 0.3, 0.6
 ASKED = ("criterion", "texts")
@@ -61,8 +62,7 @@ def lay_out() -> Section:
         ratio = gr.Slider(
             0, MOST, STANDARD, step=0.01, label="Ratio", info="Share of all parameters cut.", elem_id="domains-ratio"
         )
-        kinds = [("channels", CHANNELS), ("head groups", HEADS)]
-        kind = gr.Radio(kinds, value=CHANNELS, label="Groups", elem_id="domains-kind")
+        kind = gr.Radio(kinds_of(None), value=CHANNELS, label="Groups", elem_id="domains-kind")
     shown: dict[str, Any] = {"said": gr.HTML(elem_id="domains-reading", elem_classes="reading")}
     with gr.Row(equal_height=False):
         for name, title, caption in (
@@ -86,7 +86,7 @@ def wire(ctx: Context, shell: Shell, section: Section) -> None:
     store, form, controls = ctx.store, list(section.form.values()), list(section.controls.values())
     shown, draw = list(section.shown.values()), partial(drawn, store, section)
     shell.opens(lambda run_id, _: asked_in(job_panel.request_of(store, run_id, view.KIND), section.form), form)
-    shell.redraws_when(partial(state, store), draw, shown, controls, lambda run_id, options: asked(section, options))
+    shell.redraws_when(partial(state, store), draw, shown, controls, partial(asked, store, section))
     shell.live(partial(progress, store, section.panel), section.panel.outputs)
     shell.follows({f"domains-{name}": one for name, one in section.controls.items()}, draw, shown)
     shell.starts(section.start.click, partial(begin, ctx), form, api_name=view.KIND)
@@ -98,11 +98,12 @@ def state(store: Store, run_id: str) -> str:
     return f"{len(store.results(run_id, view.KIND))}" if run_id else "no run"
 
 
-def asked(section: Section, options: dict[str, str]) -> Answer:
+def asked(store: Store, section: Section, run_id: str, options: dict[str, str]) -> Answer:
     """The controls as the address has them; what cannot be read is left at its default."""
     ratio = number(options, "domains-ratio", STANDARD, 0, MOST)
     kind = choice(options, "domains-kind", (CHANNELS, HEADS), CHANNELS)
-    return {section.controls["ratio"]: ratio, section.controls["kind"]: kind}
+    kinds = gr.Radio(kinds_in(store, run_id), value=kind)
+    return {section.controls["ratio"]: ratio, section.controls["kind"]: kinds}
 
 
 def drawn(store: Store, section: Section, run_id: str, ratio: float, kind: str) -> Answer:

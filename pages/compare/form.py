@@ -11,6 +11,7 @@ from ..plots import CAPTIONS
 from ..shell.choices import OpenCheckboxGroup, OpenDropdown
 from ..shell.plotly_host import PlotlyHost
 from ..views.comparison import FAMILY, KEPT, LIKENESS, PRUNED
+from ..views.variants import kinds_of
 
 MOST, STANDARD = 0.6, 0.2
 WIDE: dict[str, Any] = {"min_width": 300}
@@ -90,7 +91,7 @@ def _controls() -> dict[str, Any]:
 def _overlaps(controls: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with gr.Row(equal_height=False):
-        for kind, title in ((CHANNELS, "Channels"), (HEADS, "Head groups")):
+        for kind, title in ((CHANNELS, "FFN"), (HEADS, "Head groups")):
             with gr.Column(min_width=340):
                 found[f"lines-{kind}"] = PlotlyHost(
                     f"{title}: overlap by block", CAPTIONS["overlap_lines"], elem_id=f"overlap-{kind}", height=340
@@ -101,7 +102,7 @@ def _overlaps(controls: dict[str, Any]) -> dict[str, Any]:
         orders, value=LIKENESS, label="Order of the criteria in both pictures", elem_id="compare-order"
     )
     with gr.Row(equal_height=False):
-        for kind, title in ((CHANNELS, "Channels"), (HEADS, "Head groups")):
+        for kind, title in ((CHANNELS, "FFN"), (HEADS, "Head groups")):
             with gr.Column(min_width=340):
                 found[f"pairs-{kind}"] = PlotlyHost(
                     f"{title}: every pair", CAPTIONS["overlap_matrix"], elem_id=f"pairs-{kind}", height=360
@@ -115,7 +116,7 @@ def _closer(controls: dict[str, Any]) -> dict[str, Any]:
             gr.Markdown("## Two criteria, rank against rank")
             controls["pair"] = OpenDropdown([], label="The reference and", elem_id="compare-pair")
             controls["kind"] = gr.Radio(
-                [("channels", CHANNELS), ("head groups", HEADS)],
+                kinds_of(None),
                 value=CHANNELS,
                 label="Ranks of",
                 elem_id="compare-kind",

@@ -31,22 +31,24 @@ def overlap_lines(
     reference: str = "the reference",
     of: str = "pruned",
     hidden: Collection[str] = (),
+    words: str = "",
 ) -> go.Figure:
     """Share of what the reference cuts that each other criterion cuts too, block by block.
 
     tables: {label: `minillm.overlap(reference plan, that plan, of)`}; reference: its name. Blocks without a cut are
     gaps. Names stand at the ends of their lines. hidden: labels that a legend alone names, until a reader brings
-    in their lines. Where at most four head groups a block are chosen, a grid of counts is drawn in place of lines.
+    in their lines. words: what the groups are called.
+    Where at most four head groups a block are chosen, a grid of counts is drawn in place of lines.
     """
     parts = {label: _with_a_choice(t[t["kind"] == kind]) for label, t in tables.items()}
     most = max((int(t["size"].max()) for t in parts.values()), default=0)
     few = kind == HEADS and 0 < most <= FEW
-    alt, caption = _said(parts, kind, reference, of), CAPTIONS["overlap_counts"] if few else ""
+    alt, caption = _said(parts, words or kind, reference, of), CAPTIONS["overlap_counts"] if few else ""
     fig = figure(f"overlap-{kind}-{of}-{reference}", alt, caption)
     if few:
         return _counts(fig, parts)
     if not most:
-        remark(fig, f"No {kind} are cut at this ratio." if parts else "There is nothing to compare.")
+        remark(fig, f"No {words or kind} are cut at this ratio." if parts else "There is nothing to compare.")
     for label, look in looks(parts).items():
         _line(fig, label, look, parts[label], "legendonly" if label in hidden else True)
     _chance(fig, parts)
@@ -92,11 +94,11 @@ def _end(table: pd.DataFrame) -> dict[str, Any]:
     return {"end": [int(known["layer"].iloc[-1]), float(100 * known["share"].iloc[-1])]} if len(known) else {}
 
 
-def _said(parts: Mapping[str, pd.DataFrame], kind: str, reference: str, of: str) -> str:
+def _said(parts: Mapping[str, pd.DataFrame], words: str, reference: str, of: str) -> str:
     means = ", ".join(
         f"{label} {100 * t['share'].mean():.0f} %" for label, t in parts.items() if t["share"].notna().any()
     )
-    return f"Overlap of the {kind} {VERBS[of]} with those of {reference}, mean over the blocks: {means or 'none'}"
+    return f"Overlap of the {words} {VERBS[of]} with those of {reference}, mean over the blocks: {means or 'none'}"
 
 
 def _chance(fig: go.Figure, parts: Mapping[str, pd.DataFrame]) -> None:
@@ -154,17 +156,18 @@ def overlap_matrix(
     chance: float | None = None,
     of: str = "pruned",
     families: Sequence[int] = (),
+    words: str = "",
 ) -> go.Figure:
     """Every criterion with every other (`minillm.plan.overlap.matrix`): mean share over the blocks, rows the reference.
 
     chance: the share (0 to 1) that two random choices would have; written below. of: "pruned" or "kept". families: of
-    each row; where it changes, a line parts them.
+    each row; where it changes, a line parts them. words: what the groups are called.
     """
     names = [str(name) for name in table.index]
     z = (100 * table.to_numpy(float)).astype(np.float32)
     np.fill_diagonal(z, np.nan)
     against = "" if chance is None else f" (chance {100 * chance:.0f} %)"
-    alt = f"Mean overlap of the {kind} {VERBS[of]} by {len(names)} criteria{against}"
+    alt = f"Mean overlap of the {words or kind} {VERBS[of]} by {len(names)} criteria{against}"
     fig = figure(f"overlap-matrix-{kind}-{of}", alt, height=150 + 32 * len(names))
     fig.add_heatmap(
         z=z,

@@ -26,15 +26,16 @@ LUCK = 3
 """Standard deviations that are called luck: many pairs and blocks are looked at, so two would often be exceeded."""
 
 
-def sentence(table: pd.DataFrame, a: str, b: str, kind: str, of: str = "pruned") -> str:
+def sentence(table: pd.DataFrame, a: str, b: str, kind: str, of: str = "pruned", words: str = "") -> str:
     """Say what an overlap table of two plans shows for one kind of group.
 
-    table: `minillm.overlap(plan of a, plan of b, of)`. Shares are pooled over the blocks: common groups by A's groups.
+    table: `minillm.overlap(plan of a, plan of b, of)`; words: what the groups are called.
+    Shares are pooled over the blocks: common groups by A's groups.
     """
     part = table[(table["kind"] == kind) & (table["size"] > 0)].sort_values("layer")
     # What is kept whole is kept by everyone: such blocks say nothing of agreement.
     chosen = part[part["chance"] < 1]
-    words, verb = "head groups" if kind == "heads" else kind, "cut" if of == "pruned" else "keep"
+    words, verb = words or ("head groups" if kind == "heads" else kind), "cut" if of == "pruned" else "keep"
     if chosen.empty:
         return f"{a} {verb}s {'no' if part.empty else 'all'} {words} at this ratio: there is nothing to compare."
     if (chosen["chance"] == 0).all():

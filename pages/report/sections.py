@@ -24,7 +24,7 @@ from ..views.generations_html import as_html
 from ..views.picture import Picture
 from ..views.plans import columns, in_a_sentence, really_cut
 from ..views.runs import job_notes
-from ..views.variants import variants_table
+from ..views.variants import kinds_of, variants_table
 from .searches import allocation_found, gradient_added, masks_learned, texts_compared
 
 Section = tuple[str, list["Picture | Markup"]]
@@ -86,10 +86,10 @@ def _noted(store: Store, run: Run) -> list[Picture | Markup]:
 def _bands(look: scores_view.Board, labels: list[str]) -> list[Picture | Markup]:
     found: list[Picture | Markup] = []
     for label in labels:
-        for kind, name in scores_view.KINDS:
+        for name, kind in kinds_of(look.scores[label].groups):
             figure = scores_view.bands(look, label, kind)
             if figure is not None:
-                found.append(Picture(f"{label}: {name.lower()}", CAPTIONS["score_bands"], figure))
+                found.append(Picture(f"{label}: {name}", CAPTIONS["score_bands"], figure))
     return found
 
 
@@ -107,8 +107,10 @@ def _overlaps(store: Store, run: Run, look: scores_view.Board, labels: list[str]
     parts: list[Picture | Markup] = [paragraph(f"At a ratio of {asked['ratio']:g}; the reference is {reference}.")]
     every = CAPTIONS["overlap_matrix"].partition(" Click")[0]
     for kind in reversed(KINDS):
-        parts.append(Picture(f"Overlap with {reference}: {kind}", CAPTIONS["overlap_lines"], lines(found, kind)))
-        parts.append(Picture(f"Every pair: {kind}", every, pairs(found, kind)))
+        parts.append(
+            Picture(f"Overlap with {reference}: {found.words(kind)}", CAPTIONS["overlap_lines"], lines(found, kind))
+        )
+        parts.append(Picture(f"Every pair: {found.words(kind)}", every, pairs(found, kind)))
     said = [reading(found, other, kind) for other in labels if other != reference for kind in KINDS[1:]]
     return [*parts, html("list", said=filter(None, said))]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from minillm.families.groups import CHANNELS, KINDS
 from minillm.plan.scale import SCALES, SHARE
 from minillm.store.store import Store
 
@@ -18,6 +19,7 @@ from ..shell.frame import Context, Shell, frame
 from ..shell.handlers import ACT, QUIET, Answer, answering, guarded
 from ..shell.plotly_host import PlotlyHost
 from ..views import scores as scores_view
+from ..views.variants import kinds_in, kinds_of
 from . import form as form_part
 
 TITLE = "Score"
@@ -95,7 +97,7 @@ def build(ctx: Context) -> None:
         shell.opens(partial(form_part.arrive, ctx.store, form), asked)
         shell.live(partial(progress, ctx.store, panel), panel.outputs)
         shell.live(partial(draw, ctx.store, pictures), pictures.outputs, pictures.inputs)
-        shell.opens(partial(view_in_address, pictures), [*pictures.inputs, pictures.tabs])
+        shell.opens(partial(view_in_address, ctx.store, pictures), [*pictures.inputs, pictures.tabs])
         started = shell.starts(form.button.click, partial(form_part.begin, ctx), form.inputs, api_name="score")
         started.success(lambda label: label or "", pictures.criterion, pictures.picked, **QUIET)
         shell.runs_again(panel)
@@ -109,8 +111,9 @@ def lay_out_pictures() -> Pictures:
     picked, view = (gr.Textbox(text, visible=False) for text in ("", "bands"))
     with gr.Row(elem_id="shown-of"):
         criterion = gr.Radio([], label="Criterion shown", elem_id="shown-criterion", scale=3, min_width=300)
-        kinds = [(label, name) for name, label in scores_view.KINDS]
-        kind = gr.Radio(kinds, value=kinds[0][1], label="Groups shown", elem_id="shown-kind", scale=1, min_width=240)
+        kind = gr.Radio(
+            kinds_of(None), value=CHANNELS, label="Groups shown", elem_id="shown-kind", scale=1, min_width=240
+        )
         scales = [(scale.label, name) for name, scale in SCALES.items()]
         scale = gr.Radio(scales, value=SHARE, label="Scores as", elem_id="shown-scale", scale=2, min_width=300)
     with gr.Row():
@@ -186,14 +189,14 @@ def progress(store: Store, panel: job_panel.Panel, run_id: str) -> Answer:
     return panel.show(store, look.job, rows)
 
 
-def view_in_address(on: Pictures, run_id: str, options: dict[str, str]) -> Answer:
+def view_in_address(store: Store, on: Pictures, run_id: str, options: dict[str, str]) -> Answer:
     """What the address says is to be shown, as far as it can be read."""
     view = choice(options, "view", VIEWS, "bands")
     return {
         on.picked: options.get("criterion", ""),
         on.view: view,
         on.tabs: gr.Tabs(selected=view),
-        on.kind: choice(options, "kind", [name for name, _ in scores_view.KINDS], scores_view.KINDS[0][0]),
+        on.kind: gr.Radio(kinds_in(store, run_id), value=choice(options, "kind", KINDS, CHANNELS)),
         on.ratio: number(options, "ratio", STANDARD, 0.01, MOST),
         on.block: number(options, "block", 8, 0, 10_000),
         on.scale: choice(options, "scale", SCALES, SHARE),

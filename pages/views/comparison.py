@@ -83,6 +83,10 @@ class Comparison:
         blocks = self.plans[self.reference].groups.blocks
         return [blocks[row.layer].count(row.kind) for row in table.itertuples()]
 
+    def words(self, kind: str) -> str:
+        """What the groups of a kind are called."""
+        return self.plans[self.reference].groups.named(kind)
+
     def touched(self, kind: str) -> list[int]:
         """The blocks that give up groups of a kind: the same under every criterion."""
         return [i for i, cut in enumerate(self.plans[self.reference].cut_masks[kind]) if cut.any()]
@@ -119,7 +123,9 @@ def lines(found: Comparison, kind: str, every: bool = False) -> go.Figure:
     """Overlap with the reference, block by block. every: all lines at once, as chosen; else the usual ones, the others
     by the legend."""
     hidden = () if every else set(found.tables) - set(usual(found.tables))
-    return known(overlap_lines(found.tables, kind, found.reference, found.of, hidden), ratio=found.ratio)
+    return known(
+        overlap_lines(found.tables, kind, found.reference, found.of, hidden, found.words(kind)), ratio=found.ratio
+    )
 
 
 def pairs(found: Comparison, kind: str, order: str = LIKENESS) -> go.Figure:
@@ -130,7 +136,7 @@ def pairs(found: Comparison, kind: str, order: str = LIKENESS) -> go.Figure:
         table = (table * (idle + touched) - idle) / touched if touched else table * float("nan")
     labels = sorted(table.index, key=_family) if order == FAMILY else by_likeness(table)
     families = list(map(_family, labels)) if order == FAMILY else ()
-    drawn = overlap_matrix(table.loc[labels, labels], kind, _chance(found, kind), found.of, families)
+    drawn = overlap_matrix(table.loc[labels, labels], kind, _chance(found, kind), found.of, families, found.words(kind))
     return known(drawn, ratio=found.ratio)
 
 
@@ -150,7 +156,7 @@ def reading(found: Comparison, other: str, kind: str) -> str:
     """A sentence that reads the overlap of the reference with one other criterion, chance beside every number."""
     if other not in found.tables:
         return ""
-    return sentence(found.tables[other], found.reference, other, kind, found.of)
+    return sentence(found.tables[other], found.reference, other, kind, found.of, found.words(kind))
 
 
 def density(found: Comparison, other: str, kind: str) -> go.Figure | None:

@@ -6,7 +6,6 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.domains import Domains
 from minillm.plan.plan import make_plan
 from minillm.recipes.requests import DomainsRequest
@@ -17,7 +16,6 @@ from ..plots.style import known
 from ..shell.templates import html_table
 
 KIND = DomainsRequest.kind
-WORDS = {CHANNELS: "channels", HEADS: "head groups"}
 
 
 @dataclass(frozen=True)
@@ -28,34 +26,38 @@ class Found:
     ratio: float
     domains: Domains
 
+    def words(self, kind: str) -> str:
+        """What the groups of a kind are called."""
+        return next(iter(self.domains.plans.values())).groups.named(kind)
+
     def bars(self, kind: str) -> go.Figure:
         """What of each block goes or stays whatever the text."""
         blocks = len(next(iter(self.domains.plans.values())).groups)
-        return self._known(domain_bars(self.domains.table(), kind, blocks, WORDS[kind]))
+        return self._known(domain_bars(self.domains.table(), kind, blocks, self.words(kind)))
 
     def lines(self, kind: str) -> go.Figure:
         """Overlap of what is cut on the first text with what is cut on the others, block by block."""
         first = next(iter(self.domains.plans))
-        return self._known(overlap_lines(self.domains.overlaps(first), kind, first))
+        return self._known(overlap_lines(self.domains.overlaps(first), kind, first, words=self.words(kind)))
 
     def in_words(self, kind: str) -> str:
         """The shares of all blocks that are cut, in two sentences, chance beside each."""
         table, texts = self.domains.table(), len(self.domains.plans)
         rows = table[table["kind"] == kind]
         if rows.empty:
-            return f"At a ratio of {self.ratio:g} {self.criterion} cuts no {WORDS[kind]} on any text."
+            return f"At a ratio of {self.ratio:g} {self.criterion} cuts no {self.words(kind)} on any text."
         weight = rows["groups"] / rows["groups"].sum()
         share = {name: float((rows[name] * weight).sum()) for name in rows.columns[3:]}
         return (
-            f"At a ratio of {self.ratio:g}, in the blocks that give {WORDS[kind]}: {share['always_cut']:.0%} go on all "
-            f"{texts} texts (by chance {share['chance_cut']:.1%}), {share['residual']:.0%} stay on all (by chance "
-            f"{share['chance_residual']:.0%}). What becomes of {share['depends']:.0%} depends on the text."
+            f"At a ratio of {self.ratio:g}, in the blocks that give {self.words(kind)}: {share['always_cut']:.0%} go "
+            f"on all {texts} texts (by chance {share['chance_cut']:.1%}), {share['residual']:.0%} stay on all "
+            f"(by chance {share['chance_residual']:.0%}). What becomes of {share['depends']:.0%} depends on the text."
         )
 
     def table(self) -> Markup:
         """What each text keeps: beside what all do, and alone."""
         rows = [
-            (row.text, WORDS[row.kind], *(f"{count:,}" for count in (row.kept, row.expert, row.only)))
+            (row.text, self.words(row.kind), *(f"{count:,}" for count in (row.kept, row.expert, row.only)))
             for row in self.domains.texts().itertuples()
         ]
         head = ("text", "groups", "kept", "beside what all keep", "kept by no other")

@@ -4,20 +4,20 @@ Every sentence is computed: whichever way the numbers go, it says so, with the r
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from minillm.families.groups import HEADS
 from minillm.plan.fidelity import CONTROL, EXACT, NOISE, PRUNER, SHARES, WANDA, derivative_error, over_seeds, table
 from minillm.recipes.requests import DRAWS
 from minillm.store.store import Store
 
 from ..plots import fidelity_dots, fidelity_lines
 from ..shell.templates import html_table, paragraph
+from .variants import USUALLY, kinds_in
 
 KIND = "fidelity"
 PRINTED, UNIT, BY_GROUPS = "fms-zo", "fms-zo (noise rademacher)", "zo (noise rademacher, scope groups)"
@@ -51,11 +51,13 @@ STANDARD = 0.25
 class Findings:
     """What is known of a run's gradients.
 
-    trials: as `minillm.plan.fidelity.table`; results: the data they are from, the latest rows of text only.
+    trials: as `minillm.plan.fidelity.table`; results: the data they are from, the latest rows of text only; words:
+    what groups of a kind are called.
     """
 
     trials: pd.DataFrame
     results: list[dict[str, Any]]
+    words: dict[str, str] = field(default_factory=lambda: USUALLY)
 
     def chance(self, kind: str, share: float) -> float | None:
         """Overlap of two choices that know nothing of each other; None where nothing goes."""
@@ -84,7 +86,8 @@ def findings(store: Store, run_id: str) -> Findings | None:
     found = [result.data for result in store.results(run_id, KIND)] if run_id else []
     rows = ("samples", "gradient_samples", "length")
     same = [one for one in found if all(one[name] == found[-1][name] for name in rows)]
-    return Findings(table(same), same) if any(one["draw"] != EXACT for one in same) else None
+    words = {kind: said for said, kind in kinds_in(store, run_id)}
+    return Findings(table(same), same, words) if any(one["draw"] != EXACT for one in same) else None
 
 
 def lines(found: Findings, kind: str, share: float) -> go.Figure:
@@ -120,7 +123,7 @@ class _Look:
     @property
     def words(self) -> str:
         """What the groups are called."""
-        return "head groups" if self.kind == HEADS else "channels"
+        return self.found.words[self.kind]
 
     @property
     def chance(self) -> str:

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from minillm.criteria import CRITERIA
 from minillm.device import free_memory
 from minillm.errors import MiniLLMError
-from minillm.families.groups import CHANNELS, HEADS, ONE
+from minillm.families.groups import HEADS, ONE
 from minillm.plan.plan import Plan, make_plan
 from minillm.plan.scale import RAW, SHARE, scaled, shares_so_far
 from minillm.plan.scores import Scores
@@ -249,6 +249,3 @@ def peaks(look: Board) -> go.Figure | None:
     reference = PAPER_GPU_BYTES if first.groups.parameters in PAPER_PARAMETERS else None
     every = {label: look.scores[label].peak_bytes for label in sorted(look.scores, key=_place)}
     return peak_bars(every, weights, reference)
-
-
-KINDS = ((CHANNELS, "Channels"), (HEADS, "Head groups"))

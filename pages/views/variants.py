@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from minillm.families.groups import GROUPS, Groups
+from minillm.families.groups import CHANNELS, GROUPS, HEADS, KINDS, Groups
 from minillm.plan.patterns import Pattern, in_words
 from minillm.recipes.recovery_memory import recovery_memory, trained_numbers
 from minillm.recipes.requests import RecoverRequest
@@ -26,6 +26,8 @@ from .plans import BYTES
 
 MOST_WAYS = 3
 MOST_POINTS = 2000
+USUALLY = {HEADS: "head groups", CHANNELS: "channels"}
+"""What groups are called while a model is not known."""
 HOW = {"": "", "bias": "bias compensation", "least-squares": "least squares"}
 
 
@@ -54,6 +56,17 @@ def groups_of(store: Store, run_id: str) -> Groups | None:
         return scores.groups.counted_in(GROUPS)
     inspected = store.results(run_id, "inspect")
     return Groups.from_json(inspected[-1].data["groups"]) if inspected else None
+
+
+def kinds_of(groups: Groups | None) -> list[tuple[str, str]]:
+    """What can be chosen of a model's groups: (what they are called, the kind), those of the FFN first. None: as most
+    models have them."""
+    return [(groups.named(kind) if groups else USUALLY[kind], kind) for kind in reversed(KINDS)]
+
+
+def kinds_in(store: Store, run_id: str) -> list[tuple[str, str]]:
+    """`kinds_of` the model of a run, or of none."""
+    return kinds_of(groups_of(store, run_id) if run_id else None)
 
 
 def dtype_of(store: Store, run_id: str) -> str:

@@ -9,10 +9,11 @@ import gguf
 import llama_cpp
 import made_cuts
 import numpy as np
+import published
 import pytest
 import tiny
 import torch
-from made_cuts import BIASES, EVEN, MIXED, cut, whole
+from made_cuts import BIASES, BLOCKS, EVEN, MIXED, cut, whole
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -24,12 +25,23 @@ from minillm.models.loaded import LoadedModel, wrap
 from minillm.recipes.exports import GGUF
 from minillm.surgery.cut import prune
 
-EACH = made_cuts.each(GGUF)
+EACH = [
+    *made_cuts.each(GGUF, made_cuts.CLOSELY),
+    *(
+        pair
+        for pair in made_cuts.each(GGUF)
+        if pair[0] not in made_cuts.CLOSELY and pair[1] in (EVEN, BLOCKS, MIXED, BIASES)
+    ),
+]
+"""Every kind of cut of some types, and of the others those that make different files."""
 PROMPTS = ["The walk reads", "A group is 12 größer\n\n\tdon't", "x"]
 COUNT = 30
+ONE = PROMPTS[1:2]
+"""Prompts for those that are not looked at from all sides."""
 ROUGH = {"gpt_neox": 0.01, "bloom": 0.01}
 """How far behind the likeliest word one may be, as a share of the range of logits, where llama.cpp computes GELU from a
 table in float16 (and by its tanh form where the model's is exact)."""
+STRETCHED = {"rope_type": "dynamic", "alpha": 1000.0, "rope_theta": 10_000.0, "factor": 1.0}
 LLAMA_3 = {
     "rope_type": "llama3",
     "rope_theta": 10_000.0,
@@ -81,6 +93,14 @@ def special() -> dict[str, LoadedModel]:
         "tied": wrap(tiny.tied(), tiny.tokenizer()),
         "another head size": wrap(tiny.odd_head_dim(head_dim=16), tiny.tokenizer()),
         "pieces of characters": wrap(unknown, pieces()),
+        "one key for all heads": wrap(published.shrunk("falcon-7b"), tiny.tokenizer()),
+        "another base of positions": wrap(
+            published.shrunk("hunyuan-0.5b", rope_parameters=STRETCHED), tiny.tokenizer()
+        ),
+        "an FFN with a gate and norms of its own": wrap(
+            published.shrunk("phi-3-mini", sliding_window=None), tiny.tokenizer()
+        ),
+        "a longer window": wrap(tiny.mistral(sliding_window=150), tiny.tokenizer()),
     }
 
 
@@ -90,8 +110,16 @@ def judged(shared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     place, folder = llama_cpp.installed(shared_home), tmp_path_factory.mktemp("gguf")
     cases: dict[Any, LoadedModel] = {pair: cut(*pair) for pair in EACH} | special()
     files = {key: file_of(lm, folder / str(number)) for number, (key, lm) in enumerate(cases.items())}
-    found = llama_cpp.greedy(place, files.values(), PROMPTS, COUNT)
+    found = {}
+    for prompts in (PROMPTS, ONE):
+        asked = [file for key, file in files.items() if prompts_of(key) is prompts]
+        found |= llama_cpp.greedy(place, asked, prompts, COUNT)
     return {key: (cases[key], found[str(file)]) for key, file in files.items()}
+
+
+def prompts_of(case: Any) -> list[str]:
+    """What a case is asked."""
+    return PROMPTS if case[0] in made_cuts.CLOSELY or isinstance(case, str) else ONE
 
 
 def likeliest(lm: LoadedModel, ids: list[int], count: int = COUNT) -> list[int]:
@@ -113,13 +141,13 @@ def behind(lm: LoadedModel, read: list[int], written: list[int]) -> float:
 def test_llama_cpp_reads_and_writes_the_same_tokens(case: Any, judged: dict[Any, tuple[LoadedModel, Any]]) -> None:
     lm, found = judged[case]
     assert isinstance(found, list), found
-    for prompt, one in zip(PROMPTS, found, strict=True):
+    for prompt, one in zip(prompts_of(case), found, strict=True):
         assert one["read"] == lm.tokenizer(prompt).input_ids
         if lm.groups.model_type in ROUGH:
             assert behind(lm, **one) < ROUGH[lm.groups.model_type]
         else:
             assert one["written"] == likeliest(lm, one["read"])
-    assert len({tuple(one["written"]) for one in found}) == len(PROMPTS)
+    assert len({tuple(one["written"]) for one in found}) == len(found)
 
 
 def test_the_judge_tells_another_model_apart(shared_home: Path, tmp_path: Path) -> None:
@@ -171,8 +199,14 @@ def test_it_is_as_large_as_what_is_left(tmp_path: Path) -> None:
     ("build", "said"),
     [
         (tiny.opt, "no architecture for models of type “opt”"),
-        (tiny.mistral, "attends through a sliding window"),
-        (tiny.qwen2, "attends through a sliding window"),
+        (partial(published.shrunk, "gpt-j-6b"), "no architecture for models of type “gptj”"),
+        (partial(published.shrunk, "smollm3-3b"), "smollm3 leaves every fourth block without positions"),
+        (partial(published.shrunk, "exaone-4.0-32b"), "exaone4 has windows in models of 64 blocks alone"),
+        (partial(published.shrunk, "falcon-rw-1b"), "falcon has rotary positions"),
+        (partial(published.shrunk, "glm-4-9b"), "chatglm has attention as wide as the model"),
+        (partial(published.shrunk, "olmo-2-1b", tie_word_embeddings=True), "olmo2 has an output head beside"),
+        (partial(published.shrunk, "gemma-2-2b", attn_logit_softcapping=None), "gemma2 caps attention scores"),
+        (partial(tiny.qwen3, rope_parameters=LLAMA_3), "kind “llama3”, which are not written"),
         (
             partial(tiny.llama, rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}),
             "rotary positions of kind “yarn”",
@@ -185,10 +219,40 @@ def test_what_llama_cpp_cannot_hold_is_refused_in_a_sentence(build: Any, said: s
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("family", made_cuts.NO_BIASES[GGUF])
+@pytest.mark.parametrize("family", ["qwen3", "gemma", "smollm3", "arcee"])
 def test_biases_that_an_architecture_does_not_have_are_refused(family: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel, match="a bias, which no config"):
+    with pytest.raises(UnsupportedModel, match="a bias, which no config|has no biases of"):
         export(cut(family, BIASES), GGUF, tmp_path / "out")
+
+
+def key_of(file: Path, name: str) -> Any:
+    found = gguf.GGUFReader(file).get_field(name)
+    return found.contents() if found else None
+
+
+def test_a_window_that_llama_cpp_has_not_is_the_length_of_the_text(tmp_path: Path) -> None:
+    """Up to it nothing falls out of it, and no longer text is promised."""
+    for build, length in ((partial(tiny.mistral, sliding_window=150), 150), (tiny.qwen2, 8), (tiny.llama, 256)):
+        found = export(wrap(build(), tiny.tokenizer()), GGUF, tmp_path / str(length))
+        assert key_of(next(found.folder.glob("*.gguf")), "llama.context_length") == length
+        assert (f"texts of up to {length} tokens" in found.note) == (length < 256)
+
+
+def test_windows_are_told_block_by_block_and_said_where_another_order_is_usual(tmp_path: Path) -> None:
+    window, full = "sliding_attention", "full_attention"
+    for kinds, remarked in (([window, full, window], False), ([full, window, full], True)):
+        lm = wrap(published.shrunk("gemma-2-2b", layer_types=kinds), tiny.tokenizer())
+        found = export(lm, GGUF, tmp_path / str(remarked))
+        file = next(found.folder.glob("*.gguf"))
+        assert key_of(file, "gemma2.attention.sliding_window_pattern") == [kind == window for kind in kinds]
+        assert key_of(file, "gemma2.attention.sliding_window") == 8 and ("block by block" in found.note) == remarked
+
+
+def test_a_name_that_llama_cpp_takes_for_other_words_is_written_otherwise(tmp_path: Path) -> None:
+    name = key_of(
+        file_of(wrap(published.shrunk("phi-4-mini"), tiny.tokenizer()), tmp_path / "Phi-3-cut"), "general.name"
+    )
+    assert name == "Phi_-3-cut"
 
 
 def test_tokenizers_that_llama_cpp_does_not_know_are_refused(tmp_path: Path) -> None:

@@ -181,15 +181,16 @@ def test_the_score_page_opens_as_its_address_says(store: Store):
     run_id = full_run(store, "Viewed")
     options = {"criterion": "wanda", "view": "block", "kind": "heads", "ratio": "0.35", "block": "2"}
     on = laid_out(score.lay_out_pictures)
-    asked = score.view_in_address(on, run_id, options)
+    asked = score.view_in_address(store, on, run_id, options)
     assert asked[on.tabs].selected == "block"
-    values = [asked[control] for control in on.inputs]
+    assert asked[on.kind].choices == [("channels", "channels"), ("head groups", "heads")]
+    values = [asked[control].value if control is on.kind else asked[control] for control in on.inputs]
     assert values == ["wanda", "block", "heads", 0.35, 2, "share"]
     drawn = score.draw(store, on, run_id, *values)
     assert (drawn[on.criterion].value, drawn[on.ratio].visible, drawn[on.block].value) == ("wanda", True, 2)
     assert drawn[on.hosts["block"]].layout.meta["name"] and on.hosts["bands"] not in drawn
-    unread = score.view_in_address(on, run_id, {"view": "x", "kind": "y", "ratio": "z"})
-    assert [unread[control] for control in on.inputs][:3] == ["", "bands", "channels"]
+    unread = score.view_in_address(store, on, run_id, {"view": "x", "kind": "y", "ratio": "z"})
+    assert [unread[on.picked], unread[on.view], unread[on.kind].value] == ["", "bands", "channels"]
     assert score.draw(store, on, "", *values) == {}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from minillm.families.groups import CHANNELS, HEADS
 from minillm.plan.by_hand import plan_by_hand
+from minillm.plan.domains import Domains
 from minillm.plan.methods import METHODS
 from minillm.plan.overlap import overlap
 from minillm.plan.plan import make_plan
@@ -17,9 +18,11 @@ from pages.plots.allocation import allocation_bars
 from pages.plots.block import drill_down, group_table
 from pages.plots.cuts import heads_grid, kept_map, plan_bars
 from pages.plots.scores import score_bands, sorted_map
-from pages.views import model_strip, plans, xray
+from pages.views import domains, model_strip, plans, xray
+from pages.views.comparison import compare, lines, pairs, reading
 from pages.views.model import Known, block_table, facts, group_costs
 from pages.views.scores import group_facts
+from pages.views.variants import kinds_of
 
 ALIKE, SOME = made_scores.mixture(), made_scores.mixture(some=True)
 EVERY = {"reap": made_scores.reap(ALIKE), "wanda": made_scores.scores(ALIKE)}
@@ -37,6 +40,17 @@ def test_a_plan_is_told_in_experts() -> None:
     assert ("experts", "80", f"{80 - gone}") in [row[:3] for row in plans.costs(plan)]
     assert "experts" in said(plan_bars(plan)) and "channels" not in said(plan_bars(plan))
     assert "experts that stay" in said(kept_map(plan)) and "experts" in said(allocation_bars({"uniform": plan}))
+
+
+def test_what_can_be_looked_at_is_called_experts_where_it_is_and_so_are_overlaps() -> None:
+    assert kinds_of(ALIKE) == [("experts", CHANNELS), ("head groups", HEADS)]
+    assert kinds_of(SOME)[0] == ("channels and experts", CHANNELS) and kinds_of(None)[0] == ("channels", CHANNELS)
+    found = compare({"reap": EVERY["reap"], "again": EVERY["reap"]}, "reap", ["again"], 0.4)
+    for drawn in (lines(found, CHANNELS), pairs(found, CHANNELS)):
+        assert "of the experts" in drawn.layout.meta["alt"]
+    assert "experts" in reading(found, "again", CHANNELS) and "channels" not in reading(found, "again", CHANNELS)
+    texts = domains.Found("reap", 0.4, Domains(found.plans))
+    assert "experts" in texts.in_words(CHANNELS) and "channels" not in texts.in_words(CHANNELS) + texts.table()
 
 
 def test_a_model_is_told_in_experts_or_in_both() -> None:
