@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from minillm.allocation.depth import passing
 from minillm.evaluation.generation import generate
 from minillm.evaluation.perplexity import perplexity
+from minillm.plan.depth import blocks_allocation
 from minillm.plan.overlap import overlap
 from minillm.plan.plan import make_plan
 from minillm.scoring.score import score
@@ -52,3 +54,10 @@ def test_the_plan_is_exact_and_the_cut_model_answers(embedded, calibration, wand
     assert "Paris" in generate(embedded, "What is the capital of France?", max_new_tokens=12).text
     assert generate(small, "What is the capital of France?", max_new_tokens=4).tokens >= 1
     assert np.isfinite(cut)
+
+
+def test_the_first_block_matters_most_and_does_not_go(embedded, calibration):
+    for measured in passing(embedded, calibration).values():
+        assert max(range(30), key=measured.of_block) == 0
+        dropped = blocks_allocation(embedded.groups, measured, 0.2).recipe["dropped"]
+        assert len(dropped) == 8 and 0 not in dropped

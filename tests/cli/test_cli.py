@@ -45,6 +45,16 @@ def test_a_cut_by_hand_may_take_a_whole_block_but_not_all(run, folder):
     assert not Path("none").exists()
 
 
+def test_an_export_does_not_go_into_a_folder_that_is_there(run, folder):
+    Path("taken").mkdir()
+    Path("taken/mine.txt").write_text("mine")
+    code, out, err = run("export", folder, "--to", "masked", "--out", "taken")
+    assert code == 2 and "taken" in err and err.count("\n") == 1 and not out
+    assert [file.name for file in Path("taken").iterdir()] == ["mine.txt"]
+    code, _, err = run("export", folder, "--to", "masked", "--out", "fresh")
+    assert code == 0 and Path("fresh/config.json").exists(), err
+
+
 def test_a_preset_scores_and_cuts_in_one_go(run, folder, tmp_path):
     words = ("--model", folder, *SMALL, "--samples", 12, "--ratio", 0.1, "--layers", "1-2")
     code, out, err = run("prune", "--preset", "best", *words, "--out", "named", "--json")
