@@ -16,10 +16,25 @@ from ..events import RESULT, Event, Events, finish
 from ..families.groups import KINDS
 from ..models.loaded import LoadedModel
 from ..scoring.group_masks import Mask, masked_losses_events
+from ..scoring.noise import noise
 from ..scoring.score import score, score_together
 from ..walk.memory import MemoryMeter
 from . import answers, plain, scaling
-from .report import FORWARD_ONLY, MOMENTS, OF_GRADIENTS, SUBMODELS, TOGETHER, Measured, Report, reference_bytes, rows_of
+from .report import (
+    DRAWN,
+    FORWARD_ONLY,
+    MADE,
+    METERED,
+    MOMENTS,
+    OF_GRADIENTS,
+    SUBMODELS,
+    TOGETHER,
+    UNMETERED,
+    Measured,
+    Report,
+    reference_bytes,
+    rows_of,
+)
 
 STAGE = "bench"
 DROPPED = 0.2
@@ -83,6 +98,9 @@ def _work(lm: LoadedModel, tokens: Tensor, gradient_rows: int) -> dict[str, Meas
         "in place": lambda: _peak(copy, lambda: plain.in_place(copy, few)),
         "one by one": lambda: plain.one_by_one(copy, few, masks),
         "sub-models": lambda: finish(masked_losses_events(lm, few, masks)),
+        DRAWN: lambda: plain.noise_by_generators(lm),
+        MADE: lambda: _noise(lm),
+        UNMETERED: lambda: _unmetered(lm, METERED, tokens),
     }
     alone = {name: _scored(lm, name, tokens, gradient_rows) for name in (*FORWARD_ONLY, *OF_GRADIENTS)}
     return baselines | alone | {"together": lambda: score_together(lm, TOGETHER, tokens, gradient_rows)}
@@ -96,6 +114,18 @@ def _moments(lm: LoadedModel, tokens: Tensor) -> dict[str, Measurement]:
 
 def _scored(lm: LoadedModel, criterion: str, tokens: Tensor, gradient_rows: int) -> Measurement:
     return lambda: score(lm, criterion, tokens, gradient_rows).peak_bytes
+
+
+def _unmetered(lm: LoadedModel, criterion: str, tokens: Tensor) -> None:
+    """Score while another meter is said to be measuring, so that scoring's own stands back."""
+    with MemoryMeter.measuring:
+        score(lm, criterion, tokens, 1)
+
+
+def _noise(lm: LoadedModel) -> None:
+    for layer, block in enumerate(lm.family.block_list(lm.model)):
+        for name, linear in lm.family.block_linears(block).items():
+            noise(linear.weight, "gaussian", layer, name)
 
 
 def _peak(lm: LoadedModel, work: Callable[[], object]) -> int:

@@ -22,7 +22,7 @@ from ..families.groups import CHANNELS, EXPERTS, KINDS, BlockGroups, Structure
 from ..models.loaded import LoadedModel
 from ..walk.forward import Stream, Weights, forward_events
 from ..walk.tail import tail_losses
-from .zeroth_order import noise
+from .noise import noise
 
 Mask = Mapping[int, Mapping[str, Tensor]]
 Place = tuple[int, str]
