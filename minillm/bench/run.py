@@ -7,13 +7,15 @@ threads, which others on the machine do not add to, and which does not see a thr
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..allocation.evolution import Candidate, Levels, SearchSettings, mutated
 from ..errors import UnknownName
 from ..evaluation.machine import machine
 from ..events import RESULT, Event, Events, finish
-from ..families.groups import KINDS
+from ..families.groups import CHANNELS, KINDS
 from ..models.loaded import LoadedModel
 from ..scoring.group_masks import Mask, masked_losses_events
 from ..scoring.noise import noise
@@ -37,7 +39,7 @@ from .report import (
 )
 
 STAGE = "bench"
-DROPPED = 0.2
+DROPPED, TENTHS = 0.2, 10
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Measurement = Callable[[], object]
@@ -91,12 +93,14 @@ def _rounds(
 def _work(lm: LoadedModel, tokens: Tensor, gradient_rows: int) -> dict[str, Measurement]:
     """What is measured in the model's own number format, in the order of a round."""
     few, copy, masks = tokens[:gradient_rows], plain.apart(lm), _masks(lm)
+    fewest, offspring = tokens[: SearchSettings().amounts[0]], _offspring(lm)
     baselines: dict[str, Measurement] = {
         "forward": lambda: plain.forward(lm, tokens),
         "losses": lambda: plain.losses(lm, few),
         "backward": lambda: _peak(lm, lambda: plain.backward(lm, few)),
         "in place": lambda: _peak(copy, lambda: plain.in_place(copy, few)),
-        "one by one": lambda: plain.one_by_one(copy, few, masks),
+        "one by one": lambda: plain.one_by_one(copy, fewest, offspring),
+        "candidates": lambda: finish(masked_losses_events(lm, fewest, offspring)),
         "sub-models": lambda: finish(masked_losses_events(lm, few, masks)),
         DRAWN: lambda: plain.noise_by_generators(lm),
         MADE: lambda: _noise(lm),
@@ -132,6 +136,23 @@ def _peak(lm: LoadedModel, work: Callable[[], object]) -> int:
     with MemoryMeter(lm.device) as meter:
         work()
     return meter.peak_bytes
+
+
+def _offspring(lm: LoadedModel) -> list[Mask]:
+    """What a search judges after its first generation: children of one parent, which gives up a fifth of the channels
+    of each block."""
+    count, source = len(lm.groups), np.random.default_rng(0)
+    levels, parent = Levels((0,) * count, (TENTHS,) * count, (1,) * count), (round(DROPPED * TENTHS),) * count
+    flips = SearchSettings().flips
+
+    def mask(child: Candidate) -> Mask:
+        widths = enumerate(zip(child, lm.groups.blocks, strict=True))
+        return {
+            layer: {CHANNELS: (torch.arange(b.channels) >= gone * b.channels // TENTHS).float()}
+            for layer, (gone, b) in widths
+        }
+
+    return [mask(mutated(levels, parent, flips, source)) for _ in range(SUBMODELS)]
 
 
 def _masks(lm: LoadedModel) -> list[Mask]:
