@@ -112,9 +112,10 @@ class MemoryMeter:
     def _note(self) -> None:
         self._lap, self._noting = time.time_ns(), True
         setup = profiler.profile(profile_memory=True)
+        begin: Any = _enable_profiler  # its stub lacks the last argument
         with _silent_stderr():
             _prepare_profiler(setup.config(create_trace_id=True), setup.kineto_activities)
-            _enable_profiler(setup.config(), setup.kineto_activities, NO_OPERATORS)
+            begin(setup.config(), setup.kineto_activities, NO_OPERATORS)
 
     def _fold(self) -> None:
         """Take in what the profiler has noted since it was begun, and drop it."""
