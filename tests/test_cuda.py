@@ -12,6 +12,7 @@ from minillm.families.groups import CHANNELS
 from minillm.models.load import load_model
 from minillm.models.loaded import wrap
 from minillm.plan.plan import make_plan
+from minillm.scoring.noise import noise
 from minillm.scoring.score import score
 from minillm.surgery.cut import prune
 from minillm.walk.memory import MemoryMeter
@@ -19,7 +20,7 @@ from minillm.walk.memory import MemoryMeter
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 
 DRAWN = ("random", "zo", "fms-zo")
-"""What draws noise draws other noise on a GPU."""
+"""What draws from a device's own generator, or takes a small difference of two losses."""
 
 
 def both(build=tiny.llama):
@@ -34,6 +35,12 @@ def test_scores_are_those_of_the_cpu(criterion):
     for kind in ("heads", "channels"):
         for layer, values in getattr(here, kind).items():
             np.testing.assert_allclose(getattr(there, kind)[layer], values, rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "rademacher"])
+def test_noise_is_that_of_the_cpu(kind):
+    here, there = (noise(torch.empty(600, 1000, device=device), kind, 1, "q") for device in ("cpu", "cuda"))
+    assert there.is_cuda and torch.equal(there.cpu(), here)
 
 
 @pytest.mark.parametrize("criterion", DRAWN)

@@ -5,7 +5,7 @@ matrix for each number of groups. It is made the first time a candidate asks for
 the uncut model, and kept for all candidates after it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from ..device import free_memory
 from ..families.groups import KINDS
 from ..models.loaded import LoadedModel
 from ..models.spill import spilled
-from ..scoring.group_masks import Mask, masked_weights, spread_out
+from ..scoring.group_masks import Mask, mask_key, masked_weights, spread_out
 from ..surgery.compensation import Seen, taken_over
 from ..walk.forward import Stream, Weights
 
@@ -34,11 +34,10 @@ class Library:
     def stream(self, lm: LoadedModel, rows: Tensor, masks: Sequence[Mask], float32: bool = False) -> Stream:
         """A stream of one copy for each mask, as `group_masks.masked_stream` makes them. rows: [samples, length]."""
 
-        def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
-            for mask in masks:
-                yield self._weights(layer, block, mask.get(layer, {}), float32)
+        def weights(layer: int, block: nn.Module, mask: Mask) -> Weights:
+            return self._weights(layer, block, mask.get(layer, {}), float32)
 
-        return Stream(rows, copies=len(masks), versions=versions, float32=float32)
+        return Stream.of_copies(rows, masks, mask_key, weights, float32)
 
     def _weights(self, layer: int, block: nn.Module, mask: Mapping[str, Tensor], float32: bool) -> Weights:
         weights = masked_weights(self.lm.family, self.lm.groups.blocks[layer], block, mask, float32)

@@ -6,7 +6,7 @@ weight; SparseGPT's updated weights are kept for each level. A candidate is then
 once as copies of one stream. What is chosen is masked anew, in sequence, by `sparsify`.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from math import ceil, gcd
 from typing import Any
@@ -253,8 +253,7 @@ class Variants:
     def stream(self, lm: LoadedModel, rows: Tensor, candidates: Sequence[Candidate], float32: bool = False) -> Stream:
         """A stream of one copy for each candidate. rows: [samples, length]."""
 
-        def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
-            for candidate in candidates:
-                yield self.weights(layer, block, candidate[layer])
+        def weights(layer: int, block: nn.Module, candidate: Candidate) -> Weights:
+            return self.weights(layer, block, candidate[layer])
 
-        return Stream(rows, copies=len(candidates), versions=versions, float32=float32)
+        return Stream.of_copies(rows, candidates, lambda layer, candidate: candidate[layer], weights, float32)

@@ -7,22 +7,39 @@ threads, which others on the machine do not add to, and which does not see a thr
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..allocation.evolution import Candidate, Levels, SearchSettings, mutated
 from ..errors import UnknownName
 from ..evaluation.machine import machine
 from ..events import RESULT, Event, Events, finish
-from ..families.groups import KINDS
+from ..families.groups import CHANNELS, KINDS
 from ..models.loaded import LoadedModel
 from ..scoring.group_masks import Mask, masked_losses_events
+from ..scoring.noise import noise
 from ..scoring.score import score, score_together
 from ..walk.memory import MemoryMeter
 from . import answers, plain, scaling
-from .report import FORWARD_ONLY, MOMENTS, OF_GRADIENTS, SUBMODELS, TOGETHER, Measured, Report, reference_bytes, rows_of
+from .report import (
+    DRAWN,
+    FORWARD_ONLY,
+    MADE,
+    METERED,
+    MOMENTS,
+    OF_GRADIENTS,
+    SUBMODELS,
+    TOGETHER,
+    UNMETERED,
+    Measured,
+    Report,
+    reference_bytes,
+    rows_of,
+)
 
 STAGE = "bench"
-DROPPED = 0.2
+DROPPED, TENTHS = 0.2, 10
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Measurement = Callable[[], object]
@@ -76,13 +93,18 @@ def _rounds(
 def _work(lm: LoadedModel, tokens: Tensor, gradient_rows: int) -> dict[str, Measurement]:
     """What is measured in the model's own number format, in the order of a round."""
     few, copy, masks = tokens[:gradient_rows], plain.apart(lm), _masks(lm)
+    fewest, offspring = tokens[: SearchSettings().amounts[0]], _offspring(lm)
     baselines: dict[str, Measurement] = {
         "forward": lambda: plain.forward(lm, tokens),
         "losses": lambda: plain.losses(lm, few),
         "backward": lambda: _peak(lm, lambda: plain.backward(lm, few)),
         "in place": lambda: _peak(copy, lambda: plain.in_place(copy, few)),
-        "one by one": lambda: plain.one_by_one(copy, few, masks),
+        "one by one": lambda: plain.one_by_one(copy, fewest, offspring),
+        "candidates": lambda: finish(masked_losses_events(lm, fewest, offspring)),
         "sub-models": lambda: finish(masked_losses_events(lm, few, masks)),
+        DRAWN: lambda: plain.noise_by_generators(lm),
+        MADE: lambda: _noise(lm),
+        UNMETERED: lambda: _unmetered(lm, METERED, tokens),
     }
     alone = {name: _scored(lm, name, tokens, gradient_rows) for name in (*FORWARD_ONLY, *OF_GRADIENTS)}
     return baselines | alone | {"together": lambda: score_together(lm, TOGETHER, tokens, gradient_rows)}
@@ -98,10 +120,39 @@ def _scored(lm: LoadedModel, criterion: str, tokens: Tensor, gradient_rows: int)
     return lambda: score(lm, criterion, tokens, gradient_rows).peak_bytes
 
 
+def _unmetered(lm: LoadedModel, criterion: str, tokens: Tensor) -> None:
+    """Score while another meter is said to be measuring, so that scoring's own stands back."""
+    with MemoryMeter.measuring:
+        score(lm, criterion, tokens, 1)
+
+
+def _noise(lm: LoadedModel) -> None:
+    for layer, block in enumerate(lm.family.block_list(lm.model)):
+        for name, linear in lm.family.block_linears(block).items():
+            noise(linear.weight, "gaussian", layer, name)
+
+
 def _peak(lm: LoadedModel, work: Callable[[], object]) -> int:
     with MemoryMeter(lm.device) as meter:
         work()
     return meter.peak_bytes
+
+
+def _offspring(lm: LoadedModel) -> list[Mask]:
+    """What a search judges after its first generation: children of one parent, which gives up a fifth of the channels
+    of each block."""
+    count, source = len(lm.groups), np.random.default_rng(0)
+    levels, parent = Levels((0,) * count, (TENTHS,) * count, (1,) * count), (round(DROPPED * TENTHS),) * count
+    flips = SearchSettings().flips
+
+    def mask(child: Candidate) -> Mask:
+        widths = enumerate(zip(child, lm.groups.blocks, strict=True))
+        return {
+            layer: {CHANNELS: (torch.arange(b.channels) >= gone * b.channels // TENTHS).float()}
+            for layer, (gone, b) in widths
+        }
+
+    return [mask(mutated(levels, parent, flips, source)) for _ in range(SUBMODELS)]
 
 
 def _masks(lm: LoadedModel) -> list[Mask]:

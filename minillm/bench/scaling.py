@@ -96,15 +96,19 @@ def _scored(lm: LoadedModel, tokens: Tensor) -> Callable[[], object]:
 
 
 def _streams(lm: LoadedModel, count: int) -> Callable[[], object]:
-    # Nothing is gone, but masked it is: copies that meet the same weights would be computed once.
-    nothing_gone: Mask = {i: {CHANNELS: torch.ones(b.channels)} for i, b in enumerate(lm.groups.blocks)}
+    masks = [_without(lm, channel) for channel in range(count)]
 
     def measurement() -> int:
         with MemoryMeter(lm.device) as meter:
-            finish(masked_losses_events(lm, _tokens(GRADIENT_ROWS), [nothing_gone] * count))
+            finish(masked_losses_events(lm, _tokens(GRADIENT_ROWS), masks))
         return meter.peak_bytes
 
     return measurement
+
+
+def _without(lm: LoadedModel, channel: int) -> Mask:
+    """One channel of every block gone, another in each copy: copies that meet the same weights are computed once."""
+    return {i: {CHANNELS: (torch.arange(b.channels) != channel).float()} for i, b in enumerate(lm.groups.blocks)}
 
 
 def _from_disk(lm: LoadedModel) -> LoadedModel:

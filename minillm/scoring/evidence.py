@@ -26,7 +26,7 @@ from ..walk.observers import (
     InputSaliency,
     OutputGradient,
 )
-from .zeroth_order import generator
+from .noise import generator
 
 OBSERVERS = {
     NORM: InputNorm,

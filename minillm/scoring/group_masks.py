@@ -5,7 +5,7 @@ A mask multiplies what a group writes back to the residual stream: its columns o
 layers and kinds not named are untouched.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from ..families.groups import CHANNELS, EXPERTS, KINDS, BlockGroups, Structure
 from ..models.loaded import LoadedModel
 from ..walk.forward import Stream, Weights, forward_events
 from ..walk.tail import tail_losses
-from .zeroth_order import noise
+from .noise import noise
 
 Mask = Mapping[int, Mapping[str, Tensor]]
 Place = tuple[int, str]
@@ -160,11 +160,15 @@ def _times(inputs: Tensor, scale: Tensor) -> Tensor:
 def masked_stream(lm: LoadedModel, rows: Tensor, masks: Sequence[Mask], float32: bool = False) -> Stream:
     """A stream of one copy for each mask. rows: [samples, length]."""
 
-    def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
-        for mask in masks:
-            yield masked_weights(lm.family, lm.groups.blocks[layer], block, mask.get(layer, {}), float32)
+    def weights(layer: int, block: nn.Module, mask: Mask) -> Weights:
+        return masked_weights(lm.family, lm.groups.blocks[layer], block, mask.get(layer, {}), float32)
 
-    return Stream(rows, copies=len(masks), versions=versions, float32=float32)
+    return Stream.of_copies(rows, masks, mask_key, weights, float32)
+
+
+def mask_key(layer: int, mask: Mask) -> Hashable:
+    """What is equal for masks that do the same to a block."""
+    return tuple((kind, values.numpy(force=True).tobytes()) for kind, values in mask.get(layer, {}).items())
 
 
 def masked_losses_events(

@@ -33,8 +33,9 @@ from ..walk.forward import Observed, Stream, forward_events
 from ..walk.observers import InputNorm
 from ..walk.reverse import Reduced, reverse_events
 from .group_masks import GroupProbes, Place, group_probe_events
+from .noise import generator
 from .reduction import Sums, group_scores, unit_sums
-from .zeroth_order import Estimate, Mix, generator
+from .zeroth_order import Estimate, Mix
 
 DIVIDE, MULTIPLY = "divide", "multiply"
 TRIALS = {

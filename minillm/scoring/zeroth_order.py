@@ -3,15 +3,13 @@
     c = [L(W + εz) − L(W − εz)] / 2ε           one number for all weights, a `Probe` each
     ĝ = c / z  (the paper, "divide")   or   c · z  ("multiply")       averaged over all probes by their rows
 
-z is never stored: a generator seeded by (seed, direction, minibatch, layer, linear) makes it again for any linear.
+z is never stored: (seed, direction, minibatch, layer, linear) make it again for any linear (`noise`).
 Weights are never changed: W ± εz exists for one block at a time. Only the blocks' linears are perturbed (the paper
-perturbs every parameter; embeddings and norms would add variance only), and no |z| is below 1e-6.
+perturbs every parameter; embeddings and norms would add variance only).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
@@ -22,48 +20,10 @@ from ..families import Family
 from ..models.loaded import LoadedModel
 from ..walk.forward import Stream, Weights
 from ..walk.tail import tail_losses
-
-SMALLEST = 1e-6
+from .noise import AT_ONCE, noise
 
 Mix = tuple[str, str]
 """How probes make a gradient: (estimator, what else tells it from others)."""
-
-
-def generator(device: torch.device, *key: object) -> torch.Generator:
-    """A generator seeded by a key of numbers and names, the same on every run."""
-    seed = int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
-    return torch.Generator(device).manual_seed(seed)
-
-
-def noise(weight: Tensor, kind: str, *key: object) -> Tensor:
-    """z for one linear: float32 [out, in], N(0, 1) or ±1; never nearer to 0 than 1e-6, for it is divided by."""
-    z = torch.empty(weight.shape, device=weight.device)
-    _fill(z, kind, *key)
-    return _usable(z, kind)
-
-
-def noises(weights: dict[str, Tensor], kind: str, key: Callable[[str], tuple]) -> dict[str, Tensor]:
-    """`noise` of several linears by name, each with the key of its name."""
-    made = {name: torch.empty(weight.shape, device=weight.device) for name, weight in weights.items()}
-    # A generator keeps one core busy, whatever the number of threads: several fill their tensors side by side.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(lambda name: _fill(made[name], kind, *key(name)), made))
-    for name in made:
-        made[name] = _usable(made[name], kind)
-    return made
-
-
-def _fill(z: Tensor, kind: str, *key: object) -> None:
-    """Draw in place and allocate nothing: memory is only measured in the thread that asked for it."""
-    source = generator(z.device, *key)
-    if kind == "rademacher":
-        z.random_(0, 2, generator=source).mul_(2).sub_(1)
-    else:
-        z.normal_(generator=source)
-
-
-def _usable(z: Tensor, kind: str) -> Tensor:
-    return z if kind == "rademacher" else z.abs().clamp_(min=SMALLEST).copysign_(z)
 
 
 @dataclass
@@ -87,7 +47,7 @@ class Probe:
         """The parameters of both copies of this probe's stream."""
         self.made = {}
         weights = {name: linear.weight for name, linear in self.family.block_linears(block).items()}
-        made = noises(weights, self.settings.noise, lambda name: self._key(layer, name))
+        made = {name: self._noise(layer, name, weight) for name, weight in weights.items()}
         for sign in (1, -1):
             yield perturbed(self.family, block, made, sign * self.settings.epsilon, self.float32)
         self.made = made if self.keep else {}
@@ -95,10 +55,11 @@ class Probe:
     def z(self, layer: int, name: str, weight: Tensor) -> Tensor:
         """z of one linear, the caller's to change: what was kept is used up."""
         kept = self.made.pop(name, None)
-        return noise(weight, self.settings.noise, *self._key(layer, name)) if kept is None else kept
+        return self._noise(layer, name, weight) if kept is None else kept
 
-    def _key(self, layer: int, name: str) -> tuple:
-        return self.settings.seed, self.direction, self.minibatch, layer, name
+    def _noise(self, layer: int, name: str, weight: Tensor) -> Tensor:
+        key = self.settings.seed, self.direction, self.minibatch, layer, name
+        return noise(weight, self.settings.noise, *key)
 
 
 class Estimate:
@@ -169,6 +130,9 @@ def perturbed(family: Family, block: nn.Module, z: dict[str, Tensor], scale: flo
     weights = {}
     for name, path in family.linears.items():
         weight = block.get_parameter(f"{path}.weight")
-        dtype = torch.float32 if float32 else weight.dtype
-        weights[f"{path}.weight"] = torch.add(weight.float(), z[name], alpha=scale).to(dtype)
+        made = weights[f"{path}.weight"] = torch.empty_like(weight, dtype=torch.float32 if float32 else weight.dtype)
+        # A few rows at a time: the sum in float32 is not to be there whole before it is rounded.
+        rows = max(1, AT_ONCE // max(1, weight.shape[1]))
+        for part in zip(made.split(rows), weight.split(rows), z[name].split(rows), strict=True):
+            torch.add(*part[1:], alpha=scale, out=part[0])
     return weights

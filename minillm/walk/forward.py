@@ -14,7 +14,7 @@ The keywords a block is called with (mask, positions) are recorded from the mode
 shape, in a pass in which blocks return their input unchanged: models may mix full and sliding attention.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from inspect import signature
@@ -50,6 +50,8 @@ class Stream:
     observe: linear name -> an observer of its input (see `observers`), or None to pass over it; "experts" -> one of
     what is sent to experts (see `routing`);
     copies, versions: how many versions of the weights it meets, and what they are;
+    which: layer -> which of a block's versions each copy meets, counted as they first come, where several meet the
+    same (`of_copies`; default: each its own);
     float32: run the blocks in float32 whatever the model's dtype; keep_inputs: keep block inputs for a reverse walk
     (of an offloaded model on disk);
     squares: on the way back, gather squared gradients of each batch too (batch 1: the empirical Fisher's diagonal);
@@ -67,6 +69,7 @@ class Stream:
     observe: Callable[[str], Any] | None = None
     copies: int = 1
     versions: Versions = _as_they_are
+    which: Callable[[int], Sequence[int]] | None = None
     float32: bool = False
     keep_inputs: bool = False
     squares: bool = False
@@ -78,11 +81,41 @@ class Stream:
     inputs: list[list[Tensor]] = field(default_factory=list)
     calls: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
+    @classmethod
+    def of_copies(
+        cls,
+        tokens: Tensor,
+        copies: Sequence[Any],
+        key: Callable[[int, Any], Hashable],
+        weights: Callable[[int, nn.Module, Any], Weights],
+        float32: bool = False,
+    ) -> "Stream":
+        """A stream of one copy for each of what is given, where a block may be the same to many of them.
+
+        key: (layer, one of them) -> what decides its weights there; weights: (layer, block, one of them) -> those.
+        Weights of equal keys are made once a block; copies whose keys were equal in all blocks so far walk as one.
+        """
+
+        def which(layer: int) -> list[int]:
+            numbers: dict[Hashable, int] = {}
+            return [numbers.setdefault(key(layer, one), len(numbers)) for one in copies]
+
+        def versions(layer: int, block: nn.Module) -> Iterator[Weights]:
+            first: dict[int, Any] = {}
+            for number, one in zip(which(layer), copies, strict=True):
+                first.setdefault(number, one)
+            yield from (weights(layer, block, one) for one in first.values())
+
+        return cls(tokens, copies=len(copies), versions=versions, which=which, float32=float32)
+
     def batches(self) -> list[Tensor]:
         """The tokens in pieces of [batch, length]."""
         size = self.batch or max(1, BATCH_TOKENS // self.tokens.shape[1])
         return list(self.tokens.split(size))
 
+
+Made = dict[int, tuple[Tensor, Tensor]]
+"""{id of a block's inputs: the inputs, what it made of them}."""
 
 Observed = dict[str, Any]
 Visit = Callable[[int, nn.Module, Observed], Any]
@@ -180,21 +213,23 @@ def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) 
 def _push(stream: Stream, layer: int, block: nn.Module) -> None:
     """Take every copy of a stream through a block, each under its version of the weights."""
     single = in_float32(block) if stream.float32 else {}
-    versions = stream.versions(layer, block)
-    unchanged: dict[int, tuple[Tensor, Tensor]] = {}
-    for hidden in stream.hidden:
+    versions, which = stream.versions(layer, block), stream.which(layer) if stream.which else range(stream.copies)
+    unchanged: Made = {}
+    for version in dict.fromkeys(which):
         changed = next(versions)
-        for i, inputs in enumerate(hidden):
-            # Copies that have met no other weights yet are one: what is the same is computed once.
-            if changed or id(inputs) not in unchanged:
-                output = run_block(block, inputs, stream.calls[len(inputs)][layer], {**single, **changed})
-                if not changed and stream.copies > 1:
-                    unchanged[id(inputs)] = (inputs, output)
+        made: Made = {} if changed else unchanged
+        copies = [hidden for hidden, own in zip(stream.hidden, which, strict=True) if own == version]
+        for hidden in copies:
+            for i, inputs in enumerate(hidden):
+                # Copies that have met the same weights so far are one: what is the same is computed once.
+                output = made[id(inputs)][1] if id(inputs) in made else None
+                if output is None:
+                    output = run_block(block, inputs, stream.calls[len(inputs)][layer], {**single, **changed})
+                if len(copies) > 1 or not changed and stream.copies > 1:
+                    made[id(inputs)] = (inputs, output)
                 hidden[i] = output
-            else:
-                hidden[i] = unchanged[id(inputs)][1]
         # Dropped before the next version is made: each may be as large as the block.
-        del changed
+        del changed, made
     assert next(versions, None) is None, "a stream has more versions than copies"
 
 

@@ -10,7 +10,7 @@ PAPER: tuple[tuple[str, str, str], ...] = (
     (
         "Equation 8 with one z holds no gradient: c is one number for all weights and cancels in every ranking.",
         "MINI-LLM, Eqs. 7–9 with n = 1 as default, Section 3.2; algebra, and the Gradient page",
-        "The default is as printed, but that only the blocks' linears are perturbed, and no |z| is below 1e-6; "
+        "The default is as printed, but that only the blocks' linears are perturbed, and no |z| is below 1.9e-5; "
         "directions, minibatch, scope and the exact gradient are settings.",
     ),
     (

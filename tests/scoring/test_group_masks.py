@@ -13,9 +13,11 @@ from minillm.errors import NumericalFault
 from minillm.events import finish
 from minillm.models.loaded import wrap
 from minillm.plan.plan import make_plan
+from minillm.scoring import group_masks
 from minillm.scoring.group_masks import group_gradient_events, masked_losses_events
 from minillm.scoring.score import score
 from minillm.surgery.cut import prune
+from minillm.walk import forward
 
 
 def mean_loss(model, tokens) -> float:
@@ -39,6 +41,25 @@ def test_a_mask_of_zeros_is_a_cut(build):
     wanted = [mean_loss(lm.model, tokens), mean_loss(prune(lm, plan).model, tokens)]
     assert losses.mean(1).tolist() == pytest.approx(wanted, rel=1e-4)
     torch.testing.assert_close(together, losses)
+
+
+def test_masks_share_what_they_have_in_common_and_lose_to_the_bit_what_each_loses_alone(monkeypatch):
+    """Children of one parent: weights of a block are made once for each mask it meets, a prefix computed once."""
+    lm, tokens = wrap(tiny.llama(layers=4)), tiny.tokens(4, 16)
+    count = lm.groups.blocks[0].channels
+
+    def mask(*gone):
+        return {i: {"channels": (torch.arange(count) >= n).float()} for i, n in enumerate(gone) if n}
+
+    masks = [mask(2, 2, 2, 2), mask(2, 2, 3, 1), mask(3, 2, 2, 2), mask(2, 2, 3, 0), mask(2, 2, 2, 2)]
+    alone = finish(masked_losses_events(lm, tokens, masks, at_once=1))
+    made, run = [], []
+    real_weights, real_run = group_masks.masked_weights, forward.run_block
+    monkeypatch.setattr(group_masks, "masked_weights", lambda *a: made.append(a) or real_weights(*a))
+    monkeypatch.setattr(forward, "run_block", lambda *a: run.append(a) or real_run(*a))
+    assert torch.equal(finish(masked_losses_events(lm, tokens, masks)), alone)
+    assert len(made) == 2 + 1 + 2 + 3, "as many as there are different masks of each block"
+    assert len(run) == 2 + 2 + 3 + 4, "as many as there are different beginnings up to each block"
 
 
 @pytest.mark.parametrize("build", [tiny.llama, tiny.bloom, tiny.opt])

@@ -123,7 +123,7 @@ def test_each_c_stands_beside_the_derivative_by_backprop(draw: str) -> None:
 
 
 def test_a_derivative_is_the_one_calculus_gives() -> None:
-    from minillm.scoring.zeroth_order import noise
+    from minillm.scoring.noise import noise
 
     lm, tokens = made()
     wanted = 0.0

@@ -14,8 +14,8 @@ from minillm.families.groups import CHANNELS, KINDS
 from minillm.models.loaded import wrap
 from minillm.plan.scores import Scores
 from minillm.recipes.requests import ScoreRequest
+from minillm.scoring.noise import noise
 from minillm.scoring.score import score
-from minillm.scoring.zeroth_order import noise
 
 ROWS, GRADIENT_ROWS = 12, 5
 FEW = {"submodels": 8}

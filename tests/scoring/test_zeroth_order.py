@@ -7,8 +7,9 @@ import torch
 from minillm.criteria.settings import Settings
 from minillm.errors import NumericalFault
 from minillm.models.loaded import wrap
+from minillm.scoring.noise import noise
 from minillm.scoring.score import score
-from minillm.scoring.zeroth_order import Estimate, noise
+from minillm.scoring.zeroth_order import Estimate
 from minillm.walk.forward import Stream, forward_events
 from minillm.walk.reverse import reverse_events
 
@@ -96,16 +97,6 @@ def test_the_estimate_over_uneven_minibatches_is_of_the_mean_loss():
     right, four, one = (torch.cat([gradients[name].flatten() for name in names]) for gradients in exact)
     similarity = torch.nn.functional.cosine_similarity
     assert similarity(flat, right, dim=0) > similarity(flat, (four + one) / 2, dim=0)
-
-
-def test_noise_repeats_differs_by_key_and_never_is_zero():
-    weight = torch.empty(300, 400)
-    a, b = noise(weight, "gaussian", 0, 0, 0, 1, "q"), noise(weight, "gaussian", 0, 0, 0, 1, "q")
-    other = noise(weight, "gaussian", 0, 0, 0, 2, "q")
-    assert torch.equal(a, b) and not torch.equal(a, other)
-    assert abs(float(a.mean())) < 0.02 and abs(float(a.std()) - 1) < 0.02 and float(a.abs().min()) >= 1e-6
-    signs = noise(weight, "rademacher", 0)
-    assert set(signs.unique().tolist()) == {-1.0, 1.0} and abs(float(signs.mean())) < 0.02
 
 
 def test_equal_losses_are_an_error_that_says_what_to_try():

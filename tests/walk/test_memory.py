@@ -1,13 +1,25 @@
-"""The meter against sizes known by arithmetic."""
+"""The meter against sizes known by arithmetic, and against the whole profiler, operators and all."""
 
 import time
+from collections.abc import Callable
 
+import pytest
+import tiny
 import torch
+from torch.profiler import profile
 
+from minillm.criteria import CRITERIA, judging
+from minillm.families.groups import CHANNELS
+from minillm.models.load import load_model
+from minillm.models.loaded import LoadedModel, wrap
+from minillm.scoring.score import score
 from minillm.walk import memory
 from minillm.walk.memory import MemoryMeter
 
 MEGABYTE = 2**20
+FEW = {"submodels": 8, "steps": 3, "masks": 4}
+BEFORE = 4096
+"""Bytes that are made before scoring's own meter starts, and that a meter around all of it counts too."""
 
 
 def floats(megabytes: int) -> torch.Tensor:
@@ -84,3 +96,45 @@ def test_nothing_is_printed(capfd):
     with MemoryMeter():
         floats(1)
     assert capfd.readouterr() == ("", "")
+
+
+def by_the_whole_profiler(work: Callable[[], object]) -> int:
+    """The peak of work in bytes, from torch's public profiler; a meter inside it stands back."""
+    with MemoryMeter.measuring, profile(profile_memory=True) as noted:
+        work()
+    held = peak = 0
+    events = (e for e in noted.profiler.kineto_results.events() if e.name() == "[memory]")
+    for _, size in sorted((e.start_ns(), e.nbytes()) for e in events):
+        held += size
+        peak = max(peak, held)
+    return peak
+
+
+def same_peak(lm: LoadedModel, criterion: str, **settings: object) -> None:
+    def work() -> int:
+        return score(lm, criterion, tiny.tokens(6, 40), 4, **settings).peak_bytes
+
+    work()
+    assert 0 <= by_the_whole_profiler(work) - work() <= BEFORE < work()
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_peaks_where_the_whole_profiler_says(criterion):
+    same_peak(wrap(tiny.llama() if criterion in judging(CHANNELS) else tiny.mixtral()), criterion, **FEW)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"directions": 2, "minibatch": 2}, {"scope": "groups"}, {"taylor": "param_second"}], ids=str
+)
+def test_and_so_do_other_settings(settings):
+    same_peak(wrap(tiny.llama(dtype=torch.bfloat16)), "fms-bp" if "taylor" in settings else "fms-zo", **settings)
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "fms-zo", "fms-bp"])
+def test_and_a_model_on_disk(criterion, tmp_path):
+    same_peak(load_model(tiny.saved(tmp_path), device="cpu", offload="disk"), criterion)
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "fms-bp"])
+def test_and_one_whose_batches_go_to_different_experts(criterion):
+    same_peak(wrap(tiny.mixtral()), criterion)
