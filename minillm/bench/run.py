@@ -48,7 +48,7 @@ def bench_events(
         raise UnknownName("clock", clock, CLOCKS)
     measured = Measured(sum(p.numel() * p.element_size() for p in lm.model.parameters()))
     work, done = _work(lm, tokens, gradient_samples), 0
-    rest = scaling.work() | answers.work(lm, CLOCKS[clock]) | sharing.work()
+    rest = scaling.work() | answers.work(lm, CLOCKS[clock]) | sharing.work(clock == "cpu")
     total = repeats * (len(work) + len(rest) + len(MOMENTS) * full)
     for measurements in (lambda: work, lambda: rest, lambda: _moments(lm, tokens))[: 2 + full]:
         # Second moments last: with a float32 copy of the weights in memory the others might not fit.
