@@ -57,7 +57,13 @@ def _measured(cpu: bool) -> dict[str, float]:
     own = [{**os.environ, **place, "RANK": str(rank), "OMP_NUM_THREADS": str(RANKS)} for rank in range(RANKS)]
     command = [sys.executable, "-c", A_RANK.format(cpu=cpu)]
     both = [subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True) for env in own]
-    told = [one.communicate(timeout=LONGEST) for one in both]
+    try:
+        told = [one.communicate(timeout=LONGEST) for one in both]
+    except subprocess.TimeoutExpired as fault:
+        raise MiniLLMError(f"Two ranks were not through after {LONGEST} s; measure on a quieter machine.") from fault
+    finally:
+        for one in both:
+            one.kill()
     if any(one.returncode for one in both):
         said = next(filter(None, (err.strip() for _, err in told)), "nothing").splitlines()[-1]
         raise MiniLLMError(f"Two ranks could not be measured on this machine; they said: {said}")

@@ -173,7 +173,7 @@ def sparsify(
                 heavy.mixed_patterns_events(lm, *mixed, stop=stop, **asked.bounds, seed=seed), asked.allocation
             )
     sparse = follow(heavy.sparsify_events(lm, criterion, pattern, tokens, gradient_samples, seed=seed), "sparsify")
-    folder, (gone, whole) = ranks.delivered(partial(heavy.save_pruned, sparse), out), heavy.zeros(sparse)
+    folder, (gone, whole) = delivered(ranks.once(partial(heavy.save_pruned, sparse)), out), heavy.zeros(sparse)
     left = sparse.parameters - gone
     data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}
     data |= {"patterns": [str(p) for p in sparse.patterns]}

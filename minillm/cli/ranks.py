@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from .. import heavy
 from ..device import free_memory, pick_device
 from ..errors import BadInput
-from ..places import delivered as written
 
 Made = TypeVar("Made")
 SHARED: set[str] = set()
@@ -105,11 +104,16 @@ def room(device: Any) -> int:
     return free_memory(device) // (1 if str(device).startswith("cuda") else _told("LOCAL_WORLD_SIZE", 1))
 
 
-def delivered(write: Callable[[Path], Made], target: Path) -> Made | Path:
-    """`places.delivered` by the first rank alone; the others get the target as it was asked for."""
+def once(write: Callable[[Path], Made]) -> Callable[[Path], Made | Path]:
+    """What writes a result, so that the first rank alone does; of the others nothing is written, and the place is what
+    it was."""
     if count() == 1:
-        return written(write, target)
-    if not first():
-        return target
-    with _vigil.writing:
-        return written(write, target)
+        return write
+
+    def first_only(target: Path) -> Made | Path:
+        if not first():
+            return target
+        with _vigil.writing:
+            return write(target)
+
+    return first_only

@@ -53,7 +53,7 @@ def test_rows_and_memory_are_divided(started, monkeypatch):
 
 def test_only_the_first_writes(started, tmp_path):
     started(1, 2)
-    assert ranks.delivered(lambda place: pytest.fail("written"), tmp_path / "scores") == tmp_path / "scores"
+    assert ranks.once(lambda place: pytest.fail("written"))(tmp_path / "scores") == tmp_path / "scores"
 
 
 def test_ranks_of_one_machine_do_not_share_a_gpu(started, monkeypatch):
