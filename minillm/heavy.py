@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .surgery.recovery import recover, recover_events, recovery_text_events
     from .surgery.sparsify import sparsify, sparsify_events
     from .text.load import load_text, load_text_events
+    from .walk.ranks import joined
     from .worker.kinds import execute_events
     from .worker.pool import Pool
 
@@ -57,13 +58,14 @@ _HOMES = {
     "surgery.recovery": "recover recover_events recovery_text_events",
     "surgery.sparsify": "sparsify sparsify_events",
     "text.load": "load_text load_text_events",
+    "walk.ranks": "joined",
     "worker.kinds": "execute_events",
     "worker.pool": "Pool",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _INSIDE = (
     "TABLE SEARCH FISHER_ROWS SearchState Learned Study Knife Pool accuracy_events bench_events compare_events "
-    "execute_events zeros prepared_events stored_dtype"
+    "execute_events joined zeros prepared_events stored_dtype"
 )
 PUBLIC = sorted(_HOME.keys() - {*_INSIDE.split(), "recovery_text_events"})
 """Names of `import minillm` that need the tensor library: all but those of the command line and the worker alone."""

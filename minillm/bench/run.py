@@ -21,7 +21,7 @@ from ..scoring.group_masks import Mask, masked_losses_events
 from ..scoring.noise import noise
 from ..scoring.score import score, score_together
 from ..walk.memory import MemoryMeter
-from . import answers, plain, scaling
+from . import answers, plain, scaling, sharing
 from .report import (
     DRAWN,
     FORWARD_ONLY,
@@ -65,7 +65,7 @@ def bench_events(
         raise UnknownName("clock", clock, CLOCKS)
     measured = Measured(sum(p.numel() * p.element_size() for p in lm.model.parameters()))
     work, done = _work(lm, tokens, gradient_samples), 0
-    rest = scaling.work() | answers.work(lm, CLOCKS[clock])
+    rest = scaling.work() | answers.work(lm, CLOCKS[clock]) | sharing.work(clock == "cpu")
     total = repeats * (len(work) + len(rest) + len(MOMENTS) * full)
     for measurements in (lambda: work, lambda: rest, lambda: _moments(lm, tokens))[: 2 + full]:
         # Second moments last: with a float32 copy of the weights in memory the others might not fit.
@@ -76,6 +76,7 @@ def bench_events(
     reference = reference_bytes(lm.groups, rows, length, gradient_samples, lm.dtype.itemsize)
     asked = {"tokens": list(tokens.shape), "gradient_samples": gradient_samples, "repeats": repeats, "clock": clock}
     rows_found = rows_of(measured, reference) + scaling.rows(measured) + answers.rows(measured)
+    rows_found += sharing.rows(measured)
     yield Event(RESULT, 1, 1, Report(rows_found, measured, {**machine(lm), **asked}))
 
 

@@ -42,9 +42,14 @@ Work = dict[str, Callable[[], object]]
 
 def work() -> Work:
     """What is measured, by name: functions that do it and return their peak above the weights, in bytes."""
-    base = _model()
-    models = {"one": base, "blocks": _model(blocks=2 * BLOCKS), "width": _model(width=2 * WIDTH), "tokens": base}
-    tokens = {name: _tokens(2 * ROWS if name == "tokens" else ROWS) for name in models}
+    base = small_model()
+    models = {
+        "one": base,
+        "blocks": small_model(blocks=2 * BLOCKS),
+        "width": small_model(width=2 * WIDTH),
+        "tokens": base,
+    }
+    tokens = {name: small_tokens(2 * ROWS if name == "tokens" else ROWS) for name in models}
     scored: Work = {f"scaling {name}": _scored(lm, tokens[name]) for name, lm in models.items()}
     streams: Work = {f"scaling {n} streams": _streams(base, n) for n in (STREAMS, 2 * STREAMS)}
     return {**scored, **streams, "scaling from disk": _scored(_from_disk(base), tokens["one"]), "re-cut": _recut()}
@@ -79,7 +84,8 @@ def rows(m: Measured) -> list[Row]:
     ]
 
 
-def _model(blocks: int = BLOCKS, width: int = WIDTH) -> LoadedModel:
+def small_model(blocks: int = BLOCKS, width: int = WIDTH) -> LoadedModel:
+    """A random LLaMA, the same each time, in memory."""
     sizes: dict[str, Any] = {"hidden_size": width, "intermediate_size": 3 * width, "num_attention_heads": width // 32}
     config = LlamaConfig(vocab_size=VOCABULARY, num_hidden_layers=blocks, **sizes)
     with torch.random.fork_rng(devices=[]):
@@ -87,7 +93,8 @@ def _model(blocks: int = BLOCKS, width: int = WIDTH) -> LoadedModel:
         return wrap(AutoModelForCausalLM.from_config(config).requires_grad_(False).eval())
 
 
-def _tokens(rows: int) -> Tensor:
+def small_tokens(rows: int) -> Tensor:
+    """Random rows of LENGTH tokens, the same each time."""
     return torch.randint(VOCABULARY, (rows, LENGTH), generator=torch.Generator().manual_seed(0))
 
 
@@ -100,7 +107,7 @@ def _streams(lm: LoadedModel, count: int) -> Callable[[], object]:
 
     def measurement() -> int:
         with MemoryMeter(lm.device) as meter:
-            finish(masked_losses_events(lm, _tokens(GRADIENT_ROWS), masks))
+            finish(masked_losses_events(lm, small_tokens(GRADIENT_ROWS), masks))
         return meter.peak_bytes
 
     return measurement

@@ -25,6 +25,7 @@ from . import (
     gradient,
     learning,
     measuring,
+    ranks,
     runs,
     scores,
     sweeping,
@@ -58,7 +59,9 @@ for verbs in (
 def main() -> None:
     """Run the command line and turn faults into one sentence and an exit code."""
     _ready_streams()
+    ranks.keep_quiet()
     try:
+        ranks.check_shared(" ".join(sys.argv[1:2]) or "This", *sys.argv[1:2])
         app(standalone_mode=False)
         sys.stdout.flush()
     except TyperException as fault:

@@ -18,6 +18,7 @@ from ..plan.patterns import in_words, masking
 from ..plan.plan import make_plan
 from ..recipes.presets import CUTS, RECOVERIES, CutPreset, RecoverySettings, find_cut, preset_and
 from ..recipes.requests import PruneRequest, SparsifyRequest
+from . import ranks
 from .allocating import Choice, read_allocation
 from .progress import (
     EMBEDDED,
@@ -131,6 +132,7 @@ def _divided(lm: Any, heads: Any, channels: Any, tokens: Any, ratio: float, laye
     return follow(events, method)
 
 
+@ranks.shared
 @options_of(SparsifyRequest, ZEROS)
 def sparsify(
     criterion: Annotated[str, typer.Argument(help="Chooses the weights that stay: wanda, sparsegpt, fms-bp …")],
@@ -154,7 +156,11 @@ def sparsify(
     Example: python -m minillm sparsify sparsegpt --pattern 2:4 --out sparse
     """
 
-    record, asked, out = masking(criterion), SparsifyRequest(criterion, **how), folder_for(out, heavy.TABLE)
+    record, asked = masking(criterion), SparsifyRequest(criterion, **how)
+    if asked.allocation != "uniform":
+        ranks.check_shared(f"The search “{asked.allocation}”")
+    if ranks.first():
+        out = folder_for(out, heavy.TABLE)
     lm, chosen, tokens = load(model, dtype, device), blocks_of(layers), None
     if record.activations or record.gradient or asked.allocation != "uniform":
         tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text)
@@ -167,7 +173,7 @@ def sparsify(
                 heavy.mixed_patterns_events(lm, *mixed, stop=stop, **asked.bounds, seed=seed), asked.allocation
             )
     sparse = follow(heavy.sparsify_events(lm, criterion, pattern, tokens, gradient_samples, seed=seed), "sparsify")
-    folder, (gone, whole) = delivered(partial(heavy.save_pruned, sparse), out), heavy.zeros(sparse)
+    folder, (gone, whole) = delivered(ranks.once(partial(heavy.save_pruned, sparse)), out), heavy.zeros(sparse)
     left = sparse.parameters - gone
     data = {"folder": str(folder), "sparsity": gone / whole, "parameters": sparse.parameters, "nonzero": left}
     data |= {"patterns": [str(p) for p in sparse.patterns]}

@@ -11,7 +11,6 @@ from ..checks import blocks_of
 from ..criteria import find_all
 from ..criteria.forecast import check_fits, forecast
 from ..criteria.settings import CHOSEN, Settings
-from ..device import free_memory
 from ..errors import BadInput
 from ..families.groups import CHANNELS
 from ..places import each_delivered, files_in
@@ -19,6 +18,7 @@ from ..plan.overlap import overlap as compare
 from ..plan.plan import Plan, make_plan
 from ..plan.scores import Scores
 from ..recipes.texts import told_apart
+from . import ranks
 from .allocating import Choice, read_allocation
 from .progress import (
     EMBEDDED,
@@ -49,6 +49,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(plan)
 
 
+@ranks.shared
 @options_of(Settings, CHOSEN)
 def score(
     criterion: Annotated[list[str], typer.Argument(help="Criteria, such as wanda llm-pruner fms-bp fms-zo.")],
@@ -72,17 +73,20 @@ def score(
 ) -> None:
     """Score every head group and channel of every block under some criteria.
 
-    Example: python -m minillm score wanda llm-pruner fms-bp fms-zo --out scores
+    Examples: python -m minillm score wanda llm-pruner fms-bp fms-zo --out scores;
+    torchrun --nproc-per-node 2 -m minillm score wanda fms-zo
     """
     wanted = find_all(criterion)
     settings["seed"] = seed if noise_seed is None else noise_seed
-    files_in(out, *(f"{record.name}.safetensors" for record in wanted))
+    if ranks.first():
+        files_in(out, *(f"{record.name}.safetensors" for record in wanted))
     lm = load(model, dtype, device, offload)
     for record in wanted:
-        sizes = (samples, length, gradient_samples, lm.dtype.itemsize, Settings.of(**settings))
-        check_fits(forecast(lm.groups, record, *sizes), free_memory(lm.device), loaded=True)
+        rows = ranks.share_of(samples), length, ranks.share_of(gradient_samples)
+        job = forecast(lm.groups, record, *rows, lm.dtype.itemsize, Settings.of(**settings))
+        check_fits(job, ranks.room(lm.device), loaded=True)
     tokens = follow(heavy.load_text_events(text, lm, samples, length, seed), text)
-    chosen, rows, data = [record.name for record in wanted], [], []
+    chosen, table, data = [record.name for record in wanted], [], []
     if together:
         made = heavy.score_together_events(lm, chosen, tokens, gradient_samples, **settings)
         scored: Iterable[Scores] = follow(made, "together").values()
@@ -90,14 +94,14 @@ def score(
         scored = (follow(heavy.score_events(lm, name, tokens, gradient_samples, **settings), name) for name in chosen)
     with each_delivered() as deliver:
         for found in scored:
-            path = deliver(found.save, out / f"{found.criterion}.safetensors")
+            path = deliver(ranks.once(found.save), out / f"{found.criterion}.safetensors")
             c, file = list(found.coefficients), path and str(path)
             told = {"seconds": found.seconds, "peak_bytes": found.peak_bytes, "c": c}
             data.append({"file": file, "recipe": found.recipe, **told})
             shown = f"{c[0]:.4g}" + (f" … ({len(c)})" if len(c) > 1 else "") if c else ""
-            rows.append((found.criterion, round(found.seconds, 1), megabytes(found.peak_bytes), shown, file))
+            table.append((found.criterion, round(found.seconds, 1), megabytes(found.peak_bytes), shown, file))
     title = f"{model}, {str(lm.dtype).removeprefix('torch.')} on {lm.device}, {samples} × {length} tokens of {text}"
-    show(as_json, data, ("criterion", "seconds", "peak MB above the weights", "c (Eq. 7)", "file"), rows, title)
+    show(as_json, data, ("criterion", "seconds", "peak MB above the weights", "c (Eq. 7)", "file"), table, title)
 
 
 def overlap(

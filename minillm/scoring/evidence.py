@@ -16,6 +16,7 @@ from ..errors import NumericalFault, TextTooShort
 from ..models.loaded import LoadedModel
 from ..recipes.recipe import RunRecipe
 from ..text.tokens import given_rows
+from ..walk import ranks
 from ..walk.forward import Observed
 from ..walk.observers import (
     InputFluctuation,
@@ -40,15 +41,22 @@ SPREAD = 1e-4
 """Of G's mean eigenvalue, added to all of them: few tokens leave most of them 0."""
 
 
-def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int) -> Tensor:
-    """The calibration tokens as given. Raises BadInput or TextTooShort where they cannot be scored with."""
-    tokens = given_rows(tokens, lm)
-    as_in(RunRecipe, gradient_samples=gradient_samples)
-    if not 1 <= gradient_samples <= len(tokens):
+def checked_tokens(lm: LoadedModel, tokens: Tensor, gradient_samples: int | None) -> Tensor:
+    """The calibration tokens as given, of which gradients see so many rows (None: there are none).
+
+    Raises BadInput or TextTooShort where they cannot be scored with, or not be shared among the ranks.
+    """
+    tokens, used = given_rows(tokens, lm), 1 if gradient_samples is None else gradient_samples
+    as_in(RunRecipe, gradient_samples=used)
+    if not 1 <= used <= len(tokens):
         raise TextTooShort(
             f"{gradient_samples} gradient samples were asked of {len(tokens)} calibration rows; "
             "give a number from 1 to that, or more text."
         )
+    ranks.check_rows(len(tokens), "rows of text")
+    if gradient_samples is not None:
+        ranks.check_rows(gradient_samples, "rows of text for gradients")
+    ranks.check_same(tokens)
     return tokens
 
 

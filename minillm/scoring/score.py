@@ -80,7 +80,7 @@ def score_together_events(
     As events: Event("score:CRITERION", its visits done, its visits, what a block scored).
     """
     as_in(RunRecipe, gradient_samples=gradient_samples)
-    used = gradient_samples if any(find(name).gradient for name in criteria) else 1
+    used = gradient_samples if any(find(name).gradient for name in criteria) else None
     tokens, asked = checked_tokens(lm, tokens, used), Settings.of(**settings)
     for name in criteria:
         check_judges(find(name), lm.groups)

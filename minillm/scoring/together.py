@@ -150,6 +150,10 @@ class _Parts:
         for observer in self.parts.values():
             observer.add(seen)
 
+    def pool(self) -> None:
+        for observer in self.parts.values():
+            observer.pool()
+
 
 @dataclass(frozen=True)
 class _Each:

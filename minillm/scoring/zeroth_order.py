@@ -18,6 +18,7 @@ from ..criteria.settings import Settings
 from ..errors import NumericalFault
 from ..families import Family
 from ..models.loaded import LoadedModel
+from ..walk import ranks
 from ..walk.forward import Stream, Weights
 from ..walk.tail import tail_losses
 from .noise import AT_ONCE, noise
@@ -67,11 +68,13 @@ class Estimate:
 
     tokens: the gradient rows [samples, length]. `streams` go into a forward walk, two copies for each probe;
     `coefficients` reads c off them afterwards; `gradient` combines noise and coefficients for one linear.
+    Raises BadInput where the ranks cannot share a minibatch.
     """
 
     def __init__(self, lm: LoadedModel, tokens: Tensor, settings: Settings) -> None:
         self.settings = settings
         rows = list(tokens.split(settings.minibatch or len(tokens)))
+        ranks.check_rows(len(rows[-1]), "gradient rows of a minibatch")
         self.single = settings.directions == 1 and len(rows) == 1
         self.probes: list[Probe] = []
         self.streams: list[Stream] = []

@@ -59,7 +59,7 @@ def sparsify_events(
     check_can_mask(lm, patterns)
     tokens = NO_TOKENS
     if record.activations or record.gradient:
-        tokens = yield from relay(calibration_events(lm, text, gradient_samples if record.gradient else 1))
+        tokens = yield from relay(calibration_events(lm, text, gradient_samples if record.gradient else None))
     same = LoadedModel(copy.deepcopy(lm.model), lm.tokenizer, lm.family, lm.source, lm.provenance, lm.plan)
     chosen = record.using(Settings.of(**settings))
     walk = MaskingWalk(same, record, tokens, gradient_samples, chosen, sequential=True)
@@ -100,8 +100,8 @@ def check_can_mask(lm: LoadedModel, patterns: Patterns) -> None:
     check_widths(lm, patterns)
 
 
-def calibration_events(lm: LoadedModel, text: str | Tensor | None, gradient_samples: int) -> Events:
-    """Token ids [samples, length] of a text, checked."""
+def calibration_events(lm: LoadedModel, text: str | Tensor | None, gradient_samples: int | None) -> Events:
+    """Token ids [samples, length] of a text, checked (`evidence.checked_tokens`)."""
     if text is None:
         raise BadInput("This reads text: give a text name such as python-docs, or token ids [samples, length].")
     tokens = yield from relay(rows_events(text, lm))

@@ -30,6 +30,7 @@ from ..families.groups import EXPERTS
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
 from ..models.spill import spilled
+from . import ranks
 from .routing import Routed
 from .view import eval_view
 
@@ -46,7 +47,8 @@ def _as_they_are(layer: int, block: nn.Module) -> Iterator[Weights]:
 class Stream:
     """Tokens on their way through the model.
 
-    tokens: [samples, length]; batch: samples pushed at once (default: about 2,048 tokens);
+    tokens: [samples, length], of which every rank walks its own (`ranks`);
+    batch: samples pushed at once (default: about 2,048 tokens);
     observe: linear name -> an observer of its input (see `observers`), or None to pass over it; "experts" -> one of
     what is sent to experts (see `routing`);
     copies, versions: how many versions of the weights it meets, and what they are;
@@ -109,9 +111,9 @@ class Stream:
         return cls(tokens, copies=len(copies), versions=versions, which=which, float32=float32)
 
     def batches(self) -> list[Tensor]:
-        """The tokens in pieces of [batch, length]."""
+        """The tokens that this rank walks, in pieces of [batch, length]."""
         size = self.batch or max(1, BATCH_TOKENS // self.tokens.shape[1])
-        return list(self.tokens.split(size))
+        return list(ranks.own(self.tokens).split(size))
 
 
 Made = dict[int, tuple[Tensor, Tensor]]
@@ -207,6 +209,9 @@ def _pass(lm: LoadedModel, layer: int, block: nn.Module, streams: list[Stream]) 
             stream.inputs.append([spilled(x) for x in stream.hidden[0]] if lm.offloaded else list(stream.hidden[0]))
         with _watching(lm, block, stream, observed) if stream.observe else nullcontext():
             _push(stream, layer, block)
+    if ranks.several():
+        for observer in {id(one): one for one in observed.values()}.values():
+            observer.pool()
     return observed
 
 

@@ -1,12 +1,14 @@
 """What the walk notes about the input of a linear while tokens pass: norms, means, second moments.
 
-Each observer is fed batches [samples, length, features] and keeps one small result; no input outlives its batch.
+Each observer is fed batches [samples, length, features] and keeps one small result; no input outlives its batch. Where
+ranks share the rows (`ranks`), `pool` makes what each has seen what all have seen, before a result is asked for.
 """
 
 import torch
 from torch import Tensor
 
 from ..errors import NumericalFault
+from . import ranks
 
 
 class InputNorm:
@@ -20,6 +22,11 @@ class InputNorm:
         # Ten times faster than vector_norm over the rows, which is not vectorised on a CPU.
         squares = inputs.flatten(0, -2).to(torch.float32, copy=True).square_().sum(0)
         self.squares = squares if self.squares is None else self.squares.add_(squares)
+
+    def pool(self) -> None:
+        """Add up what the ranks have seen."""
+        assert self.squares is not None
+        self.squares = ranks.summed(self.squares)
 
     def result(self) -> Tensor:
         """X: float32 [features]."""
@@ -44,6 +51,12 @@ class InputMoments:
         self.moments.addmm_(flat.T, flat)
         self.total = self.total + flat.sum(0)
         self.tokens += flat.shape[0]
+
+    def pool(self) -> None:
+        """Add up what the ranks have seen."""
+        assert self.moments is not None and self.total is not None
+        self.moments, self.total = ranks.summed(self.moments), ranks.summed(self.total)
+        self.tokens = ranks.total(self.tokens)
 
     @property
     def mean(self) -> Tensor:
@@ -146,6 +159,11 @@ class OutputGradient:
         self.moments = seen if self.moments is None else self.moments.add_(seen)
         self.tokens, self.width = self.tokens + len(flat), flat.shape[1]
 
+    def pool(self) -> None:
+        """Add up what the ranks have seen."""
+        assert self.moments is not None
+        self.moments, self.tokens = ranks.summed(self.moments), ranks.total(self.tokens)
+
 
 class InputFluctuation:
     """The variance of each input feature over all tokens: float32 [features], by Welford's update over batches."""
@@ -167,6 +185,14 @@ class InputFluctuation:
         self.spread += spread + shift.square() * (self.tokens * len(flat) / both)
         self.mean, self.tokens = self.mean + shift * (len(flat) / both), both
 
+    def pool(self) -> None:
+        """Put together what the ranks have seen: the mean of all first, then each rank's spread about that."""
+        assert self.mean is not None and self.spread is not None
+        both = ranks.total(self.tokens)
+        mean = ranks.summed(self.mean * (self.tokens / both))
+        self.spread = ranks.summed(self.spread + (self.mean - mean).square_().mul_(self.tokens))
+        self.mean, self.tokens = mean, both
+
     def result(self) -> Tensor:
         """The variance: float32 [features]."""
         assert self.spread is not None
@@ -186,6 +212,11 @@ class InputMean:
         total = flat.sum(0, dtype=torch.float32)
         self.total = total if self.total is None else self.total + total
         self.tokens += flat.shape[0]
+
+    def pool(self) -> None:
+        """Add up what the ranks have seen."""
+        assert self.total is not None
+        self.total, self.tokens = ranks.summed(self.total), ranks.total(self.tokens)
 
     @property
     def mean(self) -> Tensor:

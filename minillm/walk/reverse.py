@@ -18,6 +18,7 @@ from ..errors import BadInput
 from ..events import Event, Events, outside_inference
 from ..models.loaded import LoadedModel
 from ..models.residence import in_turn
+from . import ranks
 from .forward import Stream, run_block
 from .tail import tail_gradients
 from .view import eval_view
@@ -91,7 +92,8 @@ def _block_gradients(
     lm: LoadedModel, layer: int, block: nn.Module, stream: Stream, upstream: list[Tensor], reduce: Reduce
 ) -> tuple[Reduced, list[Tensor]]:
     """Recompute one block and backpropagate: what is reduced of its linears, and gradients of its inputs."""
-    arriving = _Arriving(layer, stream.squares, len(upstream), reduce)
+    everywhere = ranks.total(len(upstream)) if stream.squares else 0
+    arriving = _Arriving(layer, everywhere, len(upstream), reduce)
     linears = lm.family.block_paths(block)
     arriving.outputs = {name: stream.slopes(name) for name in linears} if stream.slopes else {}
     paths = {name: f"{path}.weight" for name, path in linears.items()} | lm.family.expert_paths(block)
@@ -134,11 +136,12 @@ def _watching_outputs(lm: LoadedModel, block: nn.Module, observers: dict[str, An
 class _Arriving:
     """Gradients of a block's linears as backprop completes them, batch after batch; after the last, each is reduced.
 
-    batches: how many there will be; outputs: {linear: what observes the gradient of its output, or None}.
+    squared: the batches of all ranks, whose squared gradients are gathered, or 0; batches: how many there will be here;
+    outputs: {linear: what observes the gradient of its output, or None}.
     """
 
     layer: int
-    squares: bool
+    squared: int
     batches: int
     reduce: Reduce
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -157,7 +160,7 @@ class _Arriving:
         piece, weight.grad = weight.grad, None
         assert piece is not None
         # A batch's piece is its share of the mean loss; its own gradient is that times the number of batches.
-        own = piece.float().square().mul_(self.batches) if self.squares else None
+        own = piece.float().square().mul_(self.squared) if self.squared else None
         before = self._sums.get(name)
         if before is None:
             self._sums[name] = Slope(piece, own)
@@ -168,5 +171,15 @@ class _Arriving:
         del piece, own, before
         self._seen[name] = self._seen.get(name, 0) + 1
         if self._seen[name] == self.batches:
-            slope = replace(self._sums.pop(name), outputs=self.outputs.get(name))
+            slope = _pooled(replace(self._sums.pop(name), outputs=self.outputs.get(name)))
             self.reduced[name] = self.reduce(self.layer, name, weight.detach(), slope)
+
+
+def _pooled(slope: Slope) -> Slope:
+    """What all ranks found for a linear: its gradient is a sum over all rows, for each weighs its part by them."""
+    if not ranks.several():
+        return slope
+    if slope.outputs is not None:
+        slope.outputs.pool()
+    squares = None if slope.squares is None else ranks.summed(slope.squares)
+    return replace(slope, gradient=ranks.summed(slope.gradient), squares=squares)

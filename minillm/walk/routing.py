@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import ranks
+
 
 class Routed(NamedTuple):
     """What the module of a block's experts is called with, and that module.
@@ -60,6 +62,10 @@ class ExpertNorms:
                     self.squares[name] = squares.new_zeros(routed.experts.num_experts, len(squares))
                 self.squares[name][expert] += squares
 
+    def pool(self) -> None:
+        """Add up what the ranks have seen."""
+        self.squares = {name: ranks.summed(squares) for name, squares in self.squares.items()}
+
     def result(self) -> dict[str, Tensor]:
         """X: {matrix: float32 [experts, features]}."""
         return {name: squares.sqrt() for name, squares in self.squares.items()}
@@ -84,6 +90,11 @@ class ExpertOutputs:
         for expert, tokens, gates in routed.sent():
             self.total[expert] += self.judge(gates.float(), written(routed.experts, expert, tokens).float()).sum()
             self.tokens[expert] += len(tokens)
+
+    def pool(self) -> None:
+        """Add up what the ranks have seen."""
+        assert self.total is not None and self.tokens is not None
+        self.total, self.tokens = ranks.summed(self.total), ranks.summed(self.tokens)
 
     def result(self) -> Tensor:
         """The means: float32 [experts]."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from ..batches import LOSS_TOKENS, TAIL_TOKENS
 from ..errors import NumericalFault
 from ..models.loaded import LoadedModel
 from ..models.residence import resident
+from . import ranks
 from .forward import Stream, in_float32
 from .view import module_view
 
@@ -55,12 +57,13 @@ def _checked(losses: Tensor) -> Tensor:
 
 
 def tail_losses(lm: LoadedModel, stream: Stream) -> list[Tensor]:
-    """Mean token cross-entropy of each sample, for each copy of a stream: float64 [samples].
+    """Mean token cross-entropy of each sample of all ranks, for each copy of a stream: float64 [samples].
 
     Raises NumericalFault where a loss is not finite.
     """
     with torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
-        return [_sample_losses(tail, copy, stream.batches()) for copy in stream.hidden]
+        found = [_sample_losses(tail, copy, stream.batches()) for copy in stream.hidden]
+    return [_checked(ranks.gathered(losses, len(stream.tokens))) for losses in found]
 
 
 def _sample_losses(tail: Tail, hidden: list[Tensor], batches: list[Tensor]) -> Tensor:
@@ -69,7 +72,7 @@ def _sample_losses(tail: Tail, hidden: list[Tensor], batches: list[Tensor]) -> T
         for sample, row in zip(states, tokens, strict=True):
             parts = [_summed_loss(tail(chunk), words) for chunk, words in _chunks(sample[None], row[None])]
             losses.append(torch.stack(parts).sum() / (len(row) - 1))
-    return _checked(torch.stack(losses))
+    return torch.stack(losses)
 
 
 def _summed_loss(logits: Tensor, words: Tensor) -> Tensor:
@@ -84,14 +87,15 @@ def tail_divergences(lm: LoadedModel, stream: Stream, reference: Tensor) -> list
     """How far each copy of a stream is from a reference: KL(reference ‖ copy) of the next-word distributions, mean over
     the predicted tokens of each sample, in nats: float64 [samples].
 
-    reference: the last block's output of the model compared with, [at least samples, length, width]; its distributions
+    reference: the last block's output of the model compared with for this rank's samples, [at least as many, length,
+    width]; its distributions
     are made again in chunks, so that logits of the whole text are never there. Raises NumericalFault.
     """
     rows = [row for batch in stream.batches() for row in batch]
     copies = [[states for batch in copy for states in batch] for copy in stream.hidden]
     with torch.no_grad(), _tail(lm, stream.hidden[0][0].dtype) as tail:
         found = [_sample_divergences(tail, reference[i], row, [c[i] for c in copies]) for i, row in enumerate(rows)]
-    return list(_checked(torch.stack(found, 1)))
+    return list(_checked(ranks.gathered(torch.stack(found), len(stream.tokens))).T)
 
 
 def _sample_divergences(tail: Tail, reference: Tensor, row: Tensor, copies: list[Tensor]) -> Tensor:
@@ -111,37 +115,50 @@ def tail_gradients(lm: LoadedModel, stream: Stream) -> list[Tensor]:
 
     Raises NumericalFault where the loss is not finite.
     """
-    count = sum(tokens[:, 1:].numel() for tokens in stream.batches())
-    gradients = []
-    draw = None if stream.drawn is None else torch.Generator().manual_seed(stream.drawn)
+    count = stream.tokens[:, 1:].numel()
+    gradients, draws = [], _draws(stream)
     with _tail(lm, stream.hidden[0][0].dtype) as tail:
         for hidden, tokens in zip(stream.hidden[0], stream.batches(), strict=True):
             chunks = _chunks(hidden.detach(), tokens)
             if stream.expected is not None:
                 told = stream.expected(tokens)
                 chunks = ((states, next(told).exp().to(states.device)) for states, _ in chunks)
-            pieces = [_chunk_gradient(tail, chunk, words, count, draw) for chunk, words in chunks]
+            pieces = [_chunk_gradient(tail, chunk, words, count, next(draws)) for chunk, words in chunks]
             gradient = torch.zeros_like(hidden)
             gradient[:, :-1] = torch.cat(pieces).view_as(gradient[:, :-1])
             gradients.append(gradient)
     return gradients
 
 
-def _chunk_gradient(
-    tail: Tail, states: Tensor, words: Tensor, count: int, draw: torch.Generator | None = None
-) -> Tensor:
-    """words: [tokens], or their distribution [tokens, vocabulary]; draw: of which words are drawn from the model's own
-    distribution, in place of those given."""
+def _draws(stream: Stream) -> Iterator[Tensor | None]:
+    """For each chunk, where in the model's distribution the word of each position is drawn, 0 … 1; None of a stream
+    whose words are not. One number a position of the whole stream, so that neither batches nor ranks change a word."""
+    if stream.drawn is None:
+        yield from repeat(None)
+        return
+    samples, length = stream.tokens.shape
+    source = torch.Generator().manual_seed(stream.drawn)
+    places = ranks.own(torch.rand(samples, length - 1, generator=source, dtype=torch.float64))
+    for batch in places.split(len(stream.batches()[0])):
+        yield from batch.flatten().split(TAIL_TOKENS)
+
+
+def _chunk_gradient(tail: Tail, states: Tensor, words: Tensor, count: int, places: Tensor | None = None) -> Tensor:
+    """words: [tokens], or their distribution [tokens, vocabulary]; places: where in the model's own distribution words
+    are drawn in place of those given, [tokens]."""
     with torch.enable_grad():
         leaf = states.detach().requires_grad_()
         logits = tail(leaf).float()
-        words = words if draw is None else _drawn(logits.detach(), draw)
+        words = words if places is None else _drawn(logits.detach(), places)
         loss = nn.functional.cross_entropy(logits, words, reduction="sum") / count
         del logits  # as large as what the way back needs, and not part of it
         return torch.autograd.grad(_checked(loss), leaf)[0]
 
 
-def _drawn(logits: Tensor, draw: torch.Generator) -> Tensor:
-    """A word a position, as expected: int64 [tokens]; drawn where the generator is, the same on every device."""
-    expected = _checked(logits).softmax(-1).cpu()
-    return torch.multinomial(expected, 1, generator=draw).flatten().to(logits.device)
+def _drawn(logits: Tensor, places: Tensor) -> Tensor:
+    """A word a position, as often as the model expects it: int64 [tokens]. places: 0 … 1, float64 [tokens]."""
+    words = []
+    for some, at in zip(_checked(logits).split(LOSS_TOKENS), places.to(logits.device).split(LOSS_TOKENS), strict=True):
+        reached = some.softmax(-1).double().cumsum(-1)
+        words.append(torch.searchsorted(reached, at[:, None] * reached[:, -1:], right=True))
+    return torch.cat(words).flatten().clamp_(max=logits.shape[-1] - 1)

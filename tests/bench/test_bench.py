@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from minillm.bench import BUDGETS, Row, answers, bench_events, plain, run, scaling
+from minillm.bench import BUDGETS, Row, answers, bench_events, plain, run, scaling, sharing
 from minillm.bench.report import (
     DRAWN,
     FORWARD_ONLY,
@@ -217,3 +217,12 @@ def test_candidates_one_by_one_lose_what_they_lose_as_streams_and_leave_the_weig
     together = finish(masked_losses_events(lm, tokens, masks))
     assert plain.one_by_one(lm, tokens, masks) == pytest.approx(together.mean(1).tolist(), rel=1e-5)
     assert as_before(lm, before)
+
+
+def test_efficiency_of_ranks_is_one_where_nothing_is_lost(monkeypatch):
+    told = {sharing.ONE: 8.0, sharing.THREADS: 5.0, sharing.SHARED: 5.0}
+    monkeypatch.setattr(sharing, "_measured", lambda cpu: told)
+    measured = Measured(0)
+    for name, measurement in sharing.work().items():
+        measured.note(name, measurement())
+    assert [row.ratio for row in sharing.rows(measured)] == [0.8, 1.0]

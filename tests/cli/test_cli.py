@@ -256,7 +256,7 @@ def test_bench_prints_every_ratio_with_its_budget(run, folder):
 
 
 def test_scoring_that_will_not_fit_is_refused_before_it_starts(run, folder, monkeypatch):
-    monkeypatch.setattr("minillm.cli.scores.free_memory", lambda device: 1000)
+    monkeypatch.setattr("minillm.cli.ranks.free_memory", lambda device: 1000)
     code, out, err = run("score", "fms-bp", "--model", folder, *SMALL, "--gradient-samples", 3)
     assert code == 2 and out == "" and "Scoring by fms-bp would need" in err and "are free" in err
     assert not Path("scores").exists()

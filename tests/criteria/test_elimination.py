@@ -115,9 +115,13 @@ def slopes(model, tokens, seed):
 
         handles.append(linear.register_forward_hook(keep))
     logits = model(tokens).logits[:, :-1].flatten(0, 1).float()
-    draw = torch.Generator().manual_seed(seed)
-    words = torch.cat([torch.multinomial(part.detach().softmax(-1), 1, generator=draw) for part in logits.split(128)])
-    torch.nn.functional.cross_entropy(logits, words.flatten(), reduction="sum").backward()
+    source = torch.Generator().manual_seed(seed)
+    places = torch.rand(len(tokens), tokens.shape[1] - 1, generator=source, dtype=torch.float64).flatten()
+    expected = logits.detach().double().softmax(-1)
+    words = torch.tensor(
+        [int(np.flatnonzero(share.cumsum(0).numpy() > float(u))[0]) for share, u in zip(expected, places, strict=True)]
+    )
+    torch.nn.functional.cross_entropy(logits, words, reduction="sum").backward()
     for handle in handles:
         handle.remove()
     return {name: output.grad.flatten(0, -2).double() for name, output in outputs.items()}
