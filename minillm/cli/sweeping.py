@@ -39,7 +39,8 @@ def sweep(
     again: Annotated[bool, typer.Option("--again", help="From the start, beside what an earlier one found.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the table here as Markdown, CSV, LaTeX and JSON.")] = None,
     on: Annotated[
-        str, typer.Option(help="Where cells are made: here; ray, a Ray cluster this machine is part of; ray://HOST:PORT.")
+        str,
+        typer.Option(help="Where cells are made: here; ray, a Ray cluster this machine is part of; ray://HOST:PORT."),
     ] = HERE,
     as_json: Json = False,
 ) -> None:

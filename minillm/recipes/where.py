@@ -1,4 +1,4 @@
-"""Where the cells of a sweep are made: in the process that was asked, or on a Ray cluster. Names only; nothing connects.
+"""Where the cells of a sweep are made, by name: in the process that was asked, or on a Ray cluster. Nothing connects.
 
 The one idea: where is no part of what is asked for. A sweep is the same sweep wherever its cells are made, so that one
 that was begun here goes on there.

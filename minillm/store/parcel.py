@@ -31,7 +31,9 @@ class Parcel:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def packed(store: Store, run_id: str, labels: Collection[str], names: Collection[str], kinds: Collection[str]) -> Parcel:
+def packed(
+    store: Store, run_id: str, labels: Collection[str], names: Collection[str], kinds: Collection[str]
+) -> Parcel:
     """What is asked for of a run, as far as it is there.
 
     labels: of scores; names: of variants, with their plans, weights and results; kinds: of other results.

@@ -1,7 +1,7 @@
 """What is to be done in one run of a sweep, and where it is done.
 
-An errand scores, or makes a cell: by the generators that do it for any run (`carried_out`). A `Place` is where errands
-are carried out: `Here`, in this process and one after the other, or on a cluster (`on_ray`). The one idea: a place takes
+An errand scores, or makes a cell, by the generators that do it for any run (`carried_out`). A `Place` is where errands
+are carried out: `Here`, in this process one after the other, or on a cluster (`on_ray`). The one idea: a place takes
 errands and says how each ended, and by then what came of it lies in the one store. Who waits for whom, what is tried
 again, and what is told of a cell is decided once, for all places (`sweep`).
 """

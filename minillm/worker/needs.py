@@ -1,4 +1,4 @@
-"""What an errand of a sweep will take of a machine, before it is sent to one: bytes, from the forecasts of its parts."""
+"""What an errand of a sweep will take of a machine, before it is sent to one: bytes, forecast of its parts."""
 
 from functools import cache
 

@@ -7,9 +7,11 @@ recorded nothing; Ray's own retries are off (`max_retries=0`), and what was cut 
 by the rules of every sweep. Which node takes what is Ray's affair: a task says what it needs of CPUs, GPUs and memory.
 """
 
+import logging
 import os
 import socket
 import time
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -154,13 +156,13 @@ def connect(name: str) -> None:
 
 
 def _connect(place: str) -> None:
-    import logging
-
     import ray
 
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if at := host_and_port(place):
-        ray.init(f"ray://{at[0]}:{at[1]}", **quiet)
+        with warnings.catch_warnings():  # advice on ports, which our sentence gives as well
+            warnings.simplefilter("ignore")
+            ray.init(f"ray://{at[0]}:{at[1]}", **quiet)
         return
     try:
         ray.init(place or "auto", **quiet)
