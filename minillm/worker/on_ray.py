@@ -36,10 +36,13 @@ LOOK = 1.0
 """Seconds between two signs of life while tasks are at work."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_rpc_server_connect_timeout_s": "15",
+    "RAY_raylet_start_wait_time_s": "60",
     "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3",
     "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "6",
 }
-"""What Ray reads when it is imported: it tells nobody that it is used, and waits 3 + 6 + 6 seconds for an address."""
+"""What Ray reads when it is imported: it tells nobody that it is used, waits 15 seconds for an address (3 + 6 + 6 for
+one of the form ray://), and has a minute to start a node on a busy machine."""
 
 Need = dict[str, float]
 """{resource, as Ray calls it: how much of it}."""
@@ -169,7 +172,8 @@ def _connect(place: str) -> None:
     except ConnectionError:
         if place:
             raise
-        ray.init("local", include_dashboard=False, **quiet)
+        # On the loopback alone: whoever reaches a cluster's ports can run what he likes on it.
+        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
 
 
 def _knock(place: str) -> None:
