@@ -39,7 +39,7 @@ def asked(model: str, **more) -> Sweep:
     return Sweep.from_json({**given, "dtype": "float32", "device": "cpu", "recoveries": ["none", TUNED], **more})
 
 
-def run(store: Store, run_id: str, sweep: Sweep, on: str = "here") -> dict:
+def swept(store: Store, run_id: str, sweep: Sweep, on: str = "here") -> dict:
     return list(execute_events(store, run_id, SweepRequest(sweep.to_json(), on), Pool(10**9)))[-1].payload
 
 
@@ -105,7 +105,7 @@ def alone(one_thread: None, model: str, tmp_path_factory: pytest.TempPathFactory
     """The numbers of the sweep without Ray."""
     store = Store(tmp_path_factory.mktemp("alone"))
     run_id = begin(store, asked(model))
-    assert run(store, run_id, asked(model))["done"] == 9
+    assert swept(store, run_id, asked(model))["done"] == 9
     return numbers(store, run_id, asked(model))
 
 
@@ -143,7 +143,7 @@ def test_begun_here_a_sweep_goes_on_on_ray_though_a_worker_is_killed_and_a_node_
     assert made_once(store, run_id, sweep) and numbers(store, run_id, sweep) == alone
     begun = [r.data["cell"] for r in store.results(run_id, CELL) if r.data["state"] == BEGUN]
     assert len(set(begun)) == 9 and 11 <= len(begun) <= 12, "one more try of what the worker and the node had at hand"
-    assert run(store, run_id, sweep) == {"cells": 9, "done": 9, "failed": 0} and made_once(store, run_id, sweep)
+    assert swept(store, run_id, sweep) == {"cells": 9, "done": 9, "failed": 0} and made_once(store, run_id, sweep)
 
 
 def killed(found: list[psutil.Process]) -> bool:
@@ -185,14 +185,14 @@ def test_a_sweep_whose_process_is_killed_on_ray_goes_on_here(cluster, store: Sto
         process.send_signal(signal.SIGKILL)
     there = [one.state for one in standings(store, run_id, sweep)].count(DONE)
     assert 2 <= there < 9
-    assert run(store, run_id, sweep) == {"cells": 9, "done": 9, "failed": 0}
+    assert swept(store, run_id, sweep) == {"cells": 9, "done": 9, "failed": 0}
     assert made_once(store, run_id, sweep) and numbers(store, run_id, sweep) == alone
 
 
 def test_an_address_of_a_cluster_serves_as_well(cluster, store: Store, model: str, alone) -> None:
     sweep = asked(model, criteria=["magnitude-l1"], ratios=[0.1], recoveries=["none"])
     run_id = begin(store, sweep)
-    assert run(store, run_id, sweep, cluster.client) == {"cells": 2, "done": 2, "failed": 0}
+    assert swept(store, run_id, sweep, cluster.client) == {"cells": 2, "done": 2, "failed": 0}
     assert numbers(store, run_id, sweep).items() <= alone.items()
 
 
@@ -200,14 +200,14 @@ def test_what_no_node_has_is_said_and_left_out(cluster, store: Store, model: str
     sweep = asked(model, criteria=["magnitude-l1"], ratios=[0.1], recoveries=["none"])
     monkeypatch.setattr(needs, "PROCESS", 10**13)
     run_id = begin(store, sweep)
-    assert run(store, run_id, sweep, "ray")["failed"] == 2
+    assert swept(store, run_id, sweep, "ray")["failed"] == 2
     told = [one.error for one in standings(store, run_id, sweep)]
     assert all("10000 GB" in one and "no node of the Ray cluster offers more than 3" in one for one in told)
     torch.set_num_threads(2)
     try:
         monkeypatch.setattr(on_ray, "ANSWER", 0.1)
         with pytest.raises(OutOfReach, match="No node of the Ray cluster has 2 CPUs"):
-            run(store, run_id, sweep, "ray")
+            swept(store, run_id, sweep, "ray")
     finally:
         torch.set_num_threads(1)
 
@@ -215,7 +215,19 @@ def test_what_no_node_has_is_said_and_left_out(cluster, store: Store, model: str
 def test_without_ray_one_sentence_says_how_to_get_it(store: Store, model: str, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BadInput, match="Ray is not installed here; `pip install -r requirements-ray.txt`"):
-        run(store, begin(store, asked(model)), asked(model), "ray")
+        swept(store, begin(store, asked(model)), asked(model), "ray")
+
+
+def test_the_verb_says_so_too_with_the_exit_code_of_bad_input(run, tmp_path: Path, model: str, monkeypatch) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{{title: Tried, models: [{model}], criteria: [wanda], ratios: [0.1]}}")
+    assert run("sweep", file, "--on", "rya")[::2] == (
+        2,
+        "Cells cannot be made on “rya”; give here, ray, or ray://HOST:PORT.\n",
+    )
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, said = run("sweep", file, "--on", "ray")
+    assert code == 2 and said.splitlines()[-1].startswith("Ray is not installed here;")
 
 
 def test_an_address_that_does_not_answer_is_told_within_twenty_seconds() -> None:
