@@ -31,7 +31,7 @@ from .progress import JOB
 KNOCK = 5.0
 """Seconds in which an address must take a connection; Ray's own greeting has 15 more."""
 ANSWER = 20.0
-"""Seconds that a cluster without a node for a cell is waited for."""
+"""Seconds that a cluster without a node for a cell, or without its head, is waited for."""
 LOOK = 1.0
 """Seconds between two signs of life while tasks are at work."""
 SETTINGS = {
@@ -57,7 +57,8 @@ class OnRay:
 
     def __init__(self, name: str, confined: bool = False) -> None:
         self.name, self._confined = name, confined
-        connect(name)
+        self._head = connect(name)
+        self._heard = time.monotonic()
         self._at_work: dict[Any, Errand] = {}
 
     def refuses(self, errand: Errand) -> str:
@@ -107,6 +108,7 @@ class OnRay:
                 ready, _ = ray.wait(list(self._at_work), num_returns=1, timeout=LOOK)
             if ready:
                 return self._home(self._at_work.pop(ready[0]), ready[0])
+            self._check_head()
             yield Event(JOB)
 
     def close(self) -> None:
@@ -118,6 +120,16 @@ class OnRay:
                 ray.cancel(task, force=True)
         with suppress(Exception):
             ray.shutdown()
+
+    def _check_head(self) -> None:
+        """Raise OutOfReach where the cluster's head has taken no connection for `ANSWER` seconds: Ray itself would wait
+        for a minute, and then end this process."""
+        try:
+            _knock(self._head)
+            self._heard = time.monotonic()
+        except OutOfReach:
+            if time.monotonic() - self._heard > ANSWER:
+                raise
 
     def _home(self, errand: Errand, task: Any) -> Ended:
         import ray
@@ -141,9 +153,9 @@ class OnRay:
         return {"CPU": 1 if gpu else torch.get_num_threads(), "GPU": int(gpu), "memory": memory_of(errand)}
 
 
-def connect(name: str) -> None:
+def connect(name: str) -> str:
     """Connect to a cluster: that of an address; else that of RAY_ADDRESS, or the one this machine is part of, or one of
-    its own, which ends with this process. Raises like `OnRay`."""
+    its own, which ends with this process. Returns where its head takes connections. Raises like `OnRay`."""
     if not ray_is_there():
         raise BadInput(
             "Ray is not installed here; `pip install -r requirements-ray.txt` in .venv installs it, or make the cells "
@@ -155,10 +167,10 @@ def connect(name: str) -> None:
     if place:
         _knock(place)
     with _told(place or name):
-        _connect(place)
+        return _connect(place)
 
 
-def _connect(place: str) -> None:
+def _connect(place: str) -> str:
     import ray
 
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
@@ -166,7 +178,7 @@ def _connect(place: str) -> None:
         with warnings.catch_warnings():  # advice on ports, which our sentence gives as well
             warnings.simplefilter("ignore")
             ray.init(f"ray://{at[0]}:{at[1]}", **quiet)
-        return
+        return place
     try:
         ray.init(place or "auto", **quiet)
     except ConnectionError:
@@ -174,6 +186,7 @@ def _connect(place: str) -> None:
             raise
         # On the loopback alone: whoever reaches a cluster's ports can run what he likes on it.
         ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _knock(place: str) -> None:
