@@ -38,7 +38,7 @@ check: .venv/dev
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-# .venv/app, .venv/model and .venv/dev are stamps: empty files, as old as the last installation.
+# .venv/app, .venv/model, .venv/dev and .venv/ray are stamps: empty files, as old as the last installation.
 .venv/app: requirements.txt Makefile | $(BIN)/python
 	@echo "Installing requirements.txt (torch is large; a few minutes on a slow line) …"
 	@set -o pipefail; $(INSTALL) -r requirements.txt | $(SHORTLY)
@@ -54,6 +54,12 @@ clean:
 .venv/dev: requirements-dev.txt .venv/app
 	@echo "Installing requirements-dev.txt …"
 	@set -o pipefail; $(INSTALL) -r requirements-dev.txt | $(SHORTLY)
+	@touch $@
+
+# Only where it is asked for: without Ray its tests are skipped, saying so.
+.venv/ray: requirements-ray.txt .venv/dev
+	@echo "Installing requirements-ray.txt …"
+	@set -o pipefail; $(INSTALL) -r requirements-ray.txt | $(SHORTLY)
 	@touch $@
 
 $(BIN)/python:

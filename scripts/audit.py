@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).parents[1] / "requirements.txt"
+ROOT = Path(__file__).parents[1]
+REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-ray.txt"]
 COMMAND = [
-    *(sys.executable, "-m", "pip_audit", "--requirement", str(REQUIREMENTS), "--no-deps", "--disable-pip"),
+    *(sys.executable, "-m", "pip_audit", "--no-deps", "--disable-pip"),
+    *(word for file in REQUIREMENTS for word in ("--requirement", str(file))),
     *("--format", "json", "--progress-spinner", "off", "--timeout", "3"),
 ]
 SECONDS = 15.0

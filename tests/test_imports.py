@@ -19,8 +19,8 @@ import pytest
 from pages import NAMES
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "transformers")
-LATE = {"datasets", "huggingface_hub", "lm_eval", "psutil", "tokenizers", "torch", "transformers"}
+HEAVY = ("torch", "transformers", "ray")
+LATE = {"datasets", "huggingface_hub", "lm_eval", "psutil", "ray", "tokenizers", "torch", "transformers"}
 """Packages that may be imported inside a function: each takes long to load, or is needed by few who load the module."""
 
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]

@@ -9,9 +9,10 @@ import typer
 
 from .. import heavy
 from ..errors import BadInput
-from ..events import RESULT
+from ..events import RESULT, note_of
 from ..places import files_in
 from ..recipes.requests import SweepRequest
+from ..recipes.where import HERE
 from ..store.store import Store
 from ..sweeps import Sweep, read_sweep, shipped
 from ..sweeps.export import WRITTEN, write_all
@@ -37,6 +38,10 @@ def sweep(
     model: Annotated[list[str] | None, typer.Option(help="Other models than the file names; repeat it.")] = None,
     again: Annotated[bool, typer.Option("--again", help="From the start, beside what an earlier one found.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the table here as Markdown, CSV, LaTeX and JSON.")] = None,
+    on: Annotated[
+        str,
+        typer.Option(help="Where cells are made: here; ray, a Ray cluster this machine is part of; ray://HOST:PORT."),
+    ] = HERE,
     as_json: Json = False,
 ) -> None:
     """Run every cell of a sweep, and show the table. Called again, it goes on where it ended.
@@ -47,12 +52,13 @@ def sweep(
         _list(as_json)
         return
     asked = check_possible(read_sweep(file, form, data, model))
+    request = SweepRequest(asked.to_json(), on)
     if out is not None:
         files_in(out, *WRITTEN)
 
     store = Store()
     run_id = _run_of(store, asked, again)
-    found = _run(store, run_id, asked)
+    found = _run(store, run_id, request)
     _report(store, run_id, asked, found, out, as_json)
 
 
@@ -70,10 +76,10 @@ def _run_of(store: Store, asked: Sweep, again: bool) -> str:
     return run_id or begin(store, asked)
 
 
-def _run(store: Store, run_id: str, asked: Sweep) -> dict[str, Any]:
-    """Run it here, telling each cell as it ends, and every few seconds how far the whole is."""
+def _run(store: Store, run_id: str, request: SweepRequest) -> dict[str, Any]:
+    """Run it, telling each cell as it ends, and every few seconds how far the whole is."""
     began, told, found = time.monotonic(), time.monotonic(), dict[str, Any]()
-    events = heavy.execute_events(store, run_id, SweepRequest(asked.to_json()), heavy.Pool())
+    events = heavy.execute_events(store, run_id, request, heavy.Pool())
     with closing(events):
         share = 0.0
         for event in events:
@@ -86,6 +92,8 @@ def _run(store: Store, run_id: str, asked: Sweep) -> dict[str, Any]:
                     f"{event.payload['cell']}: {event.payload['state']} {event.payload['error']}".rstrip(), began, share
                 )
                 told = time.monotonic()
+            elif note := note_of(event):
+                say(note)
             elif time.monotonic() - told > PLAIN_EVERY:
                 told = time.monotonic()
                 _say(", ".join(event.stage.split(":")[1:]), began, share)

@@ -35,6 +35,7 @@ from .ask_scores import (
     scoring_of,
 )
 from .recipe import table
+from .where import HERE, where
 
 __all__ = [
     "AllocateRequest",
@@ -70,10 +71,11 @@ __all__ = [
 @dataclass(frozen=True)
 class SweepRequest(Checked):
     """Everything a sweep asks for (see `sweeps.recipe.Sweep`, which checks it). What is there already is not done
-    again, so the same request goes on where an earlier one ended."""
+    again, so the same request goes on where an earlier one ended. on: where its cells are made (see `where`)."""
 
     kind: ClassVar[str] = "sweep"
     sweep: dict[str, Any] = field(table)
+    on: str = field(where, default=HERE)
 
 
 Request = (

@@ -121,6 +121,12 @@ def cut_off(store: Store, run_id: str, name: str) -> int:
     return next((i for i, state in enumerate(reversed(states)) if state != BEGUN), len(states))
 
 
+def left_elsewhere(store: Store, run_id: str) -> list[str]:
+    """Cells that were at work elsewhere when the process that had sent them ended: nothing is known against them."""
+    told = {result.data["cell"]: result.data for result in store.results(run_id, CELL)}
+    return [name for name, last in told.items() if last["state"] == BEGUN and "where" in last]
+
+
 def begin(store: Store, asked: Sweep) -> str:
     """A new run for a sweep; returns its id. The runs of its models and seeds follow as they are worked on."""
     run_id = store.create_run(asked.recipe(asked.models[0], asked.seeds[0]), asked.title)

@@ -62,6 +62,41 @@ class Steps:
             yield Event(JOB, done, WHOLE)
 
 
+class Abreast:
+    """Steps of one job that may go on side by side: {stage of a step's events: cost in tokens}."""
+
+    def __init__(self, costs: dict[str, float]) -> None:
+        self._costs = dict(costs)
+        self._shares = dict.fromkeys(costs, 0.0)
+        self._shown = -1
+
+    def see(self, event: Event) -> Events:
+        """Pass on an event of a step, after how far the job then is where that has moved; a sign of life without one
+        is how far the job is."""
+        if event.stage == JOB:
+            yield Event(JOB, max(self._shown, 0), WHOLE)
+            return
+        if event.total and event.stage in self._shares:
+            self._shares[event.stage] = max(self._shares[event.stage], min(event.done / event.total, 1.0))
+        yield from self._moved()
+        yield event
+
+    def ended(self, stage: str, idle: bool = False) -> Events:
+        """Note that a step is through. idle: it had nothing to do, and leaves the sum."""
+        self._shares[stage] = 1.0
+        if idle:
+            self._costs[stage] = 0.0
+        yield from self._moved()
+
+    def _moved(self) -> Events:
+        passed = sum(cost * self._shares[stage] for stage, cost in self._costs.items())
+        whole = sum(self._costs.values())
+        done = int(WHOLE * passed / whole + 1e-9) if whole else WHOLE * all(self._shares.values())
+        if done > self._shown:
+            self._shown = done
+            yield Event(JOB, done, WHOLE)
+
+
 def _passed(stages: Mapping[str, float], shares: Mapping[str, float]) -> float:
     """The share of a step that is through: of the latest of its stages that has begun, and of all before it."""
     names = list(stages)

@@ -1,55 +1,57 @@
 """The job that runs a sweep: every cell by the other kinds of job, each in the run it shares with its kin.
 
 The one idea: this module decides nothing about how to score, cut, train or measure. It asks the store what a cell still
-lacks, and has that made by the generators that make it for any run. So a killed sweep goes on where it was, two cells
-that need the same thing make it once, and a cell that fails leaves one sentence and takes only those with it that
-need what it could not make.
+lacks, and has that made by the generators that make it for any run, in this process or elsewhere (`errands`). So a
+killed sweep goes on where it was, here or there, two cells that need the same thing make it once, and a cell that fails
+leaves one sentence and takes only those with it that need what it could not make.
 """
 
-import os
-import time
-import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from filelock import FileLock, Timeout
 
-from ..errors import BadInput, MiniLLMError, out_of_memory, sentence
-from ..events import RESULT, Event, Events, relay
+from ..errors import BadInput, MiniLLMError
+from ..events import NOTE, Event, Events
+from ..plan.methods import MEASUREMENT, METHODS, SEARCH
 from ..recipes.models import MODELS
-from ..recipes.requests import EvaluateRequest, GenerateRequest, ProfileRequest, ScoreRequest, SweepRequest
+from ..recipes.requests import ScoreRequest, SweepRequest
+from ..recipes.where import HERE
 from ..store.measured_before import RunContents
 from ..store.store import Store
-from ..sweeps.cells import Cell, cells, in_groups, prune_request, recover_request, score_requests
-from ..sweeps.recipe import JOINT, Sweep, measurement
-from ..sweeps.standing import BEGUN, CELL, DONE, FAILED, RUN, STOPPED, cut_off, finished, missing, runs_of, variant_of
-from .generate import generate, writing_costs
-from .measure import evaluate, evaluation_costs, profile, profile_costs, score
-from .progress import JOB, Steps
-from .prune import prune, pruning_costs, recovery_costs
-from .recover import recover
+from ..sweeps.cells import Cell, cells, in_groups, labels, prune_request, score_requests
+from ..sweeps.recipe import JOINT, Sweep
+from ..sweeps.standing import (
+    BEGUN,
+    CELL,
+    DONE,
+    FAILED,
+    RUN,
+    STOPPED,
+    cut_off,
+    finished,
+    left_elsewhere,
+    runs_of,
+)
+from .errands import Ended, Errand, Here, Place, parts
+from .on_ray import OnRay
+from .progress import Abreast
 from .workbench import Found, Workbench
-
-MEASURING: dict[type, tuple[Callable[..., Found], Callable[..., dict[str, float]]]] = {
-    EvaluateRequest: (evaluate, evaluation_costs),
-    ProfileRequest: (profile, profile_costs),
-    GenerateRequest: (generate, writing_costs),
-}
-"""{request that measures: (what does it, what its steps cost)}."""
 
 ALL = "all on one walk"
 SHARING = 0.6
 """What criteria cost on one walk, of what they cost in turn."""
 
 TWICE = 2
-"""A cell whose process ended so often without a word is left out: the next time would most likely be the same."""
+"""What was cut off so often with its process is left out: the next time would most likely be the same."""
 
 LOST = (
     "It was cut off twice with its process, most likely by the system running out of memory, and was left out; give it "
     "less to hold, or run the sweep again to try it once more."
 )
+AGAIN = "The process or the node that it was made on ended without a word; it is begun again."
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,16 @@ def sweep(bench: Workbench, request: SweepRequest) -> Found:
     """Run what is not there yet. The result counts cells: {"done", "failed", "cells"}; events are Event("cell:NAME",
     thousandths, 1000, at its end {"cell", "state", "error", "seconds"}), and Event("score:MODEL:SEED:LABEL", …)."""
     asked = Sweep.from_json(request.sweep)
-    with _alone(bench.store, bench.run_id):
+    with _alone(bench.store, bench.run_id), _place(request.on, bench) as place:
+        for name in left_elsewhere(bench.store, bench.run_id):
+            bench.keep(CELL, {"cell": name, "state": STOPPED})
         every = cells(asked)
         groups = [_group(bench, asked, model, seed, members) for model, seed, members in in_groups(every)]
-        steps, states = Steps(_costs(asked, groups)), [DONE] * sum(group.done for group in groups)
-        for group in groups:
-            unscored = yield from _score(group, steps)
-            for cell in group.todo:
-                one = _attempt(bench, group.work, asked, cell, unscored)
-                states.append((yield from steps.take(_stage(asked, cell), one)))
-    return {"cells": len(every), "done": states.count(DONE), "failed": states.count(FAILED)}
+        errands = [errand for group in groups for errand in _errands(asked, group)]
+        rota = Rota(bench, asked, place, errands, Abreast(_costs(asked, groups)))
+        rota.states += [DONE] * sum(group.done for group in groups)
+        yield from rota.run()
+    return {"cells": len(every), "done": rota.states.count(DONE), "failed": rota.states.count(FAILED)}
 
 
 def _group(bench: Workbench, asked: Sweep, model: str, seed: int, members: list[Cell]) -> Group:
@@ -115,6 +117,16 @@ def _alone(store: Store, run_id: str) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def _place(name: str, bench: Workbench) -> Iterator[Place]:
+    """Where the cells are made; what is still under way there at the end is let go."""
+    place: Place = Here(name) if name == HERE else OnRay(name, bench.pool.confined)
+    try:
+        yield place
+    finally:
+        place.close()
+
+
 def _workbench(bench: Workbench, asked: Sweep, model: str, seed: int) -> Workbench:
     """The run that the cells of a model and a seed share, made where it is not there."""
     store, recipe = bench.store, asked.recipe(model, seed)
@@ -126,114 +138,135 @@ def _workbench(bench: Workbench, asked: Sweep, model: str, seed: int) -> Workben
     return Workbench(store, run, recipe, bench.pool, job_id=bench.job_id)
 
 
+def _errands(asked: Sweep, group: Group) -> Iterator[Errand]:
+    """What is to be done in a group, in order. Scorings wait for the walk they may share, cells for their scores, and
+    for the cell before them that leaves something they will find: the same cut, or what an allocation measured."""
+    shared = [_scoring(group.work, ALL)] if group.shared else []
+    for stage in shared:
+        yield Errand(stage, group.work, asked, request=group.shared)
+    for label, request in group.scorings.items():
+        yield Errand(_scoring(group.work, label), group.work, asked, request=request, after=tuple(shared))
+    before: dict[object, str] = {}
+    for cell in group.todo:
+        scorings = [] if cell.dense else [label for label in labels(asked, cell.criterion) if label in group.scorings]
+        leaves = [] if cell.dense else [prune_request(asked, cell)]
+        found = METHODS[cell.allocation].needs in (MEASUREMENT, SEARCH)
+        places = [*leaves, *["allocation"] * found]
+        after = [_scoring(group.work, label) for label in scorings] + [before[one] for one in places if one in before]
+        before |= dict.fromkeys(places, _stage(asked, cell))
+        yield Errand(_stage(asked, cell), group.work, asked, cell=cell, after=tuple(dict.fromkeys(after)))
+
+
 def _stage(asked: Sweep, cell: Cell) -> str:
     return f"cell:{cell.name(asked)}"
-
-
-def _score(group: Group, steps: Steps) -> Generator[Event, None, dict[str, str]]:
-    """Score what the cells to come need and the run has not; returns {label: why it could not be}.
-
-    On one walk where that can be; where it cannot, in turn, and then it is known who could not.
-    """
-    faults: dict[str, str] = {}
-    if group.shared:
-        stage = _scoring(group.work, ALL)
-        yield from steps.take(stage, _scored(group.work, group.shared, stage))
-    for label, request in group.scorings.items():
-        stage = _scoring(group.work, label)
-        there = label in group.work.store.score_labels(group.work.run_id)
-        error = "" if there else (yield from steps.take(stage, _scored(group.work, request, stage)))
-        if error:
-            faults[label] = f"Scoring by {label} failed: {error}"
-    return faults
-
-
-def _scored(work: Workbench, request: ScoreRequest, stage: str) -> Events:
-    """One scoring; the result is why it failed, empty where it did not."""
-    error = yield from _caught(work, one_step(stage, score(work, request)))
-    yield Event(RESULT, 1, 1, error)
 
 
 def _scoring(work: Workbench, label: str) -> str:
     return f"score:{work.recipe.model}:{work.recipe.seed}:{label}"
 
 
-def _attempt(bench: Workbench, work: Workbench, asked: Sweep, cell: Cell, unscored: dict[str, str]) -> Events:
-    """Make one cell, and keep how that ended; the result is its state."""
-    name, stage = cell.name(asked), _stage(asked, cell)
-    lacking = next((why for label, why in unscored.items() if label.split(" ")[0] in cell.criterion.split(JOINT)), "")
-    lost = cut_off(bench.store, bench.run_id, name) >= TWICE
-    began, error = time.monotonic(), lacking or (LOST if lost else "")
-    yield Event(stage, 0, 1000)
-    if not error:
-        bench.keep(CELL, {"cell": name, "state": BEGUN})
+@dataclass
+class Rota:
+    """The errands of a sweep: who waits for whom, and what became of each.
+
+    waiting: in order; open: stages that have not ended; faults: {stage: why its scoring failed}; lost: how often an
+    errand lost its process; states: of the cells that have ended.
+    """
+
+    bench: Workbench
+    asked: Sweep
+    place: Place
+    waiting: list[Errand]
+    steps: Abreast
+    at_work: dict[str, Errand] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+    states: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.open = {errand.stage for errand in self.waiting}
+
+    def run(self) -> Events:
+        """Every errand, to its end. Stopped, the cells at work are kept as stopped."""
         try:
-            error = yield from _caught(work, one_step(stage, _make(work, asked, cell)))
-        except (GeneratorExit, KeyboardInterrupt):
-            bench.keep(CELL, {"cell": name, "state": STOPPED})
+            while self.waiting or self.at_work:
+                yield from self._begin_those_ready()
+                if self.at_work:
+                    yield from self._end((yield from self._followed()))
+        except (GeneratorExit, KeyboardInterrupt, MiniLLMError):
+            for errand in self.at_work.values():
+                if errand.cell:
+                    self.bench.keep(CELL, {"cell": errand.cell.name(self.asked), "state": STOPPED})
             raise
-    state = FAILED if error else DONE
-    told = {"cell": name, "state": state, "error": error, "seconds": round(time.monotonic() - began, 2)}
-    yield Event(stage, 1000, 1000, bench.keep(CELL, told))
-    yield Event(RESULT, 1, 1, state)
 
+    def _begin_those_ready(self) -> Events:
+        for errand in tuple(self.waiting):
+            if self.open.isdisjoint(errand.after):
+                if not self.place.takes(errand):
+                    return
+                self.waiting.remove(errand)
+                yield from self._begin(errand)
 
-def _caught(work: Workbench, events: Events) -> Generator[Event, None, str]:
-    """Pass on events; returns why they ended too early, in a sentence, empty where they did not."""
-    try:
-        yield from relay(events)
-    except MiniLLMError as fault:
-        return str(fault)
-    except Exception as fault:
-        if os.environ.get("MINILLM_DEBUG"):
-            traceback.print_exc()
-        if out_of_memory(fault):
-            work.pool.clear()
-        return sentence(fault, "a run with MINILLM_DEBUG=1")
-    return ""
+    def _begin(self, errand: Errand) -> Events:
+        """Give an errand to the place, unless it is done already, or cannot be."""
+        if errand.cell:
+            yield from self.steps.see(Event(errand.stage, 0, 1000))
+        elif self._scored(errand):
+            self.open.discard(errand.stage)
+            yield from self.steps.ended(errand.stage, idle=True)
+            return
+        if error := self._refused(errand):
+            yield from self._end(Ended(errand, error))
+            return
+        if errand.cell:
+            where = {} if self.place.name == HERE else {"where": self.place.name}
+            self.bench.keep(CELL, {"cell": errand.cell.name(self.asked), "state": BEGUN, **where})
+        self.at_work[errand.stage] = errand
+        self.place.begin(errand)
 
+    def _scored(self, errand: Errand) -> bool:
+        """Whether the scores of an errand are there: of one after the walk they may have shared."""
+        assert errand.request is not None
+        wanted = {errand.request.label(name) for name in errand.request.criteria}
+        return wanted <= set(errand.work.store.score_labels(errand.work.run_id))
 
-def _make(work: Workbench, asked: Sweep, cell: Cell) -> Found:
-    """What a cell still lacks: its cut, its recovery, its numbers."""
-    contents = RunContents(work.store, work.run_id)
-    pruned, final = variant_of(contents, asked, cell)
-    lacking = missing(contents, asked, final) if final else list(asked.evaluations)
-    if not asked.evaluations:
-        return {}
-    steps = Steps(_parts(work, asked, cell, lacking))
-    if not pruned:
-        found = yield from steps.take("cut", one_step("cut", prune(work, prune_request(asked, cell))))
-        pruned = found["variant"]
-    recovery = None if cell.dense else recover_request(asked, cell, pruned)
-    if recovery is None:
-        final = pruned
-    elif not final:
-        found = yield from steps.take("recover", one_step("recover", recover(work, recovery)))
-        final = found["variant"]
-    for place, entry in enumerate(lacking):
-        request = measurement(entry, _compared(entry, final))
-        yield from steps.take(str(place), one_step(str(place), MEASURING[type(request)][0](work, request)))
-    return {"variant": final}
+    def _refused(self, errand: Errand) -> str:
+        """Why an errand is not begun at all: scores it needs could not be made, or it was cut off too often."""
+        times = self.lost[errand.stage]
+        if errand.cell:
+            for stage in filter(self.faults.__contains__, errand.after):
+                return f"Scoring by {stage.removeprefix(_scoring(errand.work, ''))} failed: {self.faults[stage]}"
+            times = cut_off(self.bench.store, self.bench.run_id, errand.cell.name(self.asked))
+        return LOST if times >= TWICE else self.place.refuses(errand)
 
+    def _followed(self) -> Generator[Event, None, Ended]:
+        """The events of those at work, until one has ended."""
+        with closing(self.place.ended()) as events:
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    return end.value
+                yield from self.steps.see(event)
 
-def _compared(entry: dict[str, Any], variant: str) -> tuple[str, ...]:
-    """Whom an evaluation measures: times are compared with the original's, taken in turns with it."""
-    return ("original", variant) if "efficiency" in entry and variant != "original" else (variant,)
-
-
-def one_step(stage: str, found: Found) -> Events:
-    """A whole job as one step of another: how far it is, in thousandths, and at the end what it found."""
-    with closing(found):
-        while True:
-            try:
-                event = next(found)
-            except StopIteration as end:
-                yield Event(RESULT, 1, 1, end.value)
-                return
-            if event.stage == JOB:
-                yield Event(stage, event.done, event.total)
-            elif event.stage != RESULT:
-                yield Event(stage)
+    def _end(self, ended: Ended) -> Events:
+        """What became of an errand; one whose process was lost goes back to the head of the line."""
+        errand = self.at_work.pop(ended.errand.stage, ended.errand)
+        if ended.lost:
+            self.lost[errand.stage] += 1
+            self.waiting.insert(0, errand)
+            yield Event(errand.stage, 0, 1000, {NOTE: f"{errand.stage}: {AGAIN}"})
+            return
+        self.open.discard(errand.stage)
+        if errand.cell is None:
+            self.faults |= {errand.stage: ended.error} if ended.error else {}
+            yield from self.steps.ended(errand.stage)
+            return
+        state = FAILED if ended.error else DONE
+        told = {"cell": errand.cell.name(self.asked), "state": state, "error": ended.error}
+        self.states.append(state)
+        kept = self.bench.keep(CELL, {**told, "seconds": round(ended.seconds, 2)})
+        yield from self.steps.see(Event(errand.stage, 1000, 1000, kept))
 
 
 def _costs(asked: Sweep, groups: list[Group]) -> dict[str, float]:
@@ -247,21 +280,8 @@ def _costs(asked: Sweep, groups: list[Group]) -> dict[str, float]:
             found[_scoring(group.work, ALL)] = SHARING * sum(found[_scoring(group.work, s)] for s in group.scorings)
             found |= {_scoring(group.work, label): 0.0 for label in group.scorings}
         for cell in group.todo:
-            found[_stage(asked, cell)] = weight * sum(_parts(group.work, asked, cell, list(asked.evaluations)).values())
+            found[_stage(asked, cell)] = weight * sum(parts(group.work, asked, cell, list(asked.evaluations)).values())
     return found
-
-
-def _parts(work: Workbench, asked: Sweep, cell: Cell, lacking: list[dict[str, Any]]) -> dict[str, float]:
-    """What each part of a cell should cost, in tokens, the model being at hand."""
-    jobs: dict[str, dict[str, float]] = {"cut": {}, "recover": {}}
-    if not cell.dense:
-        jobs["cut"] = pruning_costs(work, prune_request(asked, cell), [])
-        recovery = recover_request(asked, cell, "any")
-        jobs["recover"] = recovery_costs(recovery) if recovery else {}
-    for place, entry in enumerate(lacking):
-        request = measurement(entry)
-        jobs[str(place)] = MEASURING[type(request)][1](request)
-    return {part: sum(cost for step, cost in costs.items() if step != "load") for part, costs in jobs.items()}
 
 
 def _size(model: str) -> float:

@@ -7,9 +7,11 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
+from minillm.errors import UnknownName
 from minillm.jobs.submit import submit
 from minillm.paths import temporary, written_whole
 from minillm.recipes.requests import SweepRequest
+from minillm.recipes.where import HERE, RAY, ray_is_there
 from minillm.store.store import Store
 from minillm.sweeps import shipped
 from minillm.sweeps.export import FORMATS, text_of
@@ -37,18 +39,22 @@ LOOK = "One seed, nothing made up for. Look for the ratio at which a line leaves
 MOST_PICTURES = 6
 KINDS = {"md": "Markdown", "csv": "CSV", "tex": "LaTeX", "html": "HTML", "json": "JSON"}
 """{ending: what it is called} of the files a sweep is saved as."""
+PLACES = [("on this machine", HERE), ("on Ray", RAY)]
+"""Where cells can be made. No address can be given here: who reads this page must not choose whom the app talks to."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What is on the page. chosen, form, folder, text: what is to be run; cells: where each stands; results: numbers,
-    differences, hosts, there only of a sweep; sample: there while none is open; kind, save, file: taking it along."""
+    """What is on the page. chosen, form, folder, text, on: what is to be run, and where; cells: where each stands;
+    results: numbers, differences, hosts, there only of a sweep; sample: there while none is open; kind, save, file:
+    taking it along."""
 
     seen: gr.Textbox
     chosen: gr.Dropdown
     form: gr.Dropdown
     folder: gr.Textbox
     text: gr.Textbox
+    on: gr.Radio
     start: gr.Button
     listed: gr.HTML
     panel: job_panel.Panel
@@ -128,11 +134,15 @@ def _asked() -> dict[str, Any]:
     forms = sweep.forms_of_text(first)
     told = "embedded: nothing is fetched; local: files of your own; paper: models and data from the hub"
     where = "only where texts or tasks are files"
+    cluster = "the cluster that this machine is part of, or that RAY_ADDRESS names"
     return {
         "chosen": gr.Dropdown(choices, value=FIRST, label="Sweep", elem_id="sweep-chosen"),
         "form": OpenDropdown(forms, value=forms[0], label="Form", info=told, elem_id="sweep-form"),
         "folder": gr.Textbox(label="Folder of data", info=where, elem_id="sweep-folder", max_lines=1),
         "text": gr.Textbox(first, label="What is asked (YAML)", lines=14, max_lines=24, elem_id="sweep-text"),
+        "on": gr.Radio(
+            PLACES, value=HERE, label="Make the cells", info=cluster, visible=ray_is_there(), elem_id="sweep-on"
+        ),
         "start": gr.Button("Start", variant="primary", elem_id="start-sweep"),
         "listed": gr.HTML(elem_id="sweeps-begun"),
     }
@@ -152,7 +162,7 @@ def wire(ctx: Context, shell: Shell, page: Page) -> None:
     shell.starts(
         settled.success,
         partial(begin, store, ctx.confined),
-        [page.text, page.form, page.folder],
+        [page.text, page.form, page.folder, page.on],
         "sweep",
         without_run=True,
     )
@@ -185,13 +195,16 @@ def reread(text: str, form: str) -> Any:
     return gr.Dropdown(choices=forms, value=form if form in forms else next(iter(forms), None), visible=bool(forms))
 
 
-def begin(store: Store, confined: bool, run_id: str, text: str, form: str, folder: str) -> int:
+def begin(store: Store, confined: bool, run_id: str, text: str, form: str, folder: str, on: str = HERE) -> int:
     """Run every cell of a sweep, given as YAML; returns the job's number. The same sweep goes on where it ended.
 
-    form: one of those the text offers, or empty; folder: where relative file: paths and files of tasks lie.
+    form: one of those the text offers, or empty; folder: where relative file: paths and files of tasks lie; on: here,
+    or ray where it is installed.
     """
+    if on not in (HERE, RAY):
+        raise UnknownName("place", on, (HERE, RAY))
     asked = check_possible(sweep.asked_for(text, form, folder), confined)
-    return submit(store, begun(store, asked) or begin_sweep(store, asked), SweepRequest(asked.to_json()))
+    return submit(store, begun(store, asked) or begin_sweep(store, asked), SweepRequest(asked.to_json(), on))
 
 
 def followed(store: Store, page: Page, run_id: str) -> Answer:

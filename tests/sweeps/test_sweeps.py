@@ -26,7 +26,7 @@ from minillm.sweeps.file import read_sweep
 from minillm.sweeps.record import record
 from minillm.sweeps.standing import CELL, DONE, FAILED, begin, begun, runs_of, standings
 from minillm.sweeps.table import Number, notes, shown, table
-from minillm.worker import prune, sweep as sweep_part
+from minillm.worker import errands, prune, sweep as sweep_part
 from minillm.worker.kinds import execute_events
 from minillm.worker.pool import Pool
 from minillm.worker.progress import JOB
@@ -160,14 +160,14 @@ def test_a_failing_cell_is_told_and_left_out_and_tried_again_when_asked_again(
 
 def test_a_scoring_that_fails_takes_its_cells_with_it_and_no_other(model: str, monkeypatch) -> None:
     store, sweep = Store(), asked(model)
-    run_id, real = begin(store, sweep), sweep_part.score
+    run_id, real = begin(store, sweep), errands.score
 
     def failing(work, request):
         if "wanda" in request.criteria:
             raise MiniLLMError("The loss is not a number.")
         return (yield from real(work, request))
 
-    monkeypatch.setattr(sweep_part, "score", failing)
+    monkeypatch.setattr(errands, "score", failing)
     assert run(store, run_id, sweep)[-1].payload == {"cells": 5, "done": 3, "failed": 2}
     failed = [one for one in standings(store, run_id, sweep) if one.state == FAILED]
     assert {one.cell.criterion for one in failed} == {"wanda"}
@@ -177,13 +177,13 @@ def test_a_scoring_that_fails_takes_its_cells_with_it_and_no_other(model: str, m
 def test_cells_of_several_criteria_are_scored_on_one_walk_and_where_costs_are_asked_for_in_turn(
     model: str, monkeypatch
 ):
-    store, real, seen = Store(), sweep_part.score, []
+    store, real, seen = Store(), errands.score, []
 
     def noted(work, request):
         seen.append(request.criteria)
         return (yield from real(work, request))
 
-    monkeypatch.setattr(sweep_part, "score", noted)
+    monkeypatch.setattr(errands, "score", noted)
     for evaluations, walks in (([READ], [("wanda", "magnitude-l1")]), ([], [("wanda",), ("magnitude-l1",)])):
         sweep = asked(model, evaluations=evaluations)
         seen.clear()

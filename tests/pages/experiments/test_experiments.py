@@ -39,6 +39,17 @@ def test_a_text_becomes_a_job_and_the_same_text_goes_on(store: Store) -> None:
     assert store.job(experiments.begin(store, False, "", sweep_part.EXAMPLE, "", "")).run_id == job.run_id
 
 
+def test_cells_go_to_ray_where_it_is_asked_for_and_to_no_address(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = experiments.begin(store, False, "", sweep_part.EXAMPLE, "", "", "ray")
+    asked = store.job(number).request
+    assert isinstance(asked, SweepRequest) and asked.on == "ray"
+    with pytest.raises(BadInput, match="Unknown place"):
+        experiments.begin(store, False, "", sweep_part.EXAMPLE, "", "", "ray://elsewhere:10001")
+    for there in (True, False):
+        monkeypatch.setattr(experiments, "ray_is_there", lambda there=there: there)
+        assert laid_out(experiments.lay_out).on.visible == there
+
+
 def test_a_shipped_sweep_shows_its_text_and_its_forms() -> None:
     page = laid_out(experiments.lay_out)
     text, forms = experiments.chosen(page, "f5").values()
