@@ -140,7 +140,7 @@ def draw(store: Store, page: Page, run_id: str, kind: str, share: float) -> Answ
 def from_address(store: Store, page: Page, run_id: str, options: dict[str, str]) -> Answer:
     """The controls; what cannot be read is left at its default."""
     kind = choice(options, "kind", (CHANNELS, HEADS), CHANNELS)
-    kinds = gr.Radio(kinds_in(store, run_id), value=kind)
+    kinds = gr.update(choices=kinds_in(store, run_id), value=kind)
     return {page.controls["kind"]: kinds, page.controls["share"]: _share(options.get("share"))}
 
 

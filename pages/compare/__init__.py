@@ -164,5 +164,5 @@ def _from_address(store: Store, page: Page, run_id: str, options: dict[str, str]
     ratio, blocks = number(options, "ratio", STANDARD, 0, MOST), options.get("blocks", "")
     order = choice(options, "order", (LIKENESS, FAMILY), LIKENESS)
     given = (options.get("reference"), others, of, ratio, blocks, order, options.get("pair"), kind)
-    kinds = gr.Radio(kinds_in(store, run_id), value=kind)
+    kinds = gr.update(choices=kinds_in(store, run_id), value=kind)
     return {**dict(zip(page.controls.values(), given, strict=True)), page.controls["kind"]: kinds}

@@ -102,7 +102,7 @@ def asked(store: Store, section: Section, run_id: str, options: dict[str, str]) 
     """The controls as the address has them; what cannot be read is left at its default."""
     ratio = number(options, "domains-ratio", STANDARD, 0, MOST)
     kind = choice(options, "domains-kind", (CHANNELS, HEADS), CHANNELS)
-    kinds = gr.Radio(kinds_in(store, run_id), value=kind)
+    kinds = gr.update(choices=kinds_in(store, run_id), value=kind)
     return {section.controls["ratio"]: ratio, section.controls["kind"]: kinds}
 
 

@@ -124,8 +124,8 @@ class Shell:
         """Draw when the page opens, with what `asked` gives of the inputs, and then only where state(run id) is another
         than when it was drawn last: a live job must not disturb who is choosing.
 
-        draw(run id, *values of inputs) is called without a run as well; anew: draws in its place on a change. Call it
-        inside the layout.
+        draw(run id, *values of inputs) is called without a run as well; anew: draws in its place on a change. `asked`
+        may answer with `gr.update(value=…, …)`, where more than a value changes. Call it inside the layout.
         """
         drawn = gr.Textbox(visible=False)
 
@@ -134,7 +134,7 @@ class Shell:
 
         def arrive(run_id: str, options: dict[str, str]) -> Answer:
             given = asked(run_id, options)
-            return {drawn: mark(run_id), **given, **draw(run_id, *(given.get(component) for component in inputs))}
+            return {drawn: mark(run_id), **given, **draw(run_id, *(_value(given.get(one)) for one in inputs))}
 
         def looked(run_id: str, before: str, *values: Any) -> Answer:
             now = mark(run_id)
@@ -285,6 +285,11 @@ def frame(ctx: Context, needs_run: bool = True) -> Iterator[Shell]:
         with gr.Column(elem_id="body"):
             yield shell
     shell.wire()
+
+
+def _value(given: Any) -> Any:
+    """What a control is set to by an answer that may change more of it."""
+    return given["value"] if isinstance(given, dict) else given
 
 
 def _bar() -> dict[str, Any]:
