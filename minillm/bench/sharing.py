@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 
 from ..errors import MiniLLMError
+from ..jobs.supervisor import search_path
 from ..scoring.score import score
 from ..walk import ranks
 from .report import Measured, Row
@@ -53,7 +54,7 @@ def _measured(cpu: bool) -> dict[str, float]:
     """Seconds by name, of two processes that are started for it. Raises MiniLLMError where one of them fails."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "PYTHONPATH": search_path()}
     own = [{**os.environ, **place, "RANK": str(rank), "OMP_NUM_THREADS": str(RANKS)} for rank in range(RANKS)]
     command = [sys.executable, "-c", A_RANK.format(cpu=cpu)]
     both = [subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True) for env in own]
