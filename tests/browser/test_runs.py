@@ -158,11 +158,11 @@ def test_a_run_is_copied_as_code(visit, app):
         page.wait_for_function(
             "text => navigator.clipboard.readText().then(now => now === text)", arg=wanted(course(app.store, run_id))
         )
-    empty = app.store.create_run(RunRecipe(), "nothing in it")
-    find(page, "nothing in it")
+    empty = app.store.create_run(RunRecipe(), f"nothing beside {run_id}")
+    find(page, f"nothing beside {run_id}")
     tick(page, empty)
     page.locator("#copy-python").click()
-    expect(page.locator(".toast-body")).to_contain_text("Nothing was scored in run “nothing in it” yet")
+    expect(page.locator(".toast-body")).to_contain_text(f"Nothing was scored in run “nothing beside {run_id}” yet")
 
 
 def test_the_report_is_one_file_that_draws_everything_and_asks_for_nothing(visit, app, browser, tmp_path: Path):

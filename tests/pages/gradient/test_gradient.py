@@ -154,7 +154,7 @@ def test_an_address_gives_the_nearest_share_and_nothing_unreadable(store: Store)
         ({}, CHANNELS, 0.25),
     ):
         answer = gradient.from_address(store, page, "", given)
-        assert (answer[page.controls["kind"]].value, answer[page.controls["share"]]) == (kind, share)
+        assert (answer[page.controls["kind"]]["value"], answer[page.controls["share"]]) == (kind, share)
 
 
 def test_measuring_is_asked_for_in_full(store: Store, run_id: str) -> None:
