@@ -28,9 +28,10 @@ def seeded(seed: int) -> Iterator[None]:
     """Seed torch, numpy and random for the body, and give them back their states afterwards."""
     import torch
 
-    python, numpy = random.getstate(), np.random.get_state()
     gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with alone(), torch.random.fork_rng(devices=gpus):
+        # Looked at inside: another thread's seed must not be what is given back.
+        python, numpy = random.getstate(), np.random.get_state()
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)

@@ -4,10 +4,12 @@ import csv
 import logging
 import random
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,26 @@ def test_seeded_repeats_and_leaves_no_trace() -> None:
         assert draw() == first
     with seeded(8):
         assert draw() != first
+
+
+def test_who_waits_to_seed_does_not_give_back_another_threads_seed() -> None:
+    random.seed(1), np.random.seed(1)
+    undisturbed = random.random(), float(np.random.rand())
+    random.seed(1), np.random.seed(1)
+    waits = Event()
+
+    def second() -> None:
+        waits.set()
+        with seeded(8):
+            draw()
+
+    with seeded(7):
+        other = Thread(target=second)
+        other.start()
+        waits.wait()
+        time.sleep(0.2)  # until it stands at the door
+    other.join()
+    assert (random.random(), float(np.random.rand())) == undisturbed
 
 
 def settings() -> dict[str, Any]:
