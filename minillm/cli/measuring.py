@@ -71,8 +71,8 @@ def evaluate(
     models, texts = model or [EMBEDDED], text or ["python-docs"]
     rows: list[tuple[Any, ...]] = []
     data: list[dict[str, Any]] = []
-    for one in texts:
-        checked_text(one, False) if is_name(one) else None
+    for one in filter(is_name, texts):
+        checked_text(one, False)
     columns = ("model", "parameters", "text", "perplexity", "window", "tokens", "dtype")
     with shown_at_the_end(rows, lambda: show(as_json, data, columns, rows)):
         for name in models:
@@ -80,7 +80,7 @@ def evaluate(
             for one in texts:
                 found = follow(heavy.perplexity_events(lm, one, length, tokens), name)
                 data.append({"model": name, "parameters": lm.parameters, **found.to_json()})
-                rows.append((name, lm.parameters, one, round(found.value, 2), found.length, found.tokens, found.dtype))
+                rows.append((name, lm.parameters, one, found.value, found.length, found.tokens, found.dtype))
 
 
 def _accuracies(
