@@ -81,7 +81,10 @@ def checked(cut: Cut, groups: Groups) -> dict[int, dict[str, list[int]]]:
             if kind not in KINDS:
                 raise UnknownName("kind of group", kind, KINDS)
             there = groups.blocks[layer].count(kind)
-            wanted = sorted(set(islice(chosen, 2 * there + 1)))
+            named = list(islice(chosen, 2 * there + 1))
+            if len(named) > 2 * there:
+                raise BadInput(f"Block {layer} has {there} {kind}; the cut names more than twice as many.")
+            wanted = sorted(set(named))
             if wanted and not 0 <= wanted[0] <= wanted[-1] < there:
                 raise BadInput(f"Block {layer} has {kind} 0 to {there - 1}; the cut names {spans(wanted)}.")
             if groups.blocks[layer].counts(kind) == EXPERTS and 0 < len(wanted) < there:

@@ -63,3 +63,11 @@ def test_a_plan_by_hand_drops_what_was_named_and_counts_it():
 def test_what_is_no_cut_is_refused_in_a_sentence(cut, said):
     with pytest.raises(BadInput, match=said):
         plan_by_hand(shape(), cut)
+
+
+def test_groups_may_be_named_twice_but_none_is_passed_over():
+    groups = shape()
+    twice = plan_by_hand(groups, {1: {HEADS: [0, 1, 0, 1]}})
+    assert twice.removed == 2 * groups.blocks[1].head_parameters
+    with pytest.raises(BadInput, match="Block 1 has 4 heads; the cut names more than twice as many"):
+        plan_by_hand(groups, {1: {HEADS: [0] * 8 + [3]}})
