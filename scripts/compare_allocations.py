@@ -15,6 +15,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import minillm
 from minillm.allocation.evolution import SearchState
 from minillm.allocation.structured import allocate_events
@@ -96,7 +98,7 @@ class Desk:
         file = self.file(f"{self.given.criterion}-{seed}.safetensors")
         if not file.exists():
             words = dict(setting.split("=", 1) for setting in self.given.set)
-            settings = {name: float(word) if word[0].isdigit() else word for name, word in words.items()}
+            settings = {name: yaml.safe_load(word) for name, word in words.items()}
             minillm.score(self.lm, self.given.criterion, self.text(seed), seed=seed, **settings).save(file)
         return Scores.load(file)
 

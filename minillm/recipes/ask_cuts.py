@@ -25,6 +25,19 @@ COMPENSATIONS = {
 """What makes up for the cut without training: {name: what it means}."""
 
 
+def _heads_that_stay() -> Any:
+    return field(
+        FEWEST_HEADS,
+        label="Head groups that stay in a block",
+        help="At least; at 0 an attention may go, and with 0 channels a block.",
+        default=MIN_HEADS,
+    )
+
+
+def _channels_that_stay() -> Any:
+    return field(FEWEST_CHANNELS, label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BeforeAndAfter(Checked):
     """Perplexity measured of the original and of what was made of it; of nothing where the text is empty."""
@@ -70,15 +83,8 @@ class PruneRequest(BeforeAndAfter):
         help="Without training, from the run's calibration text.",
         default="",
     )
-    min_heads: int = field(
-        FEWEST_HEADS,
-        label="Head groups that stay in a block",
-        help="At least; at 0 an attention may go, and with 0 channels a block.",
-        default=MIN_HEADS,
-    )
-    min_channels: int = field(
-        FEWEST_CHANNELS, label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
-    )
+    min_heads: int = _heads_that_stay()
+    min_channels: int = _channels_that_stay()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,15 +150,8 @@ class AllocateRequest(Bounded):
     few_rows: int = field(whole(1, 100_000), label="Few rows", help="Of text, for every candidate.", default=2)
     rows: int = field(whole(1, 100_000), label="Rows", help="For the best quarter, judged again.", default=8)
     seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of the search.", default=0)
-    min_heads: int = field(
-        FEWEST_HEADS,
-        label="Head groups that stay in a block",
-        help="At least; at 0 an attention may go, and with 0 channels a block.",
-        default=MIN_HEADS,
-    )
-    min_channels: int = field(
-        FEWEST_CHANNELS, label="Channels that stay in a block", help="At least.", default=MIN_CHANNELS
-    )
+    min_heads: int = _heads_that_stay()
+    min_channels: int = _channels_that_stay()
     compensate: str = field(
         one_of("", "least-squares"),
         label="Candidates are judged",

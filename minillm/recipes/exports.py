@@ -45,8 +45,9 @@ EXPORTS: dict[str, ExportForm] = {
             GGUF,
             "GGUF (llama.cpp, Ollama)",
             "one file for llama.cpp and Ollama; LLaMA-like models keep the width of each block",
-            "widths of each block but for LLaMA-like models, others are filled up with zeros; types that llama.cpp has "
-            "no architecture for (OPT, GPT-J), experts, and tokenizers whose way of splitting text it does not know",
+            "widths of each block, except of LLaMA-like models: narrower ones are filled up with zeros; types that "
+            "llama.cpp has no architecture for (OPT, GPT-J), experts, and tokenizers whose way of splitting text it "
+            "does not know",
             ("float16", "bfloat16", "float32", QUANTISED),
         ),
         ExportForm(

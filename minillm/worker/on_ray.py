@@ -184,7 +184,7 @@ def _connect(place: str) -> str:
     except ConnectionError:
         if place:
             raise
-        # On the loopback alone: whoever reaches a cluster's ports can run what he likes on it.
+        # On the loopback alone: whoever reaches a cluster's ports can run anything on it.
         ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     return str(ray.get_runtime_context().gcs_address)
 
