@@ -172,7 +172,10 @@ def connect(name: str) -> str:
 
 def _connect(place: str) -> str:
     import ray
+    from ray._private import worker
 
+    # Nodes that die are told on standard output, where --json prints its record; no setting of Ray's keeps them off.
+    worker._worker_logs_enabled = False
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if at := host_and_port(place):
         with warnings.catch_warnings():  # advice on ports, which our sentence gives as well

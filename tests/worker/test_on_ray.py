@@ -178,8 +178,11 @@ def test_a_sweep_whose_process_is_killed_on_ray_goes_on_here(cluster, store: Sto
     given = [sys.executable, "-c", SCRIPT, run_id, json.dumps(sweep.to_json())]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MINILLM_HOME": str(store.folder)}
     with subprocess.Popen(given, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() and process.stdout.readline()
+        assert process.stdout is not None
+        ended = [process.stdout.readline().strip() for _ in range(2)]
         process.send_signal(signal.SIGKILL)
+    names = {cell.name(sweep) for cell in cells(sweep)}
+    assert names.issuperset(ended), "Ray tells of the node that died just before, and not on standard output"
     there = [one.state for one in standings(store, run_id, sweep)].count(DONE)
     assert 2 <= there < 9
     assert swept(store, run_id, sweep) == {"cells": 9, "done": 9, "failed": 0}
