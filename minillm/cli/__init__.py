@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ..errors import ENOUGH, MiniLLMError, out_of_memory, reason
+from ..heap import keep_freed
 from ..plain import terminal
 from . import (
     about,
@@ -59,6 +60,7 @@ for verbs in (
 def main() -> None:
     """Run the command line and turn faults into one sentence and an exit code."""
     _ready_streams()
+    keep_freed()
     ranks.keep_quiet()
     try:
         ranks.check_shared(" ".join(sys.argv[1:2]) or "This", *sys.argv[1:2])

@@ -2,8 +2,8 @@
 
 The one idea: no generator walks along. Two places of a linear and two words of its key go through a mixer of integers
 (counters, as in Salmon et al. 2011; the mixer's multipliers and shifts are those of Wellons's `lowbias32`), and each
-half of what comes out, 16 bits, picks one of 65,536 equally likely values. So all threads of a tensor operation work on
-one linear, and every device makes the same z to the last bit.
+half of what comes out, 16 bits, picks one of 65,536 equally likely values. So all threads work on one linear, and every
+device makes the same z to the last bit: a CPU in one compiled loop (`counted`), others by tensor operations.
 
 Gaussian: the values are the normal distribution's quantiles in the middles of 65,536 equal slices, scaled to variance
 1. The distribution function is the normal one within 1 / 65,536; |z| goes from 1.9e-5 (z is divided by) to 4.3.
@@ -13,6 +13,8 @@ from hashlib import blake2b
 
 import torch
 from torch import Tensor
+
+from .counted import fill
 
 VALUES, AT_ONCE = 1 << 16, 1 << 18
 """Values there are; numbers made at once: what they are made of is to stay in a core's cache."""
@@ -31,17 +33,23 @@ def generator(device: torch.device, *key: object) -> torch.Generator:
 def noise(weight: Tensor, kind: str, *key: object) -> Tensor:
     """z for one linear: float32 [out, in], "gaussian" or "rademacher" (±1); never 0, for it is divided by."""
     z = torch.empty(weight.shape, device=weight.device)
-    values, flat = TABLES[kind].to(z.device), z.view(-1)
-    digest = _digest(key)
-    words = [_signed(digest >> 32), _signed(digest & 0xFFFFFFFF)]
-    for first in range(0, len(flat), AT_ONCE):
-        part = flat[first : first + AT_ONCE]
-        halves = _mixed(first // 2, (len(part) + 1) // 2, words, z.device).view(torch.uint16)[: len(part)]
-        torch.index_select(values, 0, halves.int(), out=part)
+    words = divmod(_digest(key), 1 << 32)
+    if z.device.type == "cpu":
+        fill(z.view(-1), TABLES[kind], *words)
+    else:
+        _by_operations(z.view(-1), TABLES[kind].to(z.device), *map(_signed, words))
     return z
 
 
-def _mixed(first: int, count: int, words: list[int], device: torch.device) -> Tensor:
+def _by_operations(flat: Tensor, values: Tensor, *words: int) -> None:
+    """`fill` on any device, in parts that stay in a cache. words: as int32 has them."""
+    for first in range(0, len(flat), AT_ONCE):
+        part = flat[first : first + AT_ONCE]
+        halves = _mixed(first // 2, (len(part) + 1) // 2, words, flat.device).view(torch.uint16)[: len(part)]
+        torch.index_select(values, 0, halves.int(), out=part)
+
+
+def _mixed(first: int, count: int, words: tuple[int, ...], device: torch.device) -> Tensor:
     """int32 [count]: 32 well mixed bits for each place from the first on."""
     start = _signed((first * STEP + words[0]) & 0xFFFFFFFF)
     mixed = COUNTED[:count].to(device) + start

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 
-from .. import heavy
+from .. import heap, heavy
 from ..errors import DoesNotFit, MiniLLMError, StoreFault, sentence
 from ..events import NOTE, RESULT, Event, Events
 from ..jobs.workplace import end_with, interrupt_orphans, sign_in, worker_lock, worker_log
@@ -194,6 +194,7 @@ def main(argv: list[str] | None = None, means: Means = on_models) -> None:
     parser.add_argument("--confined", action="store_true", help="read files only under MINILLM_HOME")
     given = parser.parse_args(argv)
     end_with(given.parent)
+    heap.keep_freed()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     store = Store(given.folder, PATIENCE)

@@ -14,7 +14,7 @@ from functools import cache
 
 import torch
 
-from .. import paths, scratch
+from .. import heap, paths, scratch
 from ..events import RESULT
 from ..recipes.requests import ScoreRequest
 from ..store.allocations import ALLOCATION, SENSITIVITY
@@ -118,4 +118,5 @@ def _plain(version: str | None) -> str:
 @cache
 def _pool(confined: bool) -> Pool:
     """The models of this process."""
+    heap.keep_freed()
     return Pool(0, confined=confined)

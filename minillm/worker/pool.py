@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from .. import heap
 from ..device import free_memory, pick_device
 from ..events import RESULT, Event, Events, relay
 from ..models.checkpoint import load_pruned
@@ -112,5 +113,6 @@ def size(thing: Any) -> int:
 
 def _give_back() -> None:
     gc.collect()
+    heap.give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

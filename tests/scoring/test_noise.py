@@ -52,6 +52,14 @@ def test_every_number_is_made_from_its_place_and_key_alone():
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (5, 7), (3, AT_ONCE // 2 + 7), (1536, 576)])
+@pytest.mark.parametrize("kind", list(noise_module.TABLES))
+def test_the_compiled_loop_and_tensor_operations_make_the_same_to_the_last_bit(shape, kind):
+    z, words = torch.empty(shape).flatten(), divmod(noise_module._digest((3, "k")), 1 << 32)
+    noise_module._by_operations(z, noise_module.TABLES[kind], *map(noise_module._signed, words))
+    assert torch.equal(noise(torch.empty(shape), kind, 3, "k").flatten(), z)
+
+
 def test_it_is_normal(streams):
     values = noise_module.TABLES["gaussian"].double()
     assert float(values.square().mean()) == pytest.approx(1, abs=1e-6) and float(values.mean()) == pytest.approx(
