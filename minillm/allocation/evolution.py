@@ -84,7 +84,7 @@ class SearchSettings(Checked):
 
     generations: int = field(whole(0, 1_000_000), default=20)
     offspring: int = field(whole(1, 1_000_000), default=32)
-    amounts: tuple[int, ...] = field(_stages, default=(2, 8))
+    amounts: tuple[int, ...] = field(_stages, default=(1, 8))
     survivors: tuple[int, ...] = field(_stages, default=())
     flips: int = field(whole(1, 1_000), default=3)
     seed: int = field(whole(0, 2**63 - 1), default=0)

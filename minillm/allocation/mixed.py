@@ -149,7 +149,8 @@ class _Mixing:
         starts = [filled(self.levels, inverse(sensitivity, power), self.sparsity) for power in POWERS]
         variants = Variants(self.lm, walk)
         yield from walk.events(variants.add)
-        candidates = Candidates(self.lm, walk.tokens[: search.amounts[-1]], fitness, variants.stream)
+        rows = walk.tokens[: search.amounts[-1]]
+        candidates = Candidates(self.lm, rows, fitness, variants.stream, search.amounts)
         starts = [one for one in (self.even, *starts) if self.levels.total(one) == self.levels.total(self.even)]
         given = (self.levels, starts, candidates.fitness_events, search, {**recipe, **told}, state, stop)
         found = yield from relay(evolve_events(*given))

@@ -59,7 +59,8 @@ from .widths import Widths
 ROWS, LENGTH = 16, 128
 """Of a text given by name."""
 
-FISHER_ROWS = 10
+FISHER_ROWS, MEASURED_ROWS = 10, 2
+"""What sensitivities are taken on: the Fisher trace; at least, those that try what it does when a block's groups go."""
 STARTS, POWERS = (FISHER, MASKING), (1.0, 0.5, 0.25)
 """Which sensitivities allocations of the start follow, and how sharply."""
 
@@ -165,7 +166,8 @@ class _Allocating:
 
     def __post_init__(self) -> None:
         self.sensitivities: dict[str, Sensitivity] = {}
-        self.candidates = Candidates(self.lm, self.rows[: self.settings.amounts[-1]], self.fitness)
+        amounts = self.settings.amounts
+        self.candidates = Candidates(self.lm, self.rows[: amounts[-1]], self.fitness, stages=amounts)
 
     def compensated(self, after: str) -> Events:
         """From here on candidates are judged after least squares."""
@@ -255,7 +257,7 @@ class _Allocating:
             yield Event(f"sensitivity:{name}", 1, 1, {"sensitivity": one.to_json()})
 
     def _measuring(self, measure: str) -> Events:
-        few = self.settings.amounts[0]
+        few = max(MEASURED_ROWS, self.settings.amounts[0])
         if measure == MASKING:
             return masking_events(self.candidates, self.scores, self.channels, few)
         if measure == REMOVAL:

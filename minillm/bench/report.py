@@ -117,7 +117,7 @@ def rows_of(m: Measured, reference_peak: int) -> list[Row]:
     rows.append(Row(counted, t[MADE], t[DRAWN], "s", BUDGETS["noise"]))
     each = t["sub-models"] / SUBMODELS
     rows.append(Row("bonsai: time a sub-model ÷ a plain pass", each, t["losses"], "s", BUDGETS["sub-model"]))
-    searched = "search: time of a generation's candidates on one walk ÷ one by one"
+    searched = "search: time of a generation ÷ one candidate after the other, all on two rows, a quarter on eight"
     rows.append(Row(searched, t["candidates"], t["one by one"], "s", BUDGETS["search"]))
     return rows + _peak_rows(m, reference_peak) + _baseline_rows(m)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..allocation.candidates import PERPLEXITY, Candidates
 from ..allocation.evolution import Candidate, Levels, SearchSettings, mutated
 from ..errors import UnknownName
 from ..evaluation.machine import machine
@@ -94,14 +95,15 @@ def _rounds(
 def _work(lm: LoadedModel, tokens: Tensor, gradient_rows: int) -> dict[str, Measurement]:
     """What is measured in the model's own number format, in the order of a round."""
     few, copy, masks = tokens[:gradient_rows], plain.apart(lm), _masks(lm)
-    fewest, offspring = tokens[: SearchSettings().amounts[0]], _offspring(lm)
+    offspring = _offspring(lm)
+    stages = ((2, offspring), (SearchSettings().amounts[-1], offspring[: SUBMODELS // 4]))
     baselines: dict[str, Measurement] = {
         "forward": lambda: plain.forward(lm, tokens),
         "losses": lambda: plain.losses(lm, few),
         "backward": lambda: _peak(lm, lambda: plain.backward(lm, few)),
         "in place": lambda: _peak(copy, lambda: plain.in_place(copy, few)),
-        "one by one": lambda: plain.one_by_one(copy, fewest, offspring),
-        "candidates": lambda: finish(masked_losses_events(lm, fewest, offspring)),
+        "one by one": lambda: [plain.one_by_one(copy, tokens[:rows], some) for rows, some in stages],
+        "candidates": lambda: _generation(lm, tokens, offspring),
         "sub-models": lambda: finish(masked_losses_events(lm, few, masks)),
         DRAWN: lambda: plain.noise_by_generators(lm),
         MADE: lambda: _noise(lm),
@@ -125,6 +127,14 @@ def _unmetered(lm: LoadedModel, criterion: str, tokens: Tensor) -> None:
     """Score while another meter is said to be measuring, so that scoring's own stands back."""
     with MemoryMeter.measuring:
         score(lm, criterion, tokens, 1)
+
+
+def _generation(lm: LoadedModel, tokens: Tensor, offspring: list[Mask]) -> None:
+    """Judge a generation as a search does: all on few rows, a quarter of them on more."""
+    few, rows = SearchSettings().amounts
+    candidates = Candidates(lm, tokens[:rows], PERPLEXITY, stages=(few, rows))
+    finish(candidates.fitness_events(offspring, few))
+    finish(candidates.fitness_events(offspring[: SUBMODELS // 4], rows))
 
 
 def _noise(lm: LoadedModel) -> None:

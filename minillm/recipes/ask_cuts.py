@@ -147,7 +147,7 @@ class AllocateRequest(Bounded):
     )
     generations: int = field(whole(0, 10_000), label="Generations", help="Rounds of the search.", default=20)
     offspring: int = field(whole(1, 10_000), label="Offspring", help="Candidates in each.", default=32)
-    few_rows: int = field(whole(1, 100_000), label="Few rows", help="Of text, for every candidate.", default=2)
+    few_rows: int = field(whole(1, 100_000), label="Few rows", help="Of text, for every candidate.", default=1)
     rows: int = field(whole(1, 100_000), label="Rows", help="For the best quarter, judged again.", default=8)
     seed: int = field(whole(0, 2**31 - 1), label="Seed", help="Of the search.", default=0)
     min_heads: int = _heads_that_stay()

@@ -5,7 +5,7 @@ from contextlib import closing
 from torch import Tensor
 
 from ..allocation.evolution import STAGE, SearchState
-from ..allocation.structured import allocate_events
+from ..allocation.structured import MEASURED_ROWS, allocate_events
 from ..events import RESULT, Event, Events
 from ..families.groups import Groups
 from ..models.loaded import LoadedModel
@@ -53,9 +53,10 @@ def allocating(bench: Workbench, request: AllocateRequest) -> float:
 def allocation_stages(bench: Workbench, request: AllocateRequest) -> dict[str, float]:
     """The cost of each stage of an allocation, in their order: {end of the stage's name: tokens}."""
     length = bench.recipe.length
-    each = request.offspring * request.few_rows + request.offspring / 4 * request.rows
+    more = max(request.rows - request.few_rows, 0)
+    each = request.offspring * request.few_rows + request.offspring / 4 * more
     generations = request.generations if request.method == "evolutionary" else 0
-    measured, method = length * 50.0 * request.few_rows, METHODS[request.method]
+    measured, method = length * 50.0 * max(MEASURED_ROWS, request.few_rows), METHODS[request.method]
     if method.whole and method.needs == MEASUREMENT:
         passing, removing = length * 1.3 * bench.recipe.samples, length * 30.0 * request.rows
         return {"sensitivity:influence": passing, "sensitivity:removal": removing, "greedy": 4 * removing}

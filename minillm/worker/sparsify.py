@@ -35,9 +35,8 @@ def sparsify(bench: Workbench, request: SparsifyRequest) -> Found:
 
 def _costs(bench: Workbench, request: SparsifyRequest) -> dict[str, float]:
     masking = max(LOADING, 2 * bench.scoring(request.criterion, {}))
-    candidates = request.generations * (
-        SETTINGS.offspring * SETTINGS.amounts[0] + SETTINGS.survivors[0] * SETTINGS.amounts[1]
-    )
+    few, rows = SETTINGS.amounts
+    candidates = request.generations * (SETTINGS.offspring * few + SETTINGS.survivors[0] * (rows - few))
     searching = bench.scoring("llm-pruner", {}) + masking + candidates * bench.recipe.length
     mixing = {NOTHING: 0.0, SCORES: masking, MEASUREMENT: bench.scoring("llm-pruner", {}), SEARCH: searching}
     text, needs = 0.02 * bench.calibration, METHODS[request.allocation].needs
