@@ -1,38 +1,40 @@
-"""The C library's heap: memory of tensors that have gone is kept for those that come.
+"""The C library's heap: what becomes of memory that tensors have left.
 
-A walk makes tensors of the same few sizes in every block. By itself glibc gives most of them back to the system at once
-and asks for as many again, whose every page the system then fills with zeros: a sixth of a forward pass. The one idea:
-keep up to `KEPT` bytes at hand, and give them back when a model is dropped. Other C libraries are left as they are.
+Left to itself, glibc gives large pieces back to the system and asks for as many again, whose every page the system then
+fills with zeros: a sixth of a forward pass. It raises the bound of what is large by what is freed, so that after some
+time tensors of many sizes leave holes that nobody fills: twice the memory of a walk over blocks that wait on disk. The
+one idea: a program says which of the two it can afford. Where there is no glibc, nothing happens.
 """
 
 import ctypes
-from typing import Any
+from contextlib import suppress
 
-KEPT = 1 << 28
-"""Bytes at the heap's end that stay when they are free."""
-LARGEST = 1 << 25
-"""Bytes from which on a tensor gets pages of its own, which go back with it: the most that glibc takes."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""What mallopt(3) calls the two."""
+"""mallopt(3)'s numbers of what may be free at the heap's end, and of what gets pages of its own (malloc.h)."""
+KEPT, LARGEST = 1 << 28, 1 << 25
+"""Bytes that stay when they are free; bytes from which on a tensor's pages are its own: the most that glibc takes."""
+SMALL = 1 << 20
 
 
 def keep_freed() -> None:
-    """Keep freed memory in this process. For programs: whoever imports the library decides for themselves."""
-    libc = _libc()
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(TRIM_THRESHOLD, KEPT)
-        libc.mallopt(MMAP_THRESHOLD, LARGEST)
+    """From now on, freed memory is kept for the tensors that come. For programs: whoever imports the library decides
+    for themselves."""
+    _set(KEPT, LARGEST)
+
+
+def return_at_once() -> None:
+    """From now on, and for as long as the process lives, freed tensors of 1 MB and more go back to the system."""
+    _set(SMALL, SMALL)
 
 
 def give_back() -> None:
-    """Give all free memory back to the system."""
-    libc = _libc()
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
+    """Give what is free now back to the system."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
-def _libc() -> Any:
-    try:
-        return ctypes.CDLL(None)
-    except (OSError, TypeError):  # no dynamic linker; Windows
-        return None
+def _set(trim: int, mmap: int) -> None:
+    with suppress(AttributeError, OSError, TypeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(TRIM_THRESHOLD, trim)
+        libc.mallopt(MMAP_THRESHOLD, mmap)

@@ -5,8 +5,6 @@ what waits on disk is read on loading.
 """
 
 import copy
-import ctypes
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 from accelerate import dispatch_model
 from accelerate.hooks import attach_align_device_hook_on_blocks
 
+from .. import heap
 from ..families import family_of
 from ..families.turned import turned_class
 from .accounts import accounted, blank
@@ -38,7 +37,7 @@ def place(model: Any, folder: Path, shards: list[Path], device: torch.device, of
     model.tie_weights()
     if not offload:
         return model.to(device)
-    return_at_once()
+    heap.return_at_once()
     if offload == DISK:
         _leave_on_disk(model, places, weights, device)
     else:
@@ -84,18 +83,3 @@ def offloaded(folder: Path, dtype: torch.dtype, device: torch.device, offload: s
     model = blank(read_config(folder), dtype)
     model.generation_config = read_generation(folder) or model.generation_config
     return place(model, folder, check_folder(folder), device, offload)
-
-
-M_MMAP_THRESHOLD = -3
-"""glibc's number of that setting (malloc.h)."""
-
-
-def return_at_once() -> None:
-    """From now on, and for as long as the process lives, freed tensors of 1 MB and more go back to the system at once.
-
-    glibc, left to itself, raises that bound with what is freed (to 32 MB at most), and the weights and batches of a
-    walk, each of another size, leave holes in the heap that nobody fills: twice the memory of a walk over blocks that
-    wait on disk. Where there is no glibc, nothing happens.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
