@@ -1,6 +1,7 @@
 #!/bin/bash
 # Everything that wants a GPU, in one go: the tests, the costs of scoring a model of LLaMA-7B's shape with its weights on
-# the GPU and in main memory, and Table 5's times dense against cut. The model is 13.5 GB, and two cut ones lie beside it at the end.
+# the GPU and in main memory, and Table 5's times dense against cut. The model is 13.5 GB, and two cut ones lie beside it
+# at the end.
 #
 #     bash scripts/gpu.sh FOLDER        # python as it is found; results and log go to FOLDER
 set -u

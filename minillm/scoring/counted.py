@@ -1,7 +1,7 @@
 """The numbers of `noise` on a CPU, made one by one in a loop that is compiled for this processor (Numba).
 
 The one idea: mixing and picking in one go, without a tensor in between. As a row of tensor operations the same takes
-four times as long, most of it spent on reading and writing what is in between. Whoever calls keeps one core busy, and
+three times as long, most of it spent on reading and writing what is in between. Whoever calls keeps one core busy, and
 nobody else waiting: Python's lock is not held.
 """
 
