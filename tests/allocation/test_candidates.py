@@ -50,7 +50,7 @@ def test_rows_that_were_judged_are_not_walked_again_and_nothing_changes(lm, walk
     assert walked == [(4, 1), (2, 4)]
     assert finish(judge.fitness_events(some, 1)) == few and len(walked) == 2
     whole = finish(judge.fitness_events(some[::-1]))[::-1]
-    assert walked[2:] == [(2, 4), (4, 2)] or walked[2:] == [(4, 2), (2, 4)]
+    assert walked[2:] == [(2, 4), (4, 2)]
     anew = Candidates(lm, rows, measure, stages=(1, 5, ROWS))
     assert finish(anew.fitness_events(some)) == whole and finish(anew.fitness_events(some[2:], 5)) == more
     at_once = finish(Candidates(lm, rows, measure).fitness_events(some))
